@@ -1,0 +1,385 @@
+//! What we ask of others: each call ends exactly once.
+//!
+//! A call waits until its target can be reached, is sent, and is sent again only to the very
+//! instance it may have reached. Its arguments are kept until it ends.
+
+use super::links::Path;
+use super::{CallNumber, Engine, LinkId, Now, Output, Phase, Time, outcome};
+use crate::error::Error;
+use crate::limits::BODY_MAX;
+use crate::name::{CommandPath, NodeName};
+use crate::wire::Instance;
+use crate::wire::record::{self, Status, encode_call, encode_cancel, encode_notice};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// Settled calls told along with a new one. More wait for the next, or go by themselves.
+pub const SETTLED_WITH_CALL: usize = 32;
+
+/// What a call asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// A command.
+    Command {
+        /// Its path.
+        path: CommandPath,
+        /// A JSON array.
+        args: Vec<u8>,
+        /// A JSON object.
+        kwargs: Vec<u8>,
+    },
+    /// Bytes for the peer's message handler.
+    Message(Vec<u8>),
+}
+
+impl Ask {
+    fn size(&self) -> usize {
+        match self {
+            Ask::Command { path, args, kwargs } => path.as_str().len() + args.len() + kwargs.len(),
+            Ask::Message(data) => data.len(),
+        }
+    }
+
+    fn path(&self) -> &str {
+        match self {
+            Ask::Command { path, .. } => path.as_str(),
+            Ask::Message(_) => "message",
+        }
+    }
+
+    fn as_wire(&self) -> record::Ask<'_> {
+        match self {
+            Ask::Command { path, args, kwargs } => record::Ask::Command { path: path.as_str(), args, kwargs },
+            Ask::Message(data) => record::Ask::Message(data),
+        }
+    }
+}
+
+#[derive(Debug)]
+enum State {
+    /// No path yet, or again; bound to the instance that may have it already.
+    Waiting { bound: Option<Instance> },
+    /// On its way, or there.
+    Sent { instance: Instance, link: LinkId },
+    /// Asked of ourselves.
+    Local,
+}
+
+#[derive(Debug)]
+struct Call {
+    target: NodeName,
+    ask: Ask,
+    deadline: Time,
+    /// Whether to wait for a target that is not known.
+    wait: bool,
+    state: State,
+}
+
+#[derive(Debug)]
+pub(super) struct Calls {
+    next: u64,
+    open: BTreeMap<u64, Call>,
+    /// The waiting ones, by target, oldest first.
+    waiting: BTreeMap<NodeName, BTreeSet<u64>>,
+    bytes: usize,
+    due: Time,
+}
+
+impl Default for Calls {
+    fn default() -> Calls {
+        Calls {
+            next: 1,
+            open: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            bytes: 0,
+            due: Time::NEVER,
+        }
+    }
+}
+
+impl Calls {
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// No call can run out of time before this.
+    pub(super) fn due(&self) -> Time {
+        self.due
+    }
+
+    pub(super) fn numbers(&self) -> Vec<CallNumber> {
+        self.open.keys().map(|n| CallNumber(*n)).collect()
+    }
+
+    pub(super) fn waits_for(&self, name: &NodeName) -> bool {
+        self.waiting.contains_key(name)
+    }
+
+    fn set_waiting(&mut self, number: u64, bound: Option<Instance>) {
+        if let Some(call) = self.open.get_mut(&number) {
+            call.state = State::Waiting { bound };
+            self.waiting.entry(call.target.clone()).or_default().insert(number);
+        }
+    }
+
+    fn unset_waiting(&mut self, number: u64, target: &NodeName) {
+        if let Some(set) = self.waiting.get_mut(target) {
+            set.remove(&number);
+            if set.is_empty() {
+                self.waiting.remove(target);
+            }
+        }
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Call> {
+        let call = self.open.remove(&number)?;
+        self.bytes -= call.ask.size();
+        if matches!(call.state, State::Waiting { .. }) {
+            self.unset_waiting(number, &call.target);
+        }
+        Some(call)
+    }
+}
+
+/// What became of an attempt to send.
+enum Attempt {
+    Done,
+    NoPath,
+    Full,
+}
+
+impl Engine {
+    /// Begins a call. Its end comes as [`Output::Ended`].
+    ///
+    /// With `wait`, a target that is not known yet is waited for; otherwise it is an error at once.
+    pub fn call(
+        &mut self,
+        now: Now,
+        target: &NodeName,
+        ask: Ask,
+        timeout: Duration,
+        wait: bool,
+    ) -> Result<CallNumber, Error> {
+        let limits = &self.config.limits;
+        let size = ask.size();
+        if self.phase == Phase::Stopped {
+            return Err(Error::Stopped);
+        }
+        if size > BODY_MAX {
+            return Err(Error::TooLarge { size, limit: BODY_MAX });
+        }
+        if self.calls.open.len() >= limits.calls || self.calls.bytes + size > limits.call_bytes {
+            self.stats.overloaded += 1;
+            return Err(Error::Overloaded("too many calls of this node are in flight"));
+        }
+        let local = self.is_own_name(target);
+        if !local && !wait && self.directory.resolve(target).is_none() {
+            return Err(Error::Unreachable(target.to_string()));
+        }
+        let deadline = now.at + timeout.min(limits.call_timeout);
+        let number = self.calls.next;
+        self.calls.next += 1;
+        self.calls.bytes += size;
+        self.calls.due = self.calls.due.min(deadline);
+        self.stats.calls += 1;
+        let call = Call {
+            target: target.clone(),
+            ask,
+            deadline,
+            wait,
+            state: if local { State::Local } else { State::Waiting { bound: None } },
+        };
+        if local {
+            self.serve_locally(number, call.ask.clone(), deadline);
+            self.calls.open.insert(number, call);
+            return Ok(CallNumber(number));
+        }
+        self.calls.open.insert(number, call);
+        // Behind those that wait already, if any.
+        if self.calls.waits_for(target) || !matches!(self.try_send(now, number), Attempt::Done) {
+            self.calls.set_waiting(number, None);
+            if let Some(instance) = self.directory.resolve(target) {
+                self.want_dial(now, instance);
+            }
+        }
+        Ok(CallNumber(number))
+    }
+
+    /// Gives up on a call; it ends as cancelled, unless it has ended.
+    pub fn cancel(&mut self, now: Now, number: CallNumber) {
+        match self.calls.open.get(&number.0).map(|c| &c.state) {
+            Some(State::Sent { link, .. }) => {
+                let link = *link;
+                self.send_record(now, link, |sequence, out| encode_cancel(sequence, number.0, out));
+            }
+            Some(State::Local) => self.withdraw_local(number.0),
+            Some(State::Waiting { .. }) => {}
+            None => return,
+        }
+        self.end_call(number, Err(Error::Cancelled));
+    }
+
+    pub(super) fn end_call(&mut self, number: CallNumber, result: Result<Vec<u8>, Error>) {
+        if self.calls.remove(number.0).is_some() {
+            self.outputs.push_back(Output::Ended(number, result));
+        }
+    }
+
+    /// Sends a waiting call if there is a path; the caller keeps the waiting lists.
+    fn try_send(&mut self, now: Now, number: u64) -> Attempt {
+        let Some(call) = self.calls.open.get(&number) else { return Attempt::Done };
+        let State::Waiting { bound } = call.state else { return Attempt::Done };
+        let Some(instance) = bound.or_else(|| self.directory.resolve(&call.target)) else {
+            return Attempt::NoPath;
+        };
+        let link = match self.path_to(instance) {
+            Path::Ready(link) => link,
+            Path::Full => return Attempt::Full,
+            Path::None => return Attempt::NoPath,
+        };
+        let timeout_ms = u32::try_from((call.deadline - now.at).as_millis()).unwrap_or(u32::MAX);
+        let mut settled = [0; SETTLED_WITH_CALL];
+        let mut count = 0;
+        if let Some(session) = self.session(link) {
+            session.used = now.at;
+            count = session.settled.len().min(SETTLED_WITH_CALL);
+            for (slot, n) in settled.iter_mut().zip(session.settled.drain(..count)) {
+                *slot = n;
+            }
+        }
+        // Lent out while the record is made; calls are only looked up by number meanwhile.
+        let Some(call) = self.calls.open.get_mut(&number) else { return Attempt::Done };
+        let ask = std::mem::replace(&mut call.ask, Ask::Message(Vec::new()));
+        self.send_record(now, link, |sequence, out| {
+            encode_call(sequence, number, timeout_ms, &settled[..count], &ask.as_wire(), out);
+        });
+        if let Some(call) = self.calls.open.get_mut(&number) {
+            call.ask = ask;
+            call.state = State::Sent { instance, link };
+        }
+        if bound.is_some() {
+            self.stats.calls_retried += 1;
+        }
+        Attempt::Done
+    }
+
+    /// Sends what waits for `name`, as far as the path takes it.
+    pub(super) fn pump_calls(&mut self, now: Now, name: &NodeName) {
+        let Some(waiting) = self.calls.waiting.remove(name) else { return };
+        let mut left = BTreeSet::new();
+        let mut numbers = waiting.into_iter();
+        for number in numbers.by_ref() {
+            match self.try_send(now, number) {
+                Attempt::Done => {}
+                Attempt::NoPath => {
+                    left.insert(number);
+                }
+                Attempt::Full => {
+                    left.insert(number);
+                    break;
+                }
+            }
+        }
+        left.extend(numbers);
+        if !left.is_empty() {
+            self.calls.waiting.entry(name.clone()).or_default().append(&mut left);
+        }
+    }
+
+    /// A link is gone: what it carried waits for another to the same instance.
+    pub(super) fn requeue_calls(&mut self, now: Now, link: LinkId, instance: Instance) {
+        let lost: Vec<u64> = self
+            .calls
+            .open
+            .iter()
+            .filter(|(_, c)| matches!(c.state, State::Sent { link: l, .. } if l == link))
+            .map(|(n, _)| *n)
+            .collect();
+        for number in lost {
+            self.calls.set_waiting(number, Some(instance));
+        }
+        let Some(name) = self.directory.get(&instance).map(|p| p.name.clone()) else { return };
+        if self.calls.waits_for(&name) {
+            self.pump_calls(now, &name);
+        }
+        if self.calls.waits_for(&name) {
+            self.want_dial(now, instance);
+        }
+    }
+
+    /// An instance is gone for good. Calls it may have are over; others wait for the name, if they
+    /// may.
+    pub(super) fn fail_bound_calls(&mut self, instance: Instance, name: &NodeName, restarted: bool) {
+        let nobody = self.directory.resolve(name).is_none();
+        let mut over = Vec::new();
+        for (number, call) in &self.calls.open {
+            match call.state {
+                State::Waiting { bound: Some(i) } | State::Sent { instance: i, .. } if i == instance => {
+                    let why = if restarted { Error::PeerRestarted } else { Error::Unreachable(name.to_string()) };
+                    over.push((*number, why));
+                }
+                State::Waiting { bound: None } if nobody && !call.wait && call.target == *name => {
+                    over.push((*number, Error::Unreachable(name.to_string())));
+                }
+                _ => {}
+            }
+        }
+        for (number, why) in over {
+            self.end_call(CallNumber(number), Err(why));
+        }
+    }
+
+    /// An answer came.
+    pub(super) fn answered(&mut self, now: Now, link: LinkId, number: u64, status: Status, body: &[u8]) {
+        let Some(session) = self.session(link) else { return };
+        session.used = now.at;
+        session.settled.push(number);
+        let peer = session.peer;
+        if session.settled.len() >= SETTLED_WITH_CALL * 2 {
+            // No new call takes them along.
+            let settled = std::mem::take(&mut session.settled);
+            self.send_record(now, link, |sequence, out| encode_notice(sequence, &settled, out));
+        }
+        match self.calls.open.get(&number) {
+            Some(call) if matches!(call.state, State::Sent { instance, .. } if instance == peer) => {
+                let result = outcome(status, body, call.ask.path());
+                self.end_call(CallNumber(number), result);
+            }
+            _ => self.stats.replies_unexpected += 1,
+        }
+    }
+
+    /// Our own answer to our own call.
+    pub(super) fn answered_locally(&mut self, number: u64, status: Status, body: &[u8]) {
+        match self.calls.open.get(&number) {
+            Some(call) if matches!(call.state, State::Local) => {
+                let result = outcome(status, body, call.ask.path());
+                self.end_call(CallNumber(number), result);
+            }
+            _ => self.stats.replies_late += 1,
+        }
+    }
+
+    pub(super) fn tick_calls(&mut self, now: Now) {
+        let mut over = Vec::new();
+        let mut due = Time::NEVER;
+        for (number, call) in &self.calls.open {
+            if now.at < call.deadline {
+                due = due.min(call.deadline);
+                continue;
+            }
+            let why = match call.state {
+                State::Waiting { bound: None } => Error::Unreachable(call.target.to_string()),
+                _ => Error::Timeout,
+            };
+            over.push((*number, matches!(call.state, State::Local), why));
+        }
+        self.calls.due = due;
+        for (number, local, why) in over {
+            if local {
+                self.withdraw_local(number);
+            }
+            self.end_call(CallNumber(number), Err(why));
+        }
+    }
+}

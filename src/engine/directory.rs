@@ -1,0 +1,243 @@
+//! Who is there: the peers, by instance and by name. A table and its rules of choice; what fills
+//! it is `discovery` and `links`.
+
+use super::{LinkId, Time};
+use crate::name::NodeName;
+use crate::wire::Instance;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// One peer, for a program to look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerInfo {
+    /// Its name.
+    pub name: NodeName,
+    /// Where it was last found.
+    pub address: Option<SocketAddr>,
+    /// Whether a session with it is open; otherwise it is only known from its adverts.
+    pub reachable: bool,
+}
+
+/// When and where to dial a peer next.
+#[derive(Debug, Default)]
+pub(super) struct DialPlan {
+    pub(super) at: Option<Time>,
+    /// Under way.
+    pub(super) link: Option<LinkId>,
+    /// Which of the addresses comes next.
+    pub(super) next: usize,
+    /// Failed attempts since the last success.
+    pub(super) failures: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) name: NodeName,
+    /// Where it may be, the likeliest first.
+    pub(super) addresses: Vec<SocketAddr>,
+    /// The sequence of the last advert heard; `None` when only a hello told of it.
+    pub(super) sequence: Option<u64>,
+    /// Between two of its adverts, as it says.
+    pub(super) interval: Duration,
+    /// Gone, unless heard before this or in a session.
+    pub(super) expires: Time,
+    /// Open sessions; two for a moment when both sides dialled.
+    pub(super) sessions: Vec<LinkId>,
+    /// Whether the program was told that it is there.
+    pub(super) joined: bool,
+    /// Another instance has proved to go by the name, and this one has not been heard since.
+    pub(super) suspect: bool,
+    pub(super) dial: DialPlan,
+}
+
+impl Peer {
+    pub(super) fn new(name: NodeName, interval: Duration, expires: Time) -> Peer {
+        Peer {
+            name,
+            addresses: Vec::new(),
+            sequence: None,
+            interval,
+            expires,
+            sessions: Vec::new(),
+            joined: false,
+            suspect: false,
+            dial: DialPlan::default(),
+        }
+    }
+
+    /// Remembers where it may be, at most `max` places. A loopback address is the shortest way;
+    /// otherwise those that are known stay first, so that a replayed advert displaces nothing.
+    pub(super) fn learn_address(&mut self, address: SocketAddr, max: usize) {
+        if self.addresses.contains(&address) {
+            return;
+        }
+        if address.ip().is_loopback() {
+            self.addresses.insert(0, address);
+            self.addresses.truncate(max);
+        } else {
+            self.addresses.truncate(max - 1);
+            self.addresses.push(address);
+        }
+    }
+
+    /// Moves the address that worked to the front.
+    pub(super) fn prefer_address(&mut self, address: SocketAddr, max: usize) {
+        self.addresses.retain(|a| *a != address);
+        self.addresses.insert(0, address);
+        self.addresses.truncate(max);
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Directory {
+    peers: BTreeMap<Instance, Peer>,
+    names: BTreeMap<NodeName, Vec<Instance>>,
+    due: Time,
+}
+
+impl Default for Directory {
+    fn default() -> Directory {
+        Directory {
+            peers: BTreeMap::new(),
+            names: BTreeMap::new(),
+            due: Time::NEVER,
+        }
+    }
+}
+
+impl Directory {
+    pub(super) fn len(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// No peer can need attention before this.
+    pub(super) fn due(&self) -> Time {
+        self.due
+    }
+
+    /// Asks for attention at `at`.
+    pub(super) fn wake_at(&mut self, at: Time) {
+        self.due = self.due.min(at);
+    }
+
+    /// Takes the wake-up off; who looks at every peer sets the next one.
+    pub(super) fn woken(&mut self) {
+        self.due = Time::NEVER;
+    }
+
+    pub(super) fn get(&self, instance: &Instance) -> Option<&Peer> {
+        self.peers.get(instance)
+    }
+
+    pub(super) fn get_mut(&mut self, instance: &Instance) -> Option<&mut Peer> {
+        self.peers.get_mut(instance)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Instance, &Peer)> {
+        self.peers.iter()
+    }
+
+    pub(super) fn insert(&mut self, instance: Instance, peer: Peer) -> &mut Peer {
+        self.wake_at(peer.expires);
+        self.names.entry(peer.name.clone()).or_default().push(instance);
+        self.peers.entry(instance).or_insert(peer)
+    }
+
+    pub(super) fn remove(&mut self, instance: &Instance) -> Option<Peer> {
+        let peer = self.peers.remove(instance)?;
+        if let Some(list) = self.names.get_mut(&peer.name) {
+            list.retain(|i| i != instance);
+            if list.is_empty() {
+                self.names.remove(&peer.name);
+            }
+        }
+        Some(peer)
+    }
+
+    /// Every instance that goes by `name`.
+    pub(super) fn instances(&self, name: &NodeName) -> &[Instance] {
+        self.names.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// The one instance that `name` means. Who is in a session comes before who is only known, who
+    /// is not doubted before who is; of two that are equally there, the lower instance, so that all
+    /// nodes choose alike.
+    pub(super) fn resolve(&self, name: &NodeName) -> Option<Instance> {
+        self.instances(name)
+            .iter()
+            .filter_map(|i| Some((i, self.peers.get(i)?)))
+            .min_by_key(|(i, p)| (p.sessions.is_empty(), p.suspect, **i))
+            .map(|(i, _)| *i)
+    }
+
+    /// One that nobody would miss: never in a session, and the one not heard for the longest.
+    pub(super) fn most_dispensable(&self) -> Option<Instance> {
+        self.peers
+            .iter()
+            .filter(|(_, p)| p.sessions.is_empty() && !p.joined && p.dial.link.is_none())
+            .min_by_key(|(_, p)| p.expires)
+            .map(|(i, _)| *i)
+    }
+
+    pub(super) fn infos(&self) -> Vec<PeerInfo> {
+        self.names
+            .keys()
+            .filter_map(|name| {
+                let peer = self.peers.get(&self.resolve(name)?)?;
+                Some(PeerInfo {
+                    name: name.clone(),
+                    address: peer.addresses.first().copied(),
+                    reachable: !peer.sessions.is_empty(),
+                })
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn add(directory: &mut Directory, id: u8, session: bool, suspect: bool) {
+        let mut peer = Peer::new(NodeName::new("n").unwrap(), Duration::from_secs(1), Time::default());
+        peer.suspect = suspect;
+        if session {
+            peer.sessions.push(LinkId(id.into()));
+        }
+        directory.insert(Instance([id; 16]), peer);
+    }
+
+    #[test]
+    fn a_name_means_who_is_provably_there_and_then_the_lower_instance() {
+        let name = NodeName::new("n").unwrap();
+        let mut d = Directory::default();
+        assert_eq!(d.resolve(&name), None);
+        add(&mut d, 1, false, false);
+        add(&mut d, 3, true, false);
+        assert_eq!(d.resolve(&name), Some(Instance([3; 16])), "a session beats a claim");
+        add(&mut d, 2, true, true);
+        assert_eq!(d.resolve(&name), Some(Instance([3; 16])), "a doubted one comes last");
+        d.get_mut(&Instance([2; 16])).unwrap().suspect = false;
+        assert_eq!(d.resolve(&name), Some(Instance([2; 16])), "of two alike, the lower");
+        for i in 1..=3 {
+            d.remove(&Instance([i; 16]));
+        }
+        assert_eq!((d.len(), d.names.len()), (0, 0));
+    }
+
+    #[test]
+    fn addresses_are_bounded_and_a_known_one_is_not_displaced() {
+        let mut peer = Peer::new(NodeName::new("n").unwrap(), Duration::from_secs(1), Time::default());
+        let address = |s: &str| s.parse::<SocketAddr>().unwrap();
+        for i in 1..9 {
+            peer.learn_address(address(&format!("10.0.0.{i}:1")), 4);
+        }
+        assert_eq!(peer.addresses.len(), 4);
+        assert_eq!(peer.addresses[0], address("10.0.0.1:1"));
+        peer.learn_address(address("127.0.0.1:1"), 4);
+        assert_eq!(peer.addresses[0], address("127.0.0.1:1"));
+        peer.prefer_address(address("10.0.0.9:1"), 4);
+        assert_eq!((peer.addresses.len(), peer.addresses[0]), (4, address("10.0.0.9:1")));
+    }
+}

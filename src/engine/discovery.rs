@@ -1,0 +1,399 @@
+//! What adverts do: finding peers, asking for our name, defending it, losing who is silent.
+//!
+//! An advert makes a peer known, never reachable: the dial it leads to is bounded, and the
+//! handshake decides.
+
+use super::directory::Peer;
+use super::rate::Rate;
+use super::{Engine, Event, Now, Output, Phase, Time};
+use crate::error::Error;
+use crate::frame::{self, FrameType, Parsed};
+use crate::limits::DATAGRAM_MAX;
+use crate::name::NodeName;
+use crate::wire::Instance;
+use crate::wire::advert::{Advert, Phase as AdvertPhase};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Adverts sent in quick succession when the node starts or an interface comes up: one lost
+/// datagram must not cost an interval.
+const BURST: u32 = 3;
+const BURST_GAP: Duration = Duration::from_millis(40);
+/// Strangers heard within this time are answered together.
+const ANSWER_GAP: Duration = Duration::from_millis(10);
+/// Claims to our own name that are looked into at a time, and how long one is left alone afterwards.
+const CLAIMS_MAX: usize = 8;
+const CLAIM_REST: Duration = Duration::from_secs(30);
+/// A peer is gone after this many halves of its interval: 3.5 intervals.
+const EXPIRY_HALVES: u32 = 7;
+/// Longest interval a peer may claim, so that an entry cannot be made to stay for weeks.
+const INTERVAL_MAX: Duration = Duration::from_secs(300);
+/// How much longer than the lower instance the higher one waits before it dials, so that usually
+/// only one of the two does, and each does where only one hears the other.
+const YIELD: Duration = Duration::from_secs(1);
+
+/// When adverts go out.
+#[derive(Debug)]
+pub(super) struct Advertiser {
+    sequence: u64,
+    /// The next regular one.
+    next: Time,
+    /// One that answers strangers, if any.
+    answer: Option<Time>,
+    burst_left: u32,
+    last: Option<Time>,
+    /// Adverts sent since `window`.
+    sent: u32,
+    window: Time,
+    /// Adverts opened.
+    heard: Rate,
+    /// Who claims our name, and until when they are left alone.
+    claims: BTreeMap<Instance, Time>,
+}
+
+impl Advertiser {
+    pub(super) fn new(now: Time) -> Advertiser {
+        Advertiser {
+            sequence: 0,
+            next: now,
+            answer: None,
+            burst_left: 0,
+            last: None,
+            sent: 0,
+            window: now,
+            heard: Rate::default(),
+            claims: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn due(&self) -> Time {
+        self.answer.map_or(self.next, |answer| answer.min(self.next))
+    }
+}
+
+impl Engine {
+    pub(super) fn start_probing(&mut self, now: Now) {
+        self.advertiser.burst_left = BURST;
+        self.advertise(now, AdvertPhase::Probing);
+    }
+
+    /// Tells everyone in quick succession, as after a start.
+    pub(super) fn advertise_burst(&mut self, now: Now) {
+        self.advertiser.burst_left = BURST;
+        self.advertiser.next = now.at;
+    }
+
+    pub(super) fn say_goodbye(&mut self, now: Now) {
+        self.advertise(now, AdvertPhase::Leaving);
+    }
+
+    pub(super) fn tick_discovery(&mut self, now: Now) {
+        if let Phase::Probing { until, last } = self.phase
+            && now.at >= until
+        {
+            // A claim that is being looked into decides first, within reason.
+            if self.links.values().any(|l| l.dialling_name() == Some(&self.config.name)) && now.at < last {
+                let again = (now.at + BURST_GAP).min(last);
+                self.phase = Phase::Probing { until: again, last };
+            } else {
+                self.phase = Phase::Running;
+                self.outputs.push_back(Output::Running);
+                self.advertise_burst(now);
+                self.directory.wake_at(now.at);
+            }
+        }
+        if now.at >= self.advertiser.due() {
+            let phase = if self.phase == Phase::Running { AdvertPhase::Present } else { AdvertPhase::Probing };
+            self.advertise(now, phase);
+        }
+    }
+
+    fn advertise(&mut self, now: Now, phase: AdvertPhase) {
+        let interval = self.config.interval;
+        if now.at - self.advertiser.window >= interval {
+            self.advertiser.window = now.at;
+            self.advertiser.sent = 0;
+        }
+        self.advertiser.sent += 1;
+        self.advertiser.answer = None;
+        self.advertiser.last = Some(now.at);
+        self.advertiser.sequence += 1;
+        if now.at >= self.advertiser.next {
+            let pause = if self.advertiser.burst_left > 1 {
+                self.advertiser.burst_left -= 1;
+                BURST_GAP
+            } else {
+                self.jitter(interval)
+            };
+            self.advertiser.next = now.at + pause;
+        }
+
+        let advert = Advert {
+            phase,
+            instance: self.instance,
+            sequence: self.advertiser.sequence,
+            interval_ms: u32::try_from(interval.as_millis()).unwrap_or(u32::MAX),
+            port: self.config.port,
+            name: self.config.name.clone(),
+            address: self.config.address,
+            relays: Vec::new(),
+        };
+        self.plain.clear();
+        advert.encode(&mut self.plain);
+        let mut iv = [0; 16];
+        self.entropy.fill(&mut iv);
+        let sealer = self.config.keys.sealer(self.config.keys.first());
+        let mut datagram = Vec::with_capacity(512);
+        frame::encode_with(self.config.network.as_str(), FrameType::ADVERT, &mut datagram, |out| {
+            sealer.seal(&self.plain, now.unix, &iv, out);
+        });
+        debug_assert!(datagram.len() <= DATAGRAM_MAX);
+        self.stats.adverts_sent += 1;
+        self.outputs.push_back(Output::Broadcast(datagram));
+    }
+
+    /// Lets a stranger know of us, at once but within the interval's budget; over it, the next
+    /// regular advert does.
+    fn answer_stranger(&mut self, now: Now) {
+        if self.phase != Phase::Running || self.advertiser.answer.is_some() {
+            return;
+        }
+        let fresh_window = now.at - self.advertiser.window >= self.config.interval;
+        if fresh_window || self.advertiser.sent < self.config.limits.adverts_per_interval {
+            let at = self.advertiser.last.map_or(now.at, |last| (last + ANSWER_GAP).max(now.at));
+            self.advertiser.answer = Some(at);
+        }
+    }
+
+    pub(super) fn datagram(&mut self, now: Now, from: SocketAddr, bytes: &[u8]) {
+        if self.phase == Phase::Stopped {
+            return;
+        }
+        let frame = match frame::parse(bytes, DATAGRAM_MAX) {
+            Ok(Parsed::Complete(frame, used)) if used == bytes.len() && frame.kind == FrameType::ADVERT => frame,
+            _ => {
+                self.stats.adverts_malformed += 1;
+                return;
+            }
+        };
+        if frame.net != self.config.network.as_str() {
+            self.stats.foreign += 1;
+            return;
+        }
+        if !self.advertiser.heard.take(now.at, self.config.limits.adverts_per_second) {
+            self.stats.adverts_throttled += 1;
+            return;
+        }
+        let mut buf = std::mem::take(&mut self.opened);
+        let opened = self.config.keys.open(frame.payload, &mut buf).map(|(plain, _)| Advert::decode(plain));
+        self.opened = buf;
+        match opened {
+            Err(_) => self.stats.adverts_refused += 1,
+            Ok(Err(_)) => self.stats.adverts_malformed += 1,
+            Ok(Ok(advert)) => self.advert(now, from, advert),
+        }
+    }
+
+    fn advert(&mut self, now: Now, from: SocketAddr, advert: Advert) {
+        if advert.instance == self.instance {
+            return;
+        }
+        self.stats.adverts_heard += 1;
+        let address = SocketAddr::new(advert.address.unwrap_or(from.ip()), advert.port);
+        if advert.name == self.config.name {
+            self.claim(now, address, &advert);
+            return;
+        }
+        match advert.phase {
+            AdvertPhase::Probing => self.answer_stranger(now),
+            AdvertPhase::Leaving => {
+                let newer = |p: &Peer| p.sequence.is_none_or(|s| advert.sequence > s);
+                if self.directory.get(&advert.instance).is_some_and(newer) {
+                    self.drop_peer(now, advert.instance);
+                } else {
+                    self.stats.adverts_stale += 1;
+                }
+            }
+            AdvertPhase::Present => self.presence(now, address, &advert),
+        }
+    }
+
+    fn presence(&mut self, now: Now, address: SocketAddr, advert: &Advert) {
+        let max = self.config.limits.addresses_per_peer;
+        let interval = Duration::from_millis(advert.interval_ms.into()).min(INTERVAL_MAX);
+        let expires = now.at + interval * EXPIRY_HALVES / 2;
+        if let Some(peer) = self.directory.get_mut(&advert.instance) {
+            if peer.name != advert.name || peer.sequence.is_some_and(|s| advert.sequence < s) {
+                self.stats.adverts_stale += 1;
+                return;
+            }
+            // The same advert comes once over each interface, each time from another address.
+            peer.learn_address(address, max);
+            if peer.sequence.is_none_or(|s| advert.sequence > s) {
+                peer.sequence = Some(advert.sequence);
+                peer.interval = interval;
+                peer.expires = expires;
+            }
+            return;
+        }
+        if self.directory.len() >= self.config.limits.peers && !self.make_room() {
+            self.stats.adverts_throttled += 1;
+            return;
+        }
+        let mut peer = Peer::new(advert.name.clone(), interval, expires);
+        peer.learn_address(address, max);
+        peer.sequence = Some(advert.sequence);
+        let wait = if self.instance < advert.instance { Duration::ZERO } else { YIELD };
+        peer.dial.at = Some(now.at + wait);
+        self.directory.insert(advert.instance, peer);
+        self.directory.wake_at(now.at + wait);
+        self.answer_stranger(now);
+        if self.calls.waits_for(&advert.name) {
+            self.want_dial(now, advert.instance);
+        }
+    }
+
+    /// Forgets the peer nobody would miss; false when every one would be.
+    pub(super) fn make_room(&mut self) -> bool {
+        match self.directory.most_dispensable() {
+            Some(instance) => self.directory.remove(&instance).is_some(),
+            None => false,
+        }
+    }
+
+    /// Somebody goes by our name. Whether that is so, and not a replay, a handshake tells.
+    fn claim(&mut self, now: Now, address: SocketAddr, advert: &Advert) {
+        let lower = advert.instance < self.instance;
+        let look = match (self.phase, advert.phase) {
+            (_, AdvertPhase::Leaving) | (Phase::Stopped, _) => false,
+            // Who takes part has the name; of two that ask, the lower instance gets it.
+            (Phase::Probing { .. }, AdvertPhase::Present) => true,
+            (Phase::Probing { .. }, AdvertPhase::Probing) => lower,
+            (Phase::Running, AdvertPhase::Probing) => {
+                self.answer_stranger(now);
+                false
+            }
+            (Phase::Running, AdvertPhase::Present) => true,
+        };
+        self.advertiser.claims.retain(|_, until| *until > now.at);
+        if !look
+            || self.advertiser.claims.contains_key(&advert.instance)
+            || self.advertiser.claims.len() >= CLAIMS_MAX
+            || !self.may_dial(now)
+        {
+            return;
+        }
+        self.advertiser.claims.insert(advert.instance, now.at + CLAIM_REST);
+        let name = self.config.name.clone();
+        self.dial(now, advert.instance, name, address);
+    }
+
+    /// A claim could not be looked into; the next advert may try again.
+    pub(super) fn claim_unresolved(&mut self, instance: &Instance) {
+        self.advertiser.claims.remove(instance);
+    }
+
+    /// Another instance has proved to go by our name.
+    pub(super) fn same_name(&mut self, now: Now, other: Instance, probing: bool) {
+        match self.phase {
+            Phase::Probing { .. } if !probing || other < self.instance => {
+                let name = self.config.name.as_str().to_owned();
+                self.shut(now, Error::Stopped);
+                self.outputs.push_back(Output::Failed(Error::NameTaken(name)));
+            }
+            Phase::Running if !probing => self.event(Event::NameConflict { wins: self.instance < other }),
+            _ => {}
+        }
+    }
+
+    /// Looks at every peer: who is gone, and who is to be dialled.
+    pub(super) fn tick_directory(&mut self, now: Now) {
+        self.directory.woken();
+        let gone: Vec<Instance> = self
+            .directory
+            .iter()
+            .filter(|(_, p)| p.sessions.is_empty() && now.at >= p.expires)
+            .map(|(i, _)| *i)
+            .collect();
+        for instance in gone {
+            self.drop_peer(now, instance);
+        }
+        if self.phase != Phase::Running {
+            return;
+        }
+        let due: Vec<Instance> = self
+            .directory
+            .iter()
+            .filter(|(_, p)| p.dial.link.is_none() && p.sessions.is_empty() && p.dial.at.is_some_and(|t| now.at >= t))
+            .map(|(i, _)| *i)
+            .collect();
+        for instance in due {
+            if !self.may_dial(now) {
+                break;
+            }
+            self.dial_peer(now, instance);
+        }
+        let next = self
+            .directory
+            .iter()
+            .filter(|(_, p)| p.sessions.is_empty())
+            .map(|(_, p)| match p.dial.at {
+                // Not before the next slot for a dial can be free.
+                Some(at) if p.dial.link.is_none() => p.expires.min(at.max(now.at + Duration::from_millis(5))),
+                _ => p.expires,
+            })
+            .min();
+        if let Some(next) = next {
+            self.directory.wake_at(next);
+        }
+    }
+
+    /// A peer is gone: it said so, was not heard for too long, or another instance took its place.
+    pub(super) fn drop_peer(&mut self, now: Now, instance: Instance) {
+        let Some(peer) = self.directory.remove(&instance) else {
+            return;
+        };
+        for link in peer.sessions.iter().chain(&peer.dial.link) {
+            self.cut(now, *link);
+        }
+        let restarted = !self.directory.instances(&peer.name).is_empty();
+        self.fail_bound_calls(instance, &peer.name, restarted);
+        if peer.joined {
+            self.event(Event::PeerLeft(peer.name));
+        }
+    }
+
+    /// The time by which a peer that was just heard must be heard again.
+    pub(super) fn expiry(&self, now: Now, interval: Duration) -> Time {
+        now.at + interval * EXPIRY_HALVES / 2
+    }
+
+    /// When to dial a peer again that could not be dialled `failures` times.
+    pub(super) fn redial_pause(&mut self, failures: u32, peer: Instance) -> Duration {
+        let (first, longest) = self.config.limits.redial;
+        let pause = first.saturating_mul(1 << failures.min(16)).min(longest);
+        let pause = self.jitter(pause);
+        if self.instance < peer { pause } else { pause + YIELD }
+    }
+
+    /// A call wants this peer: dial without waiting for the other side to do it.
+    pub(super) fn want_dial(&mut self, now: Now, instance: Instance) {
+        if let Some(peer) = self.directory.get_mut(&instance)
+            && peer.sessions.is_empty()
+            && peer.dial.link.is_none()
+        {
+            // After failures the pause that is running is kept.
+            if peer.dial.failures == 0 || peer.dial.at.is_none() {
+                peer.dial.at = Some(now.at);
+            }
+            let at = peer.dial.at.unwrap_or(now.at);
+            self.directory.wake_at(at);
+        }
+    }
+
+    /// The name this engine is asking others for, for a call to it.
+    pub(super) fn is_own_name(&self, name: &NodeName) -> bool {
+        *name == self.config.name
+    }
+}

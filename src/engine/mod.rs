@@ -1,0 +1,401 @@
+//! The protocol without IO: discovery, sessions and calls as one state machine.
+//!
+//! # Contract
+//!
+//! 1. Hand in what happened: [`Engine::handle`] with an [`Input`], or one of the request methods
+//!    ([`Engine::call`], [`Engine::reply`]…).
+//! 2. Drain [`Engine::poll`] until it gives `None`, doing what each [`Output`] says.
+//! 3. For [`Output::Writable`], write [`Engine::pending`] to that link, report
+//!    [`Input::Sent`], and go on when the link takes more.
+//! 4. Wait for IO, at most until [`Engine::deadline`]; then hand in [`Input::Tick`].
+//!
+//! Time, randomness and bytes are arguments; the engine names no socket, clock, thread or random
+//! source. The same inputs give the same outputs, so a seed replays exactly.
+//!
+//! ```text
+//! node:   Probing --(nobody has the name)--> Running --> Stopped
+//!            \-----(the name is taken)---------------------^
+//! link:   Dialing --> Asked --(answer)-----------------> Open     (we dialled)
+//!         Listening --(hello)--> Answered --(a record)--> Open    (they dialled)
+//! peer:   known (an advert) --> reachable (a session is open) --> known … --> gone
+//! call:   Waiting --> Sent --(path died, same instance)--> Waiting … --> ended, once
+//! ```
+//!
+//! `directory` holds who is there, `discovery` what adverts do to it, `links` and `session` how
+//! two nodes talk, `calls` what we ask of others, `serving` what they ask of us.
+
+mod calls;
+mod directory;
+mod discovery;
+mod links;
+mod rate;
+mod serving;
+mod session;
+mod stats;
+
+pub use calls::Ask;
+pub use directory::PeerInfo;
+pub use serving::{Incoming, RequestId};
+pub use stats::Stats;
+
+use crate::entropy::Entropy;
+use crate::error::Error;
+use crate::fernet::Keyring;
+use crate::limits::Limits;
+use crate::name::{NetworkName, NodeName};
+use crate::wire::Instance;
+use crate::wire::record::{CloseReason, Status};
+use calls::Calls;
+use directory::Directory;
+use discovery::Advertiser;
+use links::Link;
+use rate::Rate;
+use serving::Serving;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::{Add, Sub};
+use std::time::Duration;
+
+pub use calls::SETTLED_WITH_CALL;
+
+/// A moment of a clock that never goes back, as the time since some fixed start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time(pub Duration);
+
+impl Time {
+    /// Later than every moment that will come.
+    const NEVER: Time = Time(Duration::MAX);
+}
+
+impl Add<Duration> for Time {
+    type Output = Time;
+    fn add(self, d: Duration) -> Time {
+        Time(self.0.saturating_add(d))
+    }
+}
+
+impl Sub for Time {
+    type Output = Duration;
+    fn sub(self, earlier: Time) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// Both clocks at one moment. Only `at` decides anything; `unix` is stamped on tokens, because their
+/// format has a place for it, and may be wrong by decades.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Now {
+    /// The clock that never goes back.
+    pub at: Time,
+    /// The wall clock, in Unix seconds.
+    pub unix: u64,
+}
+
+/// A link, for as long as the engine lives: never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId(pub u64);
+
+/// The number of one of our calls: never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallNumber(pub u64);
+
+/// Who the engine is.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The network.
+    pub network: NetworkName,
+    /// This node's name.
+    pub name: NodeName,
+    /// The network's keys.
+    pub keys: Keyring,
+    /// The TCP port that peers can reach.
+    pub port: u16,
+    /// The address that peers can reach, if not the one our datagrams come from.
+    pub address: Option<IpAddr>,
+    /// Between two adverts.
+    pub interval: Duration,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A datagram came on the advertise port.
+    Datagram {
+        /// Who it says it is from.
+        from: SocketAddr,
+        /// Its bytes.
+        bytes: &'a [u8],
+    },
+    /// A link that [`Output::Dial`] asked for is connected.
+    Connected(LinkId),
+    /// Bytes came on a link.
+    Received(LinkId, &'a [u8]),
+    /// A link took this many of the [`Engine::pending`] bytes.
+    Sent(LinkId, usize),
+    /// A link ended, or could not be made.
+    Closed(LinkId),
+    /// An interface came, went or changed its address.
+    InterfacesChanged,
+    /// Time passed.
+    Tick,
+}
+
+/// What to do.
+#[derive(Debug)]
+pub enum Output {
+    /// Send this datagram to the broadcast address of every interface.
+    Broadcast(Vec<u8>),
+    /// Connect to this address.
+    Dial(LinkId, SocketAddr),
+    /// A link has [`Engine::pending`] bytes, where it had none.
+    Writable(LinkId),
+    /// Write what is pending if it can be done at once, then close.
+    Close(LinkId, Vec<u8>),
+    /// Answer this with [`Engine::reply`].
+    Request(Incoming),
+    /// Nobody waits for the answer to this request any more.
+    Withdrawn(RequestId),
+    /// A call of ours ended, this once.
+    Ended(CallNumber, Result<Vec<u8>, Error>),
+    /// The name is ours; the node takes part.
+    Running,
+    /// The node could not take part.
+    Failed(Error),
+    /// Something a program may want to know.
+    Event(Event),
+}
+
+/// Something a program may want to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A node has proved that it is there and holds the key.
+    PeerJoined(NodeName),
+    /// A node said goodbye, or was not heard for too long.
+    PeerLeft(NodeName),
+    /// A node that was there is there again, as a new instance.
+    PeerRestarted(NodeName),
+    /// Another node has proved that it goes by our name. Every node resolves the name to the same
+    /// one of the two; `wins` says whether that is this one.
+    NameConflict {
+        /// Whether others resolve the name to this node.
+        wins: bool,
+    },
+    /// The subscriber was too slow for this many events.
+    Missed(u64),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Probing { until: Time, last: Time },
+    Running,
+    Stopped,
+}
+
+/// The state machine. See the module's documentation for how to drive it.
+pub struct Engine {
+    config: Config,
+    instance: Instance,
+    phase: Phase,
+    entropy: Box<dyn Entropy>,
+    advertiser: Advertiser,
+    directory: Directory,
+    links: BTreeMap<LinkId, Link>,
+    next_link: u64,
+    dial_rate: Rate,
+    /// No link can need attention before this.
+    links_due: Time,
+    calls: Calls,
+    serving: Serving,
+    outputs: VecDeque<Output>,
+    stats: Stats,
+    /// Where tokens are opened; lent out while one is read.
+    opened: Vec<u8>,
+    /// Where plaintexts are put together.
+    plain: Vec<u8>,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("name", &self.config.name)
+            .field("instance", &self.instance)
+            .field("phase", &self.phase)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// A node that begins to ask for its name.
+    pub fn new(config: Config, mut entropy: Box<dyn Entropy>, now: Now) -> Engine {
+        let mut id = [0; 16];
+        entropy.fill(&mut id);
+        let probe = config.limits.probe;
+        let mut engine = Engine {
+            instance: Instance(id),
+            phase: Phase::Probing {
+                until: now.at + probe,
+                last: now.at + probe * 4,
+            },
+            entropy,
+            advertiser: Advertiser::new(now.at),
+            directory: Directory::default(),
+            links: BTreeMap::new(),
+            next_link: 0,
+            dial_rate: Rate::default(),
+            links_due: Time::NEVER,
+            calls: Calls::default(),
+            serving: Serving::default(),
+            outputs: VecDeque::new(),
+            stats: Stats::default(),
+            opened: Vec::new(),
+            plain: Vec::new(),
+            config,
+        };
+        engine.start_probing(now);
+        engine
+    }
+
+    /// Takes in what happened.
+    pub fn handle(&mut self, now: Now, input: Input<'_>) {
+        match input {
+            Input::Datagram { from, bytes } => self.datagram(now, from, bytes),
+            Input::Connected(link) => self.connected(now, link),
+            Input::Received(link, bytes) => self.received(now, link, bytes),
+            Input::Sent(link, n) => self.sent(now, link, n),
+            Input::Closed(link) => self.ended(now, link),
+            Input::InterfacesChanged => self.advertise_burst(now),
+            Input::Tick => {}
+        }
+        self.tick(now);
+    }
+
+    /// What to do next, if anything.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to hand in [`Input::Tick`] at the latest, if nothing else happens.
+    pub fn deadline(&self) -> Option<Time> {
+        if self.phase == Phase::Stopped {
+            return None;
+        }
+        let probe = match self.phase {
+            Phase::Probing { until, .. } => until,
+            _ => Time::NEVER,
+        };
+        let due = [
+            probe,
+            self.advertiser.due(),
+            self.directory.due(),
+            self.links_due,
+            self.calls.due(),
+            self.serving.due(),
+        ];
+        due.into_iter().min().filter(|t| *t != Time::NEVER)
+    }
+
+    fn tick(&mut self, now: Now) {
+        if self.phase == Phase::Stopped {
+            return;
+        }
+        self.tick_discovery(now);
+        if now.at >= self.links_due {
+            self.tick_links(now);
+        }
+        if now.at >= self.directory.due() {
+            self.tick_directory(now);
+        }
+        if now.at >= self.calls.due() {
+            self.tick_calls(now);
+        }
+        if now.at >= self.serving.due() {
+            self.tick_serving(now);
+        }
+    }
+
+    /// Says goodbye, ends every call and link. Nothing but draining [`Engine::poll`] is left to do.
+    pub fn stop(&mut self, now: Now) {
+        if self.phase == Phase::Stopped {
+            return;
+        }
+        if self.phase == Phase::Running {
+            self.say_goodbye(now);
+        }
+        self.shut(now, Error::Stopped);
+    }
+
+    /// Ends everything without a word to the network.
+    fn shut(&mut self, now: Now, why: Error) {
+        self.phase = Phase::Stopped;
+        for number in self.calls.numbers() {
+            self.end_call(number, Err(why.clone()));
+        }
+        for id in self.links.keys().copied().collect::<Vec<_>>() {
+            self.close_session(now, id, CloseReason::Leaving);
+        }
+        self.directory = Directory::default();
+        self.serving = Serving::default();
+    }
+
+    /// This start of the node.
+    pub fn instance(&self) -> Instance {
+        self.instance
+    }
+
+    /// This node's name.
+    pub fn name(&self) -> &NodeName {
+        &self.config.name
+    }
+
+    /// The bounds in force.
+    pub fn limits(&self) -> &Limits {
+        &self.config.limits
+    }
+
+    /// Who is there, one entry for each name.
+    pub fn peers(&self) -> Vec<PeerInfo> {
+        self.directory.infos()
+    }
+
+    /// What has been counted so far.
+    pub fn stats(&self) -> Stats {
+        let mut stats = self.stats;
+        stats.peers = self.directory.len() as u64;
+        stats.links = self.links.len() as u64;
+        stats.calls_open = self.calls.len() as u64;
+        stats.serving = self.serving.len() as u64;
+        stats
+    }
+
+    fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    /// A number in `0..1000`.
+    fn per_mille(&mut self) -> u32 {
+        let mut bytes = [0; 4];
+        self.entropy.fill(&mut bytes);
+        u32::from_be_bytes(bytes) % 1_000
+    }
+
+    /// `d`, shortened or lengthened by up to a tenth, so that nodes started together drift apart.
+    fn jitter(&mut self, d: Duration) -> Duration {
+        d * (900 + self.per_mille() / 5) / 1_000
+    }
+}
+
+/// The callee's outcome as the caller's error.
+fn outcome(status: Status, body: &[u8], path: &str) -> Result<Vec<u8>, Error> {
+    let text = || String::from_utf8_lossy(body).into_owned();
+    match status {
+        Status::Value => Ok(body.to_vec()),
+        Status::NotFound => Err(Error::CommandNotFound(path.to_owned())),
+        Status::Failed => Err(Error::CommandFailed(text())),
+        Status::Overloaded => Err(Error::Overloaded("at the peer")),
+        Status::Refused => Err(Error::Refused(text())),
+    }
+}

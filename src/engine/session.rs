@@ -1,0 +1,163 @@
+//! The keys and sequence numbers of one session: what makes a record acceptable exactly once, in
+//! its place, from the other side.
+
+use super::Time;
+use crate::fernet::Sealer;
+use crate::frame::{self, FrameType};
+use crate::name::NodeName;
+use crate::wire::Instance;
+use crate::wire::record::Record;
+
+/// Why a record was refused. The peer is not told which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    Token,
+    Record,
+}
+
+#[derive(Debug)]
+struct Direction {
+    sealer: Sealer,
+    kind: FrameType,
+    sequence: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) peer: Instance,
+    pub(super) name: NodeName,
+    /// The TCP port the peer listens on.
+    pub(super) port: u16,
+    /// Whether the peer was still asking for its name.
+    pub(super) probing: bool,
+    /// Calls whose answers have come, for the callee to forget.
+    pub(super) settled: Vec<u64>,
+    /// When a call or answer last passed.
+    pub(super) used: Time,
+    outbound: Direction,
+    inbound: Direction,
+}
+
+/// Who the session is with, as its hello said.
+pub(super) struct Party {
+    pub(super) peer: Instance,
+    pub(super) name: NodeName,
+    pub(super) port: u16,
+    pub(super) probing: bool,
+}
+
+impl Session {
+    /// `asked` is whether we are the side that asked; the sealers are the asker's and the answerer's.
+    pub(super) fn new(with: Party, asked: bool, asker: Sealer, answerer: Sealer, now: Time) -> Session {
+        let asker = Direction {
+            sealer: asker,
+            kind: FrameType::MESSAGE,
+            sequence: 0,
+        };
+        let answerer = Direction {
+            sealer: answerer,
+            kind: FrameType::RESPONSE,
+            sequence: 0,
+        };
+        let (outbound, inbound) = if asked { (asker, answerer) } else { (answerer, asker) };
+        Session {
+            peer: with.peer,
+            name: with.name,
+            port: with.port,
+            probing: with.probing,
+            settled: Vec::new(),
+            used: now,
+            outbound,
+            inbound,
+        }
+    }
+
+    /// Opens the next record of the other side.
+    pub(super) fn open<'b>(
+        &mut self,
+        kind: FrameType,
+        token: &[u8],
+        buf: &'b mut Vec<u8>,
+    ) -> Result<Record<'b>, Refusal> {
+        if kind != self.inbound.kind {
+            return Err(Refusal::Record);
+        }
+        let plain = self.inbound.sealer.open(token, buf).map_err(|_| Refusal::Token)?;
+        let record = Record::decode(plain).map_err(|_| Refusal::Record)?;
+        if record.sequence != self.inbound.sequence {
+            return Err(Refusal::Record);
+        }
+        self.inbound.sequence += 1;
+        Ok(record)
+    }
+
+    /// The sequence number the next record of ours must carry.
+    pub(super) fn next_sequence(&self) -> u64 {
+        self.outbound.sequence
+    }
+
+    /// Seals the record that `plain` holds, and appends its frame.
+    pub(super) fn seal(&mut self, net: &str, plain: &[u8], unix: u64, iv: &[u8; 16], out: &mut Vec<u8>) {
+        let Direction { sealer, kind, sequence } = &mut self.outbound;
+        frame::encode_with(net, *kind, out, |out| sealer.seal(plain, unix, iv, out));
+        *sequence += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fernet::Key;
+    use crate::frame::{Parsed, parse};
+    use crate::limits::FRAME_MAX;
+    use crate::wire::record::encode_cancel;
+
+    fn pair(keys: (u8, u8)) -> (Session, Session) {
+        let make = |asked| {
+            let with = Party {
+                peer: Instance([0; 16]),
+                name: NodeName::new("n").unwrap(),
+                port: 0,
+                probing: false,
+            };
+            let sealer = |k| Sealer::new(&Key::from_bytes([k; 32]));
+            Session::new(with, asked, sealer(keys.0), sealer(keys.1), Time::default())
+        };
+        (make(true), make(false))
+    }
+
+    fn send(from: &mut Session) -> Vec<u8> {
+        let (mut plain, mut out) = (Vec::new(), Vec::new());
+        encode_cancel(from.next_sequence(), 5, &mut plain);
+        from.seal("n", &plain, 1, &[9; 16], &mut out);
+        out
+    }
+
+    fn take(to: &mut Session, bytes: &[u8]) -> Result<u64, Refusal> {
+        let Ok(Parsed::Complete(f, _)) = parse(bytes, FRAME_MAX) else { panic!() };
+        to.open(f.kind, f.payload, &mut Vec::new()).map(|r| r.sequence)
+    }
+
+    #[test]
+    fn records_are_accepted_once_and_in_order() {
+        let (mut a, mut b) = pair((1, 2));
+        let frames: Vec<_> = (0..3).map(|_| send(&mut a)).collect();
+        assert_eq!(take(&mut b, &frames[1]), Err(Refusal::Record), "skipped");
+        assert_eq!(take(&mut b, &frames[0]), Ok(0));
+        assert_eq!(take(&mut b, &frames[0]), Err(Refusal::Record), "replayed");
+        assert_eq!(take(&mut b, &frames[2]), Err(Refusal::Record), "reordered");
+        assert_eq!(take(&mut b, &frames[1]), Ok(1));
+    }
+
+    #[test]
+    fn a_record_of_the_other_direction_or_another_session_is_refused() {
+        let (mut a, mut b) = pair((1, 2));
+        let own = send(&mut a);
+        assert_eq!(take(&mut a, &own), Err(Refusal::Record), "reflected");
+        let renamed = String::from_utf8(own.clone()).unwrap().replace("|msg|", "|rsp|");
+        assert_eq!(take(&mut a, renamed.as_bytes()), Err(Refusal::Token), "reflected under the other type");
+        let (mut other, _) = pair((3, 4));
+        assert_eq!(take(&mut b, &send(&mut other)), Err(Refusal::Token));
+        assert_eq!(take(&mut b, &own), Ok(0));
+    }
+}

@@ -1,0 +1,96 @@
+//! Where unpredictable bytes come from: an argument of everything that needs them, so that a test
+//! can replay a seed.
+
+use crate::error::Error;
+use std::fmt;
+use zeroize::Zeroize;
+
+/// A source of unpredictable bytes.
+pub trait Entropy: Send {
+    /// Fills `out`.
+    fn fill(&mut self, out: &mut [u8]);
+
+    /// An array of them.
+    fn array<const N: usize>(&mut self) -> [u8; N]
+    where
+        Self: Sized,
+    {
+        let mut out = [0; N];
+        self.fill(&mut out);
+        out
+    }
+}
+
+/// Bytes taken from the kernel at once: 64 IVs to a system call.
+const STOCK: usize = 1_024;
+
+/// The kernel's generator, drawn in stocks so that a token costs no system call. What has been
+/// handed out is wiped from the stock.
+pub struct OsEntropy {
+    stock: [u8; STOCK],
+    used: usize,
+}
+
+impl OsEntropy {
+    /// Fails when the kernel has no generator to offer.
+    pub fn new() -> Result<OsEntropy, Error> {
+        let mut source = OsEntropy { stock: [0; STOCK], used: 0 };
+        draw(&mut source.stock)?;
+        Ok(source)
+    }
+}
+
+fn draw(out: &mut [u8]) -> Result<(), Error> {
+    getrandom::fill(out).map_err(|e| Error::Io {
+        doing: "reading the kernel's random source",
+        kind: std::io::ErrorKind::Other,
+        text: e.to_string(),
+    })
+}
+
+impl Entropy for OsEntropy {
+    fn fill(&mut self, mut out: &mut [u8]) {
+        while !out.is_empty() {
+            if self.used == STOCK {
+                // It worked at start. A kernel that stops offering randomness leaves nothing safe
+                // to do: a repeated IV would be a silent leak.
+                #[expect(clippy::expect_used)]
+                draw(&mut self.stock).expect("the kernel's random source worked at start");
+                self.used = 0;
+            }
+            let n = out.len().min(STOCK - self.used);
+            let (now, later) = out.split_at_mut(n);
+            let source = &mut self.stock[self.used..self.used + n];
+            now.copy_from_slice(source);
+            source.zeroize();
+            self.used += n;
+            out = later;
+        }
+    }
+}
+
+impl Drop for OsEntropy {
+    fn drop(&mut self) {
+        self.stock.zeroize();
+    }
+}
+
+impl fmt::Debug for OsEntropy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OsEntropy(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_stock_is_handed_out_twice() {
+        let mut source = OsEntropy::new().unwrap();
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..1_000 {
+            assert!(seen.insert(source.array::<24>()));
+        }
+    }
+}

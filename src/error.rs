@@ -1,0 +1,302 @@
+//! What can go wrong, once: the error type Rust callers match on, and the codes C callers compare with.
+//!
+//! The two are one list: [`Error::code`] is the only map between them.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+/// The outcome codes of the C interface; 0 is success, every failure is negative.
+///
+/// Codes are never renumbered: new ones are appended.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Code {
+    /// Success.
+    Ok = 0,
+    /// An argument is NULL, negative or outside its range.
+    Argument = -1,
+    /// A node name breaks a rule.
+    Name = -2,
+    /// A network name breaks a rule.
+    Network = -3,
+    /// A network key is not 44 characters of base64url that hold 32 bytes.
+    Key = -4,
+    /// A command path breaks a rule.
+    Path = -5,
+    /// Text that should be JSON is not, or is nested too deep, or repeats a key.
+    Json = -6,
+    /// An address is not IP:PORT.
+    Address = -7,
+    /// A string is not UTF-8.
+    Utf8 = -8,
+    /// A body is over the size that fits one message.
+    TooLarge = -9,
+    /// Another node of the network has this name.
+    NameTaken = -10,
+    /// A port is in use by another program.
+    PortInUse = -11,
+    /// The operating system refused something.
+    Io = -12,
+    /// The peer has no command of that path.
+    CommandNotFound = -13,
+    /// The command ran and failed; the message says why.
+    CommandFailed = -14,
+    /// No answer came in time.
+    Timeout = -15,
+    /// The peer is not known, or no path leads to it.
+    Unreachable = -16,
+    /// The peer restarted while it had the call; whether the command ran is unknown.
+    PeerRestarted = -17,
+    /// The caller cancelled.
+    Cancelled = -18,
+    /// Too much is in flight, here or at the peer; the command did not run or its answer could not be kept.
+    Overloaded = -19,
+    /// The peer does not want this.
+    Refused = -20,
+    /// A blocking call from inside a callback would wait for itself.
+    WouldDeadlock = -21,
+    /// The node has been stopped.
+    Stopped = -22,
+    /// The process forked after start; a child may only free the handle.
+    Forked = -23,
+    /// A command is already registered at this path.
+    CommandExists = -24,
+    /// A bug in the library; the call was abandoned and the process lives on.
+    Internal = -25,
+}
+
+impl Code {
+    /// Every code, for tables and tests.
+    pub const ALL: [Code; 26] = [
+        Code::Ok,
+        Code::Argument,
+        Code::Name,
+        Code::Network,
+        Code::Key,
+        Code::Path,
+        Code::Json,
+        Code::Address,
+        Code::Utf8,
+        Code::TooLarge,
+        Code::NameTaken,
+        Code::PortInUse,
+        Code::Io,
+        Code::CommandNotFound,
+        Code::CommandFailed,
+        Code::Timeout,
+        Code::Unreachable,
+        Code::PeerRestarted,
+        Code::Cancelled,
+        Code::Overloaded,
+        Code::Refused,
+        Code::WouldDeadlock,
+        Code::Stopped,
+        Code::Forked,
+        Code::CommandExists,
+        Code::Internal,
+    ];
+
+    /// The code's short name, as `peerbase_strerror` gives it; NUL-terminated so that C can have it uncopied.
+    pub const fn c_name(self) -> &'static std::ffi::CStr {
+        match self {
+            Code::Ok => c"ok",
+            Code::Argument => c"invalid argument",
+            Code::Name => c"invalid node name",
+            Code::Network => c"invalid network name",
+            Code::Key => c"invalid network key",
+            Code::Path => c"invalid command path",
+            Code::Json => c"invalid JSON",
+            Code::Address => c"invalid address",
+            Code::Utf8 => c"invalid UTF-8",
+            Code::TooLarge => c"too large",
+            Code::NameTaken => c"name-taken",
+            Code::PortInUse => c"port in use",
+            Code::Io => c"operating system error",
+            Code::CommandNotFound => c"command not found",
+            Code::CommandFailed => c"command failed",
+            Code::Timeout => c"timeout",
+            Code::Unreachable => c"unreachable",
+            Code::PeerRestarted => c"peer restarted",
+            Code::Cancelled => c"cancelled",
+            Code::Overloaded => c"overloaded",
+            Code::Refused => c"refused",
+            Code::WouldDeadlock => c"would deadlock",
+            Code::Stopped => c"node stopped",
+            Code::Forked => c"forked after start",
+            Code::CommandExists => c"command exists",
+            Code::Internal => c"internal error",
+        }
+    }
+
+    /// The code's short name.
+    pub fn name(self) -> &'static str {
+        // The names above are ASCII; an unreadable one would be caught by the test that walks ALL.
+        self.c_name().to_str().unwrap_or("")
+    }
+}
+
+/// Why something did not work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// An argument is outside its range; the text says which and why.
+    Argument(&'static str),
+    /// A node name breaks the named rule.
+    Name(&'static str),
+    /// A network name breaks the named rule.
+    Network(&'static str),
+    /// A network key breaks the named rule.
+    Key(&'static str),
+    /// A command path breaks the named rule.
+    Path(&'static str),
+    /// Not JSON; the text says where and what.
+    Json(String),
+    /// Not an IP:PORT address; the text is what was given.
+    Address(String),
+    /// The named string is not UTF-8.
+    Utf8(&'static str),
+    /// A body of `size` bytes where `limit` fit.
+    TooLarge {
+        /// Bytes given.
+        size: usize,
+        /// Bytes that fit.
+        limit: usize,
+    },
+    /// Another node of the network answered to this name.
+    NameTaken(String),
+    /// Another program has this port.
+    PortInUse(SocketAddr),
+    /// The operating system refused what the text says.
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// What kind of refusal.
+        kind: io::ErrorKind,
+        /// The system's own words.
+        text: String,
+    },
+    /// The peer has no such command.
+    CommandNotFound(String),
+    /// The command failed, in its own words.
+    CommandFailed(String),
+    /// No answer in time.
+    Timeout,
+    /// No path to the peer; the text is its name.
+    Unreachable(String),
+    /// The peer restarted while it had the call.
+    PeerRestarted,
+    /// The caller cancelled.
+    Cancelled,
+    /// Too much in flight; the text says of what.
+    Overloaded(&'static str),
+    /// The peer does not want this; the text is its reason.
+    Refused(String),
+    /// A blocking call from inside a callback.
+    WouldDeadlock,
+    /// The node has been stopped.
+    Stopped,
+    /// Used in a child of the process that started the node.
+    Forked,
+    /// Something is registered at this path already.
+    CommandExists(String),
+    /// A bug in the library.
+    Internal(&'static str),
+}
+
+impl Error {
+    /// The C code of this error.
+    pub fn code(&self) -> Code {
+        match self {
+            Error::Argument(_) => Code::Argument,
+            Error::Name(_) => Code::Name,
+            Error::Network(_) => Code::Network,
+            Error::Key(_) => Code::Key,
+            Error::Path(_) => Code::Path,
+            Error::Json(_) => Code::Json,
+            Error::Address(_) => Code::Address,
+            Error::Utf8(_) => Code::Utf8,
+            Error::TooLarge { .. } => Code::TooLarge,
+            Error::NameTaken(_) => Code::NameTaken,
+            Error::PortInUse(_) => Code::PortInUse,
+            Error::Io { .. } => Code::Io,
+            Error::CommandNotFound(_) => Code::CommandNotFound,
+            Error::CommandFailed(_) => Code::CommandFailed,
+            Error::Timeout => Code::Timeout,
+            Error::Unreachable(_) => Code::Unreachable,
+            Error::PeerRestarted => Code::PeerRestarted,
+            Error::Cancelled => Code::Cancelled,
+            Error::Overloaded(_) => Code::Overloaded,
+            Error::Refused(_) => Code::Refused,
+            Error::WouldDeadlock => Code::WouldDeadlock,
+            Error::Stopped => Code::Stopped,
+            Error::Forked => Code::Forked,
+            Error::CommandExists(_) => Code::CommandExists,
+            Error::Internal(_) => Code::Internal,
+        }
+    }
+
+    /// An operating system error with what was being done.
+    pub fn io(doing: &'static str, error: &io::Error) -> Error {
+        Error::Io {
+            doing,
+            kind: error.kind(),
+            text: error.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.code().name();
+        match self {
+            Error::Argument(why)
+            | Error::Name(why)
+            | Error::Network(why)
+            | Error::Key(why)
+            | Error::Path(why)
+            | Error::Utf8(why)
+            | Error::Overloaded(why)
+            | Error::Internal(why) => write!(f, "{name}: {why}"),
+            Error::Json(text)
+            | Error::Address(text)
+            | Error::NameTaken(text)
+            | Error::CommandNotFound(text)
+            | Error::CommandFailed(text)
+            | Error::Unreachable(text)
+            | Error::Refused(text)
+            | Error::CommandExists(text) => write!(f, "{name}: {text}"),
+            Error::TooLarge { size, limit } => write!(f, "{name}: {size} bytes, the limit is {limit}"),
+            Error::PortInUse(addr) => write!(f, "{name}: port {} ({addr})", addr.port()),
+            Error::Io { doing, text, .. } => write!(f, "{doing}: {text}"),
+            Error::Timeout
+            | Error::PeerRestarted
+            | Error::Cancelled
+            | Error::WouldDeadlock
+            | Error::Stopped
+            | Error::Forked => f.write_str(name),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_count_down_without_gaps_and_each_has_its_own_name() {
+        let mut names = std::collections::HashSet::new();
+        for (i, code) in Code::ALL.into_iter().enumerate() {
+            assert_eq!(code as i32, -(i as i32));
+            assert!(!code.name().is_empty() && names.insert(code.name()));
+        }
+    }
+
+    #[test]
+    fn a_port_in_use_says_which() {
+        let e = Error::PortInUse("127.0.0.1:3334".parse().unwrap());
+        assert!(e.to_string().contains("3334"));
+    }
+}

@@ -1,0 +1,184 @@
+//! The advert: what a node says of itself, sealed under the network key.
+//!
+//! ```text
+//! version u8 | flags u8 | instance [16] | sequence u64 | interval u32 ms | port u16
+//! | name text | address: u8 of 0, 4 or 16, that many bytes | relays: u8 count, that many texts
+//! ```
+
+use super::{Instance, Malformed, Reader, VERSION, put_text};
+use crate::limits::ADVERT_RELAYS_MAX;
+use crate::name::NodeName;
+use std::net::IpAddr;
+
+/// What the sender is about to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// It takes part.
+    Present,
+    /// It asks whether its name is taken, and does not take part yet.
+    Probing,
+    /// It is leaving.
+    Leaving,
+}
+
+/// One advert.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advert {
+    /// What the sender is about to do.
+    pub phase: Phase,
+    /// This start of the sender.
+    pub instance: Instance,
+    /// Counts this instance's adverts; an older one is void.
+    pub sequence: u64,
+    /// Milliseconds between two adverts of the sender, from which its absence is judged.
+    pub interval_ms: u32,
+    /// The TCP port it listens on.
+    pub port: u16,
+    /// Its name.
+    pub name: NodeName,
+    /// Where to find it, if not where the datagram came from.
+    pub address: Option<IpAddr>,
+    /// Relays it knows, as HOST:PORT, at most [`ADVERT_RELAYS_MAX`].
+    pub relays: Vec<String>,
+}
+
+impl Advert {
+    /// Appends the encoding.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.push(VERSION);
+        out.push(match self.phase {
+            Phase::Present => 0,
+            Phase::Leaving => 1,
+            Phase::Probing => 2,
+        });
+        out.extend_from_slice(&self.instance.0);
+        out.extend_from_slice(&self.sequence.to_be_bytes());
+        out.extend_from_slice(&self.interval_ms.to_be_bytes());
+        out.extend_from_slice(&self.port.to_be_bytes());
+        put_text(self.name.as_str(), out);
+        match self.address {
+            None => out.push(0),
+            Some(IpAddr::V4(a)) => {
+                out.push(4);
+                out.extend_from_slice(&a.octets());
+            }
+            Some(IpAddr::V6(a)) => {
+                out.push(16);
+                out.extend_from_slice(&a.octets());
+            }
+        }
+        out.push(self.relays.len() as u8);
+        for relay in &self.relays {
+            put_text(relay, out);
+        }
+    }
+
+    /// Reads one.
+    pub fn decode(bytes: &[u8]) -> Result<Advert, Malformed> {
+        let mut r = Reader(bytes);
+        if r.u8()? != VERSION {
+            return Err(Malformed);
+        }
+        let phase = match r.u8()? {
+            0 => Phase::Present,
+            1 => Phase::Leaving,
+            2 => Phase::Probing,
+            _ => return Err(Malformed),
+        };
+        let instance = Instance(r.array()?);
+        let sequence = r.u64()?;
+        let interval_ms = r.u32()?;
+        let port = r.u16()?;
+        let name = NodeName::new(r.text()?).map_err(|_| Malformed)?;
+        let address = match r.u8()? {
+            0 => None,
+            4 => Some(IpAddr::from(r.array::<4>()?)),
+            16 => Some(IpAddr::from(r.array::<16>()?)),
+            _ => return Err(Malformed),
+        };
+        let count = usize::from(r.u8()?);
+        if count > ADVERT_RELAYS_MAX {
+            return Err(Malformed);
+        }
+        let relays = (0..count)
+            .map(|_| r.text().map(str::to_owned))
+            .collect::<Result<_, _>>()?;
+        r.end()?;
+        Ok(Advert {
+            phase,
+            instance,
+            sequence,
+            interval_ms,
+            port,
+            name,
+            address,
+            relays,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn adverts() -> impl Strategy<Value = Advert> {
+        (
+            prop::sample::select(vec![Phase::Present, Phase::Probing, Phase::Leaving]),
+            any::<([u8; 16], u64, u32, u16)>(),
+            "[^|.:@*\\p{Cc}]{1,16}",
+            any::<Option<IpAddr>>(),
+            prop::collection::vec("[a-z:0-9.]{0,40}", 0..=ADVERT_RELAYS_MAX),
+        )
+            .prop_map(
+                |(phase, (instance, sequence, interval_ms, port), name, address, relays)| Advert {
+                    phase,
+                    instance: Instance(instance),
+                    sequence,
+                    interval_ms,
+                    port,
+                    name: NodeName::new(&name).unwrap(),
+                    address,
+                    relays,
+                },
+            )
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip_and_every_cut_is_malformed(advert in adverts()) {
+            let mut bytes = Vec::new();
+            advert.encode(&mut bytes);
+            for cut in 0..bytes.len() {
+                prop_assert_eq!(Advert::decode(&bytes[..cut]), Err(Malformed));
+            }
+            prop_assert_eq!(Advert::decode(&bytes), Ok(advert));
+            bytes.push(0);
+            prop_assert_eq!(Advert::decode(&bytes), Err(Malformed));
+        }
+
+        #[test]
+        fn what_decodes_encodes_back(mut bytes in prop::collection::vec(any::<u8>(), 40..80)) {
+            bytes[0] = VERSION;
+            bytes[1] %= 3;
+            if let Ok(advert) = Advert::decode(&bytes) {
+                let mut again = Vec::new();
+                advert.encode(&mut again);
+                prop_assert_eq!(again, bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn a_thousand_relays_are_refused() {
+        let mut bytes = vec![VERSION, 0];
+        bytes.extend_from_slice(&[0; 16 + 8 + 4 + 2]);
+        bytes.extend_from_slice(&[1, b'n', 0, 9]);
+        bytes.extend_from_slice(&[1, b'r'].repeat(9));
+        assert_eq!(Advert::decode(&bytes), Err(Malformed));
+        let at = 2 + 30 + 3;
+        bytes[at] = 8;
+        bytes.truncate(bytes.len() - 2);
+        assert_eq!(Advert::decode(&bytes).unwrap().relays.len(), 8);
+    }
+}

@@ -1,0 +1,235 @@
+//! The hello: how two nodes make a session, sealed under the network key.
+//!
+//! ```text
+//! version u8 | role u8 | flags u8 | instance [16] | nonce [32] | port u16 | name text | meant text
+//! | (answers only) the asker's nonce [32]
+//! ```
+//!
+//! From both hellos and the network key come the session's two keys: [`session_keys`].
+
+use super::{Instance, Malformed, Reader, VERSION, put_text};
+use crate::fernet::Key;
+use crate::name::NodeName;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use zeroize::Zeroize;
+
+/// 32 fresh random bytes, which make every session's keys its own.
+pub type Nonce = [u8; 32];
+
+/// Which of the two sides speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The side that opened the link.
+    Ask,
+    /// The side that was asked, and which nonce it answers.
+    Answer(Nonce),
+}
+
+/// One hello.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hello {
+    /// Which side speaks.
+    pub role: Role,
+    /// Whether the speaker is still asking for its name.
+    pub probing: bool,
+    /// This start of the speaker.
+    pub instance: Instance,
+    /// Fresh for this hello.
+    pub nonce: Nonce,
+    /// The TCP port the speaker listens on.
+    pub port: u16,
+    /// The speaker's name.
+    pub name: NodeName,
+    /// Who the speaker thinks it speaks to.
+    pub meant: NodeName,
+}
+
+impl Hello {
+    /// Appends the encoding.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.push(VERSION);
+        out.push(match self.role {
+            Role::Ask => 0,
+            Role::Answer(_) => 1,
+        });
+        out.push(u8::from(self.probing));
+        out.extend_from_slice(&self.instance.0);
+        out.extend_from_slice(&self.nonce);
+        out.extend_from_slice(&self.port.to_be_bytes());
+        put_text(self.name.as_str(), out);
+        put_text(self.meant.as_str(), out);
+        if let Role::Answer(asked) = &self.role {
+            out.extend_from_slice(asked);
+        }
+    }
+
+    /// Reads one.
+    pub fn decode(bytes: &[u8]) -> Result<Hello, Malformed> {
+        let mut r = Reader(bytes);
+        if r.u8()? != VERSION {
+            return Err(Malformed);
+        }
+        let role = r.u8()?;
+        let probing = match r.u8()? {
+            0 => false,
+            1 => true,
+            _ => return Err(Malformed),
+        };
+        let instance = Instance(r.array()?);
+        let nonce = r.array()?;
+        let port = r.u16()?;
+        let name = NodeName::new(r.text()?).map_err(|_| Malformed)?;
+        let meant = NodeName::new(r.text()?).map_err(|_| Malformed)?;
+        let role = match role {
+            0 => Role::Ask,
+            1 => Role::Answer(r.array()?),
+            _ => return Err(Malformed),
+        };
+        r.end()?;
+        Ok(Hello {
+            role,
+            probing,
+            instance,
+            nonce,
+            port,
+            name,
+            meant,
+        })
+    }
+}
+
+/// The keys of the session these two hellos make: for what the asker sends, and for what the
+/// answerer sends. HKDF-SHA256 (RFC 5869) of the network key; the salt is both nonces, the info
+/// both instances and names, so that neither side, nor a third, can make a session be mistaken for
+/// another.
+pub fn session_keys(network: &Key, ask: &Hello, answer: &Hello) -> (Key, Key) {
+    let mut salt = [0u8; 64];
+    salt[..32].copy_from_slice(&ask.nonce);
+    salt[32..].copy_from_slice(&answer.nonce);
+    let mut info = b"peerbase session 1".to_vec();
+    for hello in [ask, answer] {
+        info.extend_from_slice(&hello.instance.0);
+        put_text(hello.name.as_str(), &mut info);
+    }
+    let mut okm = [0u8; 64];
+    hkdf(&salt, network.as_bytes(), &info, &mut okm);
+    let mut halves = [[0u8; 32]; 2];
+    halves[0].copy_from_slice(&okm[..32]);
+    halves[1].copy_from_slice(&okm[32..]);
+    let keys = (Key::from_bytes(halves[0]), Key::from_bytes(halves[1]));
+    okm.zeroize();
+    halves.zeroize();
+    keys
+}
+
+/// HKDF-SHA256: extract, then expand to at most 255 blocks of 32 bytes.
+fn hkdf(salt: &[u8], ikm: &[u8], info: &[u8], out: &mut [u8]) {
+    let mut prk = mac(salt, &[ikm]);
+    let mut block = [0u8; 32];
+    for (i, chunk) in out.chunks_mut(32).enumerate() {
+        let before: &[u8] = if i == 0 { &[] } else { &block };
+        block = mac(&prk, &[before, info, &[i as u8 + 1]]);
+        chunk.copy_from_slice(&block[..chunk.len()]);
+    }
+    prk.zeroize();
+    block.zeroize();
+}
+
+fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+    // HMAC takes a key of any length, so there is no error to hand on.
+    let Ok(mut mac) = <Hmac<Sha256> as KeyInit>::new_from_slice(key) else {
+        unreachable!("HMAC takes a key of any length")
+    };
+    for part in parts {
+        mac.update(part);
+    }
+    mac.finalize().into_bytes().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn hello(role: Role, who: u8, name: &str, meant: &str) -> Hello {
+        Hello {
+            role,
+            probing: false,
+            instance: Instance([who; 16]),
+            nonce: [who; 32],
+            port: 7,
+            name: NodeName::new(name).unwrap(),
+            meant: NodeName::new(meant).unwrap(),
+        }
+    }
+
+    #[test]
+    fn hkdf_rfc5869_case_1() {
+        let hex = |s: &str| -> Vec<u8> {
+            (0..s.len())
+                .step_by(2)
+                .map(|i| u8::from_str_radix(&s[i..i + 2], 16).unwrap())
+                .collect()
+        };
+        let mut okm = [0; 42];
+        hkdf(
+            &hex("000102030405060708090a0b0c"),
+            &[0x0b; 22],
+            &hex("f0f1f2f3f4f5f6f7f8f9"),
+            &mut okm,
+        );
+        assert_eq!(
+            okm[..],
+            hex("3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865")
+        );
+    }
+
+    #[test]
+    fn every_ingredient_changes_both_keys() {
+        let network = Key::from_bytes([1; 32]);
+        let (ask, answer) = (hello(Role::Ask, 1, "a", "b"), hello(Role::Answer([1; 32]), 2, "b", "a"));
+        let base = session_keys(&network, &ask, &answer);
+        assert_ne!(base.0, base.1);
+        let mut others = vec![session_keys(&Key::from_bytes([2; 32]), &ask, &answer)];
+        for change in [
+            |h: &mut Hello| h.nonce[31] ^= 1,
+            |h: &mut Hello| h.instance.0[15] ^= 1,
+            |h: &mut Hello| h.name = NodeName::new("c").unwrap(),
+        ] {
+            let (mut a, mut b) = (ask.clone(), answer.clone());
+            change(&mut a);
+            change(&mut b);
+            others.push(session_keys(&network, &a, &answer));
+            others.push(session_keys(&network, &ask, &b));
+        }
+        for other in others {
+            assert!(other.0 != base.0 && other.1 != base.1);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip_and_every_cut_is_malformed(asked in any::<Option<[u8; 32]>>(), who in any::<u8>(), name in "[^|.:@*\\p{Cc}]{1,16}") {
+            let h = hello(asked.map_or(Role::Ask, Role::Answer), who, &name, "x");
+            let mut bytes = Vec::new();
+            h.encode(&mut bytes);
+            for cut in 0..bytes.len() {
+                prop_assert_eq!(Hello::decode(&bytes[..cut]), Err(Malformed));
+            }
+            prop_assert_eq!(Hello::decode(&bytes), Ok(h));
+        }
+
+        #[test]
+        fn what_decodes_encodes_back(mut bytes in prop::collection::vec(any::<u8>(), 54..130)) {
+            bytes[0] = VERSION;
+            bytes[1] %= 2;
+            bytes[2] %= 2;
+            if let Ok(h) = Hello::decode(&bytes) {
+                let mut again = Vec::new();
+                h.encode(&mut again);
+                prop_assert_eq!(again, bytes);
+            }
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What the payload of a frame holds once its token is open: [`advert`], [`hello`] and [`record`].
+//!
+//! Each is a pure codec over bytes. Integers are big-endian; a text is its length in one byte and
+//! then its bytes. What decodes, encodes back to the same bytes; nothing may follow the last field.
+//! These files know names and limits, and nothing of sessions, sockets or time.
+
+pub mod advert;
+pub mod hello;
+pub mod record;
+
+use std::fmt;
+
+/// The version of the protocol these codecs speak; any other is refused.
+pub const VERSION: u8 = 1;
+
+/// One start of one node: 16 random bytes, drawn anew each time.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instance(pub [u8; 16]);
+
+impl fmt::Debug for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Enough to tell two apart in a log.
+        let [a, b, c, d, ..] = self.0;
+        write!(f, "{a:02x}{b:02x}{c:02x}{d:02x}")
+    }
+}
+
+/// Bytes under a right MAC that are not what they should be: a bug or malice of a key holder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed;
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("malformed contents of a token")
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+/// Takes fields from the front of a slice.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn bytes(&mut self, n: usize) -> Result<&'a [u8], Malformed> {
+        let (head, rest) = self.0.split_at_checked(n).ok_or(Malformed)?;
+        self.0 = rest;
+        Ok(head)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        let (head, rest) = self.0.split_first_chunk::<N>().ok_or(Malformed)?;
+        self.0 = rest;
+        Ok(*head)
+    }
+
+    fn u8(&mut self) -> Result<u8, Malformed> {
+        Ok(self.array::<1>()?[0])
+    }
+
+    fn u16(&mut self) -> Result<u16, Malformed> {
+        Ok(u16::from_be_bytes(self.array()?))
+    }
+
+    fn u32(&mut self) -> Result<u32, Malformed> {
+        Ok(u32::from_be_bytes(self.array()?))
+    }
+
+    fn u64(&mut self) -> Result<u64, Malformed> {
+        Ok(u64::from_be_bytes(self.array()?))
+    }
+
+    fn text(&mut self) -> Result<&'a str, Malformed> {
+        let n = self.u8()?;
+        std::str::from_utf8(self.bytes(usize::from(n))?).map_err(|_| Malformed)
+    }
+
+    fn rest(&mut self) -> &'a [u8] {
+        std::mem::take(&mut self.0)
+    }
+
+    fn end(self) -> Result<(), Malformed> {
+        if self.0.is_empty() { Ok(()) } else { Err(Malformed) }
+    }
+}
+
+/// Appends a text whose type bounds it to 255 bytes.
+fn put_text(text: &str, out: &mut Vec<u8>) {
+    debug_assert!(text.len() <= 255);
+    out.push(text.len() as u8);
+    out.extend_from_slice(text.as_bytes());
+}

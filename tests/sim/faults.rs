@@ -1,0 +1,266 @@
+//! Losing datagrams, links, nodes and halves of the network, and finding them again.
+
+use crate::seeds;
+use crate::world::{Behaviour, World, ms, name, secs};
+use peerbase::engine::Event;
+use peerbase::error::Error;
+
+#[test]
+fn two_nodes_find_each_other_within_50_ms_of_taking_part() {
+    seeds(20, |seed| {
+        let mut w = World::new(seed);
+        let a = w.add("a");
+        w.run(secs(3));
+        let b = w.add("b");
+        w.run_until(secs(1), |w| w.nodes[b].running);
+        let took = w.run_until(secs(1), |w| w.reaches(a, "b") && w.reaches(b, "a"));
+        assert!(took < ms(50), "{took:?}");
+        let n = w.call(b, "a", secs(1)).unwrap();
+        w.run(ms(20));
+        assert_eq!(w.result(b, n), Some(&Ok(b"a".to_vec())));
+        assert_eq!(w.nodes[a].events, [Event::PeerJoined(name("b"))]);
+        w.check_closed();
+    });
+}
+
+#[test]
+fn a_call_waits_for_a_name_that_is_not_known_yet() {
+    let mut w = World::new(crate::first_seed());
+    let a = w.add("a");
+    let early = w.call(a, "b", secs(5)).unwrap();
+    let never = w.call(a, "c", secs(2)).unwrap();
+    w.run(secs(1));
+    w.add("b");
+    w.run(secs(4));
+    assert_eq!(w.result(a, early), Some(&Ok(b"b".to_vec())));
+    assert_eq!(w.result(a, never), Some(&Err(Error::Unreachable("c".into()))));
+    w.check_closed();
+}
+
+#[test]
+fn a_dying_link_is_replaced_and_no_call_runs_twice_or_is_lost() {
+    seeds(20, |seed| {
+        let mut w = World::new(seed);
+        let (a, b) = (w.add("a"), w.add("b"));
+        w.nodes[b].behaviour = Behaviour::Hold;
+        w.run(secs(1));
+        let calls: Vec<_> = (0..64).map(|_| w.call(a, "b", secs(20)).unwrap()).collect();
+        w.run(ms(1));
+        for _ in 0..5 {
+            w.break_links(a);
+            let pause = w.rng.below(300);
+            w.run(ms(pause));
+            w.answer_all(b);
+        }
+        w.run(secs(3));
+        w.answer_all(b);
+        w.run(secs(3));
+        for n in calls {
+            assert_eq!(w.result(a, n), Some(&Ok(b"b".to_vec())));
+        }
+        w.check_closed();
+    });
+}
+
+#[test]
+fn peer_restarted_under_same_name_is_new_at_once() {
+    seeds(20, |seed| {
+        for power_cut in [false, true] {
+            let mut w = World::new(seed);
+            let (a, b) = (w.add("a"), w.add("b"));
+            w.nodes[b].behaviour = Behaviour::Hold;
+            w.run(secs(2));
+            let lost = w.call(a, "b", secs(20)).unwrap();
+            w.run(ms(20));
+            assert_eq!(w.nodes[b].held.len(), 1, "the call has reached the first instance");
+            w.kill(b, power_cut);
+            w.restart(b);
+            w.nodes[b].behaviour = Behaviour::Echo;
+            w.run_until(secs(2), |w| w.nodes[b].running);
+            w.run(ms(50));
+            let next = w.call(a, "b", secs(1)).unwrap();
+            w.run(ms(50));
+            assert_eq!(w.result(a, next), Some(&Ok(b"b".to_vec())));
+            // The old instance is given a second to prove that it lives.
+            w.run(secs(2));
+            assert_eq!(w.result(a, lost), Some(&Err(Error::PeerRestarted)));
+            let joined = Event::PeerJoined(name("b"));
+            assert_eq!(w.nodes[a].events, [joined, Event::PeerRestarted(name("b"))]);
+            w.check_closed();
+        }
+    });
+}
+
+#[test]
+fn a_killed_peer_is_noticed_and_a_leaving_one_at_once() {
+    let mut w = World::new(crate::first_seed());
+    let (a, b, c) = (w.add("a"), w.add("b"), w.add("c"));
+    w.nodes[b].behaviour = Behaviour::Hold;
+    w.run(secs(2));
+    let lost = w.call(a, "b", secs(30)).unwrap();
+    w.run(ms(20));
+    w.kill(b, true);
+    w.stop(c);
+    w.run(ms(50));
+    assert!(!w.knows(a, "c"));
+    assert!(w.knows(a, "b"), "a session is not given up for a few missing adverts");
+    w.run(secs(21));
+    assert!(!w.knows(a, "b"));
+    assert_eq!(w.result(a, lost), Some(&Err(Error::Unreachable("b".into()))));
+    assert_eq!(w.nodes[a].events.iter().filter(|e| matches!(e, Event::PeerLeft(_))).count(), 2);
+    w.check_closed();
+}
+
+#[test]
+fn simultaneous_dialling_leaves_one_session_and_loses_no_call() {
+    seeds(1_000, |seed| {
+        let mut w = World::new(seed);
+        let (a, b) = (w.add("a"), w.add("b"));
+        w.run_until(secs(1), |w| w.knows(a, "b") && w.knows(b, "a"));
+        // Both want it now, whoever would have yielded.
+        let (x, y) = (w.call(a, "b", secs(5)).unwrap(), w.call(b, "a", secs(5)).unwrap());
+        w.run(secs(2));
+        assert_eq!(w.result(a, x), Some(&Ok(b"b".to_vec())));
+        assert_eq!(w.result(b, y), Some(&Ok(b"a".to_vec())));
+        assert_eq!((w.nodes[a].engine.stats().links, w.nodes[b].engine.stats().links), (1, 1));
+    });
+}
+
+#[test]
+fn a_thousand_nodes_starting_together_find_each_other_within_their_budget() {
+    let mut w = World::new(crate::first_seed());
+    // Dialling half a million pairs is not the point here.
+    w.limits.dials = 0;
+    let count = 1_000;
+    for i in 0..count {
+        w.add(&format!("n{i}"));
+        w.run(ms(1));
+    }
+    w.run(secs(1));
+    let budget = u64::from(w.limits.adverts_per_interval);
+    for node in &w.nodes {
+        assert_eq!(node.engine.peers().len(), count - 1, "{:?}", node.engine);
+        // 2 s, one window begun, and the three adverts of probing.
+        assert!(node.broadcasts <= budget * 3 + 3, "{} adverts", node.broadcasts);
+    }
+    w.check_closed();
+}
+
+#[test]
+fn a_node_that_restarts_every_second_for_an_hour_makes_no_table_grow() {
+    let mut w = World::new(crate::first_seed());
+    let (a, b) = (w.add("a"), w.add("b"));
+    w.run(secs(1));
+    for round in 0..3_600 {
+        w.call(a, "b", secs(2));
+        w.run(ms(900));
+        w.kill(b, round % 2 == 0);
+        w.run(ms(100));
+        w.restart(b);
+    }
+    w.run(secs(5));
+    let s = w.nodes[a].engine.stats();
+    assert!(s.peers <= 2 && s.links <= 2 && s.calls_open == 0 && s.serving == 0, "{s:?}");
+    w.check_closed();
+}
+
+#[test]
+fn a_suspended_machine_finds_its_peers_again() {
+    let mut w = World::new(crate::first_seed());
+    let (a, b) = (w.add("a"), w.add("b"));
+    w.run(secs(2));
+    w.sleep_node(b, secs(3_600));
+    w.run(secs(20));
+    let n = w.call(b, "a", secs(5)).unwrap();
+    let m = w.call(a, "b", secs(5)).unwrap();
+    w.run(secs(6));
+    assert!(w.result(b, n).unwrap().is_ok() && w.result(a, m).unwrap().is_ok());
+    w.check_closed();
+}
+
+#[test]
+fn the_wall_clock_may_jump_by_years() {
+    let mut w = World::new(crate::first_seed());
+    let (a, _b) = (w.add("a"), w.add("b"));
+    w.run(secs(2));
+    let sessions = w.nodes[a].engine.stats().sessions;
+    for unix in [0, 4_000_000_000, 60] {
+        w.unix = unix;
+        w.run(secs(5));
+        let n = w.call(a, "b", secs(2)).unwrap();
+        w.run(secs(1));
+        assert!(w.result(a, n).unwrap().is_ok());
+    }
+    let late = w.add("late");
+    w.run(secs(2));
+    assert!(w.reaches(late, "a") && w.reaches(late, "b"));
+    assert_eq!(w.nodes[a].engine.stats().sessions, sessions + 1, "no session was lost");
+    w.check_closed();
+}
+
+#[test]
+fn an_advertised_network_of_only_some_hearing_each_other_still_connects() {
+    // b hears a, a does not hear b: the side that knows dials.
+    seeds(10, |seed| {
+        let mut w = World::new(seed);
+        let (a, b) = (w.add("a"), w.add("b"));
+        w.nodes[b].group = 0;
+        w.loss = 70;
+        w.run(secs(20));
+        let n = w.call(a, "b", secs(10)).unwrap();
+        w.run(secs(10));
+        assert!(w.result(a, n).unwrap().is_ok());
+        w.check_closed();
+    });
+}
+
+#[test]
+fn two_hundred_nodes_under_every_fault_keep_the_promises() {
+    seeds(2, |seed| {
+        let mut w = World::new(seed);
+        w.loss = 5;
+        w.delay = (ms(0), ms(20));
+        let count = 200;
+        for i in 0..count {
+            let n = w.add(&format!("n{i}"));
+            w.nodes[n].behaviour = Behaviour::Erratic;
+        }
+        w.run(secs(3));
+        for _ in 0..40 {
+            for _ in 0..60 {
+                let (from, to) = (w.rng.below(count) as usize, w.rng.below(count));
+                let timeout = ms(w.rng.below(8_000));
+                if w.nodes[from].up
+                    && let Some(n) = w.call(from, &format!("n{to}"), timeout)
+                    && w.rng.chance(5)
+                {
+                    w.cancel(from, n);
+                }
+            }
+            let victim = w.rng.below(count) as usize;
+            match w.rng.below(6) {
+                0 => w.break_links(victim),
+                1 if w.nodes[victim].up => {
+                    let power_cut = w.rng.chance(50);
+                    w.kill(victim, power_cut);
+                }
+                2 => (0..count as usize).filter(|i| i % 3 == 0).for_each(|i| w.nodes[i].group = 1),
+                3 => w.nodes.iter_mut().for_each(|n| n.group = 0),
+                4 => (0..count as usize).for_each(|i| {
+                    if !w.nodes[i].up {
+                        w.restart(i);
+                    }
+                }),
+                _ => {}
+            }
+            let pause = w.rng.below(1_000);
+            w.run(ms(pause));
+        }
+        w.nodes.iter_mut().for_each(|n| n.group = 0);
+        w.run(secs(30));
+        let ok = w.ends.values().filter(|r| r.is_ok()).count();
+        assert!(ok > 500, "only {ok} calls came through");
+        // Every value is the answer to what was asked.
+        w.check_closed();
+    });
+}

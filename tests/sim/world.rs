@@ -1,0 +1,601 @@
+//! A world of engines under a virtual clock: one thread, no sockets, every choice from one seed.
+
+use peerbase::engine::{Ask, CallNumber, Config, Engine, Event, Input, LinkId, Now, Output, RequestId, Time};
+use peerbase::entropy::Entropy;
+use peerbase::error::Error;
+use peerbase::fernet::{Key, Keyring};
+use peerbase::limits::Limits;
+use peerbase::name::{CommandPath, NetworkName, NodeName};
+use peerbase::wire::Instance;
+use peerbase::wire::record::Status;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// SplitMix64: small, and the same everywhere.
+#[derive(Clone)]
+pub struct Rng(pub u64);
+
+impl Rng {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+
+    pub fn chance(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+}
+
+impl Entropy for Rng {
+    fn fill(&mut self, out: &mut [u8]) {
+        for chunk in out.chunks_mut(8) {
+            chunk.copy_from_slice(&self.next().to_le_bytes()[..chunk.len()]);
+        }
+    }
+}
+
+pub const PORT: u16 = 7;
+
+pub fn key() -> Key {
+    Key::from_bytes([42; 32])
+}
+
+pub fn name(text: &str) -> NodeName {
+    NodeName::new(text).unwrap()
+}
+
+pub fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+pub fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// What a node's handler does with a request.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Behaviour {
+    /// Answers at once with the args.
+    Echo,
+    /// Answers after a while, or never.
+    Erratic,
+    /// Keeps it until [`World::answer_all`].
+    Hold,
+}
+
+pub struct Node {
+    pub engine: Engine,
+    pub up: bool,
+    pub address: IpAddr,
+    pub group: u32,
+    pub behaviour: Behaviour,
+    pub running: bool,
+    pub failed: Option<Error>,
+    pub events: Vec<Event>,
+    pub held: Vec<(RequestId, Vec<u8>)>,
+    /// The other end of each link.
+    links: HashMap<LinkId, usize>,
+    pub broadcasts: u64,
+}
+
+/// A TCP connection: two ends, bytes in order each way.
+struct Wire {
+    ends: [End; 2],
+    /// Bytes vanish: a cable was pulled, or a power cut.
+    silent: bool,
+}
+
+#[derive(Clone, Copy)]
+struct End {
+    node: Option<usize>,
+    link: LinkId,
+    open: bool,
+    /// When the last bytes towards this end arrive: none overtake.
+    arrives: Duration,
+}
+
+enum Happening {
+    Connected { wire: usize },
+    Refused { node: usize, link: LinkId },
+    Bytes { wire: usize, end: usize, bytes: Vec<u8> },
+    Closed { wire: usize, end: usize },
+    Datagram { node: usize, from: SocketAddr, bytes: Rc<[u8]> },
+    Answer { node: usize, id: RequestId, value: Vec<u8> },
+    Wake { node: usize },
+}
+
+pub struct World {
+    pub now: Duration,
+    pub unix: i64,
+    pub rng: Rng,
+    pub nodes: Vec<Node>,
+    wires: Vec<Wire>,
+    queue: BinaryHeap<Reverse<(Duration, u64)>>,
+    happenings: BTreeMap<u64, Happening>,
+    order: u64,
+    pub limits: Limits,
+    pub interval: Duration,
+    /// One way, at least and at most.
+    pub delay: (Duration, Duration),
+    /// Percent of datagrams lost.
+    pub loss: u64,
+    /// Calls begun and how often each ended.
+    pub begun: HashSet<(Instance, CallNumber)>,
+    pub ends: HashMap<(Instance, CallNumber), Result<Vec<u8>, Error>>,
+    /// Requests that a handler was given.
+    ran: HashSet<RequestId>,
+    /// Every datagram sent, for replaying.
+    pub recorded: Option<Vec<Vec<u8>>>,
+    /// Bytes that raw ends received.
+    pub raw: HashMap<usize, Vec<u8>>,
+    /// Bytes sent over links in either direction, for replaying.
+    pub tapped: Option<Vec<(usize, usize, Vec<u8>)>>,
+    pub closed_raw: HashSet<usize>,
+}
+
+impl World {
+    pub fn new(seed: u64) -> World {
+        World {
+            now: Duration::ZERO,
+            unix: 1_000_000_000,
+            rng: Rng(seed),
+            nodes: Vec::new(),
+            wires: Vec::new(),
+            queue: BinaryHeap::new(),
+            happenings: BTreeMap::new(),
+            order: 0,
+            limits: Limits::default(),
+            interval: secs(1),
+            delay: (Duration::from_micros(50), ms(2)),
+            loss: 0,
+            begun: HashSet::new(),
+            ends: HashMap::new(),
+            ran: HashSet::new(),
+            recorded: None,
+            raw: HashMap::new(),
+            tapped: None,
+            closed_raw: HashSet::new(),
+        }
+    }
+
+    pub fn clock(&self) -> Now {
+        Now { at: Time(self.now), unix: (self.unix + self.now.as_secs() as i64).max(0) as u64 }
+    }
+
+    fn engine(&mut self, node_name: &str, keys: Keyring) -> Engine {
+        let config = Config {
+            network: NetworkName::new("sim").unwrap(),
+            name: name(node_name),
+            keys,
+            port: PORT,
+            address: None,
+            interval: self.interval,
+            limits: self.limits.clone(),
+        };
+        let seed = Rng(self.rng.next());
+        Engine::new(config, Box::new(seed), self.clock())
+    }
+
+    pub fn add(&mut self, node_name: &str) -> usize {
+        self.add_with_keys(node_name, Keyring::from(key()))
+    }
+
+    pub fn add_with_keys(&mut self, node_name: &str, keys: Keyring) -> usize {
+        let engine = self.engine(node_name, keys);
+        let index = self.nodes.len();
+        let [a, b] = (index as u16 + 1).to_be_bytes();
+        self.nodes.push(Node {
+            engine,
+            up: true,
+            address: Ipv4Addr::new(10, 0, a, b).into(),
+            group: 0,
+            behaviour: Behaviour::Echo,
+            running: false,
+            failed: None,
+            events: Vec::new(),
+            held: Vec::new(),
+            links: HashMap::new(),
+            broadcasts: 0,
+        });
+        self.drain(index);
+        index
+    }
+
+    /// The node's process dies; its kernel closes its connections, unless the power went.
+    pub fn kill(&mut self, node: usize, power_cut: bool) {
+        self.nodes[node].up = false;
+        let instance = self.nodes[node].engine.instance();
+        // Nobody is left to be told how these end.
+        self.begun.retain(|(i, _)| *i != instance);
+        for (_, wire) in std::mem::take(&mut self.nodes[node].links) {
+            let end = usize::from(self.wires[wire].ends[1].node == Some(node));
+            self.wires[wire].ends[end].open = false;
+            if power_cut {
+                self.wires[wire].silent = true;
+            } else {
+                self.close_other(wire, end);
+            }
+        }
+    }
+
+    /// A new process under the same name and address.
+    pub fn restart(&mut self, node: usize) {
+        assert!(!self.nodes[node].up);
+        let node_name = self.nodes[node].engine.name().to_string();
+        self.nodes[node].engine = self.engine(&node_name, Keyring::from(key()));
+        let n = &mut self.nodes[node];
+        (n.up, n.running, n.failed) = (true, false, None);
+        n.held.clear();
+        self.drain(node);
+    }
+
+    pub fn stop(&mut self, node: usize) {
+        let now = self.clock();
+        self.nodes[node].engine.stop(now);
+        self.drain(node);
+    }
+
+    pub fn call(&mut self, node: usize, target: &str, timeout: Duration) -> Option<CallNumber> {
+        let ask = Ask::Command { path: CommandPath::new("echo").unwrap(), args: target.into(), kwargs: b"{}".to_vec() };
+        let now = self.clock();
+        let number = self.nodes[node].engine.call(now, &name(target), ask, timeout, true).ok()?;
+        self.begun.insert((self.nodes[node].engine.instance(), number));
+        self.drain(node);
+        Some(number)
+    }
+
+    pub fn cancel(&mut self, node: usize, number: CallNumber) {
+        let now = self.clock();
+        self.nodes[node].engine.cancel(now, number);
+        self.drain(node);
+    }
+
+    pub fn result(&self, node: usize, number: CallNumber) -> Option<&Result<Vec<u8>, Error>> {
+        self.ends.get(&(self.nodes[node].engine.instance(), number))
+    }
+
+    pub fn answer_all(&mut self, node: usize) {
+        for (id, value) in std::mem::take(&mut self.nodes[node].held) {
+            let now = self.clock();
+            self.nodes[node].engine.reply(now, id, Status::Value, value);
+        }
+        self.drain(node);
+    }
+
+    /// A connection from nobody's engine to a node, as an attacker opens it; gives the wire.
+    pub fn raw_connect(&mut self, to: usize) -> usize {
+        let from = SocketAddr::from(([10, 9, 9, 9], 999));
+        let now = self.clock();
+        let link = self.nodes[to].engine.accept(now, from).unwrap();
+        let end = |node, link| End { node, link, open: true, arrives: Duration::ZERO };
+        let wire = self.wires.len();
+        self.wires.push(Wire { ends: [end(None, LinkId(0)), end(Some(to), link)], silent: false });
+        self.nodes[to].links.insert(link, wire);
+        self.raw.insert(wire, Vec::new());
+        self.drain(to);
+        wire
+    }
+
+    pub fn raw_send(&mut self, wire: usize, bytes: &[u8]) {
+        self.transmit(wire, 0, bytes.to_vec());
+    }
+
+    pub fn raw_datagram(&mut self, to: usize, from: SocketAddr, bytes: &[u8]) {
+        self.after(Duration::ZERO, Happening::Datagram { node: to, from, bytes: bytes.into() });
+    }
+
+    fn after(&mut self, delay: Duration, what: Happening) {
+        self.at(self.now + delay, what);
+    }
+
+    fn at(&mut self, at: Duration, what: Happening) {
+        self.order += 1;
+        self.queue.push(Reverse((at, self.order)));
+        self.happenings.insert(self.order, what);
+    }
+
+    fn some_delay(&mut self) -> Duration {
+        let (least, most) = self.delay;
+        least + Duration::from_nanos(self.rng.below((most - least).as_nanos() as u64 + 1))
+    }
+
+    fn connected_groups(&self, a: usize, b: usize) -> bool {
+        self.nodes[a].group == self.nodes[b].group
+    }
+
+    fn transmit(&mut self, wire: usize, from_end: usize, bytes: Vec<u8>) {
+        let delay = self.some_delay();
+        let to = 1 - from_end;
+        let w = &mut self.wires[wire];
+        if w.silent || !w.ends[to].open {
+            return;
+        }
+        if let (Some(a), Some(b)) = (w.ends[0].node, w.ends[1].node)
+            && self.nodes[a].group != self.nodes[b].group
+        {
+            // TCP would try again for a while; keepalive gives up first.
+            w.silent = true;
+            return;
+        }
+        let at = (self.now + delay).max(w.ends[to].arrives);
+        w.ends[to].arrives = at;
+        self.at(at, Happening::Bytes { wire, end: to, bytes });
+    }
+
+    fn close_other(&mut self, wire: usize, end: usize) {
+        let delay = self.some_delay();
+        let w = &mut self.wires[wire];
+        if w.silent {
+            return;
+        }
+        let at = (self.now + delay).max(w.ends[1 - end].arrives);
+        w.ends[1 - end].arrives = at;
+        self.at(at, Happening::Closed { wire, end: 1 - end });
+    }
+
+    /// Breaks a connection of a node; both sides are told.
+    pub fn break_links(&mut self, node: usize) {
+        let mut wires: Vec<usize> = self.nodes[node].links.values().copied().collect();
+        wires.sort_unstable();
+        for wire in wires {
+            self.close_other(wire, 0);
+            self.close_other(wire, 1);
+        }
+    }
+
+    pub fn drain(&mut self, node: usize) {
+        while let Some(output) = self.nodes[node].engine.poll() {
+            self.output(node, output);
+        }
+        if let Some(at) = self.nodes[node].engine.deadline() {
+            self.at(at.0.max(self.now), Happening::Wake { node });
+        }
+    }
+
+    fn output(&mut self, node: usize, output: Output) {
+        match output {
+            Output::Broadcast(bytes) => {
+                self.nodes[node].broadcasts += 1;
+                if let Some(recorded) = &mut self.recorded {
+                    recorded.push(bytes.clone());
+                }
+                let bytes: Rc<[u8]> = bytes.into();
+                let from = SocketAddr::new(self.nodes[node].address, 3334);
+                for to in 0..self.nodes.len() {
+                    if self.connected_groups(node, to) && !self.rng.chance(self.loss) {
+                        let delay = self.some_delay();
+                        self.after(delay, Happening::Datagram { node: to, from, bytes: bytes.clone() });
+                    }
+                }
+            }
+            Output::Dial(link, to) => {
+                let delay = self.some_delay() * 2;
+                let target = self.nodes.iter().position(|n| n.up && n.address == to.ip() && to.port() == PORT);
+                match target {
+                    Some(target) if self.connected_groups(node, target) => {
+                        let end = |node, link, open| End { node: Some(node), link, open, arrives: Duration::ZERO };
+                        let wire = self.wires.len();
+                        let ends = [end(node, link, true), end(target, LinkId(u64::MAX), false)];
+                        self.wires.push(Wire { ends, silent: false });
+                        self.nodes[node].links.insert(link, wire);
+                        self.after(delay, Happening::Connected { wire });
+                    }
+                    Some(_) => {}
+                    None => self.after(delay, Happening::Refused { node, link }),
+                }
+            }
+            Output::Writable(link) => {
+                let bytes = self.nodes[node].engine.pending(link).to_vec();
+                if bytes.is_empty() {
+                    return;
+                }
+                let now = self.clock();
+                self.nodes[node].engine.handle(now, Input::Sent(link, bytes.len()));
+                self.send_cut(node, link, bytes);
+            }
+            Output::Close(link, last) => {
+                let Some(wire) = self.nodes[node].links.get(&link).copied() else { return };
+                if !last.is_empty() {
+                    self.send_cut(node, link, last);
+                }
+                self.nodes[node].links.remove(&link);
+                let end = self.end_of(wire, node, link);
+                self.wires[wire].ends[end].open = false;
+                self.close_other(wire, end);
+            }
+            Output::Request(incoming) => {
+                assert!(self.ran.insert(incoming.id), "a handler ran twice for {:?}", incoming.id);
+                let Ask::Command { args, .. } = incoming.ask else { return };
+                let delay = match self.nodes[node].behaviour {
+                    Behaviour::Echo => ms(0),
+                    Behaviour::Erratic if self.rng.chance(15) => return,
+                    Behaviour::Erratic => ms(self.rng.below(3_000)),
+                    Behaviour::Hold => return self.nodes[node].held.push((incoming.id, args)),
+                };
+                self.after(delay, Happening::Answer { node, id: incoming.id, value: args });
+            }
+            Output::Withdrawn(_) => {}
+            Output::Ended(number, result) => {
+                let id = (self.nodes[node].engine.instance(), number);
+                assert!(self.ends.insert(id, result).is_none(), "{id:?} ended twice");
+            }
+            Output::Running => self.nodes[node].running = true,
+            Output::Failed(error) => self.nodes[node].failed = Some(error),
+            Output::Event(event) => self.nodes[node].events.push(event),
+        }
+    }
+
+    fn end_of(&self, wire: usize, node: usize, link: LinkId) -> usize {
+        let end = self.wires[wire].ends[1];
+        usize::from(end.node == Some(node) && end.link == link)
+    }
+
+    /// Sends, now and then in pieces, as networks do.
+    fn send_cut(&mut self, node: usize, link: LinkId, bytes: Vec<u8>) {
+        let Some(wire) = self.nodes[node].links.get(&link).copied() else { return };
+        let end = self.end_of(wire, node, link);
+        if let Some(tapped) = &mut self.tapped {
+            tapped.push((wire, end, bytes.clone()));
+        }
+        if self.rng.chance(10) {
+            let cut = self.rng.below(bytes.len() as u64) as usize;
+            self.transmit(wire, end, bytes[..cut].to_vec());
+            self.transmit(wire, end, bytes[cut..].to_vec());
+        } else {
+            self.transmit(wire, end, bytes);
+        }
+    }
+
+    fn happen(&mut self, what: Happening) {
+        let now = self.clock();
+        let node = match what {
+            Happening::Wake { node } => {
+                if self.nodes[node].engine.deadline().is_some_and(|d| d.0 > self.now) {
+                    return;
+                }
+                self.nodes[node].engine.handle(now, Input::Tick);
+                node
+            }
+            Happening::Datagram { node, from, bytes } => {
+                self.nodes[node].engine.handle(now, Input::Datagram { from, bytes: &bytes });
+                node
+            }
+            Happening::Refused { node, link } => {
+                self.nodes[node].engine.handle(now, Input::Closed(link));
+                node
+            }
+            Happening::Connected { wire } => {
+                let [a, b] = self.wires[wire].ends;
+                let (Some(from), Some(to)) = (a.node, b.node) else { return };
+                if !a.open || self.nodes[from].links.get(&a.link) != Some(&wire) {
+                    return;
+                }
+                let address = SocketAddr::new(self.nodes[from].address, 40_000);
+                let accepted =
+                    if self.nodes[to].up { self.nodes[to].engine.accept(now, address) } else { None };
+                match accepted {
+                    Some(link) => {
+                        self.wires[wire].ends[1].link = link;
+                        self.wires[wire].ends[1].open = true;
+                        self.nodes[to].links.insert(link, wire);
+                        self.nodes[from].engine.handle(now, Input::Connected(a.link));
+                        self.drain(to);
+                    }
+                    None => {
+                        self.nodes[from].links.remove(&a.link);
+                        self.nodes[from].engine.handle(now, Input::Closed(a.link));
+                    }
+                }
+                from
+            }
+            Happening::Bytes { wire, end, bytes } => {
+                let e = self.wires[wire].ends[end];
+                let Some(node) = e.node else {
+                    self.raw.entry(wire).or_default().extend_from_slice(&bytes);
+                    return;
+                };
+                if !e.open || self.wires[wire].silent || !self.nodes[node].up {
+                    return;
+                }
+                self.nodes[node].engine.handle(now, Input::Received(e.link, &bytes));
+                node
+            }
+            Happening::Closed { wire, end } => {
+                let e = self.wires[wire].ends[end];
+                let Some(node) = e.node else {
+                    self.closed_raw.insert(wire);
+                    return;
+                };
+                if !e.open {
+                    return;
+                }
+                self.wires[wire].ends[end].open = false;
+                self.nodes[node].links.remove(&e.link);
+                self.nodes[node].engine.handle(now, Input::Closed(e.link));
+                node
+            }
+            Happening::Answer { node, id, value } => {
+                self.nodes[node].engine.reply(now, id, Status::Value, value);
+                node
+            }
+        };
+        self.drain(node);
+    }
+
+    /// Lets time pass.
+    pub fn run(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        while let Some(&Reverse((at, order))) = self.queue.peek() {
+            if at > end {
+                break;
+            }
+            self.queue.pop();
+            self.now = at;
+            let what = self.happenings.remove(&order).unwrap();
+            let dead = match &what {
+                Happening::Wake { node }
+                | Happening::Datagram { node, .. }
+                | Happening::Refused { node, .. }
+                | Happening::Answer { node, .. } => !self.nodes[*node].up,
+                _ => false,
+            };
+            if !dead {
+                self.happen(what);
+            }
+        }
+        self.now = end;
+    }
+
+    /// Lets time pass until `done`, at most `limit`; how long it took.
+    pub fn run_until(&mut self, limit: Duration, mut done: impl FnMut(&World) -> bool) -> Duration {
+        let start = self.now;
+        while !done(self) {
+            assert!(self.now - start < limit, "not within {limit:?}");
+            self.run(Duration::from_micros(500));
+        }
+        self.now - start
+    }
+
+    /// The machine slept: time passed for everyone but this node, which saw nothing.
+    pub fn sleep_node(&mut self, node: usize, duration: Duration) {
+        self.nodes[node].up = false;
+        self.run(duration);
+        self.nodes[node].up = true;
+        self.after(Duration::ZERO, Happening::Wake { node });
+    }
+
+    pub fn knows(&self, node: usize, other: &str) -> bool {
+        self.nodes[node].engine.peers().iter().any(|p| p.name.as_str() == other)
+    }
+
+    pub fn reaches(&self, node: usize, other: &str) -> bool {
+        self.nodes[node].engine.peers().iter().any(|p| p.name.as_str() == other && p.reachable)
+    }
+
+    /// What must hold when everything has been closed and every deadline has passed.
+    pub fn check_closed(&mut self) {
+        for node in 0..self.nodes.len() {
+            if self.nodes[node].up {
+                self.stop(node);
+            }
+        }
+        self.run(secs(60));
+        for node in self.nodes.iter().filter(|n| n.up) {
+            let s = node.engine.stats();
+            assert_eq!((s.peers, s.links, s.calls_open, s.serving), (0, 0, 0, 0), "{:?}", node.engine);
+        }
+        for call in &self.begun {
+            assert!(self.ends.contains_key(call), "{call:?} never ended");
+        }
+    }
+}
