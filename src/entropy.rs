@@ -34,7 +34,10 @@ pub struct OsEntropy {
 impl OsEntropy {
     /// Fails when the kernel has no generator to offer.
     pub fn new() -> Result<OsEntropy, Error> {
-        let mut source = OsEntropy { stock: [0; STOCK], used: 0 };
+        let mut source = OsEntropy {
+            stock: [0; STOCK],
+            used: 0,
+        };
         draw(&mut source.stock)?;
         Ok(source)
     }

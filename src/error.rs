@@ -266,7 +266,9 @@ impl fmt::Display for Error {
             | Error::Unreachable(text)
             | Error::Refused(text)
             | Error::CommandExists(text) => write!(f, "{name}: {text}"),
-            Error::TooLarge { size, limit } => write!(f, "{name}: {size} bytes, the limit is {limit}"),
+            Error::TooLarge { size, limit } => {
+                write!(f, "{name}: {size} bytes, the limit is {limit}")
+            }
             Error::PortInUse(addr) => write!(f, "{name}: port {} ({addr})", addr.port()),
             Error::Io { doing, text, .. } => write!(f, "{doing}: {text}"),
             Error::Timeout

@@ -63,7 +63,9 @@ impl Key {
                 key.0.copy_from_slice(&bytes[..32]);
                 Ok(key)
             }
-            _ => Err(Error::Key("must be base64url of 32 bytes, padded with one =")),
+            _ => Err(Error::Key(
+                "must be base64url of 32 bytes, padded with one =",
+            )),
         }
     }
 
@@ -185,7 +187,13 @@ impl Sealer {
 
     /// Opens `token` if it is at most `ttl` old at `now` (Unix seconds) and not dated more than a
     /// minute ahead.
-    pub fn open_fresh<'b>(&self, token: &[u8], buf: &'b mut Vec<u8>, now: u64, ttl: Duration) -> Result<&'b [u8], Invalid> {
+    pub fn open_fresh<'b>(
+        &self,
+        token: &[u8],
+        buf: &'b mut Vec<u8>,
+        now: u64,
+        ttl: Duration,
+    ) -> Result<&'b [u8], Invalid> {
         open_with(std::slice::from_ref(self), token, buf, Some((now, ttl))).map(|(plain, _)| plain)
     }
 }
@@ -202,7 +210,10 @@ fn encode(bytes: &[u8], out: &mut [u8]) -> usize {
 }
 
 fn open_with<'b>(
-    keys: &[Sealer], token: &[u8], buf: &'b mut Vec<u8>, fresh: Option<(u64, Duration)>,
+    keys: &[Sealer],
+    token: &[u8],
+    buf: &'b mut Vec<u8>,
+    fresh: Option<(u64, Duration)>,
 ) -> Result<(&'b [u8], usize), Invalid> {
     let room = token.len() / 4 * 3;
     if room < HEADER + BLOCK + TAG {
@@ -211,7 +222,9 @@ fn open_with<'b>(
     if buf.len() < room {
         buf.resize(room, 0);
     }
-    let n = URL_SAFE.decode_slice(token, &mut buf[..room]).map_err(|_| Invalid)?;
+    let n = URL_SAFE
+        .decode_slice(token, &mut buf[..room])
+        .map_err(|_| Invalid)?;
     if n < HEADER + BLOCK + TAG || (n - HEADER - TAG) % BLOCK != 0 || buf[0] != VERSION {
         return Err(Invalid);
     }
@@ -285,14 +298,21 @@ impl Keyring {
     }
 
     /// Opens `token` with whichever key fits.
-    pub fn open<'b>(&self, token: &[u8], buf: &'b mut Vec<u8>) -> Result<(&'b [u8], KeyIndex), Invalid> {
+    pub fn open<'b>(
+        &self,
+        token: &[u8],
+        buf: &'b mut Vec<u8>,
+    ) -> Result<(&'b [u8], KeyIndex), Invalid> {
         open_with(&self.sealers, token, buf, None).map(|(plain, i)| (plain, KeyIndex(i)))
     }
 }
 
 impl From<Key> for Keyring {
     fn from(key: Key) -> Keyring {
-        Keyring { sealers: vec![Sealer::new(&key)], keys: vec![key] }
+        Keyring {
+            sealers: vec![Sealer::new(&key)],
+            keys: vec![key],
+        }
     }
 }
 
@@ -312,13 +332,14 @@ mod tests {
     }
 
     fn open(key: &Key, token: &[u8]) -> Result<Vec<u8>, Invalid> {
-        Sealer::new(key).open(token, &mut Vec::new()).map(<[u8]>::to_vec)
+        Sealer::new(key)
+            .open(token, &mut Vec::new())
+            .map(<[u8]>::to_vec)
     }
 
     // The three vectors of https://github.com/fernet/spec: generate.json, verify.json, invalid.json.
     const SECRET: &str = "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=";
-    const TOKEN: &str =
-        "gAAAAAAdwJ6wAAECAwQFBgcICQoLDA0ODy021cpGVWKZ_eEwCGM4BLLF_5CV9dOPmrhuVUPgJobwOz7JcbmrR64jVmpU4IwqDA==";
+    const TOKEN: &str = "gAAAAAAdwJ6wAAECAwQFBgcICQoLDA0ODy021cpGVWKZ_eEwCGM4BLLF_5CV9dOPmrhuVUPgJobwOz7JcbmrR64jVmpU4IwqDA==";
     const NOW: u64 = 499_162_800; // 1985-10-26T01:20:00-07:00
 
     #[test]
@@ -334,7 +355,10 @@ mod tests {
     fn spec_verify() {
         let sealer = Sealer::new(&Key::parse(SECRET).unwrap());
         let mut buf = Vec::new();
-        assert_eq!(sealer.open_fresh(TOKEN.as_bytes(), &mut buf, NOW + 1, Duration::from_secs(60)), Ok(&b"hello"[..]));
+        assert_eq!(
+            sealer.open_fresh(TOKEN.as_bytes(), &mut buf, NOW + 1, Duration::from_secs(60)),
+            Ok(&b"hello"[..])
+        );
         assert_eq!(sealer.open(TOKEN.as_bytes(), &mut buf), Ok(&b"hello"[..]));
     }
 
@@ -342,19 +366,48 @@ mod tests {
     fn spec_invalid() {
         let sealer = Sealer::new(&Key::parse(SECRET).unwrap());
         for (what, token) in [
-            ("incorrect mac", "gAAAAAAdwJ6xAAECAwQFBgcICQoLDA0OD3HkMATM5lFqGaerZ-fWPAl1-szkFVzXTuGb4hR8AKtwcaX1YdykQUFBQUFBQUFBQQ=="),
-            ("too short", "gAAAAAAdwJ6xAAECAwQFBgcICQoLDA0OD3HkMATM5lFqGaerZ-fWPA=="),
-            ("invalid base64", "%%%%%%%%%%%%%AECAwQFBgcICQoLDA0OD3HkMATM5lFqGaerZ-fWPAl1-szkFVzXTuGb4hR8AKtwcaX1YdykRtfsH-p1YsUD2Q=="),
-            ("payload size not multiple of block size", "gAAAAAAdwJ6xAAECAwQFBgcICQoLDA0OD3HkMATM5lFqGaerZ-fWPOm73QeoCk9uGib28Xe5vz6oxq5nmxbx_v7mrfyudzUm"),
-            ("payload padding error", "gAAAAAAdwJ6xAAECAwQFBgcICQoLDA0ODz4LEpdELGQAad7aNEHbf-JkLPIpuiYRLQ3RtXatOYREu2FWke6CnJNYIbkuKNqOhw=="),
-            ("far-future TS (unacceptable clock skew)", "gAAAAAAdwStRAAECAwQFBgcICQoLDA0OD3HkMATM5lFqGaerZ-fWPAnja1xKYyhd-Y6mSkTOyTGJmw2Xc2a6kBd-iX9b_qXQcw=="),
-            ("expired TTL", "gAAAAAAdwJ6xAAECAwQFBgcICQoLDA0OD3HkMATM5lFqGaerZ-fWPAl1-szkFVzXTuGb4hR8AKtwcaX1YdykRtfsH-p1YsUD2Q=="),
-            ("incorrect IV (causes padding error)", "gAAAAAAdwJ6xBQECAwQFBgcICQoLDA0OD3HkMATM5lFqGaerZ-fWPAkLhFLHpGtDBRLRTZeUfWgHSv49TF2AUEZ1TIvcZjK1zQ=="),
+            (
+                "incorrect mac",
+                "gAAAAAAdwJ6xAAECAwQFBgcICQoLDA0OD3HkMATM5lFqGaerZ-fWPAl1-szkFVzXTuGb4hR8AKtwcaX1YdykQUFBQUFBQUFBQQ==",
+            ),
+            (
+                "too short",
+                "gAAAAAAdwJ6xAAECAwQFBgcICQoLDA0OD3HkMATM5lFqGaerZ-fWPA==",
+            ),
+            (
+                "invalid base64",
+                "%%%%%%%%%%%%%AECAwQFBgcICQoLDA0OD3HkMATM5lFqGaerZ-fWPAl1-szkFVzXTuGb4hR8AKtwcaX1YdykRtfsH-p1YsUD2Q==",
+            ),
+            (
+                "payload size not multiple of block size",
+                "gAAAAAAdwJ6xAAECAwQFBgcICQoLDA0OD3HkMATM5lFqGaerZ-fWPOm73QeoCk9uGib28Xe5vz6oxq5nmxbx_v7mrfyudzUm",
+            ),
+            (
+                "payload padding error",
+                "gAAAAAAdwJ6xAAECAwQFBgcICQoLDA0ODz4LEpdELGQAad7aNEHbf-JkLPIpuiYRLQ3RtXatOYREu2FWke6CnJNYIbkuKNqOhw==",
+            ),
+            (
+                "far-future TS (unacceptable clock skew)",
+                "gAAAAAAdwStRAAECAwQFBgcICQoLDA0OD3HkMATM5lFqGaerZ-fWPAnja1xKYyhd-Y6mSkTOyTGJmw2Xc2a6kBd-iX9b_qXQcw==",
+            ),
+            (
+                "expired TTL",
+                "gAAAAAAdwJ6xAAECAwQFBgcICQoLDA0OD3HkMATM5lFqGaerZ-fWPAl1-szkFVzXTuGb4hR8AKtwcaX1YdykRtfsH-p1YsUD2Q==",
+            ),
+            (
+                "incorrect IV (causes padding error)",
+                "gAAAAAAdwJ6xBQECAwQFBgcICQoLDA0OD3HkMATM5lFqGaerZ-fWPAkLhFLHpGtDBRLRTZeUfWgHSv49TF2AUEZ1TIvcZjK1zQ==",
+            ),
         ] {
             // Each is checked at the time its vector names.
-            let now = if what == "expired TTL" { NOW + 91 } else { NOW + 1 };
+            let now = if what == "expired TTL" {
+                NOW + 91
+            } else {
+                NOW + 1
+            };
             let mut buf = Vec::new();
-            let answer = sealer.open_fresh(token.as_bytes(), &mut buf, now, Duration::from_secs(60));
+            let answer =
+                sealer.open_fresh(token.as_bytes(), &mut buf, now, Duration::from_secs(60));
             assert_eq!(answer, Err(Invalid), "{what}");
         }
     }
@@ -362,7 +415,11 @@ mod tests {
     #[test]
     fn every_size_round_trips_and_has_the_length_foretold() {
         let plain: Vec<u8> = (0..CHUNK * 2 + 70).map(|i| i as u8).collect();
-        for n in (0..200).chain(CHUNK - 20..CHUNK + 70).chain([CHUNK * 2 - 1, CHUNK * 2, plain.len()]) {
+        for n in
+            (0..200)
+                .chain(CHUNK - 20..CHUNK + 70)
+                .chain([CHUNK * 2 - 1, CHUNK * 2, plain.len()])
+        {
             let token = seal(&key(1), &plain[..n]);
             assert_eq!(token.len(), token_len(n));
             assert_eq!(open(&key(1), &token).unwrap(), &plain[..n], "{n}");
@@ -398,7 +455,10 @@ mod tests {
             let mut raw = vec![version];
             raw.extend_from_slice(&[0; 24]);
             let mut blocks = [block];
-            encrypt(&mut cbc::Encryptor::inner_iv_init(&k.cipher, &Array::from([0; 16])), &mut blocks[0]);
+            encrypt(
+                &mut cbc::Encryptor::inner_iv_init(&k.cipher, &Array::from([0; 16])),
+                &mut blocks[0],
+            );
             raw.extend_from_slice(&blocks[0]);
             let mut mac = k.mac.clone();
             mac.update(&raw);
@@ -406,11 +466,17 @@ mod tests {
             URL_SAFE.encode(raw).into_bytes()
         };
         assert_eq!(open(&key(1), &forge(0x80, [16; 16])), Ok(vec![]));
-        for (version, block) in [(0x81, [16; 16]), (0x80, [0; 16]), (0x80, [17; 16]), (0x80, [255; 16]), (0x80, {
-            let mut b = [16; 16];
-            b[3] = 1;
-            b
-        })] {
+        for (version, block) in [
+            (0x81, [16; 16]),
+            (0x80, [0; 16]),
+            (0x80, [17; 16]),
+            (0x80, [255; 16]),
+            (0x80, {
+                let mut b = [16; 16];
+                b[3] = 1;
+                b
+            }),
+        ] {
             assert_eq!(open(&key(1), &forge(version, block)), Err(Invalid));
         }
     }
@@ -423,9 +489,24 @@ mod tests {
         let at = token.len() - 3;
         stray[at] = token[at] + 1;
         assert_eq!(open(&key(1), &stray), Err(Invalid), "stray bits");
-        assert_eq!(open(&key(1), &token[..token.len() - 1]), Err(Invalid), "missing padding");
-        assert_eq!(open(&key(1), &[&token[..], b"="].concat()), Err(Invalid), "extra padding");
-        let standard = token.iter().map(|b| match b { b'-' => b'+', b'_' => b'/', b => *b }).collect::<Vec<_>>();
+        assert_eq!(
+            open(&key(1), &token[..token.len() - 1]),
+            Err(Invalid),
+            "missing padding"
+        );
+        assert_eq!(
+            open(&key(1), &[&token[..], b"="].concat()),
+            Err(Invalid),
+            "extra padding"
+        );
+        let standard = token
+            .iter()
+            .map(|b| match b {
+                b'-' => b'+',
+                b'_' => b'/',
+                b => *b,
+            })
+            .collect::<Vec<_>>();
         if standard != token {
             assert_eq!(open(&key(1), &standard), Err(Invalid), "the other alphabet");
         }
@@ -434,9 +515,15 @@ mod tests {
     #[test]
     fn a_ring_opens_with_any_key_and_seals_with_the_first() {
         let ring = Keyring::new(vec![key(1), key(2)]).unwrap();
-        let (_, which) = ring.open(&seal(&key(2), b"old"), &mut Vec::new()).map(|(p, i)| (p.to_vec(), i)).unwrap();
+        let (_, which) = ring
+            .open(&seal(&key(2), b"old"), &mut Vec::new())
+            .map(|(p, i)| (p.to_vec(), i))
+            .unwrap();
         assert_eq!(which, KeyIndex(1));
-        assert!(ring.open(&seal(&key(3), b"rotated out"), &mut Vec::new()).is_err());
+        assert!(
+            ring.open(&seal(&key(3), b"rotated out"), &mut Vec::new())
+                .is_err()
+        );
         assert!(Keyring::new(vec![]).is_err() && Keyring::new(vec![key(1); 5]).is_err());
     }
 
@@ -444,7 +531,12 @@ mod tests {
     fn a_key_has_one_text_form_and_never_shows_in_debug() {
         let text = key(9).to_text();
         assert_eq!(Key::parse(&text).unwrap(), key(9));
-        for bad in [&text[..43], &format!("{}=", &*text), &text.replace('=', "A"), &text.replace("CQk=", "CQl=")] {
+        for bad in [
+            &text[..43],
+            &format!("{}=", &*text),
+            &text.replace('=', "A"),
+            &text.replace("CQk=", "CQl="),
+        ] {
             assert!(matches!(Key::parse(bad), Err(Error::Key(_))), "{bad}");
         }
         assert_eq!(format!("{:?}", key(9)), "Key(..)");

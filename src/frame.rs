@@ -40,7 +40,10 @@ impl FrameType {
 
     /// A type from its letters, if they are three lower-case ones.
     pub fn new(letters: [u8; 3]) -> Option<FrameType> {
-        letters.iter().all(u8::is_ascii_lowercase).then_some(FrameType(letters))
+        letters
+            .iter()
+            .all(u8::is_ascii_lowercase)
+            .then_some(FrameType(letters))
     }
 }
 
@@ -116,11 +119,19 @@ impl std::error::Error for FrameError {}
 #[inline]
 pub fn parse(input: &[u8], max: usize) -> Result<Parsed<'_>, FrameError> {
     let window = &input[..input.len().min(max)];
-    let incomplete = if window.len() < max { Ok(Parsed::Incomplete) } else { Err(FrameError::TooLong) };
+    let incomplete = if window.len() < max {
+        Ok(Parsed::Incomplete)
+    } else {
+        Err(FrameError::TooLong)
+    };
 
     let head = &window[..window.len().min(NAME_MAX + 1)];
     let Some(net_end) = memchr(b'|', head) else {
-        return if head.len() > NAME_MAX { Err(FrameError::NetTooLong) } else { incomplete };
+        return if head.len() > NAME_MAX {
+            Err(FrameError::NetTooLong)
+        } else {
+            incomplete
+        };
     };
     let net = std::str::from_utf8(&window[..net_end]).map_err(|_| FrameError::NetUtf8)?;
     if name_fault(net).is_some() {
@@ -130,7 +141,11 @@ pub fn parse(input: &[u8], max: usize) -> Result<Parsed<'_>, FrameError> {
     let kind_at = net_end + 1;
     let kind_bytes = &window[kind_at..window.len().min(kind_at + 4)];
     for (i, b) in kind_bytes.iter().enumerate() {
-        if !(if i < 3 { b.is_ascii_lowercase() } else { *b == b'|' }) {
+        if !(if i < 3 {
+            b.is_ascii_lowercase()
+        } else {
+            *b == b'|'
+        }) {
             return Err(FrameError::Type);
         }
     }
@@ -155,7 +170,11 @@ pub fn parse(input: &[u8], max: usize) -> Result<Parsed<'_>, FrameError> {
     if tail.len() < TERMINATOR.len() {
         return incomplete;
     }
-    let frame = Frame { net, kind: FrameType([a, b, c]), payload };
+    let frame = Frame {
+        net,
+        kind: FrameType([a, b, c]),
+        payload,
+    };
     Ok(Parsed::Complete(frame, tail_at + TERMINATOR.len()))
 }
 
@@ -164,7 +183,12 @@ pub fn parse(input: &[u8], max: usize) -> Result<Parsed<'_>, FrameError> {
 /// `write` must append bytes of the payload's alphabet only: it is called with tokens and nonces,
 /// which are base64url by construction.
 #[inline]
-pub fn encode_with<T>(net: &str, kind: FrameType, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+pub fn encode_with<T>(
+    net: &str,
+    kind: FrameType,
+    out: &mut Vec<u8>,
+    write: impl FnOnce(&mut Vec<u8>) -> T,
+) -> T {
     out.extend_from_slice(net.as_bytes());
     out.extend_from_slice(&[b'|', kind.0[0], kind.0[1], kind.0[2], b'|']);
     let from = out.len();
@@ -176,7 +200,9 @@ pub fn encode_with<T>(net: &str, kind: FrameType, out: &mut Vec<u8>, write: impl
 
 /// Appends one frame.
 pub fn encode(frame: &Frame<'_>, out: &mut Vec<u8>) {
-    encode_with(frame.net, frame.kind, out, |out| out.extend_from_slice(frame.payload));
+    encode_with(frame.net, frame.kind, out, |out| {
+        out.extend_from_slice(frame.payload)
+    });
 }
 
 fn is_payload(payload: &[u8]) -> bool {
@@ -204,7 +230,9 @@ fn in_alphabet(bytes: &[u8]) -> bool {
         u8::from(!(letter | low | (b == b'=') | (b == b'_')))
     }
     let (blocks, rest) = bytes.as_chunks::<64>();
-    blocks.iter().all(|block| block.iter().fold(0, |acc, &b| acc | bad(b)) == 0)
+    blocks
+        .iter()
+        .all(|block| block.iter().fold(0, |acc, &b| acc | bad(b)) == 0)
         && rest.iter().fold(0, |acc, &b| acc | bad(b)) == 0
 }
 
@@ -221,8 +249,13 @@ mod tests {
     #[test]
     fn a_frame_is_read_and_the_rest_left() {
         let input = b"plant|msg|gAAAA_-=.x|END\nnext";
-        let Ok(Parsed::Complete(f, used)) = whole(input) else { panic!() };
-        assert_eq!((f.net, f.kind, f.payload, used), ("plant", FrameType::MESSAGE, &b"gAAAA_-=.x"[..], 25));
+        let Ok(Parsed::Complete(f, used)) = whole(input) else {
+            panic!()
+        };
+        assert_eq!(
+            (f.net, f.kind, f.payload, used),
+            ("plant", FrameType::MESSAGE, &b"gAAAA_-=.x"[..], 25)
+        );
     }
 
     #[test]
@@ -260,7 +293,9 @@ mod tests {
     #[test]
     fn the_word_end_inside_a_name_or_payload_is_just_letters() {
         let input = b"END|msg|END|END\n";
-        let Ok(Parsed::Complete(f, 16)) = whole(input) else { panic!() };
+        let Ok(Parsed::Complete(f, 16)) = whole(input) else {
+            panic!()
+        };
         assert_eq!((f.net, f.payload), ("END", &b"END"[..]));
         // "|END" cannot be inside: the bar ends the payload.
         assert_eq!(whole(b"n|msg|a|ENDb|END\n"), Err(FrameError::Terminator));
@@ -293,7 +328,11 @@ mod tests {
     }
 
     fn frames() -> impl Strategy<Value = Vec<u8>> {
-        ("[^|.:@\\p{Cc}]{1,16}", "[a-z]{3}", "[A-Za-z0-9_=-]{1,90}(\\.[A-Za-z0-9_=-]{1,9}){0,3}")
+        (
+            "[^|.:@\\p{Cc}]{1,16}",
+            "[a-z]{3}",
+            "[A-Za-z0-9_=-]{1,90}(\\.[A-Za-z0-9_=-]{1,9}){0,3}",
+        )
             .prop_map(|(n, t, p)| format!("{n}|{t}|{p}|END\n").into_bytes())
     }
 

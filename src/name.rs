@@ -141,7 +141,10 @@ mod tests {
             ("*", "every node"),
         ] {
             let e = NodeName::new(text).unwrap_err();
-            assert!(matches!(e, Error::Name(why) if why.contains(word)), "{text:?}: {e}");
+            assert!(
+                matches!(e, Error::Name(why) if why.contains(word)),
+                "{text:?}: {e}"
+            );
         }
         assert!(NodeName::new(&"x".repeat(64)).is_ok());
         assert!(NodeName::new("Gerät 7").is_ok());
@@ -151,7 +154,10 @@ mod tests {
     #[test]
     fn a_path_has_no_empty_part() {
         for bad in ["", ".", "a.", ".a", "a..b", "a\nb", &"p".repeat(256)] {
-            assert!(matches!(CommandPath::new(bad), Err(Error::Path(_))), "{bad:?}");
+            assert!(
+                matches!(CommandPath::new(bad), Err(Error::Path(_))),
+                "{bad:?}"
+            );
         }
         assert!(CommandPath::new("sensor.read").is_ok());
         assert!(CommandPath::new("__echo__").unwrap().is_reserved());

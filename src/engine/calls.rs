@@ -49,7 +49,11 @@ impl Ask {
 
     fn as_wire(&self) -> record::Ask<'_> {
         match self {
-            Ask::Command { path, args, kwargs } => record::Ask::Command { path: path.as_str(), args, kwargs },
+            Ask::Command { path, args, kwargs } => record::Ask::Command {
+                path: path.as_str(),
+                args,
+                kwargs,
+            },
             Ask::Message(data) => record::Ask::Message(data),
         }
     }
@@ -118,7 +122,10 @@ impl Calls {
     fn set_waiting(&mut self, number: u64, bound: Option<Instance>) {
         if let Some(call) = self.open.get_mut(&number) {
             call.state = State::Waiting { bound };
-            self.waiting.entry(call.target.clone()).or_default().insert(number);
+            self.waiting
+                .entry(call.target.clone())
+                .or_default()
+                .insert(number);
         }
     }
 
@@ -166,11 +173,16 @@ impl Engine {
             return Err(Error::Stopped);
         }
         if size > BODY_MAX {
-            return Err(Error::TooLarge { size, limit: BODY_MAX });
+            return Err(Error::TooLarge {
+                size,
+                limit: BODY_MAX,
+            });
         }
         if self.calls.open.len() >= limits.calls || self.calls.bytes + size > limits.call_bytes {
             self.stats.overloaded += 1;
-            return Err(Error::Overloaded("too many calls of this node are in flight"));
+            return Err(Error::Overloaded(
+                "too many calls of this node are in flight",
+            ));
         }
         let local = self.is_own_name(target);
         if !local && !wait && self.directory.resolve(target).is_none() {
@@ -187,7 +199,11 @@ impl Engine {
             ask,
             deadline,
             wait,
-            state: if local { State::Local } else { State::Waiting { bound: None } },
+            state: if local {
+                State::Local
+            } else {
+                State::Waiting { bound: None }
+            },
         };
         if local {
             self.serve_locally(number, call.ask.clone(), deadline);
@@ -210,7 +226,9 @@ impl Engine {
         match self.calls.open.get(&number.0).map(|c| &c.state) {
             Some(State::Sent { link, .. }) => {
                 let link = *link;
-                self.send_record(now, link, |sequence, out| encode_cancel(sequence, number.0, out));
+                self.send_record(now, link, |sequence, out| {
+                    encode_cancel(sequence, number.0, out)
+                });
             }
             Some(State::Local) => self.withdraw_local(number.0),
             Some(State::Waiting { .. }) => {}
@@ -227,8 +245,12 @@ impl Engine {
 
     /// Sends a waiting call if there is a path; the caller keeps the waiting lists.
     fn try_send(&mut self, now: Now, number: u64) -> Attempt {
-        let Some(call) = self.calls.open.get(&number) else { return Attempt::Done };
-        let State::Waiting { bound } = call.state else { return Attempt::Done };
+        let Some(call) = self.calls.open.get(&number) else {
+            return Attempt::Done;
+        };
+        let State::Waiting { bound } = call.state else {
+            return Attempt::Done;
+        };
         let Some(instance) = bound.or_else(|| self.directory.resolve(&call.target)) else {
             return Attempt::NoPath;
         };
@@ -237,7 +259,9 @@ impl Engine {
             Path::Full => return Attempt::Full,
             Path::None => return Attempt::NoPath,
         };
-        let timeout_ms = u32::try_from((call.deadline - now.at).as_millis()).unwrap_or(u32::MAX);
+        // Rounded up: the callee must not forget the call before we give it up.
+        let timeout_ms =
+            u32::try_from((call.deadline - now.at).as_millis() + 1).unwrap_or(u32::MAX);
         let mut settled = [0; SETTLED_WITH_CALL];
         let mut count = 0;
         if let Some(session) = self.session(link) {
@@ -248,10 +272,19 @@ impl Engine {
             }
         }
         // Lent out while the record is made; calls are only looked up by number meanwhile.
-        let Some(call) = self.calls.open.get_mut(&number) else { return Attempt::Done };
+        let Some(call) = self.calls.open.get_mut(&number) else {
+            return Attempt::Done;
+        };
         let ask = std::mem::replace(&mut call.ask, Ask::Message(Vec::new()));
         self.send_record(now, link, |sequence, out| {
-            encode_call(sequence, number, timeout_ms, &settled[..count], &ask.as_wire(), out);
+            encode_call(
+                sequence,
+                (number, bound.is_some()),
+                timeout_ms,
+                &settled[..count],
+                &ask.as_wire(),
+                out,
+            );
         });
         if let Some(call) = self.calls.open.get_mut(&number) {
             call.ask = ask;
@@ -265,7 +298,9 @@ impl Engine {
 
     /// Sends what waits for `name`, as far as the path takes it.
     pub(super) fn pump_calls(&mut self, now: Now, name: &NodeName) {
-        let Some(waiting) = self.calls.waiting.remove(name) else { return };
+        let Some(waiting) = self.calls.waiting.remove(name) else {
+            return;
+        };
         let mut left = BTreeSet::new();
         let mut numbers = waiting.into_iter();
         for number in numbers.by_ref() {
@@ -282,7 +317,11 @@ impl Engine {
         }
         left.extend(numbers);
         if !left.is_empty() {
-            self.calls.waiting.entry(name.clone()).or_default().append(&mut left);
+            self.calls
+                .waiting
+                .entry(name.clone())
+                .or_default()
+                .append(&mut left);
         }
     }
 
@@ -298,7 +337,9 @@ impl Engine {
         for number in lost {
             self.calls.set_waiting(number, Some(instance));
         }
-        let Some(name) = self.directory.get(&instance).map(|p| p.name.clone()) else { return };
+        let Some(name) = self.directory.get(&instance).map(|p| p.name.clone()) else {
+            return;
+        };
         if self.calls.waits_for(&name) {
             self.pump_calls(now, &name);
         }
@@ -309,13 +350,24 @@ impl Engine {
 
     /// An instance is gone for good. Calls it may have are over; others wait for the name, if they
     /// may.
-    pub(super) fn fail_bound_calls(&mut self, instance: Instance, name: &NodeName, restarted: bool) {
+    pub(super) fn fail_bound_calls(
+        &mut self,
+        instance: Instance,
+        name: &NodeName,
+        restarted: bool,
+    ) {
         let nobody = self.directory.resolve(name).is_none();
         let mut over = Vec::new();
         for (number, call) in &self.calls.open {
             match call.state {
-                State::Waiting { bound: Some(i) } | State::Sent { instance: i, .. } if i == instance => {
-                    let why = if restarted { Error::PeerRestarted } else { Error::Unreachable(name.to_string()) };
+                State::Waiting { bound: Some(i) } | State::Sent { instance: i, .. }
+                    if i == instance =>
+                {
+                    let why = if restarted {
+                        Error::PeerRestarted
+                    } else {
+                        Error::Unreachable(name.to_string())
+                    };
                     over.push((*number, why));
                 }
                 State::Waiting { bound: None } if nobody && !call.wait && call.target == *name => {
@@ -330,15 +382,26 @@ impl Engine {
     }
 
     /// An answer came.
-    pub(super) fn answered(&mut self, now: Now, link: LinkId, number: u64, status: Status, body: &[u8]) {
-        let Some(session) = self.session(link) else { return };
+    pub(super) fn answered(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        number: u64,
+        status: Status,
+        body: &[u8],
+    ) {
+        let Some(session) = self.session(link) else {
+            return;
+        };
         session.used = now.at;
         session.settled.push(number);
         let peer = session.peer;
         if session.settled.len() >= SETTLED_WITH_CALL * 2 {
             // No new call takes them along.
             let settled = std::mem::take(&mut session.settled);
-            self.send_record(now, link, |sequence, out| encode_notice(sequence, &settled, out));
+            self.send_record(now, link, |sequence, out| {
+                encode_notice(sequence, &settled, out)
+            });
         }
         match self.calls.open.get(&number) {
             Some(call) if matches!(call.state, State::Sent { instance, .. } if instance == peer) => {

@@ -140,7 +140,10 @@ impl Directory {
 
     pub(super) fn insert(&mut self, instance: Instance, peer: Peer) -> &mut Peer {
         self.wake_at(peer.expires);
-        self.names.entry(peer.name.clone()).or_default().push(instance);
+        self.names
+            .entry(peer.name.clone())
+            .or_default()
+            .push(instance);
         self.peers.entry(instance).or_insert(peer)
     }
 
@@ -200,7 +203,11 @@ mod tests {
     use super::*;
 
     fn add(directory: &mut Directory, id: u8, session: bool, suspect: bool) {
-        let mut peer = Peer::new(NodeName::new("n").unwrap(), Duration::from_secs(1), Time::default());
+        let mut peer = Peer::new(
+            NodeName::new("n").unwrap(),
+            Duration::from_secs(1),
+            Time::default(),
+        );
         peer.suspect = suspect;
         if session {
             peer.sessions.push(LinkId(id.into()));
@@ -215,11 +222,23 @@ mod tests {
         assert_eq!(d.resolve(&name), None);
         add(&mut d, 1, false, false);
         add(&mut d, 3, true, false);
-        assert_eq!(d.resolve(&name), Some(Instance([3; 16])), "a session beats a claim");
+        assert_eq!(
+            d.resolve(&name),
+            Some(Instance([3; 16])),
+            "a session beats a claim"
+        );
         add(&mut d, 2, true, true);
-        assert_eq!(d.resolve(&name), Some(Instance([3; 16])), "a doubted one comes last");
+        assert_eq!(
+            d.resolve(&name),
+            Some(Instance([3; 16])),
+            "a doubted one comes last"
+        );
         d.get_mut(&Instance([2; 16])).unwrap().suspect = false;
-        assert_eq!(d.resolve(&name), Some(Instance([2; 16])), "of two alike, the lower");
+        assert_eq!(
+            d.resolve(&name),
+            Some(Instance([2; 16])),
+            "of two alike, the lower"
+        );
         for i in 1..=3 {
             d.remove(&Instance([i; 16]));
         }
@@ -228,7 +247,11 @@ mod tests {
 
     #[test]
     fn addresses_are_bounded_and_a_known_one_is_not_displaced() {
-        let mut peer = Peer::new(NodeName::new("n").unwrap(), Duration::from_secs(1), Time::default());
+        let mut peer = Peer::new(
+            NodeName::new("n").unwrap(),
+            Duration::from_secs(1),
+            Time::default(),
+        );
         let address = |s: &str| s.parse::<SocketAddr>().unwrap();
         for i in 1..9 {
             peer.learn_address(address(&format!("10.0.0.{i}:1")), 4);
@@ -238,6 +261,9 @@ mod tests {
         peer.learn_address(address("127.0.0.1:1"), 4);
         assert_eq!(peer.addresses[0], address("127.0.0.1:1"));
         peer.prefer_address(address("10.0.0.9:1"), 4);
-        assert_eq!((peer.addresses.len(), peer.addresses[0]), (4, address("10.0.0.9:1")));
+        assert_eq!(
+            (peer.addresses.len(), peer.addresses[0]),
+            (4, address("10.0.0.9:1"))
+        );
     }
 }

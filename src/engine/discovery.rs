@@ -29,6 +29,8 @@ const CLAIM_REST: Duration = Duration::from_secs(30);
 const EXPIRY_HALVES: u32 = 7;
 /// Longest interval a peer may claim, so that an entry cannot be made to stay for weeks.
 const INTERVAL_MAX: Duration = Duration::from_secs(300);
+/// How soon to look again for a slot to dial in; a dial that ends makes it sooner.
+const SLOT_WAIT: Duration = Duration::from_millis(100);
 /// How much longer than the lower instance the higher one waits before it dials, so that usually
 /// only one of the two does, and each does where only one hears the other.
 const YIELD: Duration = Duration::from_secs(1);
@@ -68,7 +70,8 @@ impl Advertiser {
     }
 
     pub(super) fn due(&self) -> Time {
-        self.answer.map_or(self.next, |answer| answer.min(self.next))
+        self.answer
+            .map_or(self.next, |answer| answer.min(self.next))
     }
 }
 
@@ -93,7 +96,12 @@ impl Engine {
             && now.at >= until
         {
             // A claim that is being looked into decides first, within reason.
-            if self.links.values().any(|l| l.dialling_name() == Some(&self.config.name)) && now.at < last {
+            if self
+                .links
+                .values()
+                .any(|l| l.dialling_name() == Some(&self.config.name))
+                && now.at < last
+            {
                 let again = (now.at + BURST_GAP).min(last);
                 self.phase = Phase::Probing { until: again, last };
             } else {
@@ -104,7 +112,11 @@ impl Engine {
             }
         }
         if now.at >= self.advertiser.due() {
-            let phase = if self.phase == Phase::Running { AdvertPhase::Present } else { AdvertPhase::Probing };
+            let phase = if self.phase == Phase::Running {
+                AdvertPhase::Present
+            } else {
+                AdvertPhase::Probing
+            };
             self.advertise(now, phase);
         }
     }
@@ -145,9 +157,14 @@ impl Engine {
         self.entropy.fill(&mut iv);
         let sealer = self.config.keys.sealer(self.config.keys.first());
         let mut datagram = Vec::with_capacity(512);
-        frame::encode_with(self.config.network.as_str(), FrameType::ADVERT, &mut datagram, |out| {
-            sealer.seal(&self.plain, now.unix, &iv, out);
-        });
+        frame::encode_with(
+            self.config.network.as_str(),
+            FrameType::ADVERT,
+            &mut datagram,
+            |out| {
+                sealer.seal(&self.plain, now.unix, &iv, out);
+            },
+        );
         debug_assert!(datagram.len() <= DATAGRAM_MAX);
         self.stats.adverts_sent += 1;
         self.outputs.push_back(Output::Broadcast(datagram));
@@ -161,7 +178,10 @@ impl Engine {
         }
         let fresh_window = now.at - self.advertiser.window >= self.config.interval;
         if fresh_window || self.advertiser.sent < self.config.limits.adverts_per_interval {
-            let at = self.advertiser.last.map_or(now.at, |last| (last + ANSWER_GAP).max(now.at));
+            let at = self
+                .advertiser
+                .last
+                .map_or(now.at, |last| (last + ANSWER_GAP).max(now.at));
             self.advertiser.answer = Some(at);
         }
     }
@@ -171,7 +191,11 @@ impl Engine {
             return;
         }
         let frame = match frame::parse(bytes, DATAGRAM_MAX) {
-            Ok(Parsed::Complete(frame, used)) if used == bytes.len() && frame.kind == FrameType::ADVERT => frame,
+            Ok(Parsed::Complete(frame, used))
+                if used == bytes.len() && frame.kind == FrameType::ADVERT =>
+            {
+                frame
+            }
             _ => {
                 self.stats.adverts_malformed += 1;
                 return;
@@ -181,12 +205,20 @@ impl Engine {
             self.stats.foreign += 1;
             return;
         }
-        if !self.advertiser.heard.take(now.at, self.config.limits.adverts_per_second) {
+        if !self
+            .advertiser
+            .heard
+            .take(now.at, self.config.limits.adverts_per_second)
+        {
             self.stats.adverts_throttled += 1;
             return;
         }
         let mut buf = std::mem::take(&mut self.opened);
-        let opened = self.config.keys.open(frame.payload, &mut buf).map(|(plain, _)| Advert::decode(plain));
+        let opened = self
+            .config
+            .keys
+            .open(frame.payload, &mut buf)
+            .map(|(plain, _)| Advert::decode(plain));
         self.opened = buf;
         match opened {
             Err(_) => self.stats.adverts_refused += 1,
@@ -244,7 +276,11 @@ impl Engine {
         let mut peer = Peer::new(advert.name.clone(), interval, expires);
         peer.learn_address(address, max);
         peer.sequence = Some(advert.sequence);
-        let wait = if self.instance < advert.instance { Duration::ZERO } else { YIELD };
+        let wait = if self.instance < advert.instance {
+            Duration::ZERO
+        } else {
+            YIELD
+        };
         peer.dial.at = Some(now.at + wait);
         self.directory.insert(advert.instance, peer);
         self.directory.wake_at(now.at + wait);
@@ -284,7 +320,9 @@ impl Engine {
         {
             return;
         }
-        self.advertiser.claims.insert(advert.instance, now.at + CLAIM_REST);
+        self.advertiser
+            .claims
+            .insert(advert.instance, now.at + CLAIM_REST);
         let name = self.config.name.clone();
         self.dial(now, advert.instance, name, address);
     }
@@ -300,9 +338,12 @@ impl Engine {
             Phase::Probing { .. } if !probing || other < self.instance => {
                 let name = self.config.name.as_str().to_owned();
                 self.shut(now, Error::Stopped);
-                self.outputs.push_back(Output::Failed(Error::NameTaken(name)));
+                self.outputs
+                    .push_back(Output::Failed(Error::NameTaken(name)));
             }
-            Phase::Running if !probing => self.event(Event::NameConflict { wins: self.instance < other }),
+            Phase::Running if !probing => self.event(Event::NameConflict {
+                wins: self.instance < other,
+            }),
             _ => {}
         }
     }
@@ -325,11 +366,18 @@ impl Engine {
         let due: Vec<Instance> = self
             .directory
             .iter()
-            .filter(|(_, p)| p.dial.link.is_none() && p.sessions.is_empty() && p.dial.at.is_some_and(|t| now.at >= t))
+            .filter(|(_, p)| {
+                p.dial.link.is_none()
+                    && p.sessions.is_empty()
+                    && p.dial.at.is_some_and(|t| now.at >= t)
+            })
             .map(|(i, _)| *i)
             .collect();
+        // Those without a slot wait for one to be free, or for the next second's allowance.
+        let mut again = now.at;
         for instance in due {
             if !self.may_dial(now) {
+                again = now.at + SLOT_WAIT;
                 break;
             }
             self.dial_peer(now, instance);
@@ -339,8 +387,7 @@ impl Engine {
             .iter()
             .filter(|(_, p)| p.sessions.is_empty())
             .map(|(_, p)| match p.dial.at {
-                // Not before the next slot for a dial can be free.
-                Some(at) if p.dial.link.is_none() => p.expires.min(at.max(now.at + Duration::from_millis(5))),
+                Some(at) if p.dial.link.is_none() => p.expires.min(at.max(again)),
                 _ => p.expires,
             })
             .min();
@@ -374,7 +421,11 @@ impl Engine {
         let (first, longest) = self.config.limits.redial;
         let pause = first.saturating_mul(1 << failures.min(16)).min(longest);
         let pause = self.jitter(pause);
-        if self.instance < peer { pause } else { pause + YIELD }
+        if self.instance < peer {
+            pause
+        } else {
+            pause + YIELD
+        }
     }
 
     /// A call wants this peer: dial without waiting for the other side to do it.

@@ -152,11 +152,21 @@ impl Engine {
     /// Whether a dial may begin now, within the bounds on how many and how fast.
     pub(super) fn may_dial(&mut self, now: Now) -> bool {
         let limits = &self.config.limits;
-        let under_way = self.links.values().filter(|l| l.dialling_name().is_some()).count();
+        let under_way = self
+            .links
+            .values()
+            .filter(|l| l.dialling_name().is_some())
+            .count();
         under_way < limits.dials && self.dial_rate.take(now.at, limits.dials_per_second)
     }
 
-    pub(super) fn dial(&mut self, now: Now, instance: Instance, name: NodeName, to: SocketAddr) -> LinkId {
+    pub(super) fn dial(
+        &mut self,
+        now: Now,
+        instance: Instance,
+        name: NodeName,
+        to: SocketAddr,
+    ) -> LinkId {
         let state = State::Dialing(Target { instance, name });
         let id = self.add_link(now, Link::new(state, true, to, now.at));
         self.stats.dials += 1;
@@ -166,10 +176,15 @@ impl Engine {
 
     /// Dials a known peer, at the next of its addresses.
     pub(super) fn dial_peer(&mut self, now: Now, instance: Instance) {
-        let Some(peer) = self.directory.get(&instance) else { return };
+        let Some(peer) = self.directory.get(&instance) else {
+            return;
+        };
         let wanted = self.calls.waits_for(&peer.name);
         let (name, next) = (peer.name.clone(), peer.dial.next);
-        let address = peer.addresses.get(next % peer.addresses.len().max(1)).copied();
+        let address = peer
+            .addresses
+            .get(next % peer.addresses.len().max(1))
+            .copied();
         // A full house dials only for those who wait.
         let full = self.open_sessions() >= self.config.limits.sessions;
         let link = match address {
@@ -183,7 +198,10 @@ impl Engine {
     }
 
     fn open_sessions(&self) -> usize {
-        self.links.values().filter(|l| matches!(l.state, State::Open(_))).count()
+        self.links
+            .values()
+            .filter(|l| matches!(l.state, State::Open(_)))
+            .count()
     }
 
     fn fresh_hello(&mut self, role: Role, meant: NodeName) -> Hello {
@@ -202,7 +220,10 @@ impl Engine {
 
     pub(super) fn connected(&mut self, now: Now, id: LinkId) {
         let target = match self.links.get(&id).map(|l| &l.state) {
-            Some(State::Dialing(t)) => Target { instance: t.instance, name: t.name.clone() },
+            Some(State::Dialing(t)) => Target {
+                instance: t.instance,
+                name: t.name.clone(),
+            },
             _ => return,
         };
         let hello = self.fresh_hello(Role::Ask, target.name.clone());
@@ -217,12 +238,19 @@ impl Engine {
         hello.encode(&mut self.plain);
         let mut iv = [0; 16];
         self.entropy.fill(&mut iv);
-        let Some(link) = self.links.get_mut(&id) else { return };
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
         let was_empty = link.pending().is_empty();
         let sealer = self.config.keys.sealer(key);
-        frame::encode_with(self.config.network.as_str(), FrameType::HELLO, &mut link.output, |out| {
-            sealer.seal(&self.plain, now.unix, &iv, out);
-        });
+        frame::encode_with(
+            self.config.network.as_str(),
+            FrameType::HELLO,
+            &mut link.output,
+            |out| {
+                sealer.seal(&self.plain, now.unix, &iv, out);
+            },
+        );
         self.queued(now, id, was_empty);
     }
 
@@ -239,21 +267,38 @@ impl Engine {
     }
 
     /// Sends one record on an open session; `encode` is given its sequence number.
-    pub(super) fn send_record(&mut self, now: Now, id: LinkId, encode: impl FnOnce(u64, &mut Vec<u8>)) -> bool {
-        let Some(link) = self.links.get_mut(&id) else { return false };
+    pub(super) fn send_record(
+        &mut self,
+        now: Now,
+        id: LinkId,
+        encode: impl FnOnce(u64, &mut Vec<u8>),
+    ) -> bool {
+        let Some(link) = self.links.get_mut(&id) else {
+            return false;
+        };
         let was_empty = link.written == link.output.len();
-        let State::Open(session) = &mut link.state else { return false };
+        let State::Open(session) = &mut link.state else {
+            return false;
+        };
         self.plain.clear();
         encode(session.next_sequence(), &mut self.plain);
         let mut iv = [0; 16];
         self.entropy.fill(&mut iv);
-        session.seal(self.config.network.as_str(), &self.plain, now.unix, &iv, &mut link.output);
+        session.seal(
+            self.config.network.as_str(),
+            &self.plain,
+            now.unix,
+            &iv,
+            &mut link.output,
+        );
         self.queued(now, id, was_empty);
         true
     }
 
     pub(super) fn received(&mut self, now: Now, id: LinkId, bytes: &[u8]) {
-        let Some(link) = self.links.get_mut(&id) else { return };
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
         link.heard = now.at;
         let mut held = std::mem::take(&mut link.input);
         let data: &[u8] = if held.is_empty() {
@@ -277,7 +322,9 @@ impl Engine {
                 Err(_) => return self.refuse(now, id, Refuse::Frame),
             }
         }
-        let Some(link) = self.links.get_mut(&id) else { return };
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
         let rest = data.len() - at;
         if rest == 0 {
             link.unfinished = None;
@@ -305,7 +352,9 @@ impl Engine {
             return;
         }
         match frame.kind {
-            FrameType::MESSAGE | FrameType::RESPONSE => self.record(now, id, frame.kind, frame.payload),
+            FrameType::MESSAGE | FrameType::RESPONSE => {
+                self.record(now, id, frame.kind, frame.payload)
+            }
             FrameType::HELLO => self.hello(now, id, frame.payload),
             FrameType::PING => self.ping(now, id, frame.payload),
             // Advisory: the other side closes the link itself.
@@ -316,7 +365,11 @@ impl Engine {
 
     fn hello(&mut self, now: Now, id: LinkId, token: &[u8]) {
         let mut buf = std::mem::take(&mut self.opened);
-        let opened = self.config.keys.open(token, &mut buf).map(|(plain, key)| (Hello::decode(plain), key));
+        let opened = self
+            .config
+            .keys
+            .open(token, &mut buf)
+            .map(|(plain, key)| (Hello::decode(plain), key));
         self.opened = buf;
         let (hello, key) = match opened {
             Ok((Ok(hello), key)) => (hello, key),
@@ -326,7 +379,9 @@ impl Engine {
         if hello.meant != self.config.name || hello.instance == self.instance {
             return self.refuse(now, id, Refuse::Hello);
         }
-        let Some(link) = self.links.get(&id) else { return };
+        let Some(link) = self.links.get(&id) else {
+            return;
+        };
         let party = Party {
             peer: hello.instance,
             name: hello.name.clone(),
@@ -339,15 +394,29 @@ impl Engine {
                 let answer = self.fresh_hello(Role::Answer(hello.nonce), hello.name.clone());
                 self.send_hello(now, id, &answer, key);
                 let (asker, answerer) = session_keys(self.config.keys.key(key), &hello, &answer);
-                let session = Session::new(party, false, Sealer::new(&asker), Sealer::new(&answerer), now.at);
+                let session = Session::new(
+                    party,
+                    false,
+                    Sealer::new(&asker),
+                    Sealer::new(&answerer),
+                    now.at,
+                );
                 if let Some(link) = self.links.get_mut(&id) {
                     link.state = State::Answered(Box::new(session));
                 }
             }
-            (State::Asked(target, ask), Role::Answer(nonce)) if nonce == ask.nonce && hello.name == target.name => {
+            (State::Asked(target, ask), Role::Answer(nonce))
+                if nonce == ask.nonce && hello.name == target.name =>
+            {
                 let (asker, answerer) = session_keys(self.config.keys.key(key), ask, &hello);
                 let dialled = target.instance;
-                let session = Session::new(party, true, Sealer::new(&asker), Sealer::new(&answerer), now.at);
+                let session = Session::new(
+                    party,
+                    true,
+                    Sealer::new(&asker),
+                    Sealer::new(&answerer),
+                    now.at,
+                );
                 if let Some(link) = self.links.get_mut(&id) {
                     link.state = State::Open(Box::new(session));
                 }
@@ -357,6 +426,7 @@ impl Engine {
                     // Whoever answered: if it is another instance, it takes this one's place.
                     peer.dial.link = None;
                 }
+                self.directory.wake_at(now.at);
                 self.session_up(now, id);
             }
             _ => self.refuse(now, id, Refuse::Hello),
@@ -365,23 +435,42 @@ impl Engine {
 
     /// An instance whose place another of its name has taken; whether a program knew it.
     fn drop_replaced(&mut self, instance: Instance) -> bool {
-        let Some(peer) = self.directory.remove(&instance) else { return false };
+        let Some(peer) = self.directory.remove(&instance) else {
+            return false;
+        };
         self.fail_bound_calls(instance, &peer.name, true);
         peer.joined
     }
 
     /// A session is proved from both sides.
     fn session_up(&mut self, now: Now, id: LinkId) {
-        let Some(link) = self.links.get(&id) else { return };
-        let State::Open(session) = &link.state else { return };
-        let (instance, name, probing, dialled) = (session.peer, session.name.clone(), session.probing, link.dialled);
-        let address = if dialled { link.address } else { SocketAddr::new(link.address.ip(), session.port) };
+        let Some(link) = self.links.get(&id) else {
+            return;
+        };
+        let State::Open(session) = &link.state else {
+            return;
+        };
+        let (instance, name, probing, dialled) = (
+            session.peer,
+            session.name.clone(),
+            session.probing,
+            link.dialled,
+        );
+        let address = if dialled {
+            link.address
+        } else {
+            SocketAddr::new(link.address.ip(), session.port)
+        };
         self.stats.sessions += 1;
         if self.is_own_name(&name) {
             self.same_name(now, instance, probing);
             return self.close_session(now, id, CloseReason::NameConflict);
         }
-        if self.directory.get(&instance).is_some_and(|p| p.name != name) {
+        if self
+            .directory
+            .get(&instance)
+            .is_some_and(|p| p.name != name)
+        {
             return self.refuse(now, id, Refuse::Hello);
         }
         if self.directory.get(&instance).is_none() {
@@ -389,12 +478,17 @@ impl Engine {
                 self.make_room();
             }
             let interval = self.config.interval;
-            self.directory.insert(instance, Peer::new(name.clone(), interval, self.expiry(now, interval)));
+            self.directory.insert(
+                instance,
+                Peer::new(name.clone(), interval, self.expiry(now, interval)),
+            );
         }
         self.evict_sessions(now, id);
 
         let max = self.config.limits.addresses_per_peer;
-        let Some(peer) = self.directory.get_mut(&instance) else { return };
+        let Some(peer) = self.directory.get_mut(&instance) else {
+            return;
+        };
         if dialled {
             peer.prefer_address(address, max);
         } else if peer.addresses.is_empty() {
@@ -415,7 +509,11 @@ impl Engine {
             self.event(Event::PeerJoined(name.clone()));
         }
         if let Some(other) = other {
-            let loser = if self.prefer_new(now, other, dialled, instance) { other } else { id };
+            let loser = if self.prefer_new(now, other, dialled, instance) {
+                other
+            } else {
+                id
+            };
             self.close_session(now, loser, CloseReason::Duplicate);
         }
         self.pump_calls(now, &name);
@@ -425,7 +523,9 @@ impl Engine {
     /// answer: the one that the lower instance dialled; of two dialled by one side, the newer. A
     /// session that was silent for a while may be dead on the other side, and gives way.
     fn prefer_new(&self, now: Now, old: LinkId, new_dialled: bool, peer: Instance) -> bool {
-        let Some(old) = self.links.get(&old) else { return true };
+        let Some(old) = self.links.get(&old) else {
+            return true;
+        };
         if old.dialled == new_dialled || now.at - old.heard > FRESH {
             return true;
         }
@@ -441,7 +541,9 @@ impl Engine {
             if other == instance {
                 continue;
             }
-            let Some(peer) = self.directory.get_mut(&other) else { continue };
+            let Some(peer) = self.directory.get_mut(&other) else {
+                continue;
+            };
             if peer.sessions.is_empty() {
                 known |= self.drop_replaced(other);
                 continue;
@@ -475,7 +577,9 @@ impl Engine {
     }
 
     fn record(&mut self, now: Now, id: LinkId, kind: FrameType, token: &[u8]) {
-        let Some(link) = self.links.get_mut(&id) else { return };
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
         let proved = matches!(link.state, State::Open(_));
         let (State::Open(session) | State::Answered(session)) = &mut link.state else {
             return self.refuse(now, id, Refuse::Frame);
@@ -488,11 +592,21 @@ impl Engine {
                     self.prove(now, id);
                 }
                 match record.body {
-                    Body::Call { number, timeout_ms, settled, ask } => {
+                    Body::Call {
+                        number,
+                        timeout_ms,
+                        again,
+                        settled,
+                        ask,
+                    } => {
                         self.settle(peer, settled);
-                        self.serve(now, id, number, timeout_ms, ask);
+                        self.serve(now, id, (number, again), timeout_ms, ask);
                     }
-                    Body::Reply { number, status, body } => self.answered(now, id, number, status, body),
+                    Body::Reply {
+                        number,
+                        status,
+                        body,
+                    } => self.answered(now, id, number, status, body),
                     Body::Cancel { number } => self.withdraw(peer, number),
                     Body::Notice(settled) => self.settle(peer, settled),
                     Body::Close(reason) => self.closed_by_peer(now, id, reason),
@@ -517,8 +631,12 @@ impl Engine {
     }
 
     fn closed_by_peer(&mut self, now: Now, id: LinkId, reason: CloseReason) {
-        let Some(link) = self.links.get_mut(&id) else { return };
-        let Some(session) = link.open_session() else { return };
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
+        let Some(session) = link.open_session() else {
+            return;
+        };
         let peer = session.peer;
         if reason == CloseReason::Leaving {
             self.drop_peer(now, peer);
@@ -540,7 +658,11 @@ impl Engine {
 
     /// Ends a link without a word, after what is already pending.
     pub(super) fn cut(&mut self, now: Now, id: LinkId) {
-        let last = self.links.get(&id).map(|l| l.pending().to_vec()).unwrap_or_default();
+        let last = self
+            .links
+            .get(&id)
+            .map(|l| l.pending().to_vec())
+            .unwrap_or_default();
         self.close_quietly(now, id, last);
     }
 
@@ -559,19 +681,31 @@ impl Engine {
             Refuse::Record => self.stats.refused_record += 1,
         }
         // One word for every reason: which it was would be an oracle.
-        let mut last = self.links.get(&id).map(|l| l.pending().to_vec()).unwrap_or_default();
-        frame::encode_with(self.config.network.as_str(), FrameType::ERROR, &mut last, |out| {
-            out.extend_from_slice(b"refused");
-        });
+        let mut last = self
+            .links
+            .get(&id)
+            .map(|l| l.pending().to_vec())
+            .unwrap_or_default();
+        frame::encode_with(
+            self.config.network.as_str(),
+            FrameType::ERROR,
+            &mut last,
+            |out| {
+                out.extend_from_slice(b"refused");
+            },
+        );
         self.close_quietly(now, id, last);
     }
 
     /// A link is over, whoever ended it.
     pub(super) fn ended(&mut self, now: Now, id: LinkId) {
-        let Some(link) = self.links.remove(&id) else { return };
+        let Some(link) = self.links.remove(&id) else {
+            return;
+        };
         match link.state {
             State::Dialing(target) | State::Asked(target, _) => {
                 self.stats.dials_failed += 1;
+                self.directory.wake_at(now.at);
                 self.dial_failed(now, target);
             }
             State::Open(session) => self.session_down(now, id, session.peer),
@@ -583,7 +717,9 @@ impl Engine {
         if self.is_own_name(&target.name) {
             return self.claim_unresolved(&target.instance);
         }
-        let Some(peer) = self.directory.get_mut(&target.instance) else { return };
+        let Some(peer) = self.directory.get_mut(&target.instance) else {
+            return;
+        };
         peer.dial.link = None;
         peer.dial.next += 1;
         if !peer.sessions.is_empty() {
@@ -630,18 +766,25 @@ impl Engine {
 
     /// A call waits for this peer, which has no session.
     fn calls_want_dial(&mut self, now: Now, instance: Instance) {
-        if self.directory.get(&instance).is_some_and(|p| self.calls.waits_for(&p.name)) {
+        if self
+            .directory
+            .get(&instance)
+            .is_some_and(|p| self.calls.waits_for(&p.name))
+        {
             self.want_dial(now, instance);
         }
     }
 
     pub(super) fn sent(&mut self, now: Now, id: LinkId, n: usize) {
-        let Some(link) = self.links.get_mut(&id) else { return };
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
         link.written = (link.written + n).min(link.output.len());
         link.progress = now.at;
         if link.written == link.output.len() {
             link.output.clear();
-            link.output.shrink_to(KEPT_CAPACITY.max(self.config.limits.link_queue / 4));
+            link.output
+                .shrink_to(KEPT_CAPACITY.max(self.config.limits.link_queue / 4));
             link.written = 0;
         }
         if link.pending().len() <= self.config.limits.link_queue / 2
@@ -657,10 +800,14 @@ impl Engine {
 
     /// An open session with `peer` that takes more, or whether there is one at all.
     pub(super) fn path_to(&self, peer: Instance) -> Path {
-        let Some(entry) = self.directory.get(&peer) else { return Path::None };
+        let Some(entry) = self.directory.get(&peer) else {
+            return Path::None;
+        };
         for id in entry.sessions.iter().rev() {
             match self.links.get(id) {
-                Some(l) if l.pending().len() < self.config.limits.link_queue => return Path::Ready(*id),
+                Some(l) if l.pending().len() < self.config.limits.link_queue => {
+                    return Path::Ready(*id);
+                }
                 Some(_) => return Path::Full,
                 None => {}
             }
@@ -687,17 +834,26 @@ impl Engine {
     }
 
     fn send_plain(&mut self, now: Now, id: LinkId, payload: &[u8]) {
-        let Some(link) = self.links.get_mut(&id) else { return };
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
         let was_empty = link.pending().is_empty();
-        frame::encode_with(self.config.network.as_str(), FrameType::PING, &mut link.output, |out| {
-            out.extend_from_slice(payload);
-        });
+        frame::encode_with(
+            self.config.network.as_str(),
+            FrameType::PING,
+            &mut link.output,
+            |out| {
+                out.extend_from_slice(payload);
+            },
+        );
         self.queued(now, id, was_empty);
     }
 
     fn ping(&mut self, now: Now, id: LinkId, payload: &[u8]) {
         let queue = self.config.limits.link_queue;
-        let Some(link) = self.links.get_mut(&id) else { return };
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
         let full = link.pending().len() >= queue;
         let echo = link.ping.as_ref().is_some_and(|p| p == payload);
         let Some(session) = link.open_session() else {
@@ -724,7 +880,12 @@ impl Engine {
     pub(super) fn tick_links(&mut self, now: Now) {
         self.links_due = Time::NEVER;
         let limits = &self.config.limits;
-        let (handshake, keepalive, dead, frame) = (limits.handshake, limits.keepalive, limits.dead, limits.frame);
+        let (handshake, keepalive, dead, frame) = (
+            limits.handshake,
+            limits.keepalive,
+            limits.dead,
+            limits.frame,
+        );
         let (mut late, mut silent, mut ask) = (Vec::new(), Vec::new(), Vec::new());
         let mut due = Time::NEVER;
         for (id, link) in &self.links {

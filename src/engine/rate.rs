@@ -16,7 +16,10 @@ impl Rate {
     /// Whether it may happen once more, which is then counted.
     pub(super) fn take(&mut self, now: Time, per_second: u32) -> bool {
         if now - self.since >= WINDOW {
-            *self = Rate { since: now, used: 0 };
+            *self = Rate {
+                since: now,
+                used: 0,
+            };
         }
         let free = self.used < per_second;
         self.used += u32::from(free);

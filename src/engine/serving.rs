@@ -2,7 +2,9 @@
 //!
 //! A call is known by its caller's instance and number. While it runs, and until the caller
 //! confirms the answer or its deadline passes, the same call coming again, over whatever path, is
-//! recognised and answered from memory.
+//! recognised and answered from memory. What was forgotten at its deadline is not run again even
+//! when the caller's clock stood still meanwhile, as that of a suspended machine does: a call that
+//! was sent before, from below the mark of what was forgotten, is refused.
 
 use super::calls::Ask;
 use super::links::Path;
@@ -13,6 +15,9 @@ use crate::wire::Instance;
 use crate::wire::record::{self, Settled, Status, encode_reply};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
+
+/// Callers whose marks are kept: 40 bytes each, and only of those who left calls unconfirmed.
+const MARKS_MAX: usize = 1_024;
 
 /// Answers kept for all callers together, in shares of one caller's.
 const SHARES: usize = 4;
@@ -66,6 +71,8 @@ struct Caller {
 #[derive(Debug)]
 pub(super) struct Serving {
     callers: BTreeMap<Instance, Caller>,
+    /// The highest number forgotten unconfirmed, of each caller, and when.
+    marks: BTreeMap<Instance, (u64, Time)>,
     /// Bytes of all answers kept.
     bytes: usize,
     due: Time,
@@ -75,6 +82,7 @@ impl Default for Serving {
     fn default() -> Serving {
         Serving {
             callers: BTreeMap::new(),
+            marks: BTreeMap::new(),
             bytes: 0,
             due: Time::NEVER,
         }
@@ -92,14 +100,36 @@ impl Serving {
     }
 
     fn forget(&mut self, id: RequestId) {
-        let Some(caller) = self.callers.get_mut(&id.caller) else { return };
-        if let Some(Served { state: State::Done(_, body), .. }) = caller.calls.remove(&id.number) {
+        let Some(caller) = self.callers.get_mut(&id.caller) else {
+            return;
+        };
+        if let Some(Served {
+            state: State::Done(_, body),
+            ..
+        }) = caller.calls.remove(&id.number)
+        {
             caller.bytes -= body.len();
             self.bytes -= body.len();
         }
         if caller.calls.is_empty() {
             self.callers.remove(&id.caller);
         }
+    }
+
+    /// Remembers that a call was forgotten unconfirmed.
+    fn mark(&mut self, now: Time, id: RequestId) {
+        if self.marks.len() >= MARKS_MAX
+            && !self.marks.contains_key(&id.caller)
+            && let Some(oldest) = self
+                .marks
+                .iter()
+                .min_by_key(|(_, (_, when))| *when)
+                .map(|(i, _)| *i)
+        {
+            self.marks.remove(&oldest);
+        }
+        let mark = self.marks.entry(id.caller).or_insert((id.number, now));
+        *mark = (mark.0.max(id.number), now);
     }
 
     fn get_mut(&mut self, id: RequestId) -> Option<&mut Served> {
@@ -109,10 +139,22 @@ impl Serving {
 
 impl Engine {
     /// A call came.
-    pub(super) fn serve(&mut self, now: Now, link: LinkId, number: u64, timeout_ms: u32, ask: record::Ask<'_>) {
-        let Some(session) = self.session(link) else { return };
+    pub(super) fn serve(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        (number, again): (u64, bool),
+        timeout_ms: u32,
+        ask: record::Ask<'_>,
+    ) {
+        let Some(session) = self.session(link) else {
+            return;
+        };
         session.used = now.at;
-        let id = RequestId { caller: session.peer, number };
+        let id = RequestId {
+            caller: session.peer,
+            number,
+        };
         let caller = session.name.clone();
         match self.serving.get_mut(id).map(|s| &s.state) {
             Some(State::Done(..)) => {
@@ -126,7 +168,29 @@ impl Engine {
             }
             None => {}
         }
-        let held = self.serving.callers.get(&id.caller).map_or(0, |c| c.calls.len());
+        if again
+            && self
+                .serving
+                .marks
+                .get(&id.caller)
+                .is_some_and(|(mark, _)| number <= *mark)
+        {
+            self.send_record(now, link, |sequence, out| {
+                encode_reply(
+                    sequence,
+                    number,
+                    Status::Refused,
+                    b"it may have run already",
+                    out,
+                );
+            });
+            return;
+        }
+        let held = self
+            .serving
+            .callers
+            .get(&id.caller)
+            .map_or(0, |c| c.calls.len());
         if held >= self.config.limits.served_per_peer {
             self.stats.overloaded += 1;
             // Not remembered: it did not run, so it may come again.
@@ -137,35 +201,66 @@ impl Engine {
         }
         let timeout = Duration::from_millis(timeout_ms.into()).min(self.config.limits.call_timeout);
         let deadline = now.at + timeout;
-        let served = Served { state: State::Running, deadline };
-        self.serving.callers.entry(id.caller).or_default().calls.insert(number, served);
+        let served = Served {
+            state: State::Running,
+            deadline,
+        };
+        self.serving
+            .callers
+            .entry(id.caller)
+            .or_default()
+            .calls
+            .insert(number, served);
         self.serving.due = self.serving.due.min(deadline);
         self.stats.served += 1;
         let ask = match ask {
             record::Ask::Message(data) => Ask::Message(data.to_vec()),
             record::Ask::Command { path, args, kwargs } => match CommandPath::new(path) {
-                Ok(path) => Ask::Command { path, args: args.to_vec(), kwargs: kwargs.to_vec() },
+                Ok(path) => Ask::Command {
+                    path,
+                    args: args.to_vec(),
+                    kwargs: kwargs.to_vec(),
+                },
                 Err(_) => return self.reply(now, id, Status::NotFound, Vec::new()),
             },
         };
-        self.outputs.push_back(Output::Request(Incoming { id, caller, ask, deadline }));
+        self.outputs.push_back(Output::Request(Incoming {
+            id,
+            caller,
+            ask,
+            deadline,
+        }));
     }
 
     /// A call of ours to ourselves.
     pub(super) fn serve_locally(&mut self, number: u64, ask: Ask, deadline: Time) {
-        let id = RequestId { caller: self.instance, number };
+        let id = RequestId {
+            caller: self.instance,
+            number,
+        };
         let caller = self.config.name.clone();
-        self.outputs.push_back(Output::Request(Incoming { id, caller, ask, deadline }));
+        self.outputs.push_back(Output::Request(Incoming {
+            id,
+            caller,
+            ask,
+            deadline,
+        }));
     }
 
     pub(super) fn withdraw_local(&mut self, number: u64) {
-        self.outputs.push_back(Output::Withdrawn(RequestId { caller: self.instance, number }));
+        self.outputs.push_back(Output::Withdrawn(RequestId {
+            caller: self.instance,
+            number,
+        }));
     }
 
     /// Answers a request. An answer that is late, or a second one, is counted and dropped.
     pub fn reply(&mut self, now: Now, id: RequestId, status: Status, body: Vec<u8>) {
         let (mut status, mut body) = if body.len() > BODY_MAX {
-            let text = format!("the answer has {} bytes, the limit is {BODY_MAX}", body.len());
+            let text = format!(
+                "the answer has {} bytes, the limit is {BODY_MAX}",
+                body.len()
+            );
             (Status::Failed, text.into_bytes())
         } else {
             (status, body)
@@ -202,8 +297,12 @@ impl Engine {
         match self.path_to(id.caller) {
             Path::Ready(link) => {
                 // Lent out while the record is made.
-                let Some(State::Done(status, body)) = self.take_done(id) else { return };
-                self.send_record(now, link, |sequence, out| encode_reply(sequence, id.number, status, &body, out));
+                let Some(State::Done(status, body)) = self.take_done(id) else {
+                    return;
+                };
+                self.send_record(now, link, |sequence, out| {
+                    encode_reply(sequence, id.number, status, &body, out)
+                });
                 if let Some(served) = self.serving.get_mut(id) {
                     served.state = State::Done(status, body);
                 }
@@ -233,9 +332,19 @@ impl Engine {
     /// Sends answers that waited for the link to drain.
     pub(super) fn pump_replies(&mut self, now: Now, peer: Instance) {
         while matches!(self.path_to(peer), Path::Ready(_)) {
-            let Some(caller) = self.serving.callers.get_mut(&peer) else { return };
-            let Some(number) = caller.backlog.pop_front() else { return };
-            self.send_reply(now, RequestId { caller: peer, number });
+            let Some(caller) = self.serving.callers.get_mut(&peer) else {
+                return;
+            };
+            let Some(number) = caller.backlog.pop_front() else {
+                return;
+            };
+            self.send_reply(
+                now,
+                RequestId {
+                    caller: peer,
+                    number,
+                },
+            );
         }
     }
 
@@ -244,7 +353,13 @@ impl Engine {
         for number in settled.iter() {
             let id = RequestId { caller, number };
             // One that still runs cannot be settled; a caller that says so is mistaken.
-            if matches!(self.serving.get_mut(id), Some(Served { state: State::Done(..), .. })) {
+            if matches!(
+                self.serving.get_mut(id),
+                Some(Served {
+                    state: State::Done(..),
+                    ..
+                })
+            ) {
                 self.serving.forget(id);
             }
         }
@@ -273,7 +388,13 @@ impl Engine {
             for (number, served) in &calls.calls {
                 if now.at >= served.deadline {
                     let running = matches!(served.state, State::Running);
-                    over.push((RequestId { caller: *caller, number: *number }, running));
+                    over.push((
+                        RequestId {
+                            caller: *caller,
+                            number: *number,
+                        },
+                        running,
+                    ));
                 } else {
                     due = due.min(served.deadline);
                 }
@@ -282,6 +403,7 @@ impl Engine {
         self.serving.due = due;
         for (id, running) in over {
             self.serving.forget(id);
+            self.serving.mark(now.at, id);
             if running {
                 self.outputs.push_back(Output::Withdrawn(id));
             }

@@ -48,7 +48,13 @@ pub(super) struct Party {
 
 impl Session {
     /// `asked` is whether we are the side that asked; the sealers are the asker's and the answerer's.
-    pub(super) fn new(with: Party, asked: bool, asker: Sealer, answerer: Sealer, now: Time) -> Session {
+    pub(super) fn new(
+        with: Party,
+        asked: bool,
+        asker: Sealer,
+        answerer: Sealer,
+        now: Time,
+    ) -> Session {
         let asker = Direction {
             sealer: asker,
             kind: FrameType::MESSAGE,
@@ -59,7 +65,11 @@ impl Session {
             kind: FrameType::RESPONSE,
             sequence: 0,
         };
-        let (outbound, inbound) = if asked { (asker, answerer) } else { (answerer, asker) };
+        let (outbound, inbound) = if asked {
+            (asker, answerer)
+        } else {
+            (answerer, asker)
+        };
         Session {
             peer: with.peer,
             name: with.name,
@@ -82,7 +92,11 @@ impl Session {
         if kind != self.inbound.kind {
             return Err(Refusal::Record);
         }
-        let plain = self.inbound.sealer.open(token, buf).map_err(|_| Refusal::Token)?;
+        let plain = self
+            .inbound
+            .sealer
+            .open(token, buf)
+            .map_err(|_| Refusal::Token)?;
         let record = Record::decode(plain).map_err(|_| Refusal::Record)?;
         if record.sequence != self.inbound.sequence {
             return Err(Refusal::Record);
@@ -97,8 +111,19 @@ impl Session {
     }
 
     /// Seals the record that `plain` holds, and appends its frame.
-    pub(super) fn seal(&mut self, net: &str, plain: &[u8], unix: u64, iv: &[u8; 16], out: &mut Vec<u8>) {
-        let Direction { sealer, kind, sequence } = &mut self.outbound;
+    pub(super) fn seal(
+        &mut self,
+        net: &str,
+        plain: &[u8],
+        unix: u64,
+        iv: &[u8; 16],
+        out: &mut Vec<u8>,
+    ) {
+        let Direction {
+            sealer,
+            kind,
+            sequence,
+        } = &mut self.outbound;
         frame::encode_with(net, *kind, out, |out| sealer.seal(plain, unix, iv, out));
         *sequence += 1;
     }
@@ -134,8 +159,11 @@ mod tests {
     }
 
     fn take(to: &mut Session, bytes: &[u8]) -> Result<u64, Refusal> {
-        let Ok(Parsed::Complete(f, _)) = parse(bytes, FRAME_MAX) else { panic!() };
-        to.open(f.kind, f.payload, &mut Vec::new()).map(|r| r.sequence)
+        let Ok(Parsed::Complete(f, _)) = parse(bytes, FRAME_MAX) else {
+            panic!()
+        };
+        to.open(f.kind, f.payload, &mut Vec::new())
+            .map(|r| r.sequence)
     }
 
     #[test]
@@ -154,8 +182,14 @@ mod tests {
         let (mut a, mut b) = pair((1, 2));
         let own = send(&mut a);
         assert_eq!(take(&mut a, &own), Err(Refusal::Record), "reflected");
-        let renamed = String::from_utf8(own.clone()).unwrap().replace("|msg|", "|rsp|");
-        assert_eq!(take(&mut a, renamed.as_bytes()), Err(Refusal::Token), "reflected under the other type");
+        let renamed = String::from_utf8(own.clone())
+            .unwrap()
+            .replace("|msg|", "|rsp|");
+        assert_eq!(
+            take(&mut a, renamed.as_bytes()),
+            Err(Refusal::Token),
+            "reflected under the other type"
+        );
         let (mut other, _) = pair((3, 4));
         assert_eq!(take(&mut b, &send(&mut other)), Err(Refusal::Token));
         assert_eq!(take(&mut b, &own), Ok(0));

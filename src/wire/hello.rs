@@ -181,14 +181,19 @@ mod tests {
         );
         assert_eq!(
             okm[..],
-            hex("3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865")
+            hex(
+                "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865"
+            )
         );
     }
 
     #[test]
     fn every_ingredient_changes_both_keys() {
         let network = Key::from_bytes([1; 32]);
-        let (ask, answer) = (hello(Role::Ask, 1, "a", "b"), hello(Role::Answer([1; 32]), 2, "b", "a"));
+        let (ask, answer) = (
+            hello(Role::Ask, 1, "a", "b"),
+            hello(Role::Answer([1; 32]), 2, "b", "a"),
+        );
         let base = session_keys(&network, &ask, &answer);
         assert_ne!(base.0, base.1);
         let mut others = vec![session_keys(&Key::from_bytes([2; 32]), &ask, &answer)];

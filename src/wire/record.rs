@@ -2,8 +2,10 @@
 //!
 //! ```text
 //! sequence u64 | kind u8 | channel u32 | body
-//! call   (1)  number u64 | timeout u32 ms | form u8 | settled: u8 count, that many u64 | path text
-//!             | args u32 length, bytes | kwargs, the rest        (form 1, a message: no path, no kwargs)
+//! call   (1)  number u64 | timeout u32 ms | form u8 | settled: u8 count, that many u64
+//!             | path text | args u32 length, bytes | kwargs, the rest      (a command)
+//!             | data, the rest                                             (a message)
+//!             form is a sum: 1, a message; 2, sent before
 //! reply  (2)  number u64 | status u8 | value or message, the rest
 //! cancel (6)  number u64
 //! notice (7)  settled: u8 count, that many u64
@@ -17,6 +19,9 @@ use super::{Malformed, Reader, put_text};
 
 /// Bytes before the body.
 pub const HEADER: usize = 13;
+
+const MESSAGE: u8 = 1;
+const AGAIN: u8 = 2;
 
 /// The most call numbers one list of settled calls can hold: its count is one byte.
 pub const SETTLED_MAX: usize = 255;
@@ -111,6 +116,8 @@ pub enum Body<'a> {
         number: u64,
         /// Milliseconds the caller still waits.
         timeout_ms: u32,
+        /// Whether it was sent before, over a path that died.
+        again: bool,
         /// Earlier calls the callee may forget.
         settled: Settled<'a>,
         /// What is asked.
@@ -160,19 +167,36 @@ impl<'a> Record<'a> {
                 let timeout_ms = r.u32()?;
                 let form = r.u8()?;
                 let settled = Settled::decode(&mut r)?;
-                let ask = match form {
+                if form > MESSAGE | AGAIN {
+                    return Err(Malformed);
+                }
+                let again = form & AGAIN != 0;
+                let ask = match form & MESSAGE {
                     0 => {
                         let path = r.text()?;
                         let n = r.u32()?;
                         let args = r.bytes(n as usize)?;
-                        Ask::Command { path, args, kwargs: r.rest() }
+                        Ask::Command {
+                            path,
+                            args,
+                            kwargs: r.rest(),
+                        }
                     }
-                    1 => Ask::Message(r.rest()),
-                    _ => return Err(Malformed),
+                    _ => Ask::Message(r.rest()),
                 };
-                Body::Call { number, timeout_ms, settled, ask }
+                Body::Call {
+                    number,
+                    timeout_ms,
+                    again,
+                    settled,
+                    ask,
+                }
             }
-            2 => Body::Reply { number: r.u64()?, status: Status::from_u8(r.u8()?)?, body: r.rest() },
+            2 => Body::Reply {
+                number: r.u64()?,
+                status: Status::from_u8(r.u8()?)?,
+                body: r.rest(),
+            },
             6 => Body::Cancel { number: r.u64()? },
             7 => Body::Notice(Settled::decode(&mut r)?),
             9 => Body::Close(match r.u8()? {
@@ -195,12 +219,24 @@ fn header(sequence: u64, kind: u8, out: &mut Vec<u8>) {
     out.extend_from_slice(&[0; 4]);
 }
 
-/// Appends a call.
-pub fn encode_call(sequence: u64, number: u64, timeout_ms: u32, settled: &[u64], ask: &Ask<'_>, out: &mut Vec<u8>) {
+/// Appends a call: its number, and whether it was sent before.
+pub fn encode_call(
+    sequence: u64,
+    (number, again): (u64, bool),
+    timeout_ms: u32,
+    settled: &[u64],
+    ask: &Ask<'_>,
+    out: &mut Vec<u8>,
+) {
     header(sequence, 1, out);
     out.extend_from_slice(&number.to_be_bytes());
     out.extend_from_slice(&timeout_ms.to_be_bytes());
-    out.push(u8::from(matches!(ask, Ask::Message(_))));
+    let message = if matches!(ask, Ask::Message(_)) {
+        MESSAGE
+    } else {
+        0
+    };
+    out.push(message | if again { AGAIN } else { 0 });
     put_settled(settled, out);
     match ask {
         Ask::Command { path, args, kwargs } => {
@@ -254,10 +290,27 @@ pub fn encode_close(sequence: u64, reason: CloseReason, out: &mut Vec<u8>) {
 pub fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
     let s = record.sequence;
     match &record.body {
-        Body::Call { number, timeout_ms, settled, ask } => {
-            encode_call(s, *number, *timeout_ms, &settled.iter().collect::<Vec<_>>(), ask, out);
+        Body::Call {
+            number,
+            timeout_ms,
+            again,
+            settled,
+            ask,
+        } => {
+            encode_call(
+                s,
+                (*number, *again),
+                *timeout_ms,
+                &settled.iter().collect::<Vec<_>>(),
+                ask,
+                out,
+            );
         }
-        Body::Reply { number, status, body } => encode_reply(s, *number, *status, body, out),
+        Body::Reply {
+            number,
+            status,
+            body,
+        } => encode_reply(s, *number, *status, body, out),
         Body::Cancel { number } => encode_cancel(s, *number, out),
         Body::Notice(settled) => encode_notice(s, &settled.iter().collect::<Vec<_>>(), out),
         Body::Close(reason) => encode_close(s, *reason, out),
@@ -274,29 +327,30 @@ mod tests {
     #[test]
     fn the_largest_body_fits_the_largest_frame() {
         // A call with the longest path and a full list of settled calls counts both outside BODY_MAX.
-        let plain = HEADER + 8 + 4 + 1 + 1 + 8 * crate::engine::SETTLED_WITH_CALL + 1 + 4 + BODY_MAX;
+        let plain =
+            HEADER + 8 + 4 + 1 + 1 + 8 * crate::engine::SETTLED_WITH_CALL + 1 + 4 + BODY_MAX;
         assert!(NAME_MAX + "|msg||END\n".len() + token_len(plain) <= FRAME_MAX);
         assert!(PATH_MAX < BODY_MAX);
     }
 
     proptest! {
         #[test]
-        fn calls_round_trip(s in any::<u64>(), n in any::<u64>(), t in any::<u32>(), settled in prop::collection::vec(any::<u64>(), 0..=255),
+        fn calls_round_trip(s in any::<u64>(), again in any::<bool>(), n in any::<u64>(), t in any::<u32>(), settled in prop::collection::vec(any::<u64>(), 0..=255),
                             path in "[a-z.]{0,40}", args in prop::collection::vec(any::<u8>(), 0..90), kwargs in prop::collection::vec(any::<u8>(), 0..90)) {
             let ask = Ask::Command { path: &path, args: &args, kwargs: &kwargs };
             let mut bytes = Vec::new();
-            encode_call(s, n, t, &settled, &ask, &mut bytes);
+            encode_call(s, (n, again), t, &settled, &ask, &mut bytes);
             let record = Record::decode(&bytes).unwrap();
             prop_assert_eq!(record.sequence, s);
-            let Body::Call { number, timeout_ms, settled: got, ask: asked } = record.body else { panic!() };
-            prop_assert_eq!((number, timeout_ms, got.iter().collect::<Vec<_>>(), asked), (n, t, settled, ask));
+            let Body::Call { number, timeout_ms, again: is_again, settled: got, ask: asked } = record.body else { panic!() };
+            prop_assert_eq!((number, timeout_ms, is_again, got.iter().collect::<Vec<_>>(), asked), (n, t, again, settled, ask));
         }
 
         #[test]
         fn what_decodes_encodes_back(mut bytes in prop::collection::vec(any::<u8>(), 13..80), kind in 0u8..11) {
             bytes[8] = kind;
             bytes[9..13].fill(0);
-            if let Some(b) = bytes.get_mut(25) { *b %= 3; }
+            if let Some(b) = bytes.get_mut(25) { *b %= 5; }
             if let Some(b) = bytes.get_mut(26) { *b %= 4; }
             if let Ok(record) = Record::decode(&bytes) {
                 let mut again = Vec::new();

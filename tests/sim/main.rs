@@ -8,7 +8,10 @@ mod world;
 
 /// The seed to begin with: fixed, or the one in the environment.
 fn first_seed() -> u64 {
-    std::env::var("PEERBASE_SIM_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(1)
+    std::env::var("PEERBASE_SIM_SEED")
+        .ok()
+        .and_then(|s| s.parse().ok())
+        .unwrap_or(1)
 }
 
 /// Runs `test` under a few seeds, and says which one failed.

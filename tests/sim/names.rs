@@ -32,7 +32,12 @@ fn of_two_that_ask_for_one_name_at_once_exactly_one_gets_it() {
         w.run(ms(pause));
         let y = w.add("a");
         w.run(secs(3));
-        assert!(w.nodes[x].running ^ w.nodes[y].running, "{:?} {:?}", w.nodes[x].failed, w.nodes[y].failed);
+        assert!(
+            w.nodes[x].running ^ w.nodes[y].running,
+            "{:?} {:?}",
+            w.nodes[x].failed,
+            w.nodes[y].failed
+        );
         w.check_closed();
     });
 }
@@ -63,12 +68,18 @@ fn halves_that_heal_with_one_name_twice_are_told_and_all_choose_alike() {
         let (a1, a2) = (w.add("a"), w.add("a"));
         w.nodes[a2].group = 1;
         let others: Vec<_> = (0..6).map(|i| w.add(&format!("n{i}"))).collect();
-        others.iter().for_each(|n| w.nodes[*n].group = (*n % 2) as u32);
+        others
+            .iter()
+            .for_each(|n| w.nodes[*n].group = (*n % 2) as u32);
         w.run(secs(5));
         assert!(w.nodes[a1].running && w.nodes[a2].running);
         w.nodes.iter_mut().for_each(|n| n.group = 0);
         w.run(secs(30));
-        let winner = if w.nodes[a1].engine.instance() < w.nodes[a2].engine.instance() { a1 } else { a2 };
+        let winner = if w.nodes[a1].engine.instance() < w.nodes[a2].engine.instance() {
+            a1
+        } else {
+            a2
+        };
         for (node, wins) in [(a1, winner == a1), (a2, winner == a2)] {
             assert!(w.nodes[node].events.contains(&Event::NameConflict { wins }));
         }
@@ -78,7 +89,10 @@ fn halves_that_heal_with_one_name_twice_are_told_and_all_choose_alike() {
             w.run(ms(100));
             assert!(w.result(*n, call).unwrap().is_ok());
         }
-        assert_eq!(w.nodes[winner].engine.stats().served, before + others.len() as u64);
+        assert_eq!(
+            w.nodes[winner].engine.stats().served,
+            before + others.len() as u64
+        );
         w.check_closed();
     });
 }

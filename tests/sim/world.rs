@@ -1,6 +1,8 @@
 //! A world of engines under a virtual clock: one thread, no sockets, every choice from one seed.
 
-use peerbase::engine::{Ask, CallNumber, Config, Engine, Event, Input, LinkId, Now, Output, RequestId, Time};
+use peerbase::engine::{
+    Ask, CallNumber, Config, Engine, Event, Input, LinkId, Now, Output, RequestId, Time,
+};
 use peerbase::entropy::Entropy;
 use peerbase::error::Error;
 use peerbase::fernet::{Key, Keyring};
@@ -8,18 +10,18 @@ use peerbase::limits::Limits;
 use peerbase::name::{CommandPath, NetworkName, NodeName};
 use peerbase::wire::Instance;
 use peerbase::wire::record::Status;
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
+use std::cmp::Ordering;
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
 /// SplitMix64: small, and the same everywhere.
 #[derive(Clone)]
-pub struct Rng(pub u64);
+pub(crate) struct Rng(pub u64);
 
 impl Rng {
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -27,11 +29,11 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    pub fn below(&mut self, n: u64) -> u64 {
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
         self.next() % n
     }
 
-    pub fn chance(&mut self, percent: u64) -> bool {
+    pub(crate) fn chance(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
 }
@@ -44,27 +46,27 @@ impl Entropy for Rng {
     }
 }
 
-pub const PORT: u16 = 7;
+pub(crate) const PORT: u16 = 7;
 
-pub fn key() -> Key {
+pub(crate) fn key() -> Key {
     Key::from_bytes([42; 32])
 }
 
-pub fn name(text: &str) -> NodeName {
+pub(crate) fn name(text: &str) -> NodeName {
     NodeName::new(text).unwrap()
 }
 
-pub fn secs(n: u64) -> Duration {
+pub(crate) fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-pub fn ms(n: u64) -> Duration {
+pub(crate) fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
 /// What a node's handler does with a request.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Behaviour {
+pub(crate) enum Behaviour {
     /// Answers at once with the args.
     Echo,
     /// Answers after a while, or never.
@@ -73,7 +75,7 @@ pub enum Behaviour {
     Hold,
 }
 
-pub struct Node {
+pub(crate) struct Node {
     pub engine: Engine,
     pub up: bool,
     pub address: IpAddr,
@@ -85,6 +87,9 @@ pub struct Node {
     pub held: Vec<(RequestId, Vec<u8>)>,
     /// The other end of each link.
     links: HashMap<LinkId, usize>,
+    wake: Option<Duration>,
+    /// How far its clock is behind the world's.
+    lag: Duration,
     pub broadcasts: u64,
 }
 
@@ -105,23 +110,71 @@ struct End {
 }
 
 enum Happening {
-    Connected { wire: usize },
-    Refused { node: usize, link: LinkId },
-    Bytes { wire: usize, end: usize, bytes: Vec<u8> },
-    Closed { wire: usize, end: usize },
-    Datagram { node: usize, from: SocketAddr, bytes: Rc<[u8]> },
-    Answer { node: usize, id: RequestId, value: Vec<u8> },
-    Wake { node: usize },
+    Connected {
+        wire: usize,
+    },
+    Refused {
+        node: usize,
+        link: LinkId,
+    },
+    Bytes {
+        wire: usize,
+        end: usize,
+        bytes: Vec<u8>,
+    },
+    Closed {
+        wire: usize,
+        end: usize,
+    },
+    Datagram {
+        node: usize,
+        from: SocketAddr,
+        bytes: Rc<[u8]>,
+    },
+    Answer {
+        node: usize,
+        id: RequestId,
+        value: Vec<u8>,
+    },
+    Wake {
+        node: usize,
+    },
 }
 
-pub struct World {
+/// What happens when; of two at one time, what was begun first.
+struct Due {
+    at: Duration,
+    order: u64,
+    what: Happening,
+}
+
+impl Ord for Due {
+    fn cmp(&self, other: &Due) -> Ordering {
+        (other.at, other.order).cmp(&(self.at, self.order))
+    }
+}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Due) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Due) -> bool {
+        self.order == other.order
+    }
+}
+
+impl Eq for Due {}
+
+pub(crate) struct World {
     pub now: Duration,
     pub unix: i64,
     pub rng: Rng,
     pub nodes: Vec<Node>,
     wires: Vec<Wire>,
-    queue: BinaryHeap<Reverse<(Duration, u64)>>,
-    happenings: BTreeMap<u64, Happening>,
+    queue: BinaryHeap<Due>,
     order: u64,
     pub limits: Limits,
     pub interval: Duration,
@@ -144,7 +197,7 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(seed: u64) -> World {
+    pub(crate) fn new(seed: u64) -> World {
         World {
             now: Duration::ZERO,
             unix: 1_000_000_000,
@@ -152,7 +205,6 @@ impl World {
             nodes: Vec::new(),
             wires: Vec::new(),
             queue: BinaryHeap::new(),
-            happenings: BTreeMap::new(),
             order: 0,
             limits: Limits::default(),
             interval: secs(1),
@@ -168,8 +220,12 @@ impl World {
         }
     }
 
-    pub fn clock(&self) -> Now {
-        Now { at: Time(self.now), unix: (self.unix + self.now.as_secs() as i64).max(0) as u64 }
+    fn clock_of(&self, node: usize) -> Now {
+        let at = Time(self.now - self.nodes.get(node).map_or(Duration::ZERO, |n| n.lag));
+        Now {
+            at,
+            unix: (self.unix + self.now.as_secs() as i64).max(0) as u64,
+        }
     }
 
     fn engine(&mut self, node_name: &str, keys: Keyring) -> Engine {
@@ -183,14 +239,14 @@ impl World {
             limits: self.limits.clone(),
         };
         let seed = Rng(self.rng.next());
-        Engine::new(config, Box::new(seed), self.clock())
+        Engine::new(config, Box::new(seed), self.clock_of(usize::MAX))
     }
 
-    pub fn add(&mut self, node_name: &str) -> usize {
+    pub(crate) fn add(&mut self, node_name: &str) -> usize {
         self.add_with_keys(node_name, Keyring::from(key()))
     }
 
-    pub fn add_with_keys(&mut self, node_name: &str, keys: Keyring) -> usize {
+    pub(crate) fn add_with_keys(&mut self, node_name: &str, keys: Keyring) -> usize {
         let engine = self.engine(node_name, keys);
         let index = self.nodes.len();
         let [a, b] = (index as u16 + 1).to_be_bytes();
@@ -205,6 +261,8 @@ impl World {
             events: Vec::new(),
             held: Vec::new(),
             links: HashMap::new(),
+            wake: None,
+            lag: Duration::ZERO,
             broadcasts: 0,
         });
         self.drain(index);
@@ -212,7 +270,7 @@ impl World {
     }
 
     /// The node's process dies; its kernel closes its connections, unless the power went.
-    pub fn kill(&mut self, node: usize, power_cut: bool) {
+    pub(crate) fn kill(&mut self, node: usize, power_cut: bool) {
         self.nodes[node].up = false;
         let instance = self.nodes[node].engine.instance();
         // Nobody is left to be told how these end.
@@ -229,69 +287,103 @@ impl World {
     }
 
     /// A new process under the same name and address.
-    pub fn restart(&mut self, node: usize) {
+    pub(crate) fn restart(&mut self, node: usize) {
         assert!(!self.nodes[node].up);
+        self.nodes[node].lag = Duration::ZERO;
         let node_name = self.nodes[node].engine.name().to_string();
         self.nodes[node].engine = self.engine(&node_name, Keyring::from(key()));
         let n = &mut self.nodes[node];
         (n.up, n.running, n.failed) = (true, false, None);
         n.held.clear();
+        n.wake = None;
         self.drain(node);
     }
 
-    pub fn stop(&mut self, node: usize) {
-        let now = self.clock();
+    pub(crate) fn stop(&mut self, node: usize) {
+        let now = self.clock_of(node);
         self.nodes[node].engine.stop(now);
         self.drain(node);
     }
 
-    pub fn call(&mut self, node: usize, target: &str, timeout: Duration) -> Option<CallNumber> {
-        let ask = Ask::Command { path: CommandPath::new("echo").unwrap(), args: target.into(), kwargs: b"{}".to_vec() };
-        let now = self.clock();
-        let number = self.nodes[node].engine.call(now, &name(target), ask, timeout, true).ok()?;
-        self.begun.insert((self.nodes[node].engine.instance(), number));
+    pub(crate) fn call(
+        &mut self,
+        node: usize,
+        target: &str,
+        timeout: Duration,
+    ) -> Option<CallNumber> {
+        let ask = Ask::Command {
+            path: CommandPath::new("echo").unwrap(),
+            args: target.into(),
+            kwargs: b"{}".to_vec(),
+        };
+        let now = self.clock_of(node);
+        let number = self.nodes[node]
+            .engine
+            .call(now, &name(target), ask, timeout, true)
+            .ok()?;
+        self.begun
+            .insert((self.nodes[node].engine.instance(), number));
         self.drain(node);
         Some(number)
     }
 
-    pub fn cancel(&mut self, node: usize, number: CallNumber) {
-        let now = self.clock();
+    pub(crate) fn cancel(&mut self, node: usize, number: CallNumber) {
+        let now = self.clock_of(node);
         self.nodes[node].engine.cancel(now, number);
         self.drain(node);
     }
 
-    pub fn result(&self, node: usize, number: CallNumber) -> Option<&Result<Vec<u8>, Error>> {
+    pub(crate) fn result(
+        &self,
+        node: usize,
+        number: CallNumber,
+    ) -> Option<&Result<Vec<u8>, Error>> {
         self.ends.get(&(self.nodes[node].engine.instance(), number))
     }
 
-    pub fn answer_all(&mut self, node: usize) {
+    pub(crate) fn answer_all(&mut self, node: usize) {
         for (id, value) in std::mem::take(&mut self.nodes[node].held) {
-            let now = self.clock();
+            let now = self.clock_of(node);
             self.nodes[node].engine.reply(now, id, Status::Value, value);
         }
         self.drain(node);
     }
 
     /// A connection from nobody's engine to a node, as an attacker opens it; gives the wire.
-    pub fn raw_connect(&mut self, to: usize) -> usize {
+    pub(crate) fn raw_connect(&mut self, to: usize) -> usize {
         let from = SocketAddr::from(([10, 9, 9, 9], 999));
-        let now = self.clock();
+        let now = self.clock_of(to);
         let link = self.nodes[to].engine.accept(now, from).unwrap();
-        let end = |node, link| End { node, link, open: true, arrives: Duration::ZERO };
+        let end = |node, link| End {
+            node,
+            link,
+            open: true,
+            arrives: Duration::ZERO,
+        };
         let wire = self.wires.len();
-        self.wires.push(Wire { ends: [end(None, LinkId(0)), end(Some(to), link)], silent: false });
+        self.wires.push(Wire {
+            ends: [end(None, LinkId(0)), end(Some(to), link)],
+            silent: false,
+        });
         self.nodes[to].links.insert(link, wire);
         self.raw.insert(wire, Vec::new());
         self.drain(to);
         wire
     }
 
-    pub fn raw_send(&mut self, wire: usize, bytes: &[u8]) {
+    pub(crate) fn raw_send(&mut self, wire: usize, bytes: &[u8]) {
         self.transmit(wire, 0, bytes.to_vec());
     }
 
-    pub fn raw_datagram(&mut self, to: usize, from: SocketAddr, bytes: &[u8]) {
-        self.after(Duration::ZERO, Happening::Datagram { node: to, from, bytes: bytes.into() });
+    pub(crate) fn raw_datagram(&mut self, to: usize, from: SocketAddr, bytes: &[u8]) {
+        self.after(
+            Duration::ZERO,
+            Happening::Datagram {
+                node: to,
+                from,
+                bytes: bytes.into(),
+            },
+        );
     }
 
     fn after(&mut self, delay: Duration, what: Happening) {
@@ -300,8 +392,11 @@ impl World {
 
     fn at(&mut self, at: Duration, what: Happening) {
         self.order += 1;
-        self.queue.push(Reverse((at, self.order)));
-        self.happenings.insert(self.order, what);
+        self.queue.push(Due {
+            at,
+            order: self.order,
+            what,
+        });
     }
 
     fn some_delay(&mut self) -> Duration {
@@ -329,7 +424,14 @@ impl World {
         }
         let at = (self.now + delay).max(w.ends[to].arrives);
         w.ends[to].arrives = at;
-        self.at(at, Happening::Bytes { wire, end: to, bytes });
+        self.at(
+            at,
+            Happening::Bytes {
+                wire,
+                end: to,
+                bytes,
+            },
+        );
     }
 
     fn close_other(&mut self, wire: usize, end: usize) {
@@ -344,7 +446,7 @@ impl World {
     }
 
     /// Breaks a connection of a node; both sides are told.
-    pub fn break_links(&mut self, node: usize) {
+    pub(crate) fn break_links(&mut self, node: usize) {
         let mut wires: Vec<usize> = self.nodes[node].links.values().copied().collect();
         wires.sort_unstable();
         for wire in wires {
@@ -353,12 +455,20 @@ impl World {
         }
     }
 
-    pub fn drain(&mut self, node: usize) {
+    pub(crate) fn drain(&mut self, node: usize) {
         while let Some(output) = self.nodes[node].engine.poll() {
             self.output(node, output);
         }
         if let Some(at) = self.nodes[node].engine.deadline() {
-            self.at(at.0.max(self.now), Happening::Wake { node });
+            let at = (at.0 + self.nodes[node].lag).max(self.now);
+            // One wake-up is enough, unless an earlier one is wanted.
+            if self.nodes[node]
+                .wake
+                .is_none_or(|wake| at < wake || wake <= self.now)
+            {
+                self.nodes[node].wake = Some(at);
+                self.at(at, Happening::Wake { node });
+            }
         }
     }
 
@@ -374,19 +484,37 @@ impl World {
                 for to in 0..self.nodes.len() {
                     if self.connected_groups(node, to) && !self.rng.chance(self.loss) {
                         let delay = self.some_delay();
-                        self.after(delay, Happening::Datagram { node: to, from, bytes: bytes.clone() });
+                        self.after(
+                            delay,
+                            Happening::Datagram {
+                                node: to,
+                                from,
+                                bytes: bytes.clone(),
+                            },
+                        );
                     }
                 }
             }
             Output::Dial(link, to) => {
                 let delay = self.some_delay() * 2;
-                let target = self.nodes.iter().position(|n| n.up && n.address == to.ip() && to.port() == PORT);
+                let target = self
+                    .nodes
+                    .iter()
+                    .position(|n| n.up && n.address == to.ip() && to.port() == PORT);
                 match target {
                     Some(target) if self.connected_groups(node, target) => {
-                        let end = |node, link, open| End { node: Some(node), link, open, arrives: Duration::ZERO };
+                        let end = |node, link, open| End {
+                            node: Some(node),
+                            link,
+                            open,
+                            arrives: Duration::ZERO,
+                        };
                         let wire = self.wires.len();
                         let ends = [end(node, link, true), end(target, LinkId(u64::MAX), false)];
-                        self.wires.push(Wire { ends, silent: false });
+                        self.wires.push(Wire {
+                            ends,
+                            silent: false,
+                        });
                         self.nodes[node].links.insert(link, wire);
                         self.after(delay, Happening::Connected { wire });
                     }
@@ -399,12 +527,13 @@ impl World {
                 if bytes.is_empty() {
                     return;
                 }
-                let now = self.clock();
-                self.nodes[node].engine.handle(now, Input::Sent(link, bytes.len()));
+                self.feed(node, Input::Sent(link, bytes.len()));
                 self.send_cut(node, link, bytes);
             }
             Output::Close(link, last) => {
-                let Some(wire) = self.nodes[node].links.get(&link).copied() else { return };
+                let Some(wire) = self.nodes[node].links.get(&link).copied() else {
+                    return;
+                };
                 if !last.is_empty() {
                     self.send_cut(node, link, last);
                 }
@@ -414,15 +543,28 @@ impl World {
                 self.close_other(wire, end);
             }
             Output::Request(incoming) => {
-                assert!(self.ran.insert(incoming.id), "a handler ran twice for {:?}", incoming.id);
-                let Ask::Command { args, .. } = incoming.ask else { return };
+                assert!(
+                    self.ran.insert(incoming.id),
+                    "a handler ran twice for {:?}",
+                    incoming.id
+                );
+                let Ask::Command { args, .. } = incoming.ask else {
+                    return;
+                };
                 let delay = match self.nodes[node].behaviour {
                     Behaviour::Echo => ms(0),
                     Behaviour::Erratic if self.rng.chance(15) => return,
                     Behaviour::Erratic => ms(self.rng.below(3_000)),
                     Behaviour::Hold => return self.nodes[node].held.push((incoming.id, args)),
                 };
-                self.after(delay, Happening::Answer { node, id: incoming.id, value: args });
+                self.after(
+                    delay,
+                    Happening::Answer {
+                        node,
+                        id: incoming.id,
+                        value: args,
+                    },
+                );
             }
             Output::Withdrawn(_) => {}
             Output::Ended(number, result) => {
@@ -442,7 +584,9 @@ impl World {
 
     /// Sends, now and then in pieces, as networks do.
     fn send_cut(&mut self, node: usize, link: LinkId, bytes: Vec<u8>) {
-        let Some(wire) = self.nodes[node].links.get(&link).copied() else { return };
+        let Some(wire) = self.nodes[node].links.get(&link).copied() else {
+            return;
+        };
         let end = self.end_of(wire, node, link);
         if let Some(tapped) = &mut self.tapped {
             tapped.push((wire, end, bytes.clone()));
@@ -456,44 +600,57 @@ impl World {
         }
     }
 
+    fn feed(&mut self, node: usize, input: Input<'_>) {
+        let now = self.clock_of(node);
+        self.nodes[node].engine.handle(now, input);
+    }
+
     fn happen(&mut self, what: Happening) {
-        let now = self.clock();
         let node = match what {
             Happening::Wake { node } => {
-                if self.nodes[node].engine.deadline().is_some_and(|d| d.0 > self.now) {
-                    return;
-                }
-                self.nodes[node].engine.handle(now, Input::Tick);
+                self.feed(node, Input::Tick);
                 node
             }
             Happening::Datagram { node, from, bytes } => {
-                self.nodes[node].engine.handle(now, Input::Datagram { from, bytes: &bytes });
+                self.feed(
+                    node,
+                    Input::Datagram {
+                        from,
+                        bytes: &bytes,
+                    },
+                );
                 node
             }
             Happening::Refused { node, link } => {
-                self.nodes[node].engine.handle(now, Input::Closed(link));
+                self.feed(node, Input::Closed(link));
                 node
             }
             Happening::Connected { wire } => {
                 let [a, b] = self.wires[wire].ends;
-                let (Some(from), Some(to)) = (a.node, b.node) else { return };
+                let (Some(from), Some(to)) = (a.node, b.node) else {
+                    return;
+                };
                 if !a.open || self.nodes[from].links.get(&a.link) != Some(&wire) {
                     return;
                 }
                 let address = SocketAddr::new(self.nodes[from].address, 40_000);
-                let accepted =
-                    if self.nodes[to].up { self.nodes[to].engine.accept(now, address) } else { None };
+                let now = self.clock_of(to);
+                let accepted = if self.nodes[to].up {
+                    self.nodes[to].engine.accept(now, address)
+                } else {
+                    None
+                };
                 match accepted {
                     Some(link) => {
                         self.wires[wire].ends[1].link = link;
                         self.wires[wire].ends[1].open = true;
                         self.nodes[to].links.insert(link, wire);
-                        self.nodes[from].engine.handle(now, Input::Connected(a.link));
+                        self.feed(from, Input::Connected(a.link));
                         self.drain(to);
                     }
                     None => {
                         self.nodes[from].links.remove(&a.link);
-                        self.nodes[from].engine.handle(now, Input::Closed(a.link));
+                        self.feed(from, Input::Closed(a.link));
                     }
                 }
                 from
@@ -507,7 +664,7 @@ impl World {
                 if !e.open || self.wires[wire].silent || !self.nodes[node].up {
                     return;
                 }
-                self.nodes[node].engine.handle(now, Input::Received(e.link, &bytes));
+                self.feed(node, Input::Received(e.link, &bytes));
                 node
             }
             Happening::Closed { wire, end } => {
@@ -521,10 +678,11 @@ impl World {
                 }
                 self.wires[wire].ends[end].open = false;
                 self.nodes[node].links.remove(&e.link);
-                self.nodes[node].engine.handle(now, Input::Closed(e.link));
+                self.feed(node, Input::Closed(e.link));
                 node
             }
             Happening::Answer { node, id, value } => {
+                let now = self.clock_of(node);
                 self.nodes[node].engine.reply(now, id, Status::Value, value);
                 node
             }
@@ -533,15 +691,11 @@ impl World {
     }
 
     /// Lets time pass.
-    pub fn run(&mut self, duration: Duration) {
+    pub(crate) fn run(&mut self, duration: Duration) {
         let end = self.now + duration;
-        while let Some(&Reverse((at, order))) = self.queue.peek() {
-            if at > end {
-                break;
-            }
-            self.queue.pop();
+        while self.queue.peek().is_some_and(|due| due.at <= end) {
+            let Due { at, what, .. } = self.queue.pop().unwrap();
             self.now = at;
-            let what = self.happenings.remove(&order).unwrap();
             let dead = match &what {
                 Happening::Wake { node }
                 | Happening::Datagram { node, .. }
@@ -557,7 +711,11 @@ impl World {
     }
 
     /// Lets time pass until `done`, at most `limit`; how long it took.
-    pub fn run_until(&mut self, limit: Duration, mut done: impl FnMut(&World) -> bool) -> Duration {
+    pub(crate) fn run_until(
+        &mut self,
+        limit: Duration,
+        mut done: impl FnMut(&World) -> bool,
+    ) -> Duration {
         let start = self.now;
         while !done(self) {
             assert!(self.now - start < limit, "not within {limit:?}");
@@ -566,24 +724,45 @@ impl World {
         self.now - start
     }
 
-    /// The machine slept: time passed for everyone but this node, which saw nothing.
-    pub fn sleep_node(&mut self, node: usize, duration: Duration) {
+    /// The node saw nothing for a while, but its clock went on.
+    pub(crate) fn sleep_node(&mut self, node: usize, duration: Duration) {
         self.nodes[node].up = false;
         self.run(duration);
+        self.wake_node(node);
+    }
+
+    /// The machine was suspended, and the node's clock with it.
+    pub(crate) fn freeze_node(&mut self, node: usize, duration: Duration) {
+        self.nodes[node].up = false;
+        self.run(duration);
+        self.nodes[node].lag += duration;
+        self.wake_node(node);
+    }
+
+    fn wake_node(&mut self, node: usize) {
         self.nodes[node].up = true;
+        self.nodes[node].wake = None;
         self.after(Duration::ZERO, Happening::Wake { node });
     }
 
-    pub fn knows(&self, node: usize, other: &str) -> bool {
-        self.nodes[node].engine.peers().iter().any(|p| p.name.as_str() == other)
+    pub(crate) fn knows(&self, node: usize, other: &str) -> bool {
+        self.nodes[node]
+            .engine
+            .peers()
+            .iter()
+            .any(|p| p.name.as_str() == other)
     }
 
-    pub fn reaches(&self, node: usize, other: &str) -> bool {
-        self.nodes[node].engine.peers().iter().any(|p| p.name.as_str() == other && p.reachable)
+    pub(crate) fn reaches(&self, node: usize, other: &str) -> bool {
+        self.nodes[node]
+            .engine
+            .peers()
+            .iter()
+            .any(|p| p.name.as_str() == other && p.reachable)
     }
 
     /// What must hold when everything has been closed and every deadline has passed.
-    pub fn check_closed(&mut self) {
+    pub(crate) fn check_closed(&mut self) {
         for node in 0..self.nodes.len() {
             if self.nodes[node].up {
                 self.stop(node);
@@ -592,7 +771,12 @@ impl World {
         self.run(secs(60));
         for node in self.nodes.iter().filter(|n| n.up) {
             let s = node.engine.stats();
-            assert_eq!((s.peers, s.links, s.calls_open, s.serving), (0, 0, 0, 0), "{:?}", node.engine);
+            assert_eq!(
+                (s.peers, s.links, s.calls_open, s.serving),
+                (0, 0, 0, 0),
+                "{:?}",
+                node.engine
+            );
         }
         for call in &self.begun {
             assert!(self.ends.contains_key(call), "{call:?} never ended");
