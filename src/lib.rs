@@ -1,4 +1,35 @@
-//! doc
+//! Programs find each other by name and call each other's commands, encrypted end to end.
+//!
+//! ```
+//! use peerbase::{Key, Node, OsEntropy};
+//! use std::time::Duration;
+//!
+//! let key = Key::generate(&mut OsEntropy::new()?);
+//! # let (port, _held) = { let s = std::net::UdpSocket::bind("127.0.0.1:0").unwrap(); (s.local_addr().unwrap().port(), ()) };
+//! let sensor = Node::builder("sensor", "plant", key.clone())
+//!     .loopback(true) // this host only; leave it out for the network
+//! #   .advertise_port(port)
+//!     .command("read", |call| call.reply(21.5))
+//!     .start()?;
+//! let reader = Node::builder("reader", "plant", key)
+//!     .loopback(true)
+//! #   .advertise_port(port)
+//!     .start()?;
+//! let celsius = reader.call("read").to("sensor").timeout(Duration::from_secs(5)).send()?;
+//! assert_eq!(celsius, 21.5);
+//! # Ok::<(), peerbase::Error>(())
+//! ```
+//!
+//! A [`Node`] is the way in. Below it, for those who drive the protocol themselves, test it or fuzz
+//! it, each layer is a public module: [`frame`] and [`fernet`] are the codecs, [`wire`] is what
+//! travels, [`engine`] is the protocol without IO.
+//!
+//! # Guarantees
+//!
+//! * Nobody without the network key can read, forge, replay or reorder anything in a session.
+//! * A command runs at most once per call, whatever happens to the network.
+//! * What others can make this node hold or do is bounded: see [`limits::Limits`].
+
 pub mod engine;
 pub mod entropy;
 pub mod error;
@@ -7,3 +38,18 @@ pub mod frame;
 pub mod limits;
 pub mod name;
 pub mod wire;
+
+mod driver;
+mod json;
+mod node;
+
+pub use engine::{Event, PeerInfo, Stats};
+pub use entropy::{Entropy, OsEntropy};
+pub use error::{Code, Error};
+pub use fernet::Key;
+pub use limits::Limits;
+pub use name::{CommandPath, NetworkName, NodeName};
+pub use node::{
+    ADVERTISE_INTERVAL, ADVERTISE_PORT, Builder, Call, CallBuilder, CallId, CommandTree, Events,
+    MAX_IN_FLIGHT, Message, Node, TIMEOUT, TargetResult,
+};

@@ -230,8 +230,7 @@ impl Engine {
                     encode_cancel(sequence, number.0, out)
                 });
             }
-            Some(State::Local) => self.withdraw_local(number.0),
-            Some(State::Waiting { .. }) => {}
+            Some(State::Local | State::Waiting { .. }) => {}
             None => return,
         }
         self.end_call(number, Err(Error::Cancelled));
@@ -412,6 +411,11 @@ impl Engine {
         }
     }
 
+    /// Whether a call of ours has not ended.
+    pub(super) fn is_open(&self, number: u64) -> bool {
+        self.calls.open.contains_key(&number)
+    }
+
     /// Our own answer to our own call.
     pub(super) fn answered_locally(&mut self, number: u64, status: Status, body: &[u8]) {
         match self.calls.open.get(&number) {
@@ -435,13 +439,10 @@ impl Engine {
                 State::Waiting { bound: None } => Error::Unreachable(call.target.to_string()),
                 _ => Error::Timeout,
             };
-            over.push((*number, matches!(call.state, State::Local), why));
+            over.push((*number, why));
         }
         self.calls.due = due;
-        for (number, local, why) in over {
-            if local {
-                self.withdraw_local(number);
-            }
+        for (number, why) in over {
             self.end_call(CallNumber(number), Err(why));
         }
     }

@@ -156,8 +156,6 @@ pub enum Output {
     Close(LinkId, Vec<u8>),
     /// Answer this with [`Engine::reply`].
     Request(Incoming),
-    /// Nobody waits for the answer to this request any more.
-    Withdrawn(RequestId),
     /// A call of ours ended, this once.
     Ended(CallNumber, Result<Vec<u8>, Error>),
     /// The name is ours; the node takes part.

@@ -247,11 +247,23 @@ impl Engine {
         }));
     }
 
-    pub(super) fn withdraw_local(&mut self, number: u64) {
-        self.outputs.push_back(Output::Withdrawn(RequestId {
-            caller: self.instance,
-            number,
-        }));
+    /// Whether somebody still waits for the answer to a request.
+    pub fn is_wanted(&self, id: RequestId) -> bool {
+        if id.caller == self.instance {
+            return self.is_open(id.number);
+        }
+        let served = self
+            .serving
+            .callers
+            .get(&id.caller)
+            .and_then(|c| c.calls.get(&id.number));
+        matches!(
+            served,
+            Some(Served {
+                state: State::Running,
+                ..
+            })
+        )
     }
 
     /// Answers a request. An answer that is late, or a second one, is counted and dropped.
@@ -370,8 +382,7 @@ impl Engine {
         let id = RequestId { caller, number };
         match self.serving.get_mut(id) {
             Some(served) if matches!(served.state, State::Running) => {
-                served.state = State::Withdrawn;
-                self.outputs.push_back(Output::Withdrawn(id));
+                served.state = State::Withdrawn
             }
             Some(served) if matches!(served.state, State::Done(..)) => self.serving.forget(id),
             _ => {}
@@ -387,26 +398,19 @@ impl Engine {
         for (caller, calls) in &self.serving.callers {
             for (number, served) in &calls.calls {
                 if now.at >= served.deadline {
-                    let running = matches!(served.state, State::Running);
-                    over.push((
-                        RequestId {
-                            caller: *caller,
-                            number: *number,
-                        },
-                        running,
-                    ));
+                    over.push(RequestId {
+                        caller: *caller,
+                        number: *number,
+                    });
                 } else {
                     due = due.min(served.deadline);
                 }
             }
         }
         self.serving.due = due;
-        for (id, running) in over {
+        for id in over {
             self.serving.forget(id);
             self.serving.mark(now.at, id);
-            if running {
-                self.outputs.push_back(Output::Withdrawn(id));
-            }
         }
     }
 }

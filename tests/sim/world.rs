@@ -566,7 +566,6 @@ impl World {
                     },
                 );
             }
-            Output::Withdrawn(_) => {}
             Output::Ended(number, result) => {
                 let id = (self.nodes[node].engine.instance(), number);
                 assert!(self.ends.insert(id, result).is_none(), "{id:?} ended twice");

@@ -1,0 +1,99 @@
+//! The UDP socket on the advertise port, which all nodes of a host share.
+
+use super::interfaces::LOOPBACK_BROADCAST;
+use super::{DATAGRAMS, Settings};
+use crate::engine::{Engine, Input, Now};
+use crate::error::Error;
+use crate::limits::DATAGRAM_MAX;
+use mio::net::UdpSocket;
+use mio::{Interest, Registry};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+
+/// Datagrams taken in one round: a flood waits while links are served.
+const ROUND: usize = 64;
+
+#[derive(Debug)]
+pub(super) struct Datagrams {
+    socket: UdpSocket,
+    port: u16,
+    /// The kernel may hold more.
+    unread: bool,
+    /// One byte more than fits, so that what is too long is seen to be.
+    buf: [u8; DATAGRAM_MAX + 1],
+}
+
+impl Datagrams {
+    pub(super) fn open(settings: &Settings, registry: &Registry) -> Result<Datagrams, Error> {
+        // Bound to the loopback's broadcast address, a socket hears nothing from outside.
+        let ip = if settings.loopback {
+            LOOPBACK_BROADCAST
+        } else {
+            Ipv4Addr::UNSPECIFIED
+        };
+        let address = SocketAddr::from((ip, settings.advertise_port));
+        let mut socket = bind(address).map_err(|e| match e.kind() {
+            io::ErrorKind::AddrInUse => Error::PortInUse(address),
+            _ => Error::io("binding the advertise port", &e),
+        })?;
+        registry
+            .register(&mut socket, DATAGRAMS, Interest::READABLE)
+            .map_err(|e| Error::io("watching the advertise port", &e))?;
+        Ok(Datagrams {
+            socket,
+            port: settings.advertise_port,
+            unread: false,
+            buf: [0; DATAGRAM_MAX + 1],
+        })
+    }
+
+    pub(super) fn has_unread(&self) -> bool {
+        self.unread
+    }
+
+    pub(super) fn readable(&mut self) {
+        self.unread = true;
+    }
+
+    pub(super) fn receive(&mut self, engine: &mut Engine, now: Now) {
+        if !self.unread {
+            return;
+        }
+        for _ in 0..ROUND {
+            match self.socket.recv_from(&mut self.buf) {
+                Ok((n, from)) => engine.handle(
+                    now,
+                    Input::Datagram {
+                        from,
+                        bytes: &self.buf[..n],
+                    },
+                ),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => {
+                    self.unread = false;
+                    return;
+                }
+            }
+        }
+    }
+
+    pub(super) fn broadcast(&self, bytes: &[u8], targets: &[Ipv4Addr]) {
+        for target in targets {
+            let to = SocketAddr::V4(SocketAddrV4::new(*target, self.port));
+            // An interface that is just going down, or a full queue: the next advert comes.
+            if let Err(e) = self.socket.send_to(bytes, to) {
+                log::debug!("advertising to {to}: {e}");
+            }
+        }
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_broadcast(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    Ok(UdpSocket::from_std(socket.into()))
+}

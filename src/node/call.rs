@@ -1,0 +1,449 @@
+//! Calling others: one, a list, or everyone.
+
+use super::Node;
+use super::shared::{Completion, Shared, Slot};
+use crate::engine::{Ask, CallNumber};
+use crate::error::Error;
+use crate::json;
+use crate::name::{CommandPath, NodeName};
+use serde_json::{Map, Value};
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How long a call waits, unless told otherwise.
+pub const TIMEOUT: Duration = Duration::from_secs(10);
+/// How many targets of one call are asked at a time, unless told otherwise.
+pub const MAX_IN_FLIGHT: usize = 64;
+
+/// Whom a call is for.
+#[derive(Clone, Debug)]
+pub(crate) enum Targets {
+    /// These.
+    List(Vec<NodeName>),
+    /// Every peer that is known when the call begins.
+    All,
+}
+
+/// How a call is to be carried out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options {
+    pub(crate) timeout: Duration,
+    /// Whether to wait for a name that is not known yet.
+    pub(crate) wait: bool,
+    pub(crate) max_in_flight: usize,
+    /// Whether the first failure ends the whole.
+    pub(crate) raise_errors: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            timeout: TIMEOUT,
+            wait: true,
+            max_in_flight: MAX_IN_FLIGHT,
+            raise_errors: false,
+        }
+    }
+}
+
+/// One target's outcome, as bytes: JSON for a command, anything for a message.
+pub(crate) type RawAnswer = (NodeName, Result<Vec<u8>, Error>);
+type Done = Box<dyn FnOnce(Vec<RawAnswer>) + Send>;
+
+/// A command or message for several targets, a bounded number of them at a time.
+struct FanOut {
+    shared: Arc<Shared>,
+    ask: Ask,
+    options: Options,
+    progress: Mutex<Progress>,
+}
+
+struct Progress {
+    targets: Vec<NodeName>,
+    results: Vec<Option<Result<Vec<u8>, Error>>>,
+    waiting: VecDeque<usize>,
+    in_flight: Vec<(usize, CallNumber)>,
+    /// Calls begun whose number is not noted yet.
+    beginning: usize,
+    over: bool,
+    done: Option<Done>,
+}
+
+impl FanOut {
+    fn lock(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins what may be begun; runs on the loop's thread but for the first time.
+    fn advance(self: &Arc<Self>) {
+        loop {
+            let (index, target) = {
+                let mut p = self.lock();
+                if p.over || p.in_flight.len() + p.beginning >= self.options.max_in_flight {
+                    break;
+                }
+                let Some(index) = p.waiting.pop_front() else {
+                    break;
+                };
+                p.beginning += 1;
+                (index, p.targets[index].clone())
+            };
+            let this = self.clone();
+            let completion =
+                Completion::Callback(Box::new(move |outcome| this.ended(index, outcome)));
+            let begun = self.shared.begin(
+                &target,
+                self.ask.clone(),
+                self.options.timeout,
+                self.options.wait,
+                completion,
+            );
+            let mut p = self.lock();
+            p.beginning -= 1;
+            match begun {
+                // It may have ended on another thread meanwhile.
+                Ok(number) if p.results[index].is_none() => {
+                    p.in_flight.push((index, number));
+                    let over = p.over;
+                    drop(p);
+                    if over {
+                        self.shared.cancel(number);
+                    }
+                }
+                Ok(_) => {}
+                Err(e) => Self::note(&mut p, index, Err(e), self.options.raise_errors),
+            }
+        }
+        self.finish_if_over();
+    }
+
+    fn ended(self: &Arc<Self>, index: usize, outcome: Result<Vec<u8>, Error>) {
+        let cancel: Vec<CallNumber> = {
+            let mut p = self.lock();
+            let was_over = p.over;
+            Self::note(&mut p, index, outcome, self.options.raise_errors);
+            if p.over && !was_over {
+                p.in_flight.iter().map(|(_, n)| *n).collect()
+            } else {
+                Vec::new()
+            }
+        };
+        for number in cancel {
+            self.shared.cancel(number);
+        }
+        self.advance();
+    }
+
+    fn note(p: &mut Progress, index: usize, outcome: Result<Vec<u8>, Error>, raise_errors: bool) {
+        p.over |= raise_errors && outcome.is_err();
+        p.in_flight.retain(|(i, _)| *i != index);
+        p.results[index] = Some(outcome);
+    }
+
+    fn finish_if_over(&self) {
+        let mut p = self.lock();
+        let idle = p.in_flight.is_empty() && p.beginning == 0;
+        if !idle || !(p.over || p.waiting.is_empty()) {
+            return;
+        }
+        let Some(done) = p.done.take() else { return };
+        let targets = std::mem::take(&mut p.targets);
+        let results = std::mem::take(&mut p.results);
+        drop(p);
+        let outcome = |r: Option<_>| r.unwrap_or(Err(Error::Cancelled));
+        done(
+            targets
+                .into_iter()
+                .zip(results.into_iter().map(outcome))
+                .collect(),
+        );
+    }
+}
+
+impl Node {
+    fn targets(&self, targets: Targets) -> Vec<NodeName> {
+        match targets {
+            Targets::List(list) => list,
+            Targets::All => self
+                .0
+                .shared
+                .with(|e, _| e.peers().into_iter().map(|p| p.name).collect()),
+        }
+    }
+
+    /// Begins a call of several; `done` is given every target's outcome, on the loop's thread.
+    pub(crate) fn begin_many(
+        &self,
+        targets: Targets,
+        ask: Ask,
+        options: Options,
+        done: Done,
+    ) -> Result<(), Error> {
+        self.0.shared.check()?;
+        if options.max_in_flight == 0 {
+            return Err(Error::Argument("max_in_flight must be at least 1"));
+        }
+        let targets = self.targets(targets);
+        let fan_out = Arc::new(FanOut {
+            shared: self.0.shared.clone(),
+            ask,
+            options,
+            progress: Mutex::new(Progress {
+                results: targets.iter().map(|_| None).collect(),
+                waiting: (0..targets.len()).collect(),
+                targets,
+                in_flight: Vec::new(),
+                beginning: 0,
+                over: false,
+                done: Some(done),
+            }),
+        });
+        // On the loop's thread from the start, so that `done` never runs on the caller's.
+        self.0.shared.defer(Box::new(move || fan_out.advance()));
+        Ok(())
+    }
+
+    /// Calls several and waits for all.
+    pub(crate) fn call_many(
+        &self,
+        targets: Targets,
+        ask: Ask,
+        options: Options,
+    ) -> Result<Vec<RawAnswer>, Error> {
+        self.0.shared.check_may_wait()?;
+        let slot = Slot::new();
+        let (fill, shared) = (slot.clone(), self.0.shared.clone());
+        self.begin_many(
+            targets,
+            ask,
+            options,
+            Box::new(move |answers| shared.fill(&fill, answers)),
+        )?;
+        Ok(self.0.shared.wait_for(&slot))
+    }
+
+    /// Calls one and waits.
+    pub(crate) fn call_one(
+        &self,
+        target: &NodeName,
+        ask: Ask,
+        options: Options,
+    ) -> Result<Vec<u8>, Error> {
+        let shared = &self.0.shared;
+        let slot = Slot::new();
+        shared.begin(
+            target,
+            ask,
+            options.timeout,
+            options.wait,
+            Completion::Slot(slot.clone()),
+        )?;
+        shared.wait_for(&slot)
+    }
+
+    /// Begins a call of one; `done` runs on the loop's thread, once. An error here means that it
+    /// never will.
+    pub(crate) fn begin_one(
+        &self,
+        target: &NodeName,
+        ask: Ask,
+        options: Options,
+        done: Box<dyn FnOnce(Result<Vec<u8>, Error>) + Send>,
+    ) -> Result<CallNumber, Error> {
+        self.0.shared.begin(
+            target,
+            ask,
+            options.timeout,
+            options.wait,
+            Completion::Callback(done),
+        )
+    }
+}
+
+/// A call under way, which can be given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallId(pub(crate) CallNumber);
+
+/// What one of several targets answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TargetResult {
+    /// The target.
+    pub node: NodeName,
+    /// Its answer.
+    pub result: Result<Value, Error>,
+}
+
+/// A call in the making; see [`Node::call`].
+#[must_use = "a call does nothing before it is sent"]
+pub struct CallBuilder<'a> {
+    node: &'a Node,
+    path: String,
+    args: Vec<Value>,
+    kwargs: Map<String, Value>,
+    targets: Option<Result<Targets, Error>>,
+    options: Options,
+}
+
+impl fmt::Debug for CallBuilder<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallBuilder")
+            .field("path", &self.path)
+            .field("targets", &self.targets)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> CallBuilder<'a> {
+    pub(super) fn new(node: &'a Node, path: &str) -> CallBuilder<'a> {
+        CallBuilder {
+            node,
+            path: path.to_owned(),
+            args: Vec::new(),
+            kwargs: Map::new(),
+            targets: None,
+            options: Options::default(),
+        }
+    }
+
+    /// Adds a positional argument.
+    pub fn arg(mut self, value: impl Into<Value>) -> Self {
+        self.args.push(value.into());
+        self
+    }
+
+    /// Adds a named argument.
+    pub fn kwarg(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.kwargs.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// The node to call.
+    pub fn to(self, name: &str) -> Self {
+        self.to_each([name])
+    }
+
+    /// The nodes to call.
+    pub fn to_each<S: AsRef<str>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        let list: Result<_, _> = names
+            .into_iter()
+            .map(|n| NodeName::new(n.as_ref()))
+            .collect();
+        self.targets = Some(list.map(Targets::List));
+        self
+    }
+
+    /// Every peer that is known when the call is sent.
+    pub fn to_all(mut self) -> Self {
+        self.targets = Some(Ok(Targets::All));
+        self
+    }
+
+    /// How long to wait for each target; [`TIMEOUT`] unless set, at most a day.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.options.timeout = timeout;
+        self
+    }
+
+    /// Whether a name that is not known yet is waited for, which it is unless set.
+    pub fn wait(mut self, wait: bool) -> Self {
+        self.options.wait = wait;
+        self
+    }
+
+    /// How many targets are asked at a time; [`MAX_IN_FLIGHT`] unless set.
+    pub fn max_in_flight(mut self, count: usize) -> Self {
+        self.options.max_in_flight = count;
+        self
+    }
+
+    /// Whether the first failure ends a call of several, which it does not unless set: then the
+    /// calls still under way are cancelled, and [`CallBuilder::send_all`] gives that failure.
+    pub fn raise_errors(mut self, raise: bool) -> Self {
+        self.options.raise_errors = raise;
+        self
+    }
+
+    fn ask(&self) -> Result<Ask, Error> {
+        Ok(Ask::Command {
+            path: CommandPath::new(&self.path)?,
+            args: to_text(&self.args)?,
+            kwargs: to_text(&self.kwargs)?,
+        })
+    }
+
+    fn single(&self) -> Result<NodeName, Error> {
+        match self.targets.clone() {
+            Some(Ok(Targets::List(list))) if list.len() == 1 => Ok(list[0].clone()),
+            Some(Err(e)) => Err(e),
+            _ => Err(Error::Argument(
+                "send is for one target; use send_all for several",
+            )),
+        }
+    }
+
+    /// Calls one node and waits for its value.
+    ///
+    /// # Errors
+    ///
+    /// Every way a call can end but a value; and [`Error::WouldDeadlock`] inside a callback.
+    pub fn send(self) -> Result<Value, Error> {
+        let text = self
+            .node
+            .call_one(&self.single()?, self.ask()?, self.options)?;
+        json::parse(&text)
+    }
+
+    /// Calls one node; `done` runs on the loop's thread. An error here means that it never will.
+    pub fn send_async(
+        self,
+        done: impl FnOnce(Result<Value, Error>) + Send + 'static,
+    ) -> Result<CallId, Error> {
+        let done = move |outcome: Result<Vec<u8>, Error>| {
+            done(outcome.and_then(|text| json::parse(&text)))
+        };
+        let number =
+            self.node
+                .begin_one(&self.single()?, self.ask()?, self.options, Box::new(done))?;
+        Ok(CallId(number))
+    }
+
+    /// Calls the targets and waits for all of them.
+    ///
+    /// # Errors
+    ///
+    /// What keeps the call from being sent at all; and with [`CallBuilder::raise_errors`], the first
+    /// failure of a target.
+    pub fn send_all(self) -> Result<Vec<TargetResult>, Error> {
+        let targets = self
+            .targets
+            .clone()
+            .unwrap_or(Err(Error::Argument("a call needs a target")))?;
+        let answers = self.node.call_many(targets, self.ask()?, self.options)?;
+        let results: Vec<_> = answers
+            .into_iter()
+            .map(|(node, outcome)| TargetResult {
+                node,
+                result: outcome.and_then(|text| json::parse(&text)),
+            })
+            .collect();
+        if self.options.raise_errors
+            && let Some(error) =
+                first_failure(results.iter().filter_map(|r| r.result.as_ref().err()))
+        {
+            return Err(error);
+        }
+        Ok(results)
+    }
+}
+
+/// The failure that ended a call of several: the others were cancelled for it.
+pub(crate) fn first_failure<'a>(errors: impl Iterator<Item = &'a Error> + Clone) -> Option<Error> {
+    let cause = errors.clone().find(|e| **e != Error::Cancelled);
+    cause.or_else(|| errors.clone().next()).cloned()
+}
+
+fn to_text(value: &impl serde_core::Serialize) -> Result<Vec<u8>, Error> {
+    serde_json::to_vec(value).map_err(|e| Error::Json(e.to_string()))
+}

@@ -1,0 +1,112 @@
+//! What happens, told to those who ask: a queue for each subscriber, bounded.
+
+use crate::engine::Event;
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+#[derive(Debug, Default)]
+struct Queue {
+    events: VecDeque<Event>,
+    missed: u64,
+    closed: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Subscription {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+    limit: usize,
+}
+
+impl Subscription {
+    pub(super) fn new(limit: usize) -> Subscription {
+        Subscription {
+            queue: Mutex::default(),
+            changed: Condvar::new(),
+            limit,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn push(&self, event: Event) {
+        let mut queue = self.lock();
+        if queue.events.len() < self.limit {
+            queue.events.push_back(event);
+        } else {
+            queue.missed += 1;
+        }
+        self.changed.notify_all();
+    }
+
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_all();
+    }
+}
+
+/// The events of a node from when this was made. As an iterator it waits for the next, and ends
+/// when the node is stopped. A subscriber too slow for its bounded queue is told how many events it
+/// missed ([`Event::Missed`]).
+#[derive(Clone, Debug)]
+pub struct Events(pub(super) Arc<Subscription>);
+
+impl Events {
+    /// The next event, waiting at most `timeout` for it. Also `None` when the node was stopped.
+    pub fn next_timeout(&self, timeout: Duration) -> Option<Event> {
+        self.wait(Some(Instant::now() + timeout))
+    }
+
+    fn wait(&self, until: Option<Instant>) -> Option<Event> {
+        let mut queue = self.0.lock();
+        loop {
+            if let Some(event) = queue.events.pop_front() {
+                return Some(event);
+            }
+            if queue.missed > 0 {
+                return Some(Event::Missed(std::mem::take(&mut queue.missed)));
+            }
+            if queue.closed {
+                return None;
+            }
+            queue = match until {
+                None => self
+                    .0
+                    .changed
+                    .wait(queue)
+                    .unwrap_or_else(PoisonError::into_inner),
+                Some(until) => {
+                    let left = until.checked_duration_since(Instant::now())?;
+                    let waited = self.0.changed.wait_timeout(queue, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+}
+
+impl Iterator for Events {
+    type Item = Event;
+    fn next(&mut self) -> Option<Event> {
+        self.wait(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::NodeName;
+
+    #[test]
+    fn a_slow_subscriber_is_told_what_it_missed_and_keeps_what_it_had() {
+        let s = Arc::new(Subscription::new(2));
+        let event = || Event::PeerJoined(NodeName::new("n").unwrap());
+        (0..5).for_each(|_| s.push(event()));
+        s.close();
+        let got: Vec<_> = Events(s).collect();
+        assert_eq!(got, [event(), event(), Event::Missed(3)]);
+    }
+}

@@ -1,0 +1,269 @@
+//! The node: what a program holds. Threads, blocking and callbacks over the driver.
+//!
+//! `config` starts one, `call` asks others, `command` answers them, `event` tells what happens;
+//! `shared` is how threads take turns with the engine.
+
+mod call;
+mod command;
+mod config;
+mod event;
+mod shared;
+
+pub use call::{CallBuilder, CallId, MAX_IN_FLIGHT, TIMEOUT, TargetResult};
+pub(crate) use call::{Options, RawAnswer, Targets, first_failure};
+pub use command::{Call, CommandTree, Message};
+pub(crate) use command::{Handler, MessageHandler};
+pub use config::{ADVERTISE_INTERVAL, ADVERTISE_PORT, Builder};
+pub use event::Events;
+
+use crate::engine::{Ask, Event, PeerInfo, Stats};
+use crate::error::Error;
+use crate::fernet::Key;
+use crate::name::{CommandPath, NodeName};
+use shared::{Opened, Shared};
+use std::fmt;
+use std::os::fd::RawFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// A node of a network: finds others by name, calls them and answers them.
+///
+/// Clones are the same node. When the last is dropped the node says goodbye and stops.
+#[derive(Clone)]
+pub struct Node(Arc<Handle>);
+
+struct Handle {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let thread = self
+            .thread
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if self.shared.is_forked() {
+            // The thread is not in this process, and the lock may be held by it for ever. What was
+            // shared is left as it is; the descriptors are copies, and go with the child.
+            std::mem::forget(thread);
+            std::mem::forget(self.shared.clone());
+            return;
+        }
+        self.shared.stop();
+        if let Some(thread) = thread
+            && thread.thread().id() != thread::current().id()
+        {
+            // It ends after the callback that it may be in.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node")
+            .field("name", self.name())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Node {
+    /// A node to be: its name, its network's name, and its network's key.
+    pub fn builder(name: &str, network: &str, key: Key) -> Builder {
+        Builder::new(name, network, key)
+    }
+
+    fn handle(shared: Opened, thread: Option<JoinHandle<()>>) -> Node {
+        let handle = Arc::new(Handle {
+            shared,
+            thread: Mutex::new(thread),
+        });
+        handle.shared.set_handle(Arc::downgrade(&handle));
+        Node(handle)
+    }
+
+    fn open(shared: Opened) -> Result<Node, Error> {
+        let node = Node::handle(shared, None);
+        node.0.shared.wait_started()?;
+        Ok(node)
+    }
+
+    fn start(shared: Opened) -> Result<Node, Error> {
+        let node = Node::open(shared)?;
+        node.0.shared.dedicate();
+        let shared = node.0.shared.clone();
+        let body = move || {
+            if let Err(e) = shared.run() {
+                log::error!("the event loop ended: {e}");
+            }
+        };
+        let thread = thread::Builder::new()
+            .name("peerbase".into())
+            .spawn(body)
+            .map_err(|e| Error::io("starting the loop's thread", &e))?;
+        *node.0.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        Ok(node)
+    }
+
+    /// This node's name.
+    pub fn name(&self) -> &NodeName {
+        self.0.shared.name()
+    }
+
+    /// The TCP port this node listens on.
+    pub fn port(&self) -> u16 {
+        self.0.shared.port()
+    }
+
+    /// Begins a call of a command; nothing is sent before one of its `send` methods.
+    ///
+    /// ```no_run
+    /// # let node = peerbase::Node::builder("a", "b", peerbase::Key::from_bytes([0; 32])).start()?;
+    /// let celsius = node.call("sensor.read").arg("roof").to("gateway").send()?;
+    /// # Ok::<(), peerbase::Error>(())
+    /// ```
+    pub fn call(&self, path: &str) -> CallBuilder<'_> {
+        CallBuilder::new(self, path)
+    }
+
+    /// The commands of another node, as dotted paths.
+    pub fn get_commands(&self, target: &str, timeout: Duration) -> Result<Vec<String>, Error> {
+        let value = self
+            .call("__list_commands__")
+            .to(target)
+            .timeout(timeout)
+            .send()?;
+        let list = value.as_array().into_iter().flatten();
+        Ok(list.filter_map(|v| v.as_str().map(str::to_owned)).collect())
+    }
+
+    /// Sends bytes to another node's message handler, and waits for the bytes it answers.
+    pub fn send_message(
+        &self,
+        target: &str,
+        data: &[u8],
+        timeout: Duration,
+    ) -> Result<Vec<u8>, Error> {
+        let options = Options {
+            timeout,
+            ..Options::default()
+        };
+        self.call_one(
+            &NodeName::new(target)?,
+            Ask::Message(data.to_vec()),
+            options,
+        )
+    }
+
+    /// Gives up on a call begun with [`CallBuilder::send_async`]; it ends as cancelled, unless it
+    /// has ended.
+    pub fn cancel(&self, call: CallId) {
+        if !self.0.shared.is_forked() {
+            self.0.shared.cancel(call.0);
+        }
+    }
+
+    /// Registers a command.
+    pub fn register<R>(
+        &self,
+        path: &str,
+        handler: impl Fn(Call) -> R + Send + Sync + 'static,
+    ) -> Result<(), Error> {
+        self.register_tree(CommandTree::new().command(path, handler)?)
+    }
+
+    /// Registers every command of a tree, or none of them.
+    pub fn register_tree(&self, tree: CommandTree) -> Result<(), Error> {
+        self.0.shared.check()?;
+        self.0.shared.registry.add(tree)
+    }
+
+    /// Takes away the command at a path and all below it; how many that were. A call that runs is
+    /// not disturbed.
+    pub fn unregister(&self, path: &str) -> Result<usize, Error> {
+        self.0.shared.check()?;
+        Ok(self.0.shared.registry.remove(&CommandPath::new(path)?))
+    }
+
+    /// Sets what answers messages of bytes.
+    pub fn on_message<R>(
+        &self,
+        handler: impl Fn(Message) -> R + Send + Sync + 'static,
+    ) -> Result<(), Error> {
+        self.set_message_handler(Some(Arc::new(move |message| {
+            handler(message);
+        })))
+    }
+
+    pub(crate) fn set_message_handler(&self, handler: Option<MessageHandler>) -> Result<(), Error> {
+        self.0.shared.check()?;
+        self.0.shared.registry.set_message_handler(handler);
+        Ok(())
+    }
+
+    pub(crate) fn set_event_handler(
+        &self,
+        handler: Option<Arc<dyn Fn(&Event) + Send + Sync>>,
+    ) -> Result<(), Error> {
+        self.0.shared.check()?;
+        self.0.shared.set_event_handler(handler);
+        Ok(())
+    }
+
+    /// The peers that are known, one entry for each name.
+    pub fn peers(&self) -> Vec<PeerInfo> {
+        if self.0.shared.is_forked() {
+            Vec::new()
+        } else {
+            self.0.shared.with(|engine, _| engine.peers())
+        }
+    }
+
+    /// What was counted since start.
+    pub fn stats(&self) -> Stats {
+        if self.0.shared.is_forked() {
+            Stats::default()
+        } else {
+            self.0.shared.with(|engine, _| engine.stats())
+        }
+    }
+
+    /// What happens from now on.
+    pub fn events(&self) -> Events {
+        Events(self.0.shared.subscribe())
+    }
+
+    /// Says goodbye and ends what is in flight. Every later use is [`Error::Stopped`].
+    pub fn stop(&self) {
+        if !self.0.shared.is_forked() {
+            self.0.shared.stop();
+        }
+    }
+
+    /// Runs the node on this thread until it is stopped. For nodes made with [`Builder::open`].
+    pub fn run(&self) -> Result<(), Error> {
+        self.0.shared.check()?;
+        self.0.shared.run()
+    }
+
+    /// A descriptor that is readable whenever [`Node::process`] would do something, timers apart.
+    /// Level-triggered. It belongs to the node.
+    pub fn fd(&self) -> RawFd {
+        self.0.shared.fd()
+    }
+
+    /// How long at most to wait on [`Node::fd`] before [`Node::process`]; `None` for as long as one
+    /// likes. Ask again after every use of the node.
+    pub fn timeout(&self) -> Option<Duration> {
+        self.0.shared.timeout()
+    }
+
+    /// Waits at most `timeout` for something to do, does it, and runs callbacks on this thread.
+    /// `None` waits until something happens.
+    pub fn process(&self, timeout: Option<Duration>) -> Result<(), Error> {
+        self.0.shared.process(timeout)
+    }
+}

@@ -1,0 +1,623 @@
+//! What the threads of a node share, and how they take turns.
+//!
+//! One lock, `state`, guards the engine and its sockets; it is held while something is done, never
+//! while something is waited for or a callback runs. So a caller's thread seals and writes its call
+//! itself, and is woken by whoever reads the answer.
+//!
+//! At most one thread *leads*: waits in the poller, takes in what came, runs the callbacks. With a
+//! thread of the node's own, that one always leads. In a foreign loop whoever needs something leads
+//! for a turn; others who wait meanwhile follow, and one of them takes over when it stops.
+
+use super::command::{CommandTree, MessageHandler, Registry};
+use super::event::Subscription;
+use super::{Handle, Node};
+use crate::driver::{Driver, Poller, Settings};
+use crate::engine::{
+    Ask, CallNumber, Config, Engine, Event, Incoming, Now, Output, RequestId, Time,
+};
+use crate::error::Error;
+use crate::name::NodeName;
+use crate::wire::record::Status;
+use mio::Waker;
+use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::thread::ThreadId;
+use std::time::{Duration, Instant};
+
+/// How long callbacks may take before what they answered is sent; until then answers are put
+/// together into fewer writes.
+const BATCH: Duration = Duration::from_millis(1);
+
+type Outcome = Result<Vec<u8>, Error>;
+pub(super) type Callback = Box<dyn FnOnce(Outcome) + Send>;
+pub(super) type EventHandler = Arc<dyn Fn(&Event) + Send + Sync>;
+
+/// Where a waiting thread finds its result.
+#[derive(Debug)]
+pub(super) struct Slot<T> {
+    value: Mutex<Option<T>>,
+    filled: Condvar,
+}
+
+impl<T> Slot<T> {
+    pub(super) fn new() -> Arc<Slot<T>> {
+        Arc::new(Slot {
+            value: Mutex::new(None),
+            filled: Condvar::new(),
+        })
+    }
+
+    fn fill(&self, value: T) {
+        *self.value.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+        self.filled.notify_one();
+    }
+
+    fn take(&self) -> Option<T> {
+        self.value
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+
+    fn wait(&self) -> T {
+        let mut value = self.value.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(value) = value.take() {
+                return value;
+            }
+            value = self
+                .filled
+                .wait(value)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// Who is told how a call ended.
+pub(super) enum Completion {
+    /// A thread that waits.
+    Slot(Arc<Slot<Outcome>>),
+    /// A callback, on the loop's thread.
+    Callback(Callback),
+}
+
+/// What must be done without the lock, on the loop's thread, in order.
+enum Callbacks {
+    Request(Incoming),
+    Ended(Callback, Outcome),
+    Event(EventHandler, Event),
+    Do(Box<dyn FnOnce() + Send>),
+}
+
+struct State {
+    driver: Driver,
+    callbacks: VecDeque<Callbacks>,
+    pending: HashMap<CallNumber, Completion>,
+    /// How the start went, once that is known.
+    started: Option<Result<(), Error>>,
+    stopped: bool,
+    /// Whether somebody leads.
+    led: bool,
+    /// A thread that does nothing else leads, or will.
+    dedicated: bool,
+    /// Who runs callbacks now.
+    running: Option<ThreadId>,
+    followers: usize,
+    /// Until when whoever waits for events will wait.
+    promised: Option<Time>,
+    subscriptions: Vec<Weak<Subscription>>,
+    event_handler: Option<EventHandler>,
+}
+
+impl State {
+    /// Does what the engine asks for; `flush` also writes to the links.
+    fn settle(&mut self, now: Now, flush: bool) {
+        self.with_outputs(|driver, outputs| {
+            driver.perform(now, outputs);
+            if flush {
+                driver.flush(now, outputs);
+            }
+        });
+    }
+
+    fn with_outputs(&mut self, f: impl FnOnce(&mut Driver, &mut dyn FnMut(Output))) {
+        let State {
+            driver,
+            callbacks,
+            pending,
+            started,
+            stopped,
+            subscriptions,
+            event_handler,
+            ..
+        } = self;
+        f(driver, &mut |output| match output {
+            Output::Request(incoming) => callbacks.push_back(Callbacks::Request(incoming)),
+            Output::Ended(number, outcome) => match pending.remove(&number) {
+                Some(Completion::Slot(slot)) => slot.fill(outcome),
+                Some(Completion::Callback(callback)) => {
+                    callbacks.push_back(Callbacks::Ended(callback, outcome))
+                }
+                None => {}
+            },
+            Output::Running => *started = Some(Ok(())),
+            Output::Failed(error) => {
+                *started = Some(Err(error));
+                *stopped = true;
+            }
+            Output::Event(event) => {
+                subscriptions.retain(|s| match s.upgrade() {
+                    Some(s) => {
+                        s.push(event.clone());
+                        true
+                    }
+                    None => false,
+                });
+                if let Some(handler) = event_handler {
+                    callbacks.push_back(Callbacks::Event(handler.clone(), event));
+                }
+            }
+            // The driver has done the rest.
+            _ => {}
+        });
+    }
+
+    /// Whether a thread that waits for events must be woken for what was done meanwhile.
+    fn must_wake(&self) -> bool {
+        let sooner = |promised| {
+            self.driver
+                .engine
+                .deadline()
+                .is_some_and(|deadline| deadline < promised)
+        };
+        !self.callbacks.is_empty() || self.promised.is_some_and(sooner)
+    }
+}
+
+/// See the module's documentation.
+pub(super) struct Shared {
+    state: Mutex<State>,
+    poller: Mutex<Poller>,
+    waker: Waker,
+    /// Told when nobody leads any more, and when something ended while somebody follows.
+    handover: Condvar,
+    pub(super) registry: Registry,
+    name: NodeName,
+    port: u16,
+    fd: i32,
+    pid: u32,
+    handle: OnceLock<Weak<Handle>>,
+}
+
+/// A node whose sockets are open and whose name is being asked for.
+pub(super) type Opened = Arc<Shared>;
+
+pub(super) fn open(
+    settings: &Settings,
+    commands: CommandTree,
+    message: Option<MessageHandler>,
+    make: impl FnOnce(u16) -> Config,
+) -> Result<Opened, Error> {
+    let (mut driver, poller, waker) = Driver::open(settings, make)?;
+    let now = driver.now();
+    // The first advert; the engine has nothing for the node yet.
+    driver.perform(now, &mut |_| {});
+    Ok(Arc::new(Shared {
+        name: driver.engine.name().clone(),
+        port: driver.port(),
+        fd: poller.fd(),
+        pid: std::process::id(),
+        waker,
+        handover: Condvar::new(),
+        registry: Registry::new(commands, message),
+        handle: OnceLock::new(),
+        poller: Mutex::new(poller),
+        state: Mutex::new(State {
+            driver,
+            callbacks: VecDeque::new(),
+            pending: HashMap::new(),
+            started: None,
+            stopped: false,
+            led: false,
+            dedicated: false,
+            running: None,
+            followers: 0,
+            promised: None,
+            subscriptions: Vec::new(),
+            event_handler: None,
+        }),
+    }))
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn name(&self) -> &NodeName {
+        &self.name
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(super) fn fd(&self) -> i32 {
+        self.fd
+    }
+
+    pub(super) fn set_handle(&self, handle: Weak<Handle>) {
+        let _ = self.handle.set(handle);
+    }
+
+    pub(super) fn node(&self) -> Option<Node> {
+        self.handle.get()?.upgrade().map(Node)
+    }
+
+    /// A child of a fork has copies of the descriptors and of a lock that nobody may ever open.
+    pub(super) fn is_forked(&self) -> bool {
+        std::process::id() != self.pid
+    }
+
+    /// An error if the node cannot be used any more.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        if self.is_forked() {
+            return Err(Error::Forked);
+        }
+        if self.lock().stopped {
+            Err(Error::Stopped)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Does something with the engine, and what follows from it.
+    pub(super) fn with<R>(&self, f: impl FnOnce(&mut Engine, Now) -> R) -> R {
+        let mut state = self.lock();
+        let now = state.driver.now();
+        let result = f(&mut state.driver.engine, now);
+        self.settle(state, now);
+        result
+    }
+
+    /// After something was done: writes, unless a batch of callbacks will, and wakes who must know.
+    fn settle(&self, mut state: MutexGuard<'_, State>, now: Now) {
+        let in_batch = state.running == Some(std::thread::current().id());
+        state.settle(now, !in_batch);
+        let wake = !in_batch && state.must_wake();
+        let followers = state.followers > 0;
+        drop(state);
+        if wake {
+            self.wake();
+        }
+        if followers {
+            self.handover.notify_all();
+        }
+    }
+
+    fn wake(&self) {
+        if let Err(e) = self.waker.wake() {
+            log::error!("waking the event loop: {e}");
+        }
+    }
+
+    pub(super) fn reply(&self, id: RequestId, status: Status, body: Vec<u8>) {
+        self.with(|engine, now| engine.reply(now, id, status, body));
+    }
+
+    /// Begins a call.
+    pub(super) fn begin(
+        &self,
+        target: &NodeName,
+        ask: Ask,
+        timeout: Duration,
+        wait: bool,
+        completion: Completion,
+    ) -> Result<CallNumber, Error> {
+        if self.is_forked() {
+            return Err(Error::Forked);
+        }
+        let mut state = self.lock();
+        if matches!(completion, Completion::Slot(_))
+            && state.running == Some(std::thread::current().id())
+        {
+            return Err(Error::WouldDeadlock);
+        }
+        let now = state.driver.now();
+        let number = state.driver.engine.call(now, target, ask, timeout, wait)?;
+        state.pending.insert(number, completion);
+        self.settle(state, now);
+        Ok(number)
+    }
+
+    pub(super) fn cancel(&self, number: CallNumber) {
+        self.with(|engine, now| engine.cancel(now, number));
+    }
+
+    /// Runs something on the loop's thread.
+    pub(super) fn defer(&self, f: Box<dyn FnOnce() + Send>) {
+        self.lock().callbacks.push_back(Callbacks::Do(f));
+        self.wake();
+    }
+
+    /// Fills a slot that a thread waits for, on whatever thread this is.
+    pub(super) fn fill<T>(&self, slot: &Slot<T>, value: T) {
+        let state = self.lock();
+        slot.fill(value);
+        drop(state);
+        self.handover.notify_all();
+    }
+
+    /// An error if waiting here would be waiting for oneself.
+    pub(super) fn check_may_wait(&self) -> Result<(), Error> {
+        self.check()?;
+        if self.lock().running == Some(std::thread::current().id()) {
+            Err(Error::WouldDeadlock)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Waits for a slot to be filled, leading if nobody else does.
+    pub(super) fn wait_for<T>(&self, slot: &Slot<T>) -> T {
+        let mut state = self.lock();
+        loop {
+            if state.dedicated {
+                drop(state);
+                return slot.wait();
+            }
+            if let Some(value) = slot.take() {
+                return value;
+            }
+            if state.led {
+                state.followers += 1;
+                state = self
+                    .handover
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
+                state.followers -= 1;
+                continue;
+            }
+            drop(state);
+            if let Err(e) = self.turn(None) {
+                log::error!("the event loop: {e}");
+                self.stop();
+            }
+            state = self.lock();
+        }
+    }
+
+    /// Waits until the name is ours or is not.
+    pub(super) fn wait_started(&self) -> Result<(), Error> {
+        loop {
+            if let Some(result) = self.lock().started.clone() {
+                return result;
+            }
+            self.turn(None)?;
+        }
+    }
+
+    /// Leads for one turn: waits at most `most`, takes in what came, runs the callbacks.
+    fn turn(&self, most: Option<Duration>) -> Result<(), Error> {
+        let timeout = {
+            let mut state = self.lock();
+            state.led = true;
+            let timeout = if state.callbacks.is_empty() {
+                state.driver.timeout()
+            } else {
+                Some(Duration::ZERO)
+            };
+            let timeout = match (timeout, most) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            };
+            state.promised =
+                Some(timeout.map_or(Time(Duration::MAX), |t| state.driver.now().at + t));
+            timeout
+        };
+        let mut poller = self.poller.lock().unwrap_or_else(PoisonError::into_inner);
+        // The kernel counts in milliseconds; a wait cut short would spin through the last one.
+        let waited = poller.wait(timeout.map(round_up));
+        let mut state = self.lock();
+        state.promised = None;
+        state.running = Some(std::thread::current().id());
+        state.with_outputs(|driver, outputs| driver.process(&poller, outputs));
+        drop(poller);
+        let batch = state.callbacks.len();
+        drop(state);
+
+        self.run_callbacks(batch);
+
+        let mut state = self.lock();
+        state.running = None;
+        let now = state.driver.now();
+        state.settle(now, true);
+        state.led = false;
+        // In a foreign loop the descriptor must say that there is more to do.
+        let more = !state.dedicated && (!state.callbacks.is_empty() || state.driver.has_unread());
+        let followers = state.followers > 0;
+        let over = state.stopped && !state.dedicated;
+        drop(state);
+        if more {
+            self.wake();
+        }
+        if followers {
+            self.handover.notify_all();
+        }
+        if over {
+            self.finish();
+        }
+        waited
+    }
+
+    fn run_callbacks(&self, count: usize) {
+        let mut began = Instant::now();
+        for _ in 0..count {
+            let Some(next) = self.lock().callbacks.pop_front() else {
+                return;
+            };
+            // A handler that panics has failed; the node lives on. Its call answers for itself when
+            // it is dropped.
+            let run = catch_unwind(AssertUnwindSafe(|| match next {
+                Callbacks::Request(incoming) => {
+                    if let Some(shared) = self.arc() {
+                        shared.registry.dispatch(&shared, incoming);
+                    }
+                }
+                Callbacks::Ended(callback, outcome) => callback(outcome),
+                Callbacks::Event(handler, event) => handler(&event),
+                Callbacks::Do(f) => f(),
+            }));
+            if run.is_err() {
+                log::error!("a callback panicked");
+            }
+            if began.elapsed() > BATCH {
+                let mut state = self.lock();
+                let now = state.driver.now();
+                state.settle(now, true);
+                began = Instant::now();
+            }
+        }
+    }
+
+    /// This, as calls hold it.
+    fn arc(&self) -> Option<Arc<Shared>> {
+        self.handle.get()?.upgrade().map(|h| h.shared.clone())
+    }
+
+    /// Leads until the node is stopped.
+    pub(super) fn run(&self) -> Result<(), Error> {
+        {
+            let mut state = self.lock();
+            if state.running == Some(std::thread::current().id()) {
+                return Err(Error::WouldDeadlock);
+            }
+            while state.led {
+                state.followers += 1;
+                state = self
+                    .handover
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
+                state.followers -= 1;
+            }
+            state.dedicated = true;
+        }
+        let mut result = Ok(());
+        while !self.lock().stopped {
+            result = self.turn(None);
+            if result.is_err() {
+                self.stop();
+            }
+        }
+        self.lock().dedicated = false;
+        self.finish();
+        result
+    }
+
+    /// Marks that a thread will lead, before it does.
+    pub(super) fn dedicate(&self) {
+        self.lock().dedicated = true;
+    }
+
+    /// One turn in a foreign loop.
+    pub(super) fn process(&self, most: Option<Duration>) -> Result<(), Error> {
+        self.check_may_wait()?;
+        let mut state = self.lock();
+        if state.dedicated {
+            return Err(Error::Argument("the node runs on a thread of its own"));
+        }
+        if state.led {
+            // Another thread leads; its turn is as good as ours.
+            state.followers += 1;
+            let until = most.unwrap_or(Duration::from_secs(3600));
+            let waited = self
+                .handover
+                .wait_timeout(state, until)
+                .unwrap_or_else(PoisonError::into_inner);
+            let mut state = waited.0;
+            state.followers -= 1;
+            return Ok(());
+        }
+        drop(state);
+        self.turn(most)
+    }
+
+    /// How long a foreign loop may wait before it calls `process`.
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        if self.is_forked() {
+            return None;
+        }
+        let mut state = self.lock();
+        if state.stopped {
+            return None;
+        }
+        let timeout = if state.callbacks.is_empty() {
+            state.driver.timeout()
+        } else {
+            Some(Duration::ZERO)
+        };
+        if !state.led {
+            state.promised =
+                Some(timeout.map_or(Time(Duration::MAX), |t| state.driver.now().at + t));
+        }
+        timeout
+    }
+
+    pub(super) fn subscribe(&self) -> Arc<Subscription> {
+        let mut state = self.lock();
+        let subscription = Arc::new(Subscription::new(state.driver.engine.limits().events));
+        if state.stopped {
+            subscription.close();
+        }
+        state.subscriptions.push(Arc::downgrade(&subscription));
+        subscription
+    }
+
+    pub(super) fn set_event_handler(&self, handler: Option<EventHandler>) {
+        let old = std::mem::replace(&mut self.lock().event_handler, handler);
+        drop(old);
+    }
+
+    /// Says goodbye and ends everything that is in flight. Idempotent.
+    pub(super) fn stop(&self) {
+        let mut state = self.lock();
+        if !state.stopped {
+            let now = state.driver.now();
+            state.stopped = true;
+            state.driver.engine.stop(now);
+            state.settle(now, true);
+            for subscription in std::mem::take(&mut state.subscriptions) {
+                if let Some(subscription) = subscription.upgrade() {
+                    subscription.close();
+                }
+            }
+        }
+        let nobody = !state.led && !state.dedicated;
+        drop(state);
+        self.wake();
+        self.handover.notify_all();
+        if nobody {
+            self.finish();
+        }
+    }
+
+    /// After the stop, when nobody leads: the callbacks that are still owed, and no handler is kept.
+    fn finish(&self) {
+        loop {
+            let count = self.lock().callbacks.len();
+            if count == 0 {
+                break;
+            }
+            self.lock().running = Some(std::thread::current().id());
+            self.run_callbacks(count);
+            self.lock().running = None;
+        }
+        self.registry.clear();
+        self.set_event_handler(None);
+    }
+}
+
+fn round_up(d: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(d.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX))
+}
