@@ -68,6 +68,8 @@ pub enum Code {
 
 impl Code {
     /// Every code, for tables and tests.
+    ///
+    /// cbindgen:ignore
     pub const ALL: [Code; 26] = [
         Code::Ok,
         Code::Argument,

@@ -9,7 +9,7 @@ use serde_json::{Map, Number, Value};
 use std::fmt;
 
 /// Reads one JSON text.
-pub fn parse(text: &[u8]) -> Result<Value, Error> {
+pub(crate) fn parse(text: &[u8]) -> Result<Value, Error> {
     // What most calls carry.
     match text {
         b"[]" => return Ok(Value::Array(Vec::new())),
@@ -24,7 +24,7 @@ pub fn parse(text: &[u8]) -> Result<Value, Error> {
 }
 
 /// Reads the args of a call: a JSON array.
-pub fn parse_args(text: &[u8]) -> Result<Vec<Value>, Error> {
+pub(crate) fn parse_args(text: &[u8]) -> Result<Vec<Value>, Error> {
     match parse(text)? {
         Value::Array(args) => Ok(args),
         _ => Err(Error::Json("args must be an array".into())),
@@ -32,7 +32,7 @@ pub fn parse_args(text: &[u8]) -> Result<Vec<Value>, Error> {
 }
 
 /// Reads the kwargs of a call: a JSON object.
-pub fn parse_kwargs(text: &[u8]) -> Result<Map<String, Value>, Error> {
+pub(crate) fn parse_kwargs(text: &[u8]) -> Result<Map<String, Value>, Error> {
     match parse(text)? {
         Value::Object(kwargs) => Ok(kwargs),
         _ => Err(Error::Json("kwargs must be an object".into())),

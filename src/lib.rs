@@ -40,6 +40,7 @@ pub mod name;
 pub mod wire;
 
 mod driver;
+pub mod ffi;
 mod json;
 mod node;
 

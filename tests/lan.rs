@@ -447,10 +447,8 @@ fn bad_settings_are_named() {
 fn links_work_over_ipv6() {
     let lan = Lan::new();
     // Both hear each other over 127.255.255.255; the address they tell is IPv6.
+    let address = "[::1]:0".parse().unwrap();
     let node = |name: &str| {
-        let listener = std::net::TcpListener::bind("[::1]:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        drop(listener);
         lan.builder(name)
             .listen(address)
             .advertise_address(address)

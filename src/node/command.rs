@@ -223,11 +223,12 @@ impl Registry {
             return answer.send(Status::NotFound, Vec::new());
         };
         match (json::parse_args(&args), json::parse_kwargs(&kwargs)) {
-            (Ok(args), Ok(kwargs)) => handler(Call {
+            (Ok(args_read), Ok(kwargs_read)) => handler(Call {
+                texts: (args, kwargs),
                 caller,
                 path,
-                args,
-                kwargs,
+                args: args_read,
+                kwargs: kwargs_read,
                 answer,
             }),
             (Err(e), _) | (_, Err(e)) => answer.send(Status::Failed, e.to_string().into_bytes()),
@@ -284,6 +285,12 @@ impl Answer {
         self.send(Status::Value, text);
     }
 
+    fn end(self, status: Status, text: &str) -> Result<(), Error> {
+        let checked = self.check(text.len());
+        self.send(status, text.as_bytes().to_vec());
+        checked
+    }
+
     /// Whether there is still somebody to answer, and a node to do it with.
     fn check(&self, size: usize) -> Result<(), Error> {
         self.shared.check()?;
@@ -321,6 +328,8 @@ pub struct Call {
     path: CommandPath,
     args: Vec<Value>,
     kwargs: Map<String, Value>,
+    /// Both as they came.
+    texts: (Vec<u8>, Vec<u8>),
     answer: Answer,
 }
 
@@ -343,6 +352,11 @@ impl Call {
     /// The named arguments.
     pub fn kwargs(&self) -> &Map<String, Value> {
         &self.kwargs
+    }
+
+    /// The args and kwargs as JSON texts.
+    pub(crate) fn texts(&self) -> (&[u8], &[u8]) {
+        (&self.texts.0, &self.texts.1)
     }
 
     /// Whether the caller still waits: it has not cancelled, and its time is not over.
@@ -375,18 +389,12 @@ impl Call {
 
     /// Answers that the command failed, and why.
     pub fn fail(self, message: &str) -> Result<(), Error> {
-        self.end(Status::Failed, message)
+        self.answer.end(Status::Failed, message)
     }
 
     /// Answers that this caller may not have it, and why.
     pub fn refuse(self, reason: &str) -> Result<(), Error> {
-        self.end(Status::Refused, reason)
-    }
-
-    fn end(self, status: Status, text: &str) -> Result<(), Error> {
-        let checked = self.answer.check(text.len());
-        self.answer.send(status, text.as_bytes().to_vec());
-        checked
+        self.answer.end(Status::Refused, reason)
     }
 }
 
@@ -430,10 +438,17 @@ impl Message {
 
     /// Answers that it failed, and why.
     pub fn fail(self, message: &str) -> Result<(), Error> {
-        let checked = self.answer.check(message.len());
-        self.answer
-            .send(Status::Failed, message.as_bytes().to_vec());
-        checked
+        self.answer.end(Status::Failed, message)
+    }
+
+    /// Answers that this sender may not have it, and why.
+    pub fn refuse(self, reason: &str) -> Result<(), Error> {
+        self.answer.end(Status::Refused, reason)
+    }
+
+    /// Whether the sender still waits.
+    pub fn is_wanted(&self) -> bool {
+        self.answer.is_wanted()
     }
 }
 

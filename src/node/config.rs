@@ -84,7 +84,7 @@ impl Builder {
         self
     }
 
-    /// Where others are to dial this node, if not where its adverts come from and at the port it
+    /// Where others are to dial this node, if not where its adverts come from. Port 0 is the port it
     /// listens on.
     #[must_use]
     pub fn advertise_address(mut self, address: SocketAddr) -> Self {
@@ -195,7 +195,10 @@ impl Builder {
                 network,
                 name,
                 keys,
-                port: advertised.map_or(port, |a| a.port()),
+                port: advertised
+                    .map(|a| a.port())
+                    .filter(|p| *p != 0)
+                    .unwrap_or(port),
                 address: advertised.map(|a| -> IpAddr { a.ip() }),
                 interval,
                 limits,

@@ -52,12 +52,28 @@ impl Drop for Handle {
             std::mem::forget(self.shared.clone());
             return;
         }
+        *self
+            .thread
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner) = thread;
+        self.close();
+    }
+}
+
+impl Handle {
+    /// Stops the node and waits until no callback runs any more, unless this is one.
+    fn close(&self) {
         self.shared.stop();
-        if let Some(thread) = thread
-            && thread.thread().id() != thread::current().id()
-        {
-            // It ends after the callback that it may be in.
-            let _ = thread.join();
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        match thread {
+            // Dropped, it ends after the callback that this is.
+            Some(thread) if !self.shared.is_callback() => drop(thread.join()),
+            Some(_) => {}
+            None => self.shared.wait_idle(),
         }
     }
 }
@@ -240,6 +256,14 @@ impl Node {
     pub fn stop(&self) {
         if !self.0.shared.is_forked() {
             self.0.shared.stop();
+        }
+    }
+
+    /// As [`Node::stop`], and waits until no callback runs any more, unless this is called by one.
+    /// Whoever else still has the node finds it stopped.
+    pub(crate) fn close(self) {
+        if !self.0.shared.is_forked() {
+            self.0.close();
         }
     }
 

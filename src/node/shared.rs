@@ -22,7 +22,6 @@ use mio::Waker;
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 /// How long callbacks may take before what they answered is sent; until then answers are put
@@ -32,6 +31,16 @@ const BATCH: Duration = Duration::from_millis(1);
 type Outcome = Result<Vec<u8>, Error>;
 pub(super) type Callback = Box<dyn FnOnce(Outcome) + Send>;
 pub(super) type EventHandler = Arc<dyn Fn(&Event) + Send + Sync>;
+
+/// Which thread this is, among those that live. Not `thread::current()`, which makes a handle that is
+/// kept until the thread ends, in a program whose threads are not ours.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct ThreadMark(usize);
+
+fn this_thread() -> ThreadMark {
+    thread_local!(static PLACE: u8 = const { 0 });
+    PLACE.with(|place| ThreadMark(std::ptr::from_ref(place).addr()))
+}
 
 /// Where a waiting thread finds its result.
 #[derive(Debug)]
@@ -102,7 +111,7 @@ struct State {
     /// A thread that does nothing else leads, or will.
     dedicated: bool,
     /// Who runs callbacks now.
-    running: Option<ThreadId>,
+    running: Option<ThreadMark>,
     followers: usize,
     /// Until when whoever waits for events will wait.
     promised: Option<Time>,
@@ -283,7 +292,7 @@ impl Shared {
 
     /// After something was done: writes, unless a batch of callbacks will, and wakes who must know.
     fn settle(&self, mut state: MutexGuard<'_, State>, now: Now) {
-        let in_batch = state.running == Some(std::thread::current().id());
+        let in_batch = state.running == Some(this_thread());
         state.settle(now, !in_batch);
         let wake = !in_batch && state.must_wake();
         let followers = state.followers > 0;
@@ -319,9 +328,7 @@ impl Shared {
             return Err(Error::Forked);
         }
         let mut state = self.lock();
-        if matches!(completion, Completion::Slot(_))
-            && state.running == Some(std::thread::current().id())
-        {
+        if matches!(completion, Completion::Slot(_)) && state.running == Some(this_thread()) {
             return Err(Error::WouldDeadlock);
         }
         let now = state.driver.now();
@@ -352,7 +359,7 @@ impl Shared {
     /// An error if waiting here would be waiting for oneself.
     pub(super) fn check_may_wait(&self) -> Result<(), Error> {
         self.check()?;
-        if self.lock().running == Some(std::thread::current().id()) {
+        if self.is_callback() {
             Err(Error::WouldDeadlock)
         } else {
             Ok(())
@@ -421,7 +428,7 @@ impl Shared {
         let waited = poller.wait(timeout.map(round_up));
         let mut state = self.lock();
         state.promised = None;
-        state.running = Some(std::thread::current().id());
+        state.running = Some(this_thread());
         state.with_outputs(|driver, outputs| driver.process(&poller, outputs));
         drop(poller);
         let batch = state.callbacks.len();
@@ -490,7 +497,7 @@ impl Shared {
     pub(super) fn run(&self) -> Result<(), Error> {
         {
             let mut state = self.lock();
-            if state.running == Some(std::thread::current().id()) {
+            if state.running == Some(this_thread()) {
                 return Err(Error::WouldDeadlock);
             }
             while state.led {
@@ -602,6 +609,24 @@ impl Shared {
         }
     }
 
+    /// Whether this is a callback.
+    pub(super) fn is_callback(&self) -> bool {
+        self.lock().running == Some(this_thread())
+    }
+
+    /// Waits until nobody leads, unless this thread does.
+    pub(super) fn wait_idle(&self) {
+        let mut state = self.lock();
+        while state.led && state.running != Some(this_thread()) {
+            state.followers += 1;
+            state = self
+                .handover
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+            state.followers -= 1;
+        }
+    }
+
     /// After the stop, when nobody leads: the callbacks that are still owed, and no handler is kept.
     fn finish(&self) {
         loop {
@@ -609,7 +634,7 @@ impl Shared {
             if count == 0 {
                 break;
             }
-            self.lock().running = Some(std::thread::current().id());
+            self.lock().running = Some(this_thread());
             self.run_callbacks(count);
             self.lock().running = None;
         }

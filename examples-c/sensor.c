@@ -1,0 +1,82 @@
+/* Serves commands until SIGINT or SIGTERM.
+ *
+ *     sensor NAME NETWORK KEY [PORT]
+ *
+ * With a PORT all traffic stays on this host, on that advertise port. */
+#define _POSIX_C_SOURCE 200809L
+#include <peerbase.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static int fail(const char *what) {
+    fprintf(stderr, "%s: %s\n", what, peerbase_last_error());
+    return 1;
+}
+
+/* sensor.read: a value for anyone who asks. */
+static void read_value(peerbase_request *request, void *user) {
+    const double *celsius = user;
+    char json[64];
+    snprintf(json, sizeof json, "{\"celsius\":%.1f}", *celsius);
+    peerbase_request_reply(request, json);
+}
+
+/* sensor.hello: says who asked, and with what. */
+static void hello(peerbase_request *request, void *user) {
+    char json[512];
+    (void)user;
+    snprintf(json, sizeof json, "{\"you\":\"%s\",\"args\":%s}", peerbase_request_caller(request),
+             peerbase_request_args(request));
+    peerbase_request_reply(request, json);
+}
+
+/* sensor.calibrate: not everything works. */
+static void calibrate(peerbase_request *request, void *user) {
+    (void)user;
+    peerbase_request_fail(request, "no reference attached");
+}
+
+int main(int argc, char **argv) {
+    static double celsius = 21.5;
+    const peerbase_command commands[] = {
+        {"read", read_value, &celsius, NULL},
+        {"hello", hello, NULL, NULL},
+        {"calibrate", calibrate, NULL, NULL},
+    };
+    peerbase_config *config;
+    peerbase_node *node;
+    sigset_t signals;
+    int signal_number;
+
+    if (argc < 4) {
+        fprintf(stderr, "usage: sensor NAME NETWORK KEY [PORT]\n");
+        return 2;
+    }
+    /* Before the node starts its thread, which then leaves these signals to us. */
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+
+    config = peerbase_config_new(argv[1], argv[2], argv[3]);
+    if (!config)
+        return fail("config");
+    if (argc > 4) {
+        peerbase_config_set_loopback(config, true);
+        peerbase_config_set_advertise_port(config, (uint16_t)atoi(argv[4]));
+    }
+    if (peerbase_node_start(config, &node) < 0) {
+        peerbase_config_free(config);
+        return fail("start");
+    }
+    peerbase_config_free(config);
+    if (peerbase_node_register_table(node, "sensor", commands, 3) < 0)
+        return fail("register");
+
+    printf("%s is ready\n", argv[1]);
+    fflush(stdout);
+    sigwait(&signals, &signal_number);
+    peerbase_node_free(node); /* says goodbye */
+    return 0;
+}

@@ -1,0 +1,719 @@
+/* PeerBase: programs find each other by name and call each other's commands, encrypted end to end.
+ *
+ * Generated from src/ffi/ by cbindgen: do not edit.
+ *
+ * All strings are UTF-8 and NUL-terminated, unless a length goes with them. A function that can fail
+ * returns 0 or a negative PEERBASE_ERR_ code; peerbase_strerror names it, and peerbase_last_error says
+ * why. Whatever the library hands out is freed with its own function, never with free(). */
+
+#ifndef PEERBASE_H
+#define PEERBASE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/**
+ * Room for a key as text: 44 characters and the NUL.
+ */
+#define PEERBASE_KEY_LEN 45
+
+/**
+ * The major version of this header.
+ */
+#define PEERBASE_VERSION_MAJOR 0
+
+/**
+ * The minor version of this header.
+ */
+#define PEERBASE_VERSION_MINOR 1
+
+/**
+ * The patch version of this header.
+ */
+#define PEERBASE_VERSION_PATCH 0
+
+/**
+ * For `flags`: the first failure ends a call of several, and is what it returns.
+ */
+#define PEERBASE_CALL_RAISE_ERRORS 1
+
+/**
+ * For `flags`: a name that is not known is an error at once, and not waited for.
+ */
+#define PEERBASE_CALL_NO_WAIT 2
+
+/**
+ * A node has proved that it is there and holds the key.
+ */
+#define PEERBASE_EVENT_PEER_JOINED 1
+
+/**
+ * A node said goodbye, or was not heard for too long.
+ */
+#define PEERBASE_EVENT_PEER_LEFT 2
+
+/**
+ * A node that was there is there again, as a new process.
+ */
+#define PEERBASE_EVENT_PEER_RESTARTED 3
+
+/**
+ * Another node has our name; everyone resolves it to this one.
+ */
+#define PEERBASE_EVENT_NAME_CONFLICT_WON 4
+
+/**
+ * Another node has our name; everyone resolves it to the other one.
+ */
+#define PEERBASE_EVENT_NAME_CONFLICT_LOST 5
+
+/**
+ * The outcome codes of the C interface; 0 is success, every failure is negative.
+ *
+ * Codes are never renumbered: new ones are appended.
+ */
+enum peerbase_err
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /**
+     * Success.
+     */
+    PEERBASE_ERR_OK = 0,
+    /**
+     * An argument is NULL, negative or outside its range.
+     */
+    PEERBASE_ERR_ARGUMENT = -1,
+    /**
+     * A node name breaks a rule.
+     */
+    PEERBASE_ERR_NAME = -2,
+    /**
+     * A network name breaks a rule.
+     */
+    PEERBASE_ERR_NETWORK = -3,
+    /**
+     * A network key is not 44 characters of base64url that hold 32 bytes.
+     */
+    PEERBASE_ERR_KEY = -4,
+    /**
+     * A command path breaks a rule.
+     */
+    PEERBASE_ERR_PATH = -5,
+    /**
+     * Text that should be JSON is not, or is nested too deep, or repeats a key.
+     */
+    PEERBASE_ERR_JSON = -6,
+    /**
+     * An address is not IP:PORT.
+     */
+    PEERBASE_ERR_ADDRESS = -7,
+    /**
+     * A string is not UTF-8.
+     */
+    PEERBASE_ERR_UTF8 = -8,
+    /**
+     * A body is over the size that fits one message.
+     */
+    PEERBASE_ERR_TOO_LARGE = -9,
+    /**
+     * Another node of the network has this name.
+     */
+    PEERBASE_ERR_NAME_TAKEN = -10,
+    /**
+     * A port is in use by another program.
+     */
+    PEERBASE_ERR_PORT_IN_USE = -11,
+    /**
+     * The operating system refused something.
+     */
+    PEERBASE_ERR_IO = -12,
+    /**
+     * The peer has no command of that path.
+     */
+    PEERBASE_ERR_COMMAND_NOT_FOUND = -13,
+    /**
+     * The command ran and failed; the message says why.
+     */
+    PEERBASE_ERR_COMMAND_FAILED = -14,
+    /**
+     * No answer came in time.
+     */
+    PEERBASE_ERR_TIMEOUT = -15,
+    /**
+     * The peer is not known, or no path leads to it.
+     */
+    PEERBASE_ERR_UNREACHABLE = -16,
+    /**
+     * The peer restarted while it had the call; whether the command ran is unknown.
+     */
+    PEERBASE_ERR_PEER_RESTARTED = -17,
+    /**
+     * The caller cancelled.
+     */
+    PEERBASE_ERR_CANCELLED = -18,
+    /**
+     * Too much is in flight, here or at the peer; the command did not run or its answer could not be kept.
+     */
+    PEERBASE_ERR_OVERLOADED = -19,
+    /**
+     * The peer does not want this.
+     */
+    PEERBASE_ERR_REFUSED = -20,
+    /**
+     * A blocking call from inside a callback would wait for itself.
+     */
+    PEERBASE_ERR_WOULD_DEADLOCK = -21,
+    /**
+     * The node has been stopped.
+     */
+    PEERBASE_ERR_STOPPED = -22,
+    /**
+     * The process forked after start; a child may only free the handle.
+     */
+    PEERBASE_ERR_FORKED = -23,
+    /**
+     * A command is already registered at this path.
+     */
+    PEERBASE_ERR_COMMAND_EXISTS = -24,
+    /**
+     * A bug in the library; the call was abandoned and the process lives on.
+     */
+    PEERBASE_ERR_INTERNAL = -25,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum peerbase_err peerbase_err;
+#else
+typedef int32_t peerbase_err;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * What a node is to be. Made by `peerbase_config_new`, and the caller's until `peerbase_config_free`.
+ * Starting a node copies it: it may be used again, and freed at once. One thread at a time.
+ */
+typedef struct peerbase_config peerbase_config;
+
+/**
+ * A node that runs. Every function may be called from any thread, and several at once, unless it says
+ * otherwise; only `peerbase_node_free` must be the last. In a child process of a fork, only
+ * `peerbase_node_free` may be called; everything else is PEERBASE_ERR_FORKED.
+ */
+typedef struct peerbase_node peerbase_node;
+
+/**
+ * What one or several nodes answered: one entry for each, from 0. Never changes, so any thread may look
+ * at it. The caller's until `peerbase_reply_free`, but for one that a callback is given.
+ */
+typedef struct peerbase_reply peerbase_reply;
+
+/**
+ * A call or message of another node. The handler's, from any thread but one at a time, until one of the
+ * functions that consume it; after that it must not be used. It may outlive its node.
+ */
+typedef struct peerbase_request peerbase_request;
+
+/**
+ * What answers commands or messages. It is given a request, which it owns from then on and must answer
+ * with one of the `peerbase_request_` functions that consume it, now or later, from any thread; and the
+ * `user` it was registered with. It runs on the loop's thread, or the one that calls
+ * `peerbase_node_process`, and may call any function of the node, except that waiting there is
+ * PEERBASE_ERR_WOULD_DEADLOCK. It must not be NULL where it is registered.
+ */
+typedef void (*peerbase_handler)(struct peerbase_request *request, void *user);
+
+/**
+ * What is given log lines: how grave (1 error, 2 warning, 3 information, 4 debug), and the text, good
+ * during the call. It may be called from any thread, and must not call the library. No line holds a key.
+ */
+typedef void (*peerbase_log_handler)(int level, const char *text);
+
+/**
+ * One line of a table of commands.
+ */
+typedef struct peerbase_command {
+    /**
+     * Below the table's path.
+     */
+    const char *path;
+    /**
+     * What answers it.
+     */
+    peerbase_handler handler;
+    /**
+     * Given to the handler.
+     */
+    void *user;
+    /**
+     * Called with `user` when the command is not needed any more; may be NULL.
+     */
+    void (*drop_user)(void *user);
+} peerbase_command;
+
+/**
+ * What is told of events: one of PEERBASE_EVENT_…, the name of the node it is about, good during the call,
+ * and the `user` it was set with. Runs where handlers run.
+ */
+typedef void (*peerbase_event_handler)(int event, const char *node, void *user);
+
+/**
+ * What is told how a call ended: the reply, which is the library's and good during the call, and the
+ * `user` it was begun with. Runs where handlers run.
+ */
+typedef void (*peerbase_callback)(const struct peerbase_reply *reply, void *user);
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * A new configuration with every default.
+ *
+ * `name` and `network` are 1 to 64 bytes of UTF-8 without control characters and without any of
+ * `| . : @`; a name is not "*". `key` is the network's key as `peerbase_key_generate` writes it. None
+ * may be NULL; all are copied. Any thread. Returns NULL, with the reason in `peerbase_last_error`, if
+ * one of them breaks a rule. Free it with `peerbase_config_free`.
+ */
+struct peerbase_config *peerbase_config_new(const char *name,
+                                            const char *network,
+                                            const char *key);
+
+/**
+ * Where to listen for links, as "IP:PORT" or "[IPv6]:PORT"; port 0 is any free one. Every address and
+ * any port unless set. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_ADDRESS.
+ */
+int peerbase_config_set_listen(struct peerbase_config *config,
+                               const char *addr);
+
+/**
+ * The UDP port that all nodes of the network advertise on, and that all nodes of one host share; 3334
+ * unless set. Returns 0 or PEERBASE_ERR_ARGUMENT.
+ */
+int peerbase_config_set_advertise_port(struct peerbase_config *config,
+                                       uint16_t port);
+
+/**
+ * Where others are to dial this node, as "IP:PORT", if not where its adverts come from; port 0 is the
+ * one it listens on. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_ADDRESS.
+ */
+int peerbase_config_set_advertise_address(struct peerbase_config *config,
+                                          const char *addr);
+
+/**
+ * Milliseconds between two adverts, 50 to 300000; 1000 unless set. A peer is missed after three and a
+ * half of its intervals. Returns 0 or PEERBASE_ERR_ARGUMENT.
+ */
+int peerbase_config_set_advertise_interval(struct peerbase_config *config,
+                                           uint32_t interval_ms);
+
+/**
+ * Whether to keep all traffic on this host, on 127.0.0.0/8; not unless set. Returns 0 or
+ * PEERBASE_ERR_ARGUMENT.
+ */
+int peerbase_config_set_loopback(struct peerbase_config *config, bool only);
+
+/**
+ * Another key that is understood while the network's key is being rotated, at most three. Only the
+ * first one seals. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_KEY.
+ */
+int peerbase_config_add_key(struct peerbase_config *config, const char *key);
+
+/**
+ * Registers a command before the node starts; otherwise as `peerbase_node_register`.
+ *
+ * `drop_user` may be NULL; otherwise it is called once with `user` when this configuration and every
+ * node started from it are gone, also if this function fails.
+ */
+int peerbase_config_register(struct peerbase_config *config,
+                             const char *path,
+                             peerbase_handler handler,
+                             void *user,
+                             void (*drop_user)(void *user));
+
+/**
+ * Sets what answers messages of bytes; otherwise as `peerbase_config_register`.
+ */
+int peerbase_config_on_message(struct peerbase_config *config,
+                               peerbase_handler handler,
+                               void *user,
+                               void (*drop_user)(void *user));
+
+/**
+ * Frees a configuration. NULL is fine; freeing twice is not, which a debug build of the library
+ * notices and ignores.
+ */
+void peerbase_config_free(struct peerbase_config *config);
+
+/**
+ * The name of a code, such as "command not found". A static string, never NULL; any thread.
+ */
+const char *peerbase_strerror(int code);
+
+/**
+ * Why the last function that failed on this thread failed; "" if none has. Never NULL. The string
+ * is the library's, and good until another of its functions fails on this thread.
+ */
+const char *peerbase_last_error(void);
+
+/**
+ * The version of the library that is linked, such as "0.1.0"; the PEERBASE_VERSION_ macros are those of
+ * the header. A static string; any thread.
+ */
+const char *peerbase_version(void);
+
+/**
+ * Makes a new network key, as text.
+ *
+ * `out` is room for PEERBASE_KEY_LEN characters, not NULL, and the caller's; it holds a secret
+ * afterwards. Any thread. Returns 0, PEERBASE_ERR_ARGUMENT, or PEERBASE_ERR_IO if the kernel has no
+ * random source.
+ */
+int peerbase_key_generate(char *out);
+
+/**
+ * Sets what is given the library's log lines of level 1 to `level`; nothing is logged unless set. Once in
+ * a process: returns 0, PEERBASE_ERR_ARGUMENT for NULL or a level outside 1 to 4, or PEERBASE_ERR_REFUSED
+ * if a log is set already.
+ */
+int peerbase_set_log(int level,
+                     peerbase_log_handler handler);
+
+/**
+ * Starts a node on a thread of its own, named "peerbase".
+ *
+ * Takes the quarter of a second in which the network is asked whether the name is taken. `*out` is the
+ * node, the caller's until `peerbase_node_free`, or NULL. Returns 0, or what is wrong: among others
+ * PEERBASE_ERR_NAME_TAKEN, PEERBASE_ERR_PORT_IN_USE and PEERBASE_ERR_IO.
+ */
+int peerbase_node_start(const struct peerbase_config *config,
+                        struct peerbase_node **out);
+
+/**
+ * Opens a node for the caller's own event loop: poll `peerbase_node_fd` for at most
+ * `peerbase_node_timeout_ms`, then call `peerbase_node_process`. Every callback runs on the thread that
+ * does. A function that waits drives the loop itself. Otherwise as `peerbase_node_start`.
+ */
+int peerbase_node_open(const struct peerbase_config *config,
+                       struct peerbase_node **out);
+
+/**
+ * A descriptor that is readable whenever `peerbase_node_process` would do something, timers apart.
+ * Level-triggered. It belongs to the node: poll it, and nothing else. -1 for NULL.
+ */
+int peerbase_node_fd(const struct peerbase_node *handle);
+
+/**
+ * How many milliseconds to poll at most before `peerbase_node_process`; -1 is for ever. Ask again after
+ * every use of the node.
+ */
+int peerbase_node_timeout_ms(const struct peerbase_node *handle);
+
+/**
+ * Waits at most `timeout_ms` milliseconds (negative: as long as it takes) for something to do, does it,
+ * and runs the callbacks. Returns 0, PEERBASE_ERR_STOPPED, PEERBASE_ERR_WOULD_DEADLOCK in a callback,
+ * PEERBASE_ERR_ARGUMENT for a node with a thread of its own, or PEERBASE_ERR_IO.
+ */
+int peerbase_node_process(struct peerbase_node *handle,
+                          int timeout_ms);
+
+/**
+ * Runs an opened node on this thread until it is stopped. Returns 0, or as `peerbase_node_process`.
+ */
+int peerbase_node_run(struct peerbase_node *handle);
+
+/**
+ * Says goodbye to the network and ends what is in flight, as PEERBASE_ERR_STOPPED. The node is still to be
+ * freed. Safe in a callback. Returns 0 or PEERBASE_ERR_ARGUMENT.
+ */
+int peerbase_node_stop(struct peerbase_node *handle);
+
+/**
+ * Stops a node and frees it. NULL is fine; freeing twice is not, which a debug build of the library
+ * notices and ignores.
+ *
+ * Functions that wait on other threads return PEERBASE_ERR_STOPPED. When this returns no callback runs
+ * and every `drop_user` was called; in a callback it returns at once, and that is so when the callback
+ * has returned.
+ */
+void peerbase_node_free(struct peerbase_node *handle);
+
+/**
+ * The TCP port the node listens on; 0 for NULL.
+ */
+uint16_t peerbase_node_port(const struct peerbase_node *handle);
+
+/**
+ * Registers a command at a dotted path, such as "sensor.read". Paths that begin with "__" are the
+ * library's.
+ *
+ * `path` is copied. `drop_user` may be NULL; otherwise it is called once with `user`, from any thread, when
+ * the command is not needed any more, also if this function fails. Returns 0, PEERBASE_ERR_PATH,
+ * PEERBASE_ERR_COMMAND_EXISTS, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_STOPPED.
+ */
+int peerbase_node_register(struct peerbase_node *handle,
+                           const char *path,
+                           peerbase_handler handler,
+                           void *user,
+                           void (*drop_user)(void *user));
+
+/**
+ * Registers `count` commands below a path, or none of them; otherwise as `peerbase_node_register`. `table`
+ * is copied, and may be NULL when `count` is 0.
+ */
+int peerbase_node_register_table(struct peerbase_node *handle,
+                                 const char *path,
+                                 const struct peerbase_command *table,
+                                 size_t count);
+
+/**
+ * Takes away the command at a path and all below it. One that runs is not disturbed. Returns how many that
+ * were, or a negative code.
+ */
+int peerbase_node_unregister(struct peerbase_node *handle,
+                             const char *path);
+
+/**
+ * Sets what answers messages of bytes, instead of what did before; otherwise as `peerbase_node_register`.
+ */
+int peerbase_node_on_message(struct peerbase_node *handle,
+                             peerbase_handler handler,
+                             void *user,
+                             void (*drop_user)(void *user));
+
+/**
+ * Sets what is told of events, instead of what was before; a NULL handler ends it. `drop_user` as for
+ * `peerbase_node_register`. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_STOPPED.
+ */
+int peerbase_node_on_event(struct peerbase_node *handle,
+                           peerbase_event_handler handler,
+                           void *user,
+                           void (*drop_user)(void *user));
+
+/**
+ * Calls a command of another node and waits for its answer.
+ *
+ * `target` is the node's name; if it is not known yet it is waited for. `args` is a JSON array and `kwargs`
+ * a JSON object; NULL for none. `timeout_ms` is 0 to a day. All are copied. `*out` is a reply of one entry,
+ * to be freed with `peerbase_reply_free`, when there is an answer to read, also a failure's message; and
+ * NULL otherwise. Returns the code of the call's one outcome: 0, PEERBASE_ERR_COMMAND_NOT_FOUND,
+ * PEERBASE_ERR_COMMAND_FAILED, PEERBASE_ERR_TIMEOUT, PEERBASE_ERR_UNREACHABLE, PEERBASE_ERR_PEER_RESTARTED,
+ * PEERBASE_ERR_OVERLOADED, PEERBASE_ERR_REFUSED, PEERBASE_ERR_STOPPED; or of what is wrong with the
+ * arguments; or PEERBASE_ERR_WOULD_DEADLOCK in a callback.
+ */
+int peerbase_node_call(struct peerbase_node *handle,
+                       const char *target,
+                       const char *path,
+                       const char *args,
+                       const char *kwargs,
+                       int timeout_ms,
+                       struct peerbase_reply **out);
+
+/**
+ * Sends bytes to another node's message handler, and waits for the bytes it answers, which are read with
+ * `peerbase_reply_data`. `data` may be NULL when `len` is 0. Otherwise as `peerbase_node_call`.
+ */
+int peerbase_node_send(struct peerbase_node *handle,
+                       const char *target,
+                       const uint8_t *data,
+                       size_t len,
+                       int timeout_ms,
+                       struct peerbase_reply **out);
+
+/**
+ * Calls a command of several nodes and waits for all of them.
+ *
+ * `targets` are `count` names; NULL and 0 are every peer that is known now. At most `max_in_flight` are asked
+ * at a time; 0 is 64. `flags` is a sum of PEERBASE_CALL_…. `*out` has an entry for each target. Returns 0
+ * whatever the entries say, unless PEERBASE_CALL_RAISE_ERRORS is among the flags: then the first failure,
+ * for which the other calls were cancelled. Otherwise as `peerbase_node_call`.
+ */
+int peerbase_node_call_many(struct peerbase_node *handle,
+                            const char *const *targets,
+                            size_t count,
+                            const char *path,
+                            const char *args,
+                            const char *kwargs,
+                            int timeout_ms,
+                            size_t max_in_flight,
+                            uint32_t flags,
+                            struct peerbase_reply **out);
+
+/**
+ * Calls a command of every peer that is known now and waits for all of them: `peerbase_node_call_many` with
+ * no names, no flags and 64 at a time.
+ */
+int peerbase_node_call_all(struct peerbase_node *handle,
+                           const char *path,
+                           const char *args,
+                           const char *kwargs,
+                           int timeout_ms,
+                           struct peerbase_reply **out);
+
+/**
+ * Begins a call of another node's command, or of every known peer's when `target` is "*", and returns at
+ * once.
+ *
+ * `callback` is called once, where handlers run, unless this returns a code other than 0; `drop_user` is
+ * called once in any case, and may be NULL. `id` may be NULL; otherwise `*id` is what `peerbase_node_cancel`
+ * takes, or 0 for "*". Otherwise as `peerbase_node_call`, and safe in a callback.
+ */
+int peerbase_node_call_async(struct peerbase_node *handle,
+                             const char *target,
+                             const char *path,
+                             const char *args,
+                             const char *kwargs,
+                             int timeout_ms,
+                             peerbase_callback callback,
+                             void *user,
+                             void (*drop_user)(void *user),
+                             uint64_t *id);
+
+/**
+ * Gives up on a call begun with `peerbase_node_call_async`: its callback is told PEERBASE_ERR_CANCELLED,
+ * unless the call has ended. Returns 0 or PEERBASE_ERR_ARGUMENT.
+ */
+int peerbase_node_cancel(struct peerbase_node *handle,
+                         uint64_t id);
+
+/**
+ * The commands of another node: `peerbase_node_call` of "__list_commands__", which answers with a JSON array
+ * of dotted paths.
+ */
+int peerbase_node_get_commands(struct peerbase_node *handle,
+                               const char *target,
+                               int timeout_ms,
+                               struct peerbase_reply **out);
+
+/**
+ * The peers that are known now: `*out` has an entry for each, with its name; its code is 0 if a session with
+ * it is open, and PEERBASE_ERR_UNREACHABLE if it is only known so far; its JSON, if any, is its address as a
+ * string. Free it with `peerbase_reply_free`. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_STOPPED.
+ */
+int peerbase_node_peers(const struct peerbase_node *handle,
+                        struct peerbase_reply **out);
+
+/**
+ * What the node has counted since it started: `*out` has one entry, whose JSON is an object of numbers. Free
+ * it with `peerbase_reply_free`. Returns 0 or PEERBASE_ERR_ARGUMENT.
+ */
+int peerbase_node_stats(const struct peerbase_node *handle,
+                        struct peerbase_reply **out);
+
+/**
+ * How many entries there are; 0 for NULL.
+ */
+size_t peerbase_reply_count(const struct peerbase_reply *reply);
+
+/**
+ * The name of the node of entry `i`. Good as long as the reply; NULL if there is no such entry.
+ */
+const char *peerbase_reply_node(const struct peerbase_reply *reply, size_t i);
+
+/**
+ * How entry `i` ended: 0 or a PEERBASE_ERR code; PEERBASE_ERR_ARGUMENT if there is no such entry.
+ */
+int peerbase_reply_code(const struct peerbase_reply *reply, size_t i);
+
+/**
+ * The value of entry `i` as JSON. Good as long as the reply; NULL if it failed, holds bytes, or is not
+ * there.
+ */
+const char *peerbase_reply_json(const struct peerbase_reply *reply,
+                                size_t i);
+
+/**
+ * Why entry `i` failed, in words; "" if it did not. Good as long as the reply; NULL if it is not there.
+ */
+const char *peerbase_reply_message(const struct peerbase_reply *reply,
+                                   size_t i);
+
+/**
+ * The bytes that a message was answered with, and how many in `*len`. Good as long as the reply; NULL if
+ * it failed, holds JSON, or is not there.
+ */
+const uint8_t *peerbase_reply_data(const struct peerbase_reply *reply,
+                                   size_t i,
+                                   size_t *len);
+
+/**
+ * Frees a reply. NULL is fine; freeing twice is not, which a debug build of the library notices and
+ * ignores.
+ */
+void peerbase_reply_free(struct peerbase_reply *reply);
+
+/**
+ * The name of the node that asks. Good until the request is consumed; NULL for a NULL request.
+ */
+const char *peerbase_request_caller(const struct peerbase_request *request);
+
+/**
+ * The path that is called; "" for a message. Good until the request is consumed; NULL for a NULL
+ * request.
+ */
+const char *peerbase_request_path(const struct peerbase_request *request);
+
+/**
+ * The positional arguments, a JSON array: well-formed, without repeated keys, at most 128 deep. Good
+ * until the request is consumed; NULL for a NULL request.
+ */
+const char *peerbase_request_args(const struct peerbase_request *request);
+
+/**
+ * The named arguments, a JSON object, as `peerbase_request_args`.
+ */
+const char *peerbase_request_kwargs(const struct peerbase_request *request);
+
+/**
+ * The bytes of a message, and how many in `*len`; NULL for a command. Good until the request is
+ * consumed.
+ */
+const uint8_t *peerbase_request_data(const struct peerbase_request *request, size_t *len);
+
+/**
+ * Whether the caller still waits: it has not cancelled, its time is not over, and the node was not
+ * stopped. Any thread.
+ */
+bool peerbase_request_is_wanted(const struct peerbase_request *request);
+
+/**
+ * Answers a command with a JSON value, and consumes the request whatever it returns.
+ *
+ * `json` is copied. Any thread. Returns 0; PEERBASE_ERR_JSON or PEERBASE_ERR_UTF8 if it is none, and
+ * PEERBASE_ERR_TOO_LARGE if it does not fit a message, in which cases the caller is told that the
+ * command failed; PEERBASE_ERR_STOPPED if the node was stopped.
+ */
+int peerbase_request_reply(struct peerbase_request *request,
+                           const char *json);
+
+/**
+ * Answers a message with bytes, and consumes the request whatever it returns.
+ *
+ * `data` is copied, and may be NULL when `len` is 0. Any thread. Returns 0, PEERBASE_ERR_ARGUMENT for a
+ * command, PEERBASE_ERR_TOO_LARGE or PEERBASE_ERR_STOPPED.
+ */
+int peerbase_request_reply_data(struct peerbase_request *request,
+                                const uint8_t *data,
+                                size_t len);
+
+/**
+ * Answers that the command failed, and why; consumes the request.
+ *
+ * `message` is copied; NULL is "". Any thread. Returns 0, PEERBASE_ERR_UTF8, PEERBASE_ERR_TOO_LARGE or
+ * PEERBASE_ERR_STOPPED.
+ */
+int peerbase_request_fail(struct peerbase_request *request,
+                          const char *message);
+
+/**
+ * Answers that this caller may not have it, and why; otherwise as `peerbase_request_fail`.
+ */
+int peerbase_request_refuse(struct peerbase_request *request, const char *reason);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* PEERBASE_H */

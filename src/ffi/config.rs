@@ -1,0 +1,189 @@
+//! `peerbase_config`: what a node is to be.
+
+use super::error::{guard, guard_value};
+use super::handle::{UserData, borrow_mut, give, take, text};
+use super::request::{command_handler, message_handler, peerbase_handler};
+use crate::error::Error;
+use crate::fernet::Key;
+use crate::node::{Builder, Node};
+use std::ffi::{c_char, c_int, c_void};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// What a node is to be. Made by `peerbase_config_new`, and the caller's until `peerbase_config_free`.
+/// Starting a node copies it: it may be used again, and freed at once. One thread at a time.
+pub struct peerbase_config {
+    pub(super) builder: Builder,
+}
+
+fn address(text: &str) -> Result<SocketAddr, Error> {
+    text.parse().map_err(|_| Error::Address(text.to_owned()))
+}
+
+fn change(
+    config: *mut peerbase_config,
+    f: impl FnOnce(Builder) -> Result<Builder, Error>,
+) -> c_int {
+    guard(|| {
+        // SAFETY: the header asks for a live config that no other thread uses.
+        let config = unsafe { borrow_mut(config) }?;
+        config.builder = f(config.builder.clone())?;
+        Ok(())
+    })
+}
+
+/// A new configuration with every default.
+///
+/// `name` and `network` are 1 to 64 bytes of UTF-8 without control characters and without any of
+/// `| . : @`; a name is not "*". `key` is the network's key as `peerbase_key_generate` writes it. None
+/// may be NULL; all are copied. Any thread. Returns NULL, with the reason in `peerbase_last_error`, if
+/// one of them breaks a rule. Free it with `peerbase_config_free`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_config_new(
+    name: *const c_char,
+    network: *const c_char,
+    key: *const c_char,
+) -> *mut peerbase_config {
+    guard_value(std::ptr::null_mut(), || {
+        // SAFETY: the header asks for NUL-terminated strings.
+        let (name, network, key) = unsafe {
+            (
+                text(name, "name")?,
+                text(network, "network")?,
+                text(key, "key")?,
+            )
+        };
+        let builder = Node::builder(name, network, Key::parse(key)?);
+        builder.check()?;
+        Ok(give(peerbase_config { builder }))
+    })
+}
+
+/// Where to listen for links, as "IP:PORT" or "[IPv6]:PORT"; port 0 is any free one. Every address and
+/// any port unless set. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_ADDRESS.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_config_set_listen(
+    config: *mut peerbase_config,
+    addr: *const c_char,
+) -> c_int {
+    change(config, |b| {
+        // SAFETY: the header asks for a NUL-terminated string.
+        let addr = unsafe { text(addr, "addr") }?;
+        Ok(b.listen(address(addr)?))
+    })
+}
+
+/// The UDP port that all nodes of the network advertise on, and that all nodes of one host share; 3334
+/// unless set. Returns 0 or PEERBASE_ERR_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_config_set_advertise_port(
+    config: *mut peerbase_config,
+    port: u16,
+) -> c_int {
+    change(config, |b| {
+        if port == 0 {
+            Err(Error::Argument("port 0"))
+        } else {
+            Ok(b.advertise_port(port))
+        }
+    })
+}
+
+/// Where others are to dial this node, as "IP:PORT", if not where its adverts come from; port 0 is the
+/// one it listens on. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_ADDRESS.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_config_set_advertise_address(
+    config: *mut peerbase_config,
+    addr: *const c_char,
+) -> c_int {
+    change(config, |b| {
+        // SAFETY: the header asks for a NUL-terminated string.
+        let addr = unsafe { text(addr, "addr") }?;
+        Ok(b.advertise_address(address(addr)?))
+    })
+}
+
+/// Milliseconds between two adverts, 50 to 300000; 1000 unless set. A peer is missed after three and a
+/// half of its intervals. Returns 0 or PEERBASE_ERR_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_config_set_advertise_interval(
+    config: *mut peerbase_config,
+    interval_ms: u32,
+) -> c_int {
+    change(config, |b| {
+        let b = b.advertise_interval(Duration::from_millis(interval_ms.into()));
+        b.check().map(|()| b)
+    })
+}
+
+/// Whether to keep all traffic on this host, on 127.0.0.0/8; not unless set. Returns 0 or
+/// PEERBASE_ERR_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_config_set_loopback(
+    config: *mut peerbase_config,
+    only: bool,
+) -> c_int {
+    change(config, |b| Ok(b.loopback(only)))
+}
+
+/// Another key that is understood while the network's key is being rotated, at most three. Only the
+/// first one seals. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_KEY.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_config_add_key(
+    config: *mut peerbase_config,
+    key: *const c_char,
+) -> c_int {
+    change(config, |b| {
+        // SAFETY: the header asks for a NUL-terminated string.
+        let key = unsafe { text(key, "key") }?;
+        let b = b.also_key(Key::parse(key)?);
+        b.check().map(|()| b)
+    })
+}
+
+/// Registers a command before the node starts; otherwise as `peerbase_node_register`.
+///
+/// `drop_user` may be NULL; otherwise it is called once with `user` when this configuration and every
+/// node started from it are gone, also if this function fails.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_config_register(
+    config: *mut peerbase_config,
+    path: *const c_char,
+    handler: peerbase_handler,
+    user: *mut c_void,
+    drop_user: Option<unsafe extern "C" fn(user: *mut c_void)>,
+) -> c_int {
+    let user = UserData::new(user, drop_user);
+    change(config, |b| {
+        // SAFETY: the header asks for a NUL-terminated string.
+        let path = unsafe { text(path, "path") }?;
+        b.handler(path, command_handler(handler, user)?)
+    })
+}
+
+/// Sets what answers messages of bytes; otherwise as `peerbase_config_register`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_config_on_message(
+    config: *mut peerbase_config,
+    handler: peerbase_handler,
+    user: *mut c_void,
+    drop_user: Option<unsafe extern "C" fn(user: *mut c_void)>,
+) -> c_int {
+    let user = UserData::new(user, drop_user);
+    change(config, |b| {
+        Ok(b.message_handler(message_handler(handler, user)?))
+    })
+}
+
+/// Frees a configuration. NULL is fine; freeing twice is not, which a debug build of the library
+/// notices and ignores.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_config_free(config: *mut peerbase_config) {
+    if !config.is_null() {
+        guard(|| {
+            // SAFETY: the header asks for one that was not freed before.
+            drop(unsafe { take(config) }?);
+            Ok(())
+        });
+    }
+}

@@ -1,0 +1,64 @@
+//! Codes, their names, and the reason of the last failure.
+
+use crate::error::{Code, Error};
+use std::cell::RefCell;
+use std::ffi::{CString, c_char, c_int};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+thread_local! {
+    static LAST: RefCell<CString> = RefCell::default();
+}
+
+fn remember(error: &Error) {
+    let text = super::handle::c_string(error.to_string());
+    // A thread that is ending has no last error any more.
+    let _ = LAST.try_with(|last| last.replace(text));
+}
+
+/// The code of an error, whose text is kept for `peerbase_last_error`.
+pub(super) fn code_of(error: &Error) -> c_int {
+    remember(error);
+    error.code() as c_int
+}
+
+/// Runs what a C function does: no panic gets out, and a failure becomes its code.
+pub(super) fn guard(f: impl FnOnce() -> Result<(), Error>) -> c_int {
+    match catch_unwind(AssertUnwindSafe(f)) {
+        Ok(Ok(())) => 0,
+        Ok(Err(error)) => code_of(&error),
+        Err(_) => code_of(&Error::Internal("a panic was stopped at the C boundary")),
+    }
+}
+
+/// As [`guard`], for functions that give a value, and `fallback` when they fail.
+pub(super) fn guard_value<T>(fallback: T, f: impl FnOnce() -> Result<T, Error>) -> T {
+    let mut value = fallback;
+    guard(|| {
+        value = f()?;
+        Ok(())
+    });
+    value
+}
+
+/// The name of a code, such as "command not found". A static string, never NULL; any thread.
+#[unsafe(no_mangle)]
+pub extern "C" fn peerbase_strerror(code: c_int) -> *const c_char {
+    let known = Code::ALL.into_iter().find(|c| *c as c_int == code);
+    known.map_or(c"unknown code", Code::c_name).as_ptr()
+}
+
+/// Why the last function that failed on this thread failed; "" if none has. Never NULL. The string
+/// is the library's, and good until another of its functions fails on this thread.
+#[unsafe(no_mangle)]
+pub extern "C" fn peerbase_last_error() -> *const c_char {
+    LAST.try_with(|last| last.borrow().as_ptr())
+        .unwrap_or(c"".as_ptr())
+}
+
+/// The version of the library that is linked, such as "0.1.0"; the PEERBASE_VERSION_ macros are those of
+/// the header. A static string; any thread.
+#[unsafe(no_mangle)]
+pub extern "C" fn peerbase_version() -> *const c_char {
+    const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\0");
+    VERSION.as_ptr().cast()
+}

@@ -1,0 +1,31 @@
+//! Keys.
+
+use super::error::guard;
+use crate::entropy::OsEntropy;
+use crate::error::Error;
+use crate::fernet::Key;
+use std::ffi::{c_char, c_int};
+
+/// Room for a key as text: 44 characters and the NUL.
+pub const PEERBASE_KEY_LEN: usize = 45;
+
+/// Makes a new network key, as text.
+///
+/// `out` is room for PEERBASE_KEY_LEN characters, not NULL, and the caller's; it holds a secret
+/// afterwards. Any thread. Returns 0, PEERBASE_ERR_ARGUMENT, or PEERBASE_ERR_IO if the kernel has no
+/// random source.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_key_generate(out: *mut c_char) -> c_int {
+    guard(|| {
+        if out.is_null() {
+            return Err(Error::Argument("out is NULL"));
+        }
+        let text = Key::generate(&mut OsEntropy::new()?).to_text();
+        // SAFETY: the caller promises room for 45 characters; the text has 44.
+        unsafe {
+            std::ptr::copy_nonoverlapping(text.as_ptr().cast(), out, text.len());
+            out.add(text.len()).write(0);
+        }
+        Ok(())
+    })
+}

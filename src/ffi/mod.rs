@@ -1,0 +1,28 @@
+//! The C interface: one file per C object, and no logic of its own.
+//!
+//! What C must know of each function stands in its comment, which `cbindgen` carries into
+//! `include/peerbase.h`: what it does, what may be NULL, who owns what, which thread may call it,
+//! and what it returns.
+//!
+//! Every function that can fail goes through [`error::guard`]: no panic crosses into C, and the
+//! reason of a failure is kept for `peerbase_last_error`. Pointers are turned into references by
+//! the helpers of [`handle`], and by nothing else.
+#![allow(unsafe_code)] // the one module that may; see [lints] in Cargo.toml
+#![allow(non_camel_case_types)] // C's names
+
+mod config;
+mod error;
+mod handle;
+mod key;
+mod log;
+mod node;
+mod reply;
+mod request;
+
+pub use config::*;
+pub use error::*;
+pub use key::*;
+pub use log::*;
+pub use node::*;
+pub use reply::*;
+pub use request::*;

@@ -1,0 +1,684 @@
+//! `peerbase_node`: a node that runs.
+
+use super::config::peerbase_config;
+use super::error::{guard, guard_value};
+use super::handle::{UserData, borrow, bytes, c_string, give, put, take, text};
+use super::reply::{Holds, peerbase_reply};
+use super::request::{command_handler, message_handler, peerbase_handler};
+use crate::engine::{Ask, CallNumber, Event};
+use crate::error::Error;
+use crate::json;
+use crate::limits::BODY_MAX;
+use crate::name::{CommandPath, NodeName};
+use crate::node::{Builder, CallId, CommandTree, Node, Options, RawAnswer, Targets, first_failure};
+use std::ffi::{c_char, c_int, c_void};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A node that runs. Every function may be called from any thread, and several at once, unless it says
+/// otherwise; only `peerbase_node_free` must be the last. In a child process of a fork, only
+/// `peerbase_node_free` may be called; everything else is PEERBASE_ERR_FORKED.
+pub struct peerbase_node {
+    node: Node,
+}
+
+/// The major version of this header.
+pub const PEERBASE_VERSION_MAJOR: u32 = 0;
+/// The minor version of this header.
+pub const PEERBASE_VERSION_MINOR: u32 = 1;
+/// The patch version of this header.
+pub const PEERBASE_VERSION_PATCH: u32 = 0;
+
+/// For `flags`: the first failure ends a call of several, and is what it returns.
+pub const PEERBASE_CALL_RAISE_ERRORS: u32 = 1;
+/// For `flags`: a name that is not known is an error at once, and not waited for.
+pub const PEERBASE_CALL_NO_WAIT: u32 = 2;
+
+/// A node has proved that it is there and holds the key.
+pub const PEERBASE_EVENT_PEER_JOINED: c_int = 1;
+/// A node said goodbye, or was not heard for too long.
+pub const PEERBASE_EVENT_PEER_LEFT: c_int = 2;
+/// A node that was there is there again, as a new process.
+pub const PEERBASE_EVENT_PEER_RESTARTED: c_int = 3;
+/// Another node has our name; everyone resolves it to this one.
+pub const PEERBASE_EVENT_NAME_CONFLICT_WON: c_int = 4;
+/// Another node has our name; everyone resolves it to the other one.
+pub const PEERBASE_EVENT_NAME_CONFLICT_LOST: c_int = 5;
+
+/// What is told of events: one of PEERBASE_EVENT_…, the name of the node it is about, good during the call,
+/// and the `user` it was set with. Runs where handlers run.
+pub type peerbase_event_handler =
+    Option<unsafe extern "C" fn(event: c_int, node: *const c_char, user: *mut c_void)>;
+
+/// What is told how a call ended: the reply, which is the library's and good during the call, and the
+/// `user` it was begun with. Runs where handlers run.
+pub type peerbase_callback =
+    Option<unsafe extern "C" fn(reply: *const peerbase_reply, user: *mut c_void)>;
+
+/// One line of a table of commands.
+#[repr(C)]
+pub struct peerbase_command {
+    /// Below the table's path.
+    pub path: *const c_char,
+    /// What answers it.
+    pub handler: peerbase_handler,
+    /// Given to the handler.
+    pub user: *mut c_void,
+    /// Called with `user` when the command is not needed any more; may be NULL.
+    pub drop_user: Option<unsafe extern "C" fn(user: *mut c_void)>,
+}
+
+/// A node of its own to work with: it lives on if a callback, or another thread, frees the handle.
+fn node(handle: *const peerbase_node) -> Result<Node, Error> {
+    // SAFETY: the header asks for a node that was not freed before this call began.
+    Ok(unsafe { borrow(handle) }?.node.clone())
+}
+
+fn milliseconds(timeout_ms: c_int) -> Result<Duration, Error> {
+    let ms =
+        u64::try_from(timeout_ms).map_err(|_| Error::Argument("a timeout must not be negative"))?;
+    Ok(Duration::from_millis(ms))
+}
+
+/// Reads a call's texts; NULL args are none, NULL kwargs likewise.
+///
+/// # Safety
+///
+/// Each is NULL or NUL-terminated.
+unsafe fn command(
+    path: *const c_char,
+    args: *const c_char,
+    kwargs: *const c_char,
+) -> Result<Ask, Error> {
+    // SAFETY: by the function's contract.
+    let (path, args, kwargs) = unsafe {
+        let args = if args.is_null() {
+            "[]"
+        } else {
+            text(args, "args")?
+        };
+        let kwargs = if kwargs.is_null() {
+            "{}"
+        } else {
+            text(kwargs, "kwargs")?
+        };
+        (text(path, "path")?, args, kwargs)
+    };
+    // Before reading them: a hundred megabytes are not worth it.
+    let size = args.len() + kwargs.len();
+    if size > BODY_MAX {
+        return Err(Error::TooLarge {
+            size,
+            limit: BODY_MAX,
+        });
+    }
+    json::parse_args(args.as_bytes())?;
+    json::parse_kwargs(kwargs.as_bytes())?;
+    Ok(Ask::Command {
+        path: CommandPath::new(path)?,
+        args: args.as_bytes().to_vec(),
+        kwargs: kwargs.as_bytes().to_vec(),
+    })
+}
+
+fn start_with(
+    config: *const peerbase_config,
+    out: *mut *mut peerbase_node,
+    start: impl FnOnce(Builder) -> Result<Node, Error>,
+) -> c_int {
+    guard(|| {
+        // SAFETY: the header asks for a live config and room for a pointer.
+        let config = unsafe {
+            put(out, std::ptr::null_mut())?;
+            borrow(config)?
+        };
+        let node = start(config.builder.clone())?;
+        // SAFETY: as above.
+        unsafe { put(out, give(peerbase_node { node })) }
+    })
+}
+
+/// Starts a node on a thread of its own, named "peerbase".
+///
+/// Takes the quarter of a second in which the network is asked whether the name is taken. `*out` is the
+/// node, the caller's until `peerbase_node_free`, or NULL. Returns 0, or what is wrong: among others
+/// PEERBASE_ERR_NAME_TAKEN, PEERBASE_ERR_PORT_IN_USE and PEERBASE_ERR_IO.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_node_start(
+    config: *const peerbase_config,
+    out: *mut *mut peerbase_node,
+) -> c_int {
+    start_with(config, out, Builder::start)
+}
+
+/// Opens a node for the caller's own event loop: poll `peerbase_node_fd` for at most
+/// `peerbase_node_timeout_ms`, then call `peerbase_node_process`. Every callback runs on the thread that
+/// does. A function that waits drives the loop itself. Otherwise as `peerbase_node_start`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_node_open(
+    config: *const peerbase_config,
+    out: *mut *mut peerbase_node,
+) -> c_int {
+    start_with(config, out, Builder::open)
+}
+
+/// A descriptor that is readable whenever `peerbase_node_process` would do something, timers apart.
+/// Level-triggered. It belongs to the node: poll it, and nothing else. -1 for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_node_fd(handle: *const peerbase_node) -> c_int {
+    guard_value(-1, || Ok(node(handle)?.fd()))
+}
+
+/// How many milliseconds to poll at most before `peerbase_node_process`; -1 is for ever. Ask again after
+/// every use of the node.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_node_timeout_ms(handle: *const peerbase_node) -> c_int {
+    guard_value(-1, || {
+        let timeout = node(handle)?.timeout();
+        // Rounded up: a little late is a turn, a little early would be one for nothing.
+        Ok(timeout.map_or(-1, |t| {
+            c_int::try_from(t.as_micros().div_ceil(1_000)).unwrap_or(c_int::MAX)
+        }))
+    })
+}
+
+/// Waits at most `timeout_ms` milliseconds (negative: as long as it takes) for something to do, does it,
+/// and runs the callbacks. Returns 0, PEERBASE_ERR_STOPPED, PEERBASE_ERR_WOULD_DEADLOCK in a callback,
+/// PEERBASE_ERR_ARGUMENT for a node with a thread of its own, or PEERBASE_ERR_IO.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_node_process(
+    handle: *mut peerbase_node,
+    timeout_ms: c_int,
+) -> c_int {
+    guard(|| {
+        let timeout = u64::try_from(timeout_ms).ok().map(Duration::from_millis);
+        node(handle)?.process(timeout)
+    })
+}
+
+/// Runs an opened node on this thread until it is stopped. Returns 0, or as `peerbase_node_process`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_node_run(handle: *mut peerbase_node) -> c_int {
+    guard(|| node(handle)?.run())
+}
+
+/// Says goodbye to the network and ends what is in flight, as PEERBASE_ERR_STOPPED. The node is still to be
+/// freed. Safe in a callback. Returns 0 or PEERBASE_ERR_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_node_stop(handle: *mut peerbase_node) -> c_int {
+    guard(|| {
+        node(handle)?.stop();
+        Ok(())
+    })
+}
+
+/// Stops a node and frees it. NULL is fine; freeing twice is not, which a debug build of the library
+/// notices and ignores.
+///
+/// Functions that wait on other threads return PEERBASE_ERR_STOPPED. When this returns no callback runs
+/// and every `drop_user` was called; in a callback it returns at once, and that is so when the callback
+/// has returned.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_node_free(handle: *mut peerbase_node) {
+    if !handle.is_null() {
+        guard(|| {
+            // SAFETY: the header asks for one that was not freed before.
+            let handle = unsafe { take(handle) }?;
+            handle.node.close();
+            Ok(())
+        });
+    }
+}
+
+/// The TCP port the node listens on; 0 for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_node_port(handle: *const peerbase_node) -> u16 {
+    guard_value(0, || Ok(node(handle)?.port()))
+}
+
+/// Registers a command at a dotted path, such as "sensor.read". Paths that begin with "__" are the
+/// library's.
+///
+/// `path` is copied. `drop_user` may be NULL; otherwise it is called once with `user`, from any thread, when
+/// the command is not needed any more, also if this function fails. Returns 0, PEERBASE_ERR_PATH,
+/// PEERBASE_ERR_COMMAND_EXISTS, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_STOPPED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_node_register(
+    handle: *mut peerbase_node,
+    path: *const c_char,
+    handler: peerbase_handler,
+    user: *mut c_void,
+    drop_user: Option<unsafe extern "C" fn(user: *mut c_void)>,
+) -> c_int {
+    let user = UserData::new(user, drop_user);
+    guard(|| {
+        // SAFETY: the header asks for a NUL-terminated string.
+        let path = unsafe { text(path, "path") }?;
+        let tree = CommandTree::new().with(path, command_handler(handler, user)?)?;
+        node(handle)?.register_tree(tree)
+    })
+}
+
+/// Registers `count` commands below a path, or none of them; otherwise as `peerbase_node_register`. `table`
+/// is copied, and may be NULL when `count` is 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_node_register_table(
+    handle: *mut peerbase_node,
+    path: *const c_char,
+    table: *const peerbase_command,
+    count: usize,
+) -> c_int {
+    guard(|| {
+        if table.is_null() && count > 0 {
+            return Err(Error::Argument("table is NULL"));
+        }
+        // SAFETY: the header asks for `count` lines.
+        let lines = if count == 0 {
+            &[]
+        } else {
+            unsafe { std::slice::from_raw_parts(table, count) }
+        };
+        // All of them first, so that each is dropped whatever happens.
+        let lines: Vec<_> = lines
+            .iter()
+            .map(|l| (l, UserData::new(l.user, l.drop_user)))
+            .collect();
+        let mut tree = CommandTree::new();
+        for (line, user) in lines {
+            // SAFETY: the header asks for NUL-terminated strings.
+            let path = unsafe { text(line.path, "path") }?;
+            tree = tree.with(path, command_handler(line.handler, user)?)?;
+        }
+        // SAFETY: the header asks for a NUL-terminated string.
+        let path = unsafe { text(path, "path") }?;
+        node(handle)?.register_tree(CommandTree::new().subtree(path, tree)?)
+    })
+}
+
+/// Takes away the command at a path and all below it. One that runs is not disturbed. Returns how many that
+/// were, or a negative code.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_node_unregister(
+    handle: *mut peerbase_node,
+    path: *const c_char,
+) -> c_int {
+    let mut count = 0;
+    let code = guard(|| {
+        // SAFETY: the header asks for a NUL-terminated string.
+        count = node(handle)?.unregister(unsafe { text(path, "path") }?)?;
+        Ok(())
+    });
+    if code < 0 {
+        code
+    } else {
+        c_int::try_from(count).unwrap_or(c_int::MAX)
+    }
+}
+
+/// Sets what answers messages of bytes, instead of what did before; otherwise as `peerbase_node_register`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_node_on_message(
+    handle: *mut peerbase_node,
+    handler: peerbase_handler,
+    user: *mut c_void,
+    drop_user: Option<unsafe extern "C" fn(user: *mut c_void)>,
+) -> c_int {
+    let user = UserData::new(user, drop_user);
+    guard(|| node(handle)?.set_message_handler(Some(message_handler(handler, user)?)))
+}
+
+/// Sets what is told of events, instead of what was before; a NULL handler ends it. `drop_user` as for
+/// `peerbase_node_register`. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_STOPPED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_node_on_event(
+    handle: *mut peerbase_node,
+    handler: peerbase_event_handler,
+    user: *mut c_void,
+    drop_user: Option<unsafe extern "C" fn(user: *mut c_void)>,
+) -> c_int {
+    let user = UserData::new(user, drop_user);
+    guard(|| {
+        let node = node(handle)?;
+        let Some(handler) = handler else {
+            return node.set_event_handler(None);
+        };
+        let own = node.name().clone();
+        node.set_event_handler(Some(Arc::new(move |event: &Event| {
+            let user = &user;
+            let (kind, name) = match event {
+                Event::PeerJoined(name) => (PEERBASE_EVENT_PEER_JOINED, name),
+                Event::PeerLeft(name) => (PEERBASE_EVENT_PEER_LEFT, name),
+                Event::PeerRestarted(name) => (PEERBASE_EVENT_PEER_RESTARTED, name),
+                Event::NameConflict { wins: true } => (PEERBASE_EVENT_NAME_CONFLICT_WON, &own),
+                Event::NameConflict { wins: false } => (PEERBASE_EVENT_NAME_CONFLICT_LOST, &own),
+                Event::Missed(_) => return,
+            };
+            let name = c_string(name.as_str());
+            // SAFETY: set for being called like this.
+            unsafe { handler(kind, name.as_ptr(), user.user) };
+        })))
+    })
+}
+
+/// Calls a command of another node and waits for its answer.
+///
+/// `target` is the node's name; if it is not known yet it is waited for. `args` is a JSON array and `kwargs`
+/// a JSON object; NULL for none. `timeout_ms` is 0 to a day. All are copied. `*out` is a reply of one entry,
+/// to be freed with `peerbase_reply_free`, when there is an answer to read, also a failure's message; and
+/// NULL otherwise. Returns the code of the call's one outcome: 0, PEERBASE_ERR_COMMAND_NOT_FOUND,
+/// PEERBASE_ERR_COMMAND_FAILED, PEERBASE_ERR_TIMEOUT, PEERBASE_ERR_UNREACHABLE, PEERBASE_ERR_PEER_RESTARTED,
+/// PEERBASE_ERR_OVERLOADED, PEERBASE_ERR_REFUSED, PEERBASE_ERR_STOPPED; or of what is wrong with the
+/// arguments; or PEERBASE_ERR_WOULD_DEADLOCK in a callback.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_node_call(
+    handle: *mut peerbase_node,
+    target: *const c_char,
+    path: *const c_char,
+    args: *const c_char,
+    kwargs: *const c_char,
+    timeout_ms: c_int,
+    out: *mut *mut peerbase_reply,
+) -> c_int {
+    guard(|| {
+        // SAFETY: the header asks for room for a pointer and NUL-terminated strings.
+        let (target, ask) = unsafe {
+            put(out, std::ptr::null_mut())?;
+            (
+                NodeName::new(text(target, "target")?)?,
+                command(path, args, kwargs)?,
+            )
+        };
+        let options = Options {
+            timeout: milliseconds(timeout_ms)?,
+            ..Options::default()
+        };
+        one(&node(handle)?, target, ask, options, Holds::Json, out)
+    })
+}
+
+/// Calls one node. What somebody answered is handed to C, and its code is the result; what nobody
+/// answered is only an error.
+fn one(
+    node: &Node,
+    target: NodeName,
+    ask: Ask,
+    options: Options,
+    holds: Holds,
+    out: *mut *mut peerbase_reply,
+) -> Result<(), Error> {
+    use Error::{CommandFailed, CommandNotFound, Refused};
+    let answer = match node.call_one(&target, ask, options) {
+        Err(e) if !matches!(e, CommandFailed(_) | CommandNotFound(_) | Refused(_)) => {
+            return Err(e);
+        }
+        answer => answer,
+    };
+    let (reply, failure) = peerbase_reply::of_one(target, answer, holds);
+    // SAFETY: the header asks for room for a pointer.
+    unsafe { put(out, reply.give()) }?;
+    failure.map_or(Ok(()), Err)
+}
+
+/// Sends bytes to another node's message handler, and waits for the bytes it answers, which are read with
+/// `peerbase_reply_data`. `data` may be NULL when `len` is 0. Otherwise as `peerbase_node_call`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_node_send(
+    handle: *mut peerbase_node,
+    target: *const c_char,
+    data: *const u8,
+    len: usize,
+    timeout_ms: c_int,
+    out: *mut *mut peerbase_reply,
+) -> c_int {
+    guard(|| {
+        // SAFETY: the header asks for room for a pointer, a NUL-terminated string and `len` bytes.
+        let (target, data) = unsafe {
+            put(out, std::ptr::null_mut())?;
+            (NodeName::new(text(target, "target")?)?, bytes(data, len)?)
+        };
+        let options = Options {
+            timeout: milliseconds(timeout_ms)?,
+            ..Options::default()
+        };
+        one(
+            &node(handle)?,
+            target,
+            Ask::Message(data.to_vec()),
+            options,
+            Holds::Data,
+            out,
+        )
+    })
+}
+
+/// Calls a command of several nodes and waits for all of them.
+///
+/// `targets` are `count` names; NULL and 0 are every peer that is known now. At most `max_in_flight` are asked
+/// at a time; 0 is 64. `flags` is a sum of PEERBASE_CALL_…. `*out` has an entry for each target. Returns 0
+/// whatever the entries say, unless PEERBASE_CALL_RAISE_ERRORS is among the flags: then the first failure,
+/// for which the other calls were cancelled. Otherwise as `peerbase_node_call`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_node_call_many(
+    handle: *mut peerbase_node,
+    targets: *const *const c_char,
+    count: usize,
+    path: *const c_char,
+    args: *const c_char,
+    kwargs: *const c_char,
+    timeout_ms: c_int,
+    max_in_flight: usize,
+    flags: u32,
+    out: *mut *mut peerbase_reply,
+) -> c_int {
+    guard(|| {
+        // SAFETY: the header asks for room for a pointer, NUL-terminated strings and `count` names.
+        let (targets, ask) = unsafe {
+            put(out, std::ptr::null_mut())?;
+            (names(targets, count)?, command(path, args, kwargs)?)
+        };
+        if flags & !(PEERBASE_CALL_RAISE_ERRORS | PEERBASE_CALL_NO_WAIT) != 0 {
+            return Err(Error::Argument("unknown flags"));
+        }
+        let defaults = Options::default();
+        let options = Options {
+            timeout: milliseconds(timeout_ms)?,
+            wait: flags & PEERBASE_CALL_NO_WAIT == 0,
+            max_in_flight: if max_in_flight == 0 {
+                defaults.max_in_flight
+            } else {
+                max_in_flight
+            },
+            raise_errors: flags & PEERBASE_CALL_RAISE_ERRORS != 0,
+        };
+        let answers = node(handle)?.call_many(targets, ask, options)?;
+        let raised = match options.raise_errors {
+            true => first_failure(answers.iter().filter_map(|(_, r)| r.as_ref().err())),
+            false => None,
+        };
+        // SAFETY: as above.
+        unsafe { put(out, peerbase_reply::new(answers, Holds::Json).give()) }?;
+        raised.map_or(Ok(()), Err)
+    })
+}
+
+/// Calls a command of every peer that is known now and waits for all of them: `peerbase_node_call_many` with
+/// no names, no flags and 64 at a time.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_node_call_all(
+    handle: *mut peerbase_node,
+    path: *const c_char,
+    args: *const c_char,
+    kwargs: *const c_char,
+    timeout_ms: c_int,
+    out: *mut *mut peerbase_reply,
+) -> c_int {
+    // SAFETY: this function's promises are that one's.
+    unsafe {
+        peerbase_node_call_many(
+            handle,
+            std::ptr::null(),
+            0,
+            path,
+            args,
+            kwargs,
+            timeout_ms,
+            0,
+            0,
+            out,
+        )
+    }
+}
+
+/// # Safety
+///
+/// `targets` is NULL or `count` NUL-terminated strings.
+unsafe fn names(targets: *const *const c_char, count: usize) -> Result<Targets, Error> {
+    if count == 0 {
+        return Ok(Targets::All);
+    }
+    if targets.is_null() {
+        return Err(Error::Argument("targets is NULL"));
+    }
+    // SAFETY: by the function's contract.
+    let list = unsafe { std::slice::from_raw_parts(targets, count) };
+    // SAFETY: as above.
+    let name = |t: &*const c_char| NodeName::new(unsafe { text(*t, "target") }?);
+    Ok(Targets::List(
+        list.iter().map(name).collect::<Result<_, _>>()?,
+    ))
+}
+
+/// Begins a call of another node's command, or of every known peer's when `target` is "*", and returns at
+/// once.
+///
+/// `callback` is called once, where handlers run, unless this returns a code other than 0; `drop_user` is
+/// called once in any case, and may be NULL. `id` may be NULL; otherwise `*id` is what `peerbase_node_cancel`
+/// takes, or 0 for "*". Otherwise as `peerbase_node_call`, and safe in a callback.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_node_call_async(
+    handle: *mut peerbase_node,
+    target: *const c_char,
+    path: *const c_char,
+    args: *const c_char,
+    kwargs: *const c_char,
+    timeout_ms: c_int,
+    callback: peerbase_callback,
+    user: *mut c_void,
+    drop_user: Option<unsafe extern "C" fn(user: *mut c_void)>,
+    id: *mut u64,
+) -> c_int {
+    let user = UserData::new(user, drop_user);
+    guard(|| {
+        let callback = callback.ok_or(Error::Argument("callback is NULL"))?;
+        // SAFETY: the header asks for NUL-terminated strings.
+        let (target, ask) = unsafe { (text(target, "target")?, command(path, args, kwargs)?) };
+        let options = Options {
+            timeout: milliseconds(timeout_ms)?,
+            ..Options::default()
+        };
+        let done = move |answers: Vec<RawAnswer>| {
+            let user = &user;
+            let reply = peerbase_reply::new(answers, Holds::Json).give();
+            // SAFETY: begun for being called like this; the reply is taken back right after.
+            unsafe {
+                callback(reply, user.user);
+                super::reply::peerbase_reply_free(reply);
+            }
+        };
+        let node = node(handle)?;
+        let number = if target == "*" {
+            node.begin_many(Targets::All, ask, options, Box::new(done))?;
+            0
+        } else {
+            let name = NodeName::new(target)?;
+            let of = name.clone();
+            node.begin_one(
+                &name,
+                ask,
+                options,
+                Box::new(move |outcome| done(vec![(of, outcome)])),
+            )?
+            .0
+        };
+        if id.is_null() {
+            return Ok(());
+        }
+        // SAFETY: the header asks for NULL or room for a number.
+        unsafe { put(id, number) }
+    })
+}
+
+/// Gives up on a call begun with `peerbase_node_call_async`: its callback is told PEERBASE_ERR_CANCELLED,
+/// unless the call has ended. Returns 0 or PEERBASE_ERR_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_node_cancel(handle: *mut peerbase_node, id: u64) -> c_int {
+    guard(|| {
+        node(handle)?.cancel(CallId(CallNumber(id)));
+        Ok(())
+    })
+}
+
+/// The commands of another node: `peerbase_node_call` of "__list_commands__", which answers with a JSON array
+/// of dotted paths.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_node_get_commands(
+    handle: *mut peerbase_node,
+    target: *const c_char,
+    timeout_ms: c_int,
+    out: *mut *mut peerbase_reply,
+) -> c_int {
+    let (path, none) = (c"__list_commands__".as_ptr(), std::ptr::null());
+    // SAFETY: this function's promises are that one's.
+    unsafe { peerbase_node_call(handle, target, path, none, none, timeout_ms, out) }
+}
+
+/// The peers that are known now: `*out` has an entry for each, with its name; its code is 0 if a session with
+/// it is open, and PEERBASE_ERR_UNREACHABLE if it is only known so far; its JSON, if any, is its address as a
+/// string. Free it with `peerbase_reply_free`. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_STOPPED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_node_peers(
+    handle: *const peerbase_node,
+    out: *mut *mut peerbase_reply,
+) -> c_int {
+    guard(|| {
+        let entries = node(handle)?.peers().into_iter().map(|peer| {
+            let address = peer.address.map_or("null".into(), |a| format!("\"{a}\""));
+            let known = Error::Unreachable(peer.name.to_string());
+            (
+                peer.name,
+                if peer.reachable {
+                    Ok(address)
+                } else {
+                    Err(known)
+                },
+            )
+        });
+        // SAFETY: the header asks for room for a pointer.
+        unsafe { put(out, peerbase_reply::of_json(entries).give()) }
+    })
+}
+
+/// What the node has counted since it started: `*out` has one entry, whose JSON is an object of numbers. Free
+/// it with `peerbase_reply_free`. Returns 0 or PEERBASE_ERR_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_node_stats(
+    handle: *const peerbase_node,
+    out: *mut *mut peerbase_reply,
+) -> c_int {
+    guard(|| {
+        let node = node(handle)?;
+        let entries = node
+            .stats()
+            .entries()
+            .into_iter()
+            .map(|(k, v)| (k.to_owned(), v.into()));
+        let text = serde_json::Value::Object(entries.collect()).to_string();
+        // SAFETY: the header asks for room for a pointer.
+        unsafe {
+            put(
+                out,
+                peerbase_reply::of_json([(node.name().clone(), Ok(text))]).give(),
+            )
+        }
+    })
+}

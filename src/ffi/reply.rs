@@ -1,0 +1,200 @@
+//! `peerbase_reply`: what one or several nodes answered.
+
+use super::error::guard_value;
+use super::handle::{borrow, c_string, give, put, take};
+use crate::error::Error;
+use crate::json;
+use crate::name::NodeName;
+use crate::node::RawAnswer;
+use std::ffi::{CString, c_char, c_int};
+
+/// What one or several nodes answered: one entry for each, from 0. Never changes, so any thread may look
+/// at it. The caller's until `peerbase_reply_free`, but for one that a callback is given.
+pub struct peerbase_reply {
+    entries: Vec<Entry>,
+}
+
+struct Entry {
+    node: CString,
+    outcome: Result<Body, (c_int, CString)>,
+}
+
+enum Body {
+    Json(CString),
+    Data(Vec<u8>),
+}
+
+/// What the answers of a call hold.
+#[derive(Clone, Copy)]
+pub(super) enum Holds {
+    Json,
+    Data,
+}
+
+impl Holds {
+    /// That what should be JSON is: a peer's word for it is not enough.
+    fn check(self, body: Vec<u8>) -> Result<Vec<u8>, Error> {
+        if let Holds::Json = self {
+            json::parse(&body)?;
+        }
+        Ok(body)
+    }
+}
+
+impl peerbase_reply {
+    pub(super) fn new(answers: Vec<RawAnswer>, holds: Holds) -> peerbase_reply {
+        let entries = answers
+            .into_iter()
+            .map(|(node, outcome)| Entry::new(&node, outcome, holds));
+        peerbase_reply {
+            entries: entries.collect(),
+        }
+    }
+
+    /// What one node answered, and the failure if it is one.
+    pub(super) fn of_one(
+        node: NodeName,
+        answer: Result<Vec<u8>, Error>,
+        holds: Holds,
+    ) -> (peerbase_reply, Option<Error>) {
+        let failure = answer.as_ref().err().cloned();
+        let reply = peerbase_reply::new(vec![(node, answer)], holds);
+        let bad_json = reply.entries[0]
+            .outcome
+            .as_ref()
+            .err()
+            .map(|_| Error::Json("the answer is not JSON".into()));
+        (reply, failure.or(bad_json))
+    }
+
+    /// Entries of which each has a JSON text, or none and a code instead.
+    pub(super) fn of_json(
+        entries: impl IntoIterator<Item = (NodeName, Result<String, Error>)>,
+    ) -> peerbase_reply {
+        let answers = entries
+            .into_iter()
+            .map(|(node, r)| (node, r.map(String::into_bytes)));
+        peerbase_reply::new(answers.collect(), Holds::Json)
+    }
+
+    pub(super) fn give(self) -> *mut peerbase_reply {
+        give(self)
+    }
+}
+
+impl Entry {
+    fn new(node: &NodeName, outcome: Result<Vec<u8>, Error>, holds: Holds) -> Entry {
+        let outcome = outcome
+            .and_then(|body| holds.check(body))
+            .map(|body| match holds {
+                Holds::Json => Body::Json(c_string(body)),
+                Holds::Data => Body::Data(body),
+            });
+        Entry {
+            node: c_string(node.as_str()),
+            outcome: outcome.map_err(|e| (e.code() as c_int, c_string(e.to_string()))),
+        }
+    }
+}
+
+fn look<T>(reply: *const peerbase_reply, i: usize, fallback: T, f: impl FnOnce(&Entry) -> T) -> T {
+    guard_value(fallback, || {
+        // SAFETY: the header asks for a live reply.
+        let reply = unsafe { borrow(reply) }?;
+        let entry = reply
+            .entries
+            .get(i)
+            .ok_or(Error::Argument("no such entry"))?;
+        Ok(f(entry))
+    })
+}
+
+/// How many entries there are; 0 for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_reply_count(reply: *const peerbase_reply) -> usize {
+    // SAFETY: the header asks for a live reply.
+    guard_value(0, || Ok(unsafe { borrow(reply) }?.entries.len()))
+}
+
+/// The name of the node of entry `i`. Good as long as the reply; NULL if there is no such entry.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_reply_node(
+    reply: *const peerbase_reply,
+    i: usize,
+) -> *const c_char {
+    look(reply, i, std::ptr::null(), |e| e.node.as_ptr())
+}
+
+/// How entry `i` ended: 0 or a PEERBASE_ERR code; PEERBASE_ERR_ARGUMENT if there is no such entry.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_reply_code(reply: *const peerbase_reply, i: usize) -> c_int {
+    look(
+        reply,
+        i,
+        crate::error::Code::Argument as c_int,
+        |e| match &e.outcome {
+            Ok(_) => 0,
+            Err((code, _)) => *code,
+        },
+    )
+}
+
+/// The value of entry `i` as JSON. Good as long as the reply; NULL if it failed, holds bytes, or is not
+/// there.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_reply_json(
+    reply: *const peerbase_reply,
+    i: usize,
+) -> *const c_char {
+    look(reply, i, std::ptr::null(), |e| match &e.outcome {
+        Ok(Body::Json(text)) => text.as_ptr(),
+        _ => std::ptr::null(),
+    })
+}
+
+/// Why entry `i` failed, in words; "" if it did not. Good as long as the reply; NULL if it is not there.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_reply_message(
+    reply: *const peerbase_reply,
+    i: usize,
+) -> *const c_char {
+    look(reply, i, std::ptr::null(), |e| match &e.outcome {
+        Ok(_) => c"".as_ptr(),
+        Err((_, text)) => text.as_ptr(),
+    })
+}
+
+/// The bytes that a message was answered with, and how many in `*len`. Good as long as the reply; NULL if
+/// it failed, holds JSON, or is not there.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_reply_data(
+    reply: *const peerbase_reply,
+    i: usize,
+    len: *mut usize,
+) -> *const u8 {
+    let data: Option<&[u8]> = look(reply, i, None, |e| match &e.outcome {
+        // SAFETY: borrowed from the reply, which the caller keeps; only its pointer leaves.
+        Ok(Body::Data(data)) => {
+            Some(unsafe { std::slice::from_raw_parts(data.as_ptr(), data.len()) })
+        }
+        _ => None,
+    });
+    guard_value(std::ptr::null(), || {
+        // SAFETY: the header asks for room for a length.
+        unsafe { put(len, data.map_or(0, <[u8]>::len)) }?;
+        Ok(data.map_or(std::ptr::null(), <[u8]>::as_ptr))
+    })
+}
+
+/// Frees a reply. NULL is fine; freeing twice is not, which a debug build of the library notices and
+/// ignores.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_reply_free(reply: *mut peerbase_reply) {
+    if !reply.is_null() {
+        guard_value((), || {
+            // SAFETY: the header asks for one that was not freed before.
+            drop(unsafe { take(reply) }?);
+            Ok(())
+        });
+    }
+}

@@ -1,0 +1,249 @@
+//! `peerbase_request`: a call or message of somebody, to be answered.
+
+use super::error::{guard, guard_value};
+use super::handle::{UserData, borrow, bytes, c_string, give, put, take, text};
+use crate::error::Error;
+use crate::json;
+use crate::node::{Call, Handler, Message, MessageHandler};
+use std::ffi::{CString, c_char, c_int, c_void};
+use std::sync::Arc;
+
+/// What answers commands or messages. It is given a request, which it owns from then on and must answer
+/// with one of the `peerbase_request_` functions that consume it, now or later, from any thread; and the
+/// `user` it was registered with. It runs on the loop's thread, or the one that calls
+/// `peerbase_node_process`, and may call any function of the node, except that waiting there is
+/// PEERBASE_ERR_WOULD_DEADLOCK. It must not be NULL where it is registered.
+pub type peerbase_handler =
+    Option<unsafe extern "C" fn(request: *mut peerbase_request, user: *mut c_void)>;
+
+/// A call or message of another node. The handler's, from any thread but one at a time, until one of the
+/// functions that consume it; after that it must not be used. It may outlive its node.
+pub struct peerbase_request {
+    asked: Asked,
+    caller: CString,
+    path: CString,
+    args: CString,
+    kwargs: CString,
+}
+
+enum Asked {
+    Command(Call),
+    Message(Message),
+}
+
+pub(super) fn command_handler(handler: peerbase_handler, user: UserData) -> Result<Handler, Error> {
+    let handler = handler.ok_or(Error::Argument("handler is NULL"))?;
+    Ok(Arc::new(move |call: Call| {
+        let user = &user;
+        let (args, kwargs) = call.texts();
+        let request = peerbase_request {
+            caller: c_string(call.caller().as_str()),
+            path: c_string(call.path().as_str()),
+            args: c_string(args),
+            kwargs: c_string(kwargs),
+            asked: Asked::Command(call),
+        };
+        // SAFETY: registered for being called like this; it owns the request now.
+        unsafe { handler(give(request), user.user) };
+    }))
+}
+
+pub(super) fn message_handler(
+    handler: peerbase_handler,
+    user: UserData,
+) -> Result<MessageHandler, Error> {
+    let handler = handler.ok_or(Error::Argument("handler is NULL"))?;
+    Ok(Arc::new(move |message: Message| {
+        let user = &user;
+        let request = peerbase_request {
+            caller: c_string(message.caller().as_str()),
+            path: CString::default(),
+            args: c"[]".to_owned(),
+            kwargs: c"{}".to_owned(),
+            asked: Asked::Message(message),
+        };
+        // SAFETY: registered for being called like this; it owns the request now.
+        unsafe { handler(give(request), user.user) };
+    }))
+}
+
+fn look(
+    request: *const peerbase_request,
+    f: impl FnOnce(&peerbase_request) -> *const c_char,
+) -> *const c_char {
+    guard_value(std::ptr::null(), || {
+        // SAFETY: the header asks for a request that was not consumed.
+        Ok(f(unsafe { borrow(request) }?))
+    })
+}
+
+fn consume(request: *mut peerbase_request, f: impl FnOnce(Asked) -> Result<(), Error>) -> c_int {
+    guard(|| {
+        // SAFETY: the header asks for a request that was not consumed.
+        let request = unsafe { take(request) }?;
+        f(request.asked)
+    })
+}
+
+/// The name of the node that asks. Good until the request is consumed; NULL for a NULL request.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_request_caller(
+    request: *const peerbase_request,
+) -> *const c_char {
+    look(request, |r| r.caller.as_ptr())
+}
+
+/// The path that is called; "" for a message. Good until the request is consumed; NULL for a NULL
+/// request.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_request_path(request: *const peerbase_request) -> *const c_char {
+    look(request, |r| r.path.as_ptr())
+}
+
+/// The positional arguments, a JSON array: well-formed, without repeated keys, at most 128 deep. Good
+/// until the request is consumed; NULL for a NULL request.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_request_args(request: *const peerbase_request) -> *const c_char {
+    look(request, |r| r.args.as_ptr())
+}
+
+/// The named arguments, a JSON object, as `peerbase_request_args`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_request_kwargs(
+    request: *const peerbase_request,
+) -> *const c_char {
+    look(request, |r| r.kwargs.as_ptr())
+}
+
+/// The bytes of a message, and how many in `*len`; NULL for a command. Good until the request is
+/// consumed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_request_data(
+    request: *const peerbase_request,
+    len: *mut usize,
+) -> *const u8 {
+    guard_value(std::ptr::null(), || {
+        // SAFETY: the header asks for a request that was not consumed, and room for a length.
+        let request = unsafe { borrow(request) }?;
+        let data = match &request.asked {
+            Asked::Message(message) => message.data(),
+            Asked::Command(_) => return Err(Error::Argument("a command has no data")),
+        };
+        // SAFETY: as above.
+        unsafe { put(len, data.len()) }?;
+        Ok(data.as_ptr())
+    })
+}
+
+/// Whether the caller still waits: it has not cancelled, its time is not over, and the node was not
+/// stopped. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_request_is_wanted(request: *const peerbase_request) -> bool {
+    guard_value(false, || {
+        // SAFETY: the header asks for a request that was not consumed.
+        let request = unsafe { borrow(request) }?;
+        Ok(match &request.asked {
+            Asked::Command(call) => call.is_wanted(),
+            Asked::Message(message) => message.is_wanted(),
+        })
+    })
+}
+
+/// Answers a command with a JSON value, and consumes the request whatever it returns.
+///
+/// `json` is copied. Any thread. Returns 0; PEERBASE_ERR_JSON or PEERBASE_ERR_UTF8 if it is none, and
+/// PEERBASE_ERR_TOO_LARGE if it does not fit a message, in which cases the caller is told that the
+/// command failed; PEERBASE_ERR_STOPPED if the node was stopped.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_request_reply(
+    request: *mut peerbase_request,
+    json: *const c_char,
+) -> c_int {
+    consume(request, |asked| {
+        // SAFETY: the header asks for a NUL-terminated string.
+        let checked =
+            unsafe { text(json, "json") }.and_then(|t| json::parse(t.as_bytes()).map(|_| t));
+        match (asked, checked) {
+            (Asked::Command(call), Ok(text)) => call.reply_text(text.as_bytes().to_vec()),
+            (Asked::Command(call), Err(e)) => {
+                call.fail(&format!("the command answered with {e}"))?;
+                Err(e)
+            }
+            (Asked::Message(message), _) => {
+                message.fail("the handler answered with JSON")?;
+                Err(Error::Argument(
+                    "a message is answered with peerbase_request_reply_data",
+                ))
+            }
+        }
+    })
+}
+
+/// Answers a message with bytes, and consumes the request whatever it returns.
+///
+/// `data` is copied, and may be NULL when `len` is 0. Any thread. Returns 0, PEERBASE_ERR_ARGUMENT for a
+/// command, PEERBASE_ERR_TOO_LARGE or PEERBASE_ERR_STOPPED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_request_reply_data(
+    request: *mut peerbase_request,
+    data: *const u8,
+    len: usize,
+) -> c_int {
+    consume(request, |asked| match asked {
+        // SAFETY: the header asks for `len` readable bytes.
+        Asked::Message(message) => message.reply(unsafe { bytes(data, len) }?),
+        Asked::Command(call) => {
+            call.fail("the handler answered with bytes")?;
+            Err(Error::Argument(
+                "a command is answered with peerbase_request_reply",
+            ))
+        }
+    })
+}
+
+/// Answers that the command failed, and why; consumes the request.
+///
+/// `message` is copied; NULL is "". Any thread. Returns 0, PEERBASE_ERR_UTF8, PEERBASE_ERR_TOO_LARGE or
+/// PEERBASE_ERR_STOPPED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_request_fail(
+    request: *mut peerbase_request,
+    message: *const c_char,
+) -> c_int {
+    // SAFETY: the header asks for a NUL-terminated string.
+    let why = if message.is_null() {
+        Ok("")
+    } else {
+        unsafe { text(message, "message") }
+    };
+    consume(request, |asked| {
+        let text = *why.as_ref().unwrap_or(&"the command failed");
+        match asked {
+            Asked::Command(call) => call.fail(text)?,
+            Asked::Message(message) => message.fail(text)?,
+        }
+        why.map(|_| ())
+    })
+}
+
+/// Answers that this caller may not have it, and why; otherwise as `peerbase_request_fail`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_request_refuse(
+    request: *mut peerbase_request,
+    reason: *const c_char,
+) -> c_int {
+    // SAFETY: the header asks for a NUL-terminated string.
+    let why = if reason.is_null() {
+        Ok("")
+    } else {
+        unsafe { text(reason, "reason") }
+    };
+    consume(request, |asked| {
+        let text = *why.as_ref().unwrap_or(&"refused");
+        match asked {
+            Asked::Command(call) => call.refuse(text)?,
+            Asked::Message(message) => message.refuse(text)?,
+        }
+        why.map(|_| ())
+    })
+}

@@ -1,0 +1,305 @@
+//! The C interface as C programs see it: compiled, linked both ways, run; and run under valgrind.
+
+mod common;
+
+use common::{Lan, have};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+const STRICT: [&str; 5] = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror"];
+/// What rustc says a static library needs on Linux.
+const STATIC_NEEDS: [&str; 6] = ["-lgcc_s", "-lutil", "-lrt", "-lpthread", "-lm", "-ldl"];
+
+/// Where this build's libraries are: beside this test.
+fn libraries() -> PathBuf {
+    std::env::current_exe()
+        .unwrap()
+        .parent()
+        .unwrap()
+        .to_owned()
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Link {
+    Shared,
+    Static,
+}
+
+fn compile(source: &Path, link: Link) -> PathBuf {
+    let kind = if link == Link::Shared {
+        "shared"
+    } else {
+        "static"
+    };
+    let name = format!(
+        "{}-{kind}-{}",
+        source.file_stem().unwrap().to_str().unwrap(),
+        std::process::id()
+    );
+    let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let dir = libraries();
+    let mut cc = Command::new("cc");
+    cc.args(STRICT)
+        .arg("-g")
+        .arg("-I")
+        .arg(format!("{ROOT}/include"))
+        .arg(source)
+        .arg("-o")
+        .arg(&out);
+    match link {
+        Link::Shared => {
+            cc.arg("-L").arg(&dir).arg("-lpeerbase").arg("-lpthread");
+            cc.arg(format!("-Wl,-rpath,{}", dir.display()));
+        }
+        Link::Static => {
+            cc.arg(dir.join("libpeerbase.a")).args(STATIC_NEEDS);
+        }
+    }
+    let output = cc.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}: {}",
+        source.display(),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    out
+}
+
+fn source(path: &str) -> PathBuf {
+    Path::new(ROOT).join(path)
+}
+
+/// How a program is run: as it is, or watched.
+#[derive(Clone, Copy)]
+enum Under {
+    Nothing,
+    Valgrind,
+}
+
+fn command(program: &Path, under: Under) -> Command {
+    match under {
+        Under::Nothing => Command::new(program),
+        Under::Valgrind => {
+            let mut c = Command::new("valgrind");
+            c.args(["--quiet", "--error-exitcode=99", "--leak-check=full"]);
+            c.args([
+                "--errors-for-leak-kinds=definite,possible",
+                "--show-leak-kinds=definite,possible",
+            ]);
+            c.arg(program);
+            c
+        }
+    }
+}
+
+fn have_valgrind() -> bool {
+    have(
+        "valgrind",
+        &["--version"],
+        "running the C programs under valgrind",
+    )
+}
+
+fn check(what: &str, output: &Output) -> String {
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(
+        output.status.success(),
+        "{what}: {}\n{out}\n{err}",
+        output.status
+    );
+    out.into_owned()
+}
+
+/// A program that is ended, by its own id, when the test is over.
+struct Running(Child);
+
+impl Running {
+    /// Starts it and waits for its first line.
+    fn start(mut command: Command) -> Running {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        assert!(line.contains("ready"), "{line:?}");
+        Running(child)
+    }
+
+    /// Asks it to end, and wants it to end well.
+    fn stop(mut self) {
+        let pid = self.0.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+        assert!(self.0.wait().unwrap().success());
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn examples(link: Link, under: Under) {
+    let lan = Lan::new();
+    let (key, port) = (lan.key.to_text().to_string(), lan.port.to_string());
+    let args = ["roof", "plant", &key, &port];
+    let mut sensor = command(&compile(&source("examples-c/sensor.c"), link), under);
+    sensor.args(args);
+    let sensor = Running::start(sensor);
+
+    let reader = compile(&source("examples-c/reader.c"), link);
+    let said = check(
+        "reader",
+        &command(&reader, under).args(args).output().unwrap(),
+    );
+    let lines = [
+        r#"roof: {"you":"reader","args":[1, "two"]}"#,
+        r#"roof: {"celsius":21.5}"#,
+        "roof failed: command failed: no reference attached",
+    ];
+    assert_eq!(said.lines().collect::<Vec<_>>(), lines);
+
+    let looper = compile(&source("examples-c/epoll_loop.c"), link);
+    let said = check(
+        "epoll_loop",
+        &command(&looper, under).args(args).output().unwrap(),
+    );
+    assert_eq!(
+        said.lines()
+            .filter(|l| *l == r#"roof: {"celsius":21.5}"#)
+            .count(),
+        10
+    );
+    assert!(said.contains("roof is there"));
+    sensor.stop();
+}
+
+#[test]
+fn the_examples_work_with_the_shared_library() {
+    examples(Link::Shared, Under::Nothing);
+}
+
+#[test]
+fn the_examples_work_with_the_static_library() {
+    examples(Link::Static, Under::Nothing);
+}
+
+#[test]
+fn the_examples_are_clean_under_valgrind() {
+    if have_valgrind() {
+        examples(Link::Shared, Under::Valgrind);
+    }
+}
+
+fn abuse(under: Under) {
+    let lan = Lan::new();
+    let (key, port) = (lan.key.to_text().to_string(), lan.port.to_string());
+    let program = compile(&source("tests/c/abuse.c"), Link::Shared);
+    assert_eq!(
+        check(
+            "abuse",
+            &command(&program, under)
+                .args([&key, &port])
+                .output()
+                .unwrap()
+        ),
+        "ok\n"
+    );
+}
+
+#[test]
+fn whatever_a_program_does_wrong_is_a_code() {
+    abuse(Under::Nothing);
+}
+
+#[test]
+fn whatever_a_program_does_wrong_is_clean_under_valgrind() {
+    if have_valgrind() {
+        abuse(Under::Valgrind);
+    }
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn a_debug_build_notices_what_is_freed_twice() {
+    let key = Lan::new().key.to_text().to_string();
+    let program = compile(&source("tests/c/misuse_debug.c"), Link::Shared);
+    assert_eq!(
+        check("misuse", &Command::new(program).arg(key).output().unwrap()),
+        "ok\n"
+    );
+}
+
+#[test]
+fn a_forked_child_may_free_and_nothing_else() {
+    let lan = Lan::new();
+    let (key, port) = (lan.key.to_text().to_string(), lan.port.to_string());
+    let program = compile(&source("tests/c/fork.c"), Link::Shared);
+    assert_eq!(
+        check(
+            "fork",
+            &Command::new(program).args([&key, &port]).output().unwrap()
+        ),
+        "ok\n"
+    );
+}
+
+#[test]
+fn only_the_libraries_own_names_are_exported() {
+    if !have("nm", &["--version"], "listing exported symbols") {
+        return;
+    }
+    let library = libraries().join("libpeerbase.so");
+    let out = check(
+        "nm",
+        &Command::new("nm")
+            .args(["-D", "--defined-only"])
+            .arg(library)
+            .output()
+            .unwrap(),
+    );
+    let names: Vec<_> = out
+        .lines()
+        .filter_map(|l| l.split_whitespace().last())
+        .collect();
+    assert!(names.len() > 40, "{names:?}");
+    assert!(
+        names.iter().all(|n| n.starts_with("peerbase_")),
+        "{names:?}"
+    );
+}
+
+#[test]
+fn the_example_of_the_readme_works_as_printed() {
+    let readme = std::fs::read_to_string(source("README.md")).unwrap();
+    let code = readme
+        .split("```c\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next())
+        .unwrap();
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("readme.c");
+    std::fs::write(&path, code).unwrap();
+    let program = compile(&path, Link::Shared);
+    let said = check(
+        "the README's example",
+        &Command::new(program).output().unwrap(),
+    );
+    let printed = readme
+        .split("prints `")
+        .nth(1)
+        .and_then(|rest| rest.split('`').next())
+        .unwrap();
+    assert_eq!(said.trim(), printed);
+}
