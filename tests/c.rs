@@ -79,19 +79,19 @@ enum Under {
 }
 
 fn command(program: &Path, under: Under) -> Command {
-    match under {
+    let mut command = match under {
         Under::Nothing => Command::new(program),
         Under::Valgrind => {
             let mut c = Command::new("valgrind");
             c.args(["--quiet", "--error-exitcode=99", "--leak-check=full"]);
-            c.args([
-                "--errors-for-leak-kinds=definite,possible",
-                "--show-leak-kinds=definite,possible",
-            ]);
-            c.arg(program);
+            c.arg("--errors-for-leak-kinds=definite,possible");
+            c.arg("--show-leak-kinds=definite,possible").arg(program);
             c
         }
-    }
+    };
+    // cargo points it at whatever was built last by `cargo build`, which may be another library.
+    command.env_remove("LD_LIBRARY_PATH");
+    command
 }
 
 fn have_valgrind() -> bool {
@@ -237,7 +237,10 @@ fn a_debug_build_notices_what_is_freed_twice() {
     let key = Lan::new().key.to_text().to_string();
     let program = compile(&source("tests/c/misuse_debug.c"), Link::Shared);
     assert_eq!(
-        check("misuse", &Command::new(program).arg(key).output().unwrap()),
+        check(
+            "misuse",
+            &command(&program, Under::Nothing).arg(key).output().unwrap()
+        ),
         "ok\n"
     );
 }
@@ -250,7 +253,10 @@ fn a_forked_child_may_free_and_nothing_else() {
     assert_eq!(
         check(
             "fork",
-            &Command::new(program).args([&key, &port]).output().unwrap()
+            &command(&program, Under::Nothing)
+                .args([&key, &port])
+                .output()
+                .unwrap()
         ),
         "ok\n"
     );
@@ -294,7 +300,7 @@ fn the_example_of_the_readme_works_as_printed() {
     let program = compile(&path, Link::Shared);
     let said = check(
         "the README's example",
-        &Command::new(program).output().unwrap(),
+        &command(&program, Under::Nothing).output().unwrap(),
     );
     let printed = readme
         .split("prints `")
