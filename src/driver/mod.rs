@@ -134,21 +134,17 @@ impl Driver {
         self.clock.now()
     }
 
-    /// How long nothing will have to be done, if no event comes.
-    pub(crate) fn timeout(&self) -> Option<Duration> {
+    /// Until when nothing will have to be done, if no event comes.
+    pub(crate) fn deadline(&self) -> Option<Time> {
         if self.has_unread() {
-            return Some(Duration::ZERO);
+            return Some(Time::default());
         }
-        let deadline = [
+        let deadlines = [
             self.engine.deadline(),
             self.links.retry_at(),
             self.interfaces.due(),
         ];
-        deadline
-            .into_iter()
-            .flatten()
-            .min()
-            .map(|at| at - self.clock.now().at)
+        deadlines.into_iter().flatten().min()
     }
 
     /// Whether input was left for the next round so that everyone gets a turn.

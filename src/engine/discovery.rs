@@ -12,7 +12,7 @@ use crate::limits::DATAGRAM_MAX;
 use crate::name::NodeName;
 use crate::wire::Instance;
 use crate::wire::advert::{Advert, Phase as AdvertPhase};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -22,6 +22,8 @@ const BURST: u32 = 3;
 const BURST_GAP: Duration = Duration::from_millis(40);
 /// Strangers heard within this time are answered together.
 const ANSWER_GAP: Duration = Duration::from_millis(10);
+/// Probers remembered as answered.
+const ANSWERED_MAX: usize = 16;
 /// Claims to our own name that are looked into at a time, and how long one is left alone afterwards.
 const CLAIMS_MAX: usize = 8;
 const CLAIM_REST: Duration = Duration::from_secs(30);
@@ -50,6 +52,8 @@ pub(super) struct Advertiser {
     window: Time,
     /// Adverts opened.
     heard: Rate,
+    /// Who asked for a name and was answered, the latest first.
+    answered: VecDeque<Instance>,
     /// Who claims our name, and until when they are left alone.
     claims: BTreeMap<Instance, Time>,
 }
@@ -65,6 +69,7 @@ impl Advertiser {
             sent: 0,
             window: now,
             heard: Rate::default(),
+            answered: VecDeque::new(),
             claims: BTreeMap::new(),
         }
     }
@@ -171,10 +176,13 @@ impl Engine {
     }
 
     /// Lets a stranger know of us, at once but within the interval's budget; over it, the next
-    /// regular advert does.
-    fn answer_stranger(&mut self, now: Now) {
-        if self.phase != Phase::Running || self.advertiser.answer.is_some() {
-            return;
+    /// regular advert does. Whether it is at once.
+    fn answer_stranger(&mut self, now: Now) -> bool {
+        if self.phase != Phase::Running {
+            return false;
+        }
+        if self.advertiser.answer.is_some() {
+            return true;
         }
         let fresh_window = now.at - self.advertiser.window >= self.config.interval;
         if fresh_window || self.advertiser.sent < self.config.limits.adverts_per_interval {
@@ -183,6 +191,15 @@ impl Engine {
                 .last
                 .map_or(now.at, |last| (last + ANSWER_GAP).max(now.at));
             self.advertiser.answer = Some(at);
+        }
+        self.advertiser.answer.is_some()
+    }
+
+    /// Answers who asks for a name, once: it asks three times.
+    fn answer_prober(&mut self, now: Now, prober: Instance) {
+        if !self.advertiser.answered.contains(&prober) && self.answer_stranger(now) {
+            self.advertiser.answered.truncate(ANSWERED_MAX - 1);
+            self.advertiser.answered.push_front(prober);
         }
     }
 
@@ -238,7 +255,7 @@ impl Engine {
             return;
         }
         match advert.phase {
-            AdvertPhase::Probing => self.answer_stranger(now),
+            AdvertPhase::Probing => self.answer_prober(now, advert.instance),
             AdvertPhase::Leaving => {
                 let newer = |p: &Peer| p.sequence.is_none_or(|s| advert.sequence > s);
                 if self.directory.get(&advert.instance).is_some_and(newer) {
@@ -276,15 +293,12 @@ impl Engine {
         let mut peer = Peer::new(advert.name.clone(), interval, expires);
         peer.learn_address(address, max);
         peer.sequence = Some(advert.sequence);
-        let wait = if self.instance < advert.instance {
-            Duration::ZERO
-        } else {
-            YIELD
-        };
+        // Who was not told of us cannot dial us.
+        let yields = self.answer_stranger(now) && self.instance > advert.instance;
+        let wait = if yields { YIELD } else { Duration::ZERO };
         peer.dial.at = Some(now.at + wait);
         self.directory.insert(advert.instance, peer);
         self.directory.wake_at(now.at + wait);
-        self.answer_stranger(now);
         if self.calls.waits_for(&advert.name) {
             self.want_dial(now, advert.instance);
         }
@@ -307,7 +321,7 @@ impl Engine {
             (Phase::Probing { .. }, AdvertPhase::Present) => true,
             (Phase::Probing { .. }, AdvertPhase::Probing) => lower,
             (Phase::Running, AdvertPhase::Probing) => {
-                self.answer_stranger(now);
+                self.answer_prober(now, advert.instance);
                 false
             }
             (Phase::Running, AdvertPhase::Present) => true,

@@ -21,6 +21,7 @@ use crate::wire::record::Status;
 use mio::Waker;
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -42,44 +43,111 @@ fn this_thread() -> ThreadMark {
     PLACE.with(|place| ThreadMark(std::ptr::from_ref(place).addr()))
 }
 
+/// How long a thread looks for its result before it sleeps: about what waking it would cost.
+const SPIN: Duration = Duration::from_micros(50);
+/// Looking pays when results come this soon, as they do from the same host; over a network it would
+/// only burn.
+const SPIN_WORTH: Duration = Duration::from_micros(120);
+
 /// Where a waiting thread finds its result.
 #[derive(Debug)]
 pub(super) struct Slot<T> {
-    value: Mutex<Option<T>>,
+    inner: Mutex<SlotState<T>>,
+    is_filled: AtomicBool,
     filled: Condvar,
+}
+
+#[derive(Debug)]
+struct SlotState<T> {
+    value: Option<T>,
+    sleeping: bool,
 }
 
 impl<T> Slot<T> {
     pub(super) fn new() -> Arc<Slot<T>> {
         Arc::new(Slot {
-            value: Mutex::new(None),
+            inner: Mutex::new(SlotState {
+                value: None,
+                sleeping: false,
+            }),
+            is_filled: AtomicBool::new(false),
             filled: Condvar::new(),
         })
     }
 
+    fn lock(&self) -> MutexGuard<'_, SlotState<T>> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn fill(&self, value: T) {
-        *self.value.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
-        self.filled.notify_one();
+        let mut inner = self.lock();
+        inner.value = Some(value);
+        let sleeping = inner.sleeping;
+        drop(inner);
+        self.is_filled.store(true, Ordering::Release);
+        if sleeping {
+            self.filled.notify_one();
+        }
     }
 
     fn take(&self) -> Option<T> {
-        self.value
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+        self.lock().value.take()
+    }
+
+    /// Looks for the value for a while, without sleeping.
+    fn spin(&self) {
+        let until = Instant::now() + SPIN;
+        while !self.is_filled.load(Ordering::Acquire) && Instant::now() < until {
+            std::hint::spin_loop();
+        }
     }
 
     fn wait(&self) -> T {
-        let mut value = self.value.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.lock();
         loop {
-            if let Some(value) = value.take() {
+            if let Some(value) = inner.value.take() {
                 return value;
             }
-            value = self
+            inner.sleeping = true;
+            inner = self
                 .filled
-                .wait(value)
+                .wait(inner)
                 .unwrap_or_else(PoisonError::into_inner);
         }
+    }
+}
+
+/// Whether the next thread that waits is to look for its result first. One at a time, and only where
+/// there is another processor for the loop.
+#[derive(Debug)]
+struct Spinning {
+    may: bool,
+    busy: AtomicBool,
+    /// How long the last result took, in microseconds.
+    last: AtomicU32,
+}
+
+impl Spinning {
+    fn new() -> Spinning {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Spinning {
+            may: processors > 1,
+            busy: AtomicBool::new(false),
+            last: AtomicU32::new(u32::MAX),
+        }
+    }
+
+    fn wait<T>(&self, slot: &Slot<T>) -> T {
+        let began = Instant::now();
+        let worth = u128::from(self.last.load(Ordering::Relaxed)) < SPIN_WORTH.as_micros();
+        if self.may && worth && !self.busy.swap(true, Ordering::Relaxed) {
+            slot.spin();
+            self.busy.store(false, Ordering::Relaxed);
+        }
+        let value = slot.wait();
+        let took = u32::try_from(began.elapsed().as_micros()).unwrap_or(u32::MAX);
+        self.last.store(took, Ordering::Relaxed);
+        value
     }
 }
 
@@ -172,6 +240,20 @@ impl State {
         });
     }
 
+    /// How long whoever waits for events now may wait; who makes that too long must wake it.
+    fn promise(&mut self) -> Option<Duration> {
+        self.promised = Some(self.driver.deadline().unwrap_or(Time(Duration::MAX)));
+        self.wait()
+    }
+
+    /// How long there is nothing to do, if no event comes.
+    fn wait(&self) -> Option<Duration> {
+        if !self.callbacks.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        self.driver.deadline().map(|at| at - self.driver.now().at)
+    }
+
     /// Whether a thread that waits for events must be woken for what was done meanwhile.
     fn must_wake(&self) -> bool {
         let sooner = |promised| {
@@ -191,6 +273,7 @@ pub(super) struct Shared {
     waker: Waker,
     /// Told when nobody leads any more, and when something ended while somebody follows.
     handover: Condvar,
+    spinning: Spinning,
     pub(super) registry: Registry,
     name: NodeName,
     port: u16,
@@ -219,6 +302,7 @@ pub(super) fn open(
         pid: std::process::id(),
         waker,
         handover: Condvar::new(),
+        spinning: Spinning::new(),
         registry: Registry::new(commands, message),
         handle: OnceLock::new(),
         poller: Mutex::new(poller),
@@ -372,7 +456,7 @@ impl Shared {
         loop {
             if state.dedicated {
                 drop(state);
-                return slot.wait();
+                return self.spinning.wait(slot);
             }
             if let Some(value) = slot.take() {
                 return value;
@@ -410,18 +494,11 @@ impl Shared {
         let timeout = {
             let mut state = self.lock();
             state.led = true;
-            let timeout = if state.callbacks.is_empty() {
-                state.driver.timeout()
-            } else {
-                Some(Duration::ZERO)
-            };
-            let timeout = match (timeout, most) {
+            let timeout = state.promise();
+            match (timeout, most) {
                 (Some(a), Some(b)) => Some(a.min(b)),
                 (a, b) => a.or(b),
-            };
-            state.promised =
-                Some(timeout.map_or(Time(Duration::MAX), |t| state.driver.now().at + t));
-            timeout
+            }
         };
         let mut poller = self.poller.lock().unwrap_or_else(PoisonError::into_inner);
         // The kernel counts in milliseconds; a wait cut short would spin through the last one.
@@ -559,16 +636,11 @@ impl Shared {
         if state.stopped {
             return None;
         }
-        let timeout = if state.callbacks.is_empty() {
-            state.driver.timeout()
+        if state.led {
+            state.wait()
         } else {
-            Some(Duration::ZERO)
-        };
-        if !state.led {
-            state.promised =
-                Some(timeout.map_or(Time(Duration::MAX), |t| state.driver.now().at + t));
+            state.promise()
         }
-        timeout
     }
 
     pub(super) fn subscribe(&self) -> Arc<Subscription> {

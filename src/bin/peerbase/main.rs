@@ -1,2 +1,93 @@
-//! x
-fn main() {}
+//! The command line program: one file per subcommand.
+//!
+//! Results go to stdout as JSON, one a line; words for people to stderr. Exit status: 0, 1 when
+//! something failed, 2 when the command line is wrong.
+
+mod bench;
+mod call;
+mod console;
+mod demo;
+mod keygen;
+mod node;
+mod options;
+mod signals;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: peerbase keygen
+       peerbase node NAME --network N [options]      console on stdin: peers, call, exit
+       peerbase call TARGET PATH [JSON-ARG]... [--kw K=JSON]... [--timeout S] --network N [options]
+       peerbase demo
+       peerbase bench rpc|fernet|frame [--json]
+options: --key K | --key-file F   the network's key; or PEERBASE_KEY in the environment
+         --listen ADDR            IP:PORT to listen on; any unless given
+         --advertise-port P       UDP port of the network; 3334 unless given
+         --loopback               keep all traffic on this host
+TARGET is a node's name, several with commas between, or '*' for every node.";
+
+/// Why the program ends early.
+pub(crate) enum Failure {
+    /// The command line is wrong.
+    Usage(String),
+    /// Something did not work.
+    Failed(String),
+}
+
+impl From<peerbase::Error> for Failure {
+    fn from(e: peerbase::Error) -> Failure {
+        Failure::Failed(e.to_string())
+    }
+}
+
+impl From<lexopt::Error> for Failure {
+    fn from(e: lexopt::Error) -> Failure {
+        Failure::Usage(e.to_string())
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(e: std::io::Error) -> Failure {
+        Failure::Failed(e.to_string())
+    }
+}
+
+pub(crate) type Outcome<T = ()> = Result<T, Failure>;
+
+fn run() -> Outcome {
+    let mut parser = lexopt::Parser::from_env();
+    let command = match parser.next()? {
+        Some(lexopt::Arg::Value(command)) => command.to_string_lossy().into_owned(),
+        Some(lexopt::Arg::Long("help") | lexopt::Arg::Short('h')) => {
+            println!("{USAGE}");
+            return Ok(());
+        }
+        Some(lexopt::Arg::Long("version") | lexopt::Arg::Short('V')) => {
+            println!("peerbase {}", env!("CARGO_PKG_VERSION"));
+            return Ok(());
+        }
+        _ => return Err(Failure::Usage("which command?".into())),
+    };
+    match command.as_str() {
+        "keygen" => keygen::run(parser),
+        "node" => node::run(parser),
+        "call" => call::run(parser),
+        "demo" => demo::run(parser),
+        "bench" => bench::run(parser),
+        other => Err(Failure::Usage(format!("no such command: {other}"))),
+    }
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Failed(why)) => {
+            eprintln!("peerbase: {why}");
+            ExitCode::from(1)
+        }
+        Err(Failure::Usage(why)) => {
+            eprintln!("peerbase: {why}\n{USAGE}");
+            ExitCode::from(2)
+        }
+    }
+}

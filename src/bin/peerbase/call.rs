@@ -1,0 +1,50 @@
+//! `peerbase call`: one call, and its answer.
+
+use crate::console::{Typed, perform};
+use crate::{Failure, Outcome, options};
+use lexopt::{Arg, ValueExt};
+use peerbase::{Entropy, OsEntropy};
+use serde_json::Value;
+use std::time::Duration;
+
+fn json(text: &str) -> Outcome<Value> {
+    serde_json::from_str(text).map_err(|e| Failure::Usage(format!("not JSON: {text}: {e}")))
+}
+
+pub(crate) fn run(mut parser: lexopt::Parser) -> Outcome {
+    let (mut values, mut call, mut timeout) =
+        (Vec::new(), Typed::default(), Duration::from_secs(10));
+    let options = options::parse(&mut parser, |arg, parser| {
+        match arg {
+            Arg::Value(value) => values.push(value.string()?),
+            Arg::Long("kw") => {
+                let text = parser.value()?.string()?;
+                let (name, value) = text
+                    .split_once('=')
+                    .ok_or(Failure::Usage("--kw K=JSON".into()))?;
+                call.kwargs.insert(name.to_owned(), json(value)?);
+            }
+            Arg::Long("timeout") => {
+                let seconds: f64 = parser.value()?.parse()?;
+                timeout = Duration::try_from_secs_f64(seconds)
+                    .map_err(|_| Failure::Usage("--timeout must be seconds".into()))?;
+            }
+            arg => return Err(arg.unexpected().into()),
+        }
+        Ok(())
+    })?;
+    let mut values = values.into_iter();
+    call.target = values.next().ok_or(Failure::Usage("which node?".into()))?;
+    call.path = values
+        .next()
+        .ok_or(Failure::Usage("which command?".into()))?;
+    call.args = values.map(|v| json(&v)).collect::<Outcome<_>>()?;
+
+    // Names are unique, and several of these may run at once.
+    let name = format!("call-{:08x}", u32::from_be_bytes(OsEntropy::new()?.array()));
+    let node = options.builder(&name)?.start()?;
+    for value in perform(&node, &call, timeout)? {
+        println!("{value}");
+    }
+    Ok(())
+}

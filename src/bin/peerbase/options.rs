@@ -1,0 +1,76 @@
+//! The options that `node` and `call` share.
+
+use crate::{Failure, Outcome};
+use lexopt::{Arg, ValueExt};
+use peerbase::{ADVERTISE_PORT, Builder, Key, Node};
+use std::net::SocketAddr;
+
+/// Where a key may come from without being seen in the list of processes.
+pub(crate) const KEY_VARIABLE: &str = "PEERBASE_KEY";
+
+#[derive(Default)]
+pub(crate) struct Options {
+    network: Option<String>,
+    key: Option<String>,
+    listen: Option<SocketAddr>,
+    advertise_port: Option<u16>,
+    loopback: bool,
+}
+
+impl Options {
+    /// Takes an option if it is one of these.
+    pub(crate) fn take(&mut self, name: &str, parser: &mut lexopt::Parser) -> Outcome<bool> {
+        match name {
+            "network" => self.network = Some(parser.value()?.string()?),
+            "key" => self.key = Some(parser.value()?.string()?),
+            "key-file" => {
+                let path = parser.value()?;
+                let text = std::fs::read_to_string(&path)
+                    .map_err(|e| Failure::Failed(format!("{}: {e}", path.to_string_lossy())))?;
+                self.key = Some(text.trim().to_owned());
+            }
+            "listen" => self.listen = Some(parser.value()?.parse()?),
+            "advertise-port" => self.advertise_port = Some(parser.value()?.parse()?),
+            "loopback" => self.loopback = true,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// A node of this name with these options.
+    pub(crate) fn builder(self, name: &str) -> Outcome<Builder> {
+        let network = self
+            .network
+            .ok_or(Failure::Usage("--network is missing".into()))?;
+        let key = self.key.or_else(|| std::env::var(KEY_VARIABLE).ok());
+        let key = key.ok_or(Failure::Usage("--key or --key-file is missing".into()))?;
+        let mut builder = Node::builder(name, &network, Key::parse(&key)?)
+            .advertise_port(self.advertise_port.unwrap_or(ADVERTISE_PORT))
+            .loopback(self.loopback);
+        if let Some(address) = self.listen {
+            builder = builder.listen(address);
+        }
+        Ok(builder)
+    }
+}
+
+/// Reads a command line of options and values; `other` is given what is not among [`Options`].
+pub(crate) fn parse(
+    parser: &mut lexopt::Parser,
+    mut other: impl FnMut(Arg<'_>, &mut lexopt::Parser) -> Outcome,
+) -> Outcome<Options> {
+    let mut options = Options::default();
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Arg::Long(name) => {
+                let name = name.to_owned();
+                if !options.take(&name, parser)? {
+                    other(Arg::Long(&name), parser)?;
+                }
+            }
+            Arg::Value(value) => other(Arg::Value(value), parser)?,
+            arg => return Err(arg.unexpected().into()),
+        }
+    }
+    Ok(options)
+}
