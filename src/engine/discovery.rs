@@ -257,7 +257,9 @@ impl Engine {
         match advert.phase {
             AdvertPhase::Probing => self.answer_prober(now, advert.instance),
             AdvertPhase::Leaving => {
-                let newer = |p: &Peer| p.sequence.is_none_or(|s| advert.sequence > s);
+                // Who was never proved to be there need not be seen off: it expires. Else a replay
+                // of presence and goodbye in turn would begin its dials anew each time.
+                let newer = |p: &Peer| p.joined && p.sequence.is_none_or(|s| advert.sequence > s);
                 if self.directory.get(&advert.instance).is_some_and(newer) {
                     self.drop_peer(now, advert.instance);
                 } else {

@@ -1,1 +1,795 @@
+//! What a stranger on the LAN, somebody who recorded everything, and a member gone bad can try.
 
+use crate::seeds;
+use crate::world::{Behaviour, PORT, Rng, World, key, ms, name, secs};
+use peerbase::engine::{Ask, Event};
+use peerbase::entropy::Entropy;
+use peerbase::error::Error;
+use peerbase::fernet::{Key, Keyring, Sealer};
+use peerbase::frame::{Frame, FrameType, Parsed, encode, parse};
+use peerbase::limits::FRAME_MAX;
+use peerbase::wire::Instance;
+use peerbase::wire::advert::{Advert, Phase};
+use peerbase::wire::hello::{Hello, Role, session_keys};
+use peerbase::wire::record::{self, Body, Record, Status};
+
+/// A member gone bad: it holds the network key, speaks the protocol, and says what it likes.
+struct Member {
+    wire: usize,
+    hello: Hello,
+    /// For what it sends and for what it is sent.
+    keys: Option<(Sealer, Sealer)>,
+    sequence: u64,
+    read: usize,
+}
+
+fn sealed(kind: FrameType, sealer: &Sealer, plain: &[u8]) -> Vec<u8> {
+    sealed_for("sim", kind, sealer, plain)
+}
+
+fn sealed_for(net: &str, kind: FrameType, sealer: &Sealer, plain: &[u8]) -> Vec<u8> {
+    let (mut token, mut out) = (Vec::new(), Vec::new());
+    sealer.seal(plain, 1, &[3; 16], &mut token);
+    encode(
+        &Frame {
+            net,
+            kind,
+            payload: &token,
+        },
+        &mut out,
+    );
+    out
+}
+
+fn ask(instance: u8, own: &str, meant: &str) -> Hello {
+    Hello {
+        role: Role::Ask,
+        probing: false,
+        instance: Instance([instance; 16]),
+        nonce: [instance; 32],
+        port: PORT,
+        name: name(own),
+        meant: name(meant),
+    }
+}
+
+fn hello_frame(hello: &Hello) -> Vec<u8> {
+    let mut plain = Vec::new();
+    hello.encode(&mut plain);
+    sealed(FrameType::HELLO, &Sealer::new(&key()), &plain)
+}
+
+/// The frames that came on a wire.
+fn frames(mut bytes: &[u8]) -> Vec<(FrameType, Vec<u8>)> {
+    let mut list = Vec::new();
+    while let Ok(Parsed::Complete(frame, used)) = parse(bytes, FRAME_MAX) {
+        list.push((frame.kind, frame.payload.to_vec()));
+        bytes = &bytes[used..];
+    }
+    list
+}
+
+impl Member {
+    /// Connects to a node and makes a session with it.
+    fn join(w: &mut World, node: usize, own: &str) -> Member {
+        let meant = w.nodes[node].engine.name().to_string();
+        let wire = w.raw_connect(node);
+        let hello = ask(w.rng.below(200) as u8 + 1, own, &meant);
+        w.raw_send(wire, &hello_frame(&hello));
+        w.run(ms(20));
+        let mut member = Member {
+            wire,
+            hello,
+            keys: None,
+            sequence: 0,
+            read: 0,
+        };
+        let (kind, token) = member.next(w).remove(0);
+        assert_eq!(kind, FrameType::HELLO);
+        let answer =
+            Hello::decode(Sealer::new(&key()).open(&token, &mut Vec::new()).unwrap()).unwrap();
+        let (asker, answerer) = session_keys(&key(), &member.hello, &answer);
+        member.keys = Some((Sealer::new(&asker), Sealer::new(&answerer)));
+        member.send(w, |s, out| record::encode_notice(s, &[], out));
+        w.run(ms(20));
+        member
+    }
+
+    fn frame(&mut self, encode: impl FnOnce(u64, &mut Vec<u8>)) -> Vec<u8> {
+        let mut plain = Vec::new();
+        encode(self.sequence, &mut plain);
+        self.sequence += 1;
+        sealed(FrameType::MESSAGE, &self.keys.as_ref().unwrap().0, &plain)
+    }
+
+    fn send(&mut self, w: &mut World, encode: impl FnOnce(u64, &mut Vec<u8>)) {
+        let frame = self.frame(encode);
+        w.raw_send(self.wire, &frame);
+    }
+
+    fn call(&mut self, w: &mut World, number: u64) {
+        let ask = record::Ask::Command {
+            path: "echo",
+            args: b"[]",
+            kwargs: b"{}",
+        };
+        self.send(w, |s, out| {
+            record::encode_call(s, (number, false), 60_000, &[], &ask, out)
+        });
+    }
+
+    fn next(&mut self, w: &World) -> Vec<(FrameType, Vec<u8>)> {
+        let all = &w.raw[&self.wire];
+        let new = frames(&all[self.read..]);
+        self.read = all.len();
+        new
+    }
+
+    /// How the calls whose answers came since the last time have ended.
+    fn statuses(&mut self, w: &World) -> Vec<Status> {
+        let mut list = Vec::new();
+        for (_, token) in self.next(w) {
+            let mut buf = Vec::new();
+            let plain = self
+                .keys
+                .as_ref()
+                .unwrap()
+                .1
+                .open(&token, &mut buf)
+                .unwrap();
+            if let Body::Reply { status, .. } = Record::decode(plain).unwrap().body {
+                list.push(status);
+            }
+        }
+        list
+    }
+
+    fn is_closed(&self, w: &World) -> bool {
+        w.closed_raw.contains(&self.wire)
+    }
+}
+
+fn two(w: &mut World) -> (usize, usize) {
+    let pair = (w.add("a"), w.add("b"));
+    w.run(secs(2));
+    pair
+}
+
+/// The node serves others as if nothing had happened, and keeps nothing of the attack.
+fn unharmed(w: &mut World, a: usize, b: usize) {
+    let n = w.call(b, "a", secs(5)).unwrap();
+    w.run(secs(1));
+    assert!(w.result(b, n).unwrap().is_ok());
+    assert!(w.nodes[a].engine.stats().links <= 2);
+    w.check_closed();
+}
+
+#[test]
+fn a_handshake_over_a_thousand_reads_is_a_handshake() {
+    let mut w = World::new(crate::first_seed());
+    let (a, b) = two(&mut w);
+    let wire = w.raw_connect(a);
+    for byte in hello_frame(&ask(9, "slow", "a")) {
+        w.raw_send(wire, &[byte]);
+        w.run(ms(5));
+    }
+    assert_eq!(frames(&w.raw[&wire])[0].0, FrameType::HELLO);
+    w.run(secs(10));
+    assert!(w.closed_raw.contains(&wire), "nothing was proved in time");
+    unharmed(&mut w, a, b);
+}
+
+#[test]
+fn bytes_that_are_no_frame_close_their_link_at_the_bound() {
+    let mut w = World::new(crate::first_seed());
+    let (a, b) = two(&mut w);
+    let endless = vec![b'x'; 100];
+    let long = [b"sim|hel|".as_slice(), &vec![b'A'; FRAME_MAX]].concat();
+    for bytes in [
+        &endless[..],
+        b"sim|hel||END\n",
+        b"sim|hel|\0|END\n",
+        b"sim|HEL|A|END\n",
+        &long,
+        b"\x16\x03\x01\x02\x00|",
+    ] {
+        let before = w.nodes[a].engine.stats().refused_frame;
+        let wire = w.raw_connect(a);
+        w.raw_send(wire, bytes);
+        w.run(ms(50));
+        assert!(
+            w.closed_raw.contains(&wire),
+            "{}",
+            bytes[..20.min(bytes.len())].escape_ascii()
+        );
+        assert_eq!(w.nodes[a].engine.stats().refused_frame, before + 1);
+    }
+    unharmed(&mut w, a, b);
+}
+
+#[test]
+fn another_key_another_network_and_a_rotated_out_key_stay_outside() {
+    let mut w = World::new(crate::first_seed());
+    let (a, b) = two(&mut w);
+    let stranger = w.add_with_keys("stranger", Keyring::from(Key::from_bytes([1; 32])));
+    w.run(secs(5));
+    assert!(!w.knows(a, "stranger") && !w.knows(stranger, "a"));
+    assert!(w.nodes[a].engine.stats().adverts_refused > 0);
+    // On a link: a hello under another key, and one of another network under the right key.
+    let mut plain = Vec::new();
+    ask(9, "x", "a").encode(&mut plain);
+    let wrong = sealed(
+        FrameType::HELLO,
+        &Sealer::new(&Key::from_bytes([1; 32])),
+        &plain,
+    );
+    let wire = w.raw_connect(a);
+    w.raw_send(wire, &wrong);
+    w.run(ms(50));
+    assert!(w.closed_raw.contains(&wire));
+    assert_eq!(w.nodes[a].engine.stats().refused_token, 1);
+    let wire = w.raw_connect(a);
+    w.raw_send(
+        wire,
+        &sealed_for("other", FrameType::HELLO, &Sealer::new(&key()), &plain),
+    );
+    w.run(ms(50));
+    assert!(w.raw[&wire].is_empty(), "ignored, without a word");
+    w.run(secs(6));
+    assert!(w.closed_raw.contains(&wire), "and timed out");
+    w.stop(stranger);
+    // A key is rotated: each step reaches the one before, and rotated out is out.
+    let new = Key::from_bytes([7; 32]);
+    let steps = [
+        vec![key(), new.clone()],
+        vec![new.clone(), key()],
+        vec![new],
+    ];
+    let names = ["c", "d", "e"];
+    let nodes: Vec<_> = steps
+        .into_iter()
+        .zip(names)
+        .map(|(keys, name)| w.add_with_keys(name, Keyring::new(keys).unwrap()))
+        .collect();
+    w.run(secs(4));
+    assert!(w.reaches(a, "c") && w.reaches(nodes[0], "d") && w.reaches(nodes[1], "e"));
+    assert!(!w.knows(a, "e") && !w.knows(nodes[2], "a"));
+    nodes.into_iter().for_each(|n| w.stop(n));
+    unharmed(&mut w, a, b);
+}
+
+#[test]
+fn replayed_adverts_cost_bounded_dials_and_nothing_else() {
+    let mut w = World::new(crate::first_seed());
+    w.recorded = Some(Vec::new());
+    let (a, b) = two(&mut w);
+    let gone = w.add("gone");
+    w.run(secs(5));
+    w.stop(gone);
+    w.kill(gone, false);
+    let recorded = w.recorded.take().unwrap();
+    w.run(secs(3 * 24 * 3600));
+    let before = w.nodes[a].engine.stats();
+    let events = w.nodes[a].events.len();
+    let sent = w.nodes[a].broadcasts;
+    for (i, bytes) in recorded.iter().cycle().take(3_000).enumerate() {
+        // From everywhere, loopback services included.
+        let from = format!(
+            "{}:{}",
+            ["10.7.7.7", "127.0.0.1", "10.0.0.2"][i % 3],
+            1 + i % 9
+        )
+        .parse()
+        .unwrap();
+        w.raw_datagram(a, from, bytes);
+        w.run(ms(1));
+    }
+    let after = w.nodes[a].engine.stats();
+    assert!(
+        w.nodes[a].events.len() == events,
+        "nobody has joined: {:?}",
+        &w.nodes[a].events[events..]
+    );
+    assert!(w.reaches(a, "b"), "the living are not displaced");
+    assert!(
+        after.dials - before.dials < 40,
+        "{} dials",
+        after.dials - before.dials
+    );
+    // Nothing is sent to whoever the datagrams say they are from, and no more to everyone.
+    let budget = u64::from(w.limits.adverts_per_interval) * 5;
+    assert!(w.nodes[a].broadcasts - sent <= budget);
+    w.run(secs(30));
+    assert_eq!(w.nodes[a].engine.stats().peers, 1, "forgotten again");
+    unharmed(&mut w, a, b);
+}
+
+fn invented(rng: &mut Rng, i: usize) -> Vec<u8> {
+    let advert = Advert {
+        phase: Phase::Present,
+        instance: Instance(rng.array()),
+        sequence: 1,
+        interval_ms: u32::MAX,
+        port: 9,
+        name: name(&format!("invented{i}")),
+        address: Some("10.8.8.8".parse().unwrap()),
+        relays: Vec::new(),
+    };
+    let mut plain = Vec::new();
+    advert.encode(&mut plain);
+    sealed(FrameType::ADVERT, &Sealer::new(&key()), &plain)
+}
+
+#[test]
+fn ten_thousand_invented_instances_fill_a_bounded_table() {
+    let mut w = World::new(crate::first_seed());
+    let (a, b) = two(&mut w);
+    let mut rng = Rng(5);
+    for i in 0..10_000 {
+        let bytes = invented(&mut rng, i);
+        w.raw_datagram(a, "10.8.8.8:1".parse().unwrap(), &bytes);
+        if i % 100 == 0 {
+            w.run(ms(20));
+            let s = w.nodes[a].engine.stats();
+            assert!(s.peers <= w.limits.peers as u64 && s.links <= w.limits.dials as u64 + 2);
+        }
+    }
+    assert!(w.reaches(a, "b"));
+    let s = w.nodes[a].engine.stats();
+    let seconds = w.now.as_secs() + 1;
+    assert!(s.dials <= u64::from(w.limits.dials_per_second) * seconds);
+    // Whatever interval they claim, they are gone within minutes.
+    w.run(secs(1_200));
+    assert_eq!(w.nodes[a].engine.stats().peers, 1);
+    unharmed(&mut w, a, b);
+}
+
+#[test]
+fn a_flood_of_datagrams_is_counted_and_dropped_unread_over_the_rate() {
+    let mut w = World::new(crate::first_seed());
+    let (a, b) = two(&mut w);
+    let mut junk = invented(&mut Rng(1), 1);
+    let at = junk.len() - 20;
+    junk[at] = if junk[at] == b'A' { b'B' } else { b'A' };
+    for _ in 0..100_000 {
+        w.raw_datagram(a, "10.8.8.8:1".parse().unwrap(), &junk);
+    }
+    w.run(ms(500));
+    let s = w.nodes[a].engine.stats();
+    let rate = u64::from(w.limits.adverts_per_second);
+    assert!(
+        s.adverts_refused <= rate * 2 && s.adverts_throttled >= 100_000 - rate * 2 - 10,
+        "{s:?}"
+    );
+    for bytes in [
+        &b"junk"[..],
+        b"",
+        b"sim|adv|AAAA|END\nmore",
+        b"sim|msg|AAAA|END\n",
+    ] {
+        let before = w.nodes[a].engine.stats().adverts_malformed;
+        w.run(secs(2));
+        w.raw_datagram(a, "10.8.8.8:1".parse().unwrap(), bytes);
+        w.run(ms(5));
+        assert_eq!(
+            w.nodes[a].engine.stats().adverts_malformed,
+            before + 1,
+            "{}",
+            bytes.escape_ascii()
+        );
+    }
+    unharmed(&mut w, a, b);
+}
+
+#[test]
+fn hellos_replayed_reflected_or_meant_for_others_are_refused() {
+    let mut w = World::new(crate::first_seed());
+    w.tapped = Some(Vec::new());
+    let (a, b) = two(&mut w);
+    let tapped = w.tapped.take().unwrap();
+    // Everything either side has ever said, replayed on a link of its own.
+    for (_, _, bytes) in &tapped {
+        let sessions = w.nodes[a].engine.stats().sessions;
+        let wire = w.raw_connect(a);
+        w.raw_send(wire, bytes);
+        w.run(secs(10));
+        assert!(w.closed_raw.contains(&wire));
+        assert_eq!(w.nodes[a].engine.stats().sessions, sessions);
+    }
+    let mut old = Vec::new();
+    ask(9, "x", "a").encode(&mut old);
+    old[0] = 0;
+    let own = w.nodes[a].engine.instance();
+    let mut reflected = ask(9, "x", "a");
+    reflected.instance = own;
+    let mut answer = ask(9, "b", "a");
+    answer.role = Role::Answer([0; 32]);
+    for (what, frame) in [
+        ("for another node", hello_frame(&ask(9, "x", "b"))),
+        (
+            "of an old version",
+            sealed(FrameType::HELLO, &Sealer::new(&key()), &old),
+        ),
+        ("reflected to its sender", hello_frame(&reflected)),
+        ("an answer nobody asked for", hello_frame(&answer)),
+    ] {
+        let before = w.nodes[a].engine.stats().refused_hello;
+        let wire = w.raw_connect(a);
+        w.raw_send(wire, &frame);
+        w.run(ms(50));
+        assert!(w.closed_raw.contains(&wire), "{what}");
+        assert_eq!(
+            w.nodes[a].engine.stats().refused_hello,
+            before + 1,
+            "{what}"
+        );
+        // What it is told does not say which it was.
+        assert_eq!(
+            frames(&w.raw[&wire]),
+            [(FrameType::ERROR, b"refused".to_vec())]
+        );
+    }
+    unharmed(&mut w, a, b);
+}
+
+#[test]
+fn ten_thousand_half_open_links_are_bounded_and_an_honest_peer_still_gets_in() {
+    let mut w = World::new(crate::first_seed());
+    let (a, b) = two(&mut w);
+    for i in 0..10_000 {
+        w.raw_connect(a);
+        if i % 50 == 0 {
+            w.run(ms(1));
+            // And the sessions with b and, later, with the honest one.
+            assert!(w.nodes[a].engine.stats().links <= w.limits.half_open as u64 + 2);
+        }
+        if i == 5_000 {
+            let mut member = Member::join(&mut w, a, "honest");
+            member.call(&mut w, 1);
+            w.run(ms(20));
+            assert_eq!(member.statuses(&w), [Status::Value]);
+        }
+    }
+    w.run(secs(30));
+    assert!(w.nodes[a].engine.stats().timed_out_handshake > 0);
+    unharmed(&mut w, a, b);
+}
+
+#[test]
+fn records_replayed_skipped_or_of_another_session_close_the_session() {
+    let mut w = World::new(crate::first_seed());
+    let (a, b) = two(&mut w);
+    for attack in 0..5 {
+        let mut other = Member::join(&mut w, a, "other");
+        let mut m = Member::join(&mut w, a, "m");
+        let call = |s, out: &mut Vec<u8>| {
+            let ask = record::Ask::Command {
+                path: "echo",
+                args: b"[]",
+                kwargs: b"{}",
+            };
+            record::encode_call(s, (s, false), 1_000, &[], &ask, out);
+        };
+        let first = m.frame(call);
+        let second = m.frame(call);
+        let before = w.nodes[a].engine.stats();
+        match attack {
+            0 => {
+                w.raw_send(m.wire, &first);
+                w.raw_send(m.wire, &first);
+            }
+            1 => w.raw_send(m.wire, &second),
+            2 => {
+                let foreign = other.frame(call);
+                w.raw_send(m.wire, &foreign);
+            }
+            3 => {
+                // Its own direction's records, reflected under the other type.
+                let text = String::from_utf8(first.clone())
+                    .unwrap()
+                    .replace("|msg|", "|rsp|");
+                w.raw_send(m.wire, text.as_bytes());
+            }
+            _ => {
+                let malformed = m.frame(|s, out| {
+                    out.extend_from_slice(&s.to_be_bytes());
+                    out.extend_from_slice(&[77; 30]);
+                });
+                w.raw_send(m.wire, &malformed);
+            }
+        }
+        w.run(ms(50));
+        assert!(m.is_closed(&w), "attack {attack}");
+        let after = w.nodes[a].engine.stats();
+        let refused = (after.refused_record + after.refused_token)
+            - (before.refused_record + before.refused_token);
+        assert_eq!(refused, 1, "attack {attack}");
+        assert!(!other.is_closed(&w), "others are not disturbed");
+        other.send(&mut w, |s, out| {
+            record::encode_close(s, record::CloseReason::Leaving, out)
+        });
+        w.run(secs(5));
+    }
+    unharmed(&mut w, a, b);
+}
+
+#[test]
+fn the_answering_side_says_nothing_before_the_asker_has_proved_its_keys() {
+    let mut w = World::new(crate::first_seed());
+    let (a, b) = two(&mut w);
+    let wire = w.raw_connect(a);
+    w.raw_send(wire, &hello_frame(&ask(9, "x", "a")));
+    w.run(ms(50));
+    // A call of a's to x waits: x is not there before it has proved it.
+    let n = w.call(a, "x", secs(2)).unwrap();
+    w.run(secs(3));
+    assert_eq!(
+        frames(&w.raw[&wire])
+            .iter()
+            .filter(|(k, _)| *k == FrameType::RESPONSE)
+            .count(),
+        0
+    );
+    assert_eq!(w.result(a, n), Some(&Err(Error::Unreachable("x".into()))));
+    w.run(secs(10));
+    unharmed(&mut w, a, b);
+}
+
+#[test]
+fn a_member_that_goes_by_anothers_name_is_a_conflict_and_takes_no_session_over() {
+    let mut w = World::new(crate::first_seed());
+    let (a, b) = two(&mut w);
+    let _impostor = Member::join(&mut w, b, "a");
+    w.run(ms(50));
+    // b asks the old one to show that it lives, which it does; calls go to one of the two only.
+    w.run(secs(2));
+    assert!(w.nodes[b].engine.stats().peers == 2);
+    assert!(
+        !w.nodes[b]
+            .events
+            .iter()
+            .any(|e| matches!(e, Event::PeerLeft(_)))
+    );
+    // To a itself it is a conflict, told as one.
+    let twin = Member::join(&mut w, a, "a");
+    w.run(ms(50));
+    assert!(twin.is_closed(&w));
+    assert!(
+        w.nodes[a]
+            .events
+            .iter()
+            .any(|e| matches!(e, Event::NameConflict { .. }))
+    );
+    w.run(secs(30));
+    let n = w.call(a, "b", secs(5)).unwrap();
+    w.run(secs(1));
+    assert!(w.result(a, n).unwrap().is_ok());
+    w.check_closed();
+}
+
+#[test]
+fn slow_links_are_timed_out_whichever_way_they_are_slow() {
+    let mut w = World::new(crate::first_seed());
+    let (a, b) = two(&mut w);
+    // A byte a second, before and after the handshake.
+    let mut m = Member::join(&mut w, a, "slow");
+    let stranger = w.raw_connect(a);
+    let (hello, call) = (
+        hello_frame(&ask(9, "x", "a")),
+        m.frame(|s, out| record::encode_cancel(s, 1, out)),
+    );
+    for i in 0..90 {
+        w.raw_send(stranger, &hello[i..=i]);
+        w.raw_send(m.wire, &call[i..=i]);
+        w.run(secs(1));
+        if i == 6 {
+            assert!(w.closed_raw.contains(&stranger), "no handshake in time");
+        }
+    }
+    assert!(m.is_closed(&w), "no whole frame in time");
+    // One that never says anything again.
+    let silent = Member::join(&mut w, a, "silent");
+    w.run(secs(20));
+    assert!(silent.is_closed(&w));
+    assert!(w.nodes[a].engine.stats().timed_out_silent >= 2);
+    unharmed(&mut w, a, b);
+}
+
+#[test]
+fn a_link_that_does_not_read_holds_a_bounded_queue_and_is_closed() {
+    let mut w = World::new(crate::first_seed());
+    w.limits.link_queue = 10_000;
+    let (a, b) = two(&mut w);
+    let mut m = Member::join(&mut w, a, "m");
+    w.stall(m.wire);
+    for n in 0..900 {
+        m.call(&mut w, n);
+    }
+    w.run(secs(2));
+    // The queue, and one more record.
+    assert!(w.pending_on(m.wire) <= 11_000, "{}", w.pending_on(m.wire));
+    w.run(secs(20));
+    assert!(m.is_closed(&w));
+    w.run(secs(60));
+    unharmed(&mut w, a, b);
+}
+
+#[test]
+fn too_many_calls_of_one_peer_are_turned_away_and_the_others_run() {
+    let mut w = World::new(crate::first_seed());
+    let (a, b) = two(&mut w);
+    w.nodes[a].behaviour = Behaviour::Hold;
+    let mut m = Member::join(&mut w, a, "m");
+    for n in 0..100_000 {
+        m.call(&mut w, n);
+        if n % 1_000 == 0 {
+            w.run(ms(1));
+        }
+    }
+    w.run(secs(1));
+    let most = w.limits.served_per_peer;
+    assert_eq!(w.nodes[a].held.len(), most);
+    assert_eq!(m.statuses(&w), vec![Status::Overloaded; 100_000 - most]);
+    w.answer_all(a);
+    w.run(ms(100));
+    assert_eq!(m.statuses(&w), vec![Status::Value; most]);
+    w.nodes[a].behaviour = Behaviour::Echo;
+    w.run(secs(61));
+    unharmed(&mut w, a, b);
+}
+
+#[test]
+fn our_own_calls_are_bounded_too() {
+    let mut w = World::new(crate::first_seed());
+    w.limits.calls = 100;
+    let (a, b) = two(&mut w);
+    for _ in 0..100 {
+        w.call(a, "nobody", secs(1)).unwrap();
+    }
+    assert_eq!(w.call(a, "nobody", secs(1)), None, "overloaded");
+    w.run(secs(2));
+    let large = Ask::Message(vec![0; 100_000_000]);
+    let now = w.clock_of(a);
+    let e = w.nodes[a]
+        .engine
+        .call(now, &name("b"), large, secs(1), true);
+    assert!(matches!(e, Err(Error::TooLarge { .. })));
+    unharmed(&mut w, a, b);
+}
+
+#[test]
+fn answers_nobody_asked_for_and_second_answers_are_counted_and_ignored() {
+    let mut w = World::new(crate::first_seed());
+    let (a, b) = two(&mut w);
+    let mut m = Member::join(&mut w, a, "m");
+    let n = w.call(a, "m", secs(5)).unwrap();
+    let reply = |n: u64, body: &'static [u8]| {
+        move |s: u64, out: &mut Vec<u8>| record::encode_reply(s, n, Status::Value, body, out)
+    };
+    m.send(&mut w, reply(4_711, b"never asked"));
+    m.send(&mut w, reply(n.0, b"right"));
+    m.send(&mut w, reply(n.0, b"wrong"));
+    // Nor can it answer what another was asked.
+    let other = w.call(a, "nobody", secs(2)).unwrap();
+    m.send(&mut w, reply(other.0, b"stolen"));
+    w.run(secs(3));
+    assert_eq!(w.result(a, n), Some(&Ok(b"right".to_vec())));
+    assert!(w.result(a, other).unwrap().is_err());
+    assert_eq!(w.nodes[a].engine.stats().replies_unexpected, 3);
+    m.send(&mut w, |s, out| {
+        record::encode_close(s, record::CloseReason::Leaving, out)
+    });
+    w.run(secs(1));
+    unharmed(&mut w, a, b);
+}
+
+#[test]
+fn an_answer_too_late_or_given_twice_by_a_handler_is_counted_and_ignored() {
+    let mut w = World::new(crate::first_seed());
+    let (a, b) = two(&mut w);
+    w.nodes[a].behaviour = Behaviour::Hold;
+    let n = w.call(b, "a", ms(300)).unwrap();
+    w.run(secs(1));
+    assert_eq!(w.result(b, n), Some(&Err(Error::Timeout)));
+    w.answer_all(a);
+    assert_eq!(w.nodes[a].engine.stats().replies_late, 1);
+    w.nodes[a].behaviour = Behaviour::Echo;
+    unharmed(&mut w, a, b);
+}
+
+#[test]
+fn kept_answers_are_bounded_in_bytes() {
+    let mut w = World::new(crate::first_seed());
+    w.limits.reply_bytes = 10_000;
+    let (a, b) = two(&mut w);
+    let mut m = Member::join(&mut w, a, "m");
+    let args = vec![b'x'; 1_000];
+    for n in 0..20 {
+        let ask = record::Ask::Command {
+            path: "echo",
+            args: &args,
+            kwargs: b"{}",
+        };
+        m.send(&mut w, |s, out| {
+            record::encode_call(s, (n, false), 5_000, &[], &ask, out)
+        });
+    }
+    w.run(ms(100));
+    let statuses = m.statuses(&w);
+    assert_eq!(statuses.iter().filter(|s| **s == Status::Value).count(), 10);
+    assert_eq!(
+        statuses
+            .iter()
+            .filter(|s| **s == Status::Overloaded)
+            .count(),
+        10
+    );
+    // Confirmed ones make room.
+    let settled: Vec<u64> = (0..20).collect();
+    m.send(&mut w, |s, out| record::encode_notice(s, &settled, out));
+    m.call(&mut w, 21);
+    w.run(ms(100));
+    assert_eq!(m.statuses(&w), [Status::Value]);
+    w.run(secs(30));
+    unharmed(&mut w, a, b);
+}
+
+#[test]
+fn a_ping_flood_is_answered_one_for_one_and_odd_ones_close_the_session() {
+    let mut w = World::new(crate::first_seed());
+    let (a, b) = two(&mut w);
+    let mut m = Member::join(&mut w, a, "m");
+    for i in 0..500 {
+        w.raw_send(m.wire, format!("sim|png|{i:016}|END\n").as_bytes());
+    }
+    w.run(ms(100));
+    assert_eq!(m.next(&w).len(), 500);
+    w.raw_send(m.wire, b"sim|png|short|END\n");
+    w.run(ms(50));
+    assert!(m.is_closed(&w));
+    let stranger = w.raw_connect(a);
+    w.raw_send(stranger, b"sim|png|0123456789012345|END\n");
+    w.run(ms(50));
+    assert!(w.closed_raw.contains(&stranger));
+    unharmed(&mut w, a, b);
+}
+
+#[test]
+fn a_full_house_closes_its_idlest_session_for_a_new_one() {
+    seeds(3, |seed| {
+        let mut w = World::new(seed);
+        w.limits.sessions = 4;
+        let nodes: Vec<_> = (0..12).map(|i| w.add(&format!("n{i}"))).collect();
+        w.run(secs(5));
+        for from in &nodes {
+            for to in 0..12 {
+                let n = w.call(*from, &format!("n{to}"), secs(5)).unwrap();
+                w.run(ms(300));
+                assert!(w.result(*from, n).unwrap().is_ok(), "{from} to {to}");
+                assert!(w.nodes[*from].engine.stats().links <= 4 + w.limits.half_open as u64);
+            }
+        }
+        w.check_closed();
+    });
+}
+
+#[test]
+fn random_bytes_at_every_stage_never_break_a_node() {
+    seeds(20, |seed| {
+        let mut w = World::new(seed);
+        let (a, b) = two(&mut w);
+        let mut m = Member::join(&mut w, a, "m");
+        let mut bytes = vec![0; 400];
+        w.rng.fill(&mut bytes);
+        // Mutated but well-formed records, then noise.
+        let mut frame = m.frame(|s, out| record::encode_notice(s, &[1, 2], out));
+        let at = w.rng.below(frame.len() as u64) as usize;
+        frame[at] = bytes[0];
+        w.raw_send(m.wire, &frame);
+        let wire = w.raw_connect(a);
+        w.raw_send(wire, &bytes);
+        w.raw_datagram(a, "10.9.9.9:9".parse().unwrap(), &bytes);
+        w.run(secs(70));
+        unharmed(&mut w, a, b);
+    });
+}

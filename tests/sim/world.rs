@@ -98,6 +98,8 @@ struct Wire {
     ends: [End; 2],
     /// Bytes vanish: a cable was pulled, or a power cut.
     silent: bool,
+    /// The raw end does not read: nothing can be written towards it.
+    stalled: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -220,7 +222,7 @@ impl World {
         }
     }
 
-    fn clock_of(&self, node: usize) -> Now {
+    pub(crate) fn clock_of(&self, node: usize) -> Now {
         let at = Time(self.now - self.nodes.get(node).map_or(Duration::ZERO, |n| n.lag));
         Now {
             at,
@@ -364,6 +366,7 @@ impl World {
         self.wires.push(Wire {
             ends: [end(None, LinkId(0)), end(Some(to), link)],
             silent: false,
+            stalled: false,
         });
         self.nodes[to].links.insert(link, wire);
         self.raw.insert(wire, Vec::new());
@@ -373,6 +376,18 @@ impl World {
 
     pub(crate) fn raw_send(&mut self, wire: usize, bytes: &[u8]) {
         self.transmit(wire, 0, bytes.to_vec());
+    }
+
+    /// From now on the raw end does not read.
+    pub(crate) fn stall(&mut self, wire: usize) {
+        self.wires[wire].stalled = true;
+    }
+
+    /// What waits in the node to be written to a raw end.
+    pub(crate) fn pending_on(&self, wire: usize) -> usize {
+        let end = self.wires[wire].ends[1];
+        end.node
+            .map_or(0, |n| self.nodes[n].engine.pending(end.link).len())
     }
 
     pub(crate) fn raw_datagram(&mut self, to: usize, from: SocketAddr, bytes: &[u8]) {
@@ -514,6 +529,7 @@ impl World {
                         self.wires.push(Wire {
                             ends,
                             silent: false,
+                            stalled: false,
                         });
                         self.nodes[node].links.insert(link, wire);
                         self.after(delay, Happening::Connected { wire });
@@ -524,7 +540,11 @@ impl World {
             }
             Output::Writable(link) => {
                 let bytes = self.nodes[node].engine.pending(link).to_vec();
-                if bytes.is_empty() {
+                let stalled = self.nodes[node]
+                    .links
+                    .get(&link)
+                    .is_some_and(|w| self.wires[*w].stalled);
+                if bytes.is_empty() || stalled {
                     return;
                 }
                 self.feed(node, Input::Sent(link, bytes.len()));
