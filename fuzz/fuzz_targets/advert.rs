@@ -1,0 +1,13 @@
+//! What decodes encodes back to the same bytes.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use peerbase::wire::advert::Advert;
+
+fuzz_target!(|data: &[u8]| {
+    if let Ok(decoded) = Advert::decode(data) {
+        let mut again = Vec::new();
+        decoded.encode(&mut again);
+        assert_eq!(again, data);
+    }
+});

@@ -1,0 +1,19 @@
+//! What parses encodes back to the same bytes; a prefix is incomplete or has the whole's answer.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use peerbase::frame::{Parsed, encode, parse};
+
+fuzz_target!(|data: &[u8]| {
+    let Some((&cut, input)) = data.split_first() else { return };
+    // Small limits reach their edge sooner.
+    let max = 1 + usize::from(cut) * 2;
+    let whole = parse(input, max);
+    if let Ok(Parsed::Complete(frame, used)) = whole {
+        let mut again = Vec::new();
+        encode(&frame, &mut again);
+        assert_eq!(again, input[..used]);
+    }
+    let part = parse(&input[..usize::from(cut).min(input.len())], max);
+    assert!(part == Ok(Parsed::Incomplete) || part == whole, "{part:?} / {whole:?}");
+});
