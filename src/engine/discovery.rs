@@ -22,6 +22,8 @@ const BURST: u32 = 3;
 const BURST_GAP: Duration = Duration::from_millis(40);
 /// Strangers heard within this time are answered together.
 const ANSWER_GAP: Duration = Duration::from_millis(10);
+/// Times a second that our name is defended against who asks for it.
+const DEFENCES_PER_SECOND: u32 = 5;
 /// Probers remembered as answered.
 const ANSWERED_MAX: usize = 16;
 /// Claims to our own name that are looked into at a time, and how long one is left alone afterwards.
@@ -52,6 +54,8 @@ pub(super) struct Advertiser {
     window: Time,
     /// Adverts opened.
     heard: Rate,
+    /// Times the name was defended.
+    defences: Rate,
     /// Who asked for a name and was answered, the latest first.
     answered: VecDeque<Instance>,
     /// Who claims our name, and until when they are left alone.
@@ -69,6 +73,7 @@ impl Advertiser {
             sent: 0,
             window: now,
             heard: Rate::default(),
+            defences: Rate::default(),
             answered: VecDeque::new(),
             claims: BTreeMap::new(),
         }
@@ -195,11 +200,26 @@ impl Engine {
         self.advertiser.answer.is_some()
     }
 
+    /// Says that the name is ours to who asks for it. Not within the interval's budget, which may be
+    /// used up when it matters, but once for each who asks, and a few times a second.
+    fn defend_name(&mut self, now: Now, prober: Instance) {
+        if !self.advertiser.answered.contains(&prober)
+            && self.advertiser.defences.take(now.at, DEFENCES_PER_SECOND)
+        {
+            self.remember_answered(prober);
+            self.advertiser.answer = Some(now.at);
+        }
+    }
+
+    fn remember_answered(&mut self, prober: Instance) {
+        self.advertiser.answered.truncate(ANSWERED_MAX - 1);
+        self.advertiser.answered.push_front(prober);
+    }
+
     /// Answers who asks for a name, once: it asks three times.
     fn answer_prober(&mut self, now: Now, prober: Instance) {
         if !self.advertiser.answered.contains(&prober) && self.answer_stranger(now) {
-            self.advertiser.answered.truncate(ANSWERED_MAX - 1);
-            self.advertiser.answered.push_front(prober);
+            self.remember_answered(prober);
         }
     }
 
@@ -323,7 +343,7 @@ impl Engine {
             (Phase::Probing { .. }, AdvertPhase::Present) => true,
             (Phase::Probing { .. }, AdvertPhase::Probing) => lower,
             (Phase::Running, AdvertPhase::Probing) => {
-                self.answer_prober(now, advert.instance);
+                self.defend_name(now, advert.instance);
                 false
             }
             (Phase::Running, AdvertPhase::Present) => true,

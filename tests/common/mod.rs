@@ -2,8 +2,10 @@
 #![allow(dead_code, unreachable_pub, missing_docs)] // each test program uses a part of it
 
 use peerbase::{Builder, Key, Node, OsEntropy};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::UdpSocket;
-use std::process::Command;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 /// A network of its own: a fresh key, and an advertise port that is kept for it.
@@ -82,4 +84,104 @@ pub fn have(program: &str, args: &[&str], for_what: &str) -> bool {
         eprintln!("skipped: {for_what} needs {program} {}", args.join(" "));
     }
     works
+}
+
+/// A `peerbase node` in a process of its own, with its console. Ended, by its own id, when dropped.
+pub struct Tool {
+    child: Child,
+    out: Receiver<String>,
+    err: Receiver<String>,
+    port: u16,
+}
+
+fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
+    let (give, take) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            if give.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    take
+}
+
+impl Tool {
+    /// Starts one, by `program` with `before` in front of the tool's own arguments, and waits until it
+    /// takes part.
+    pub fn node(program: &str, before: &[&str], name: &str, lan: &Lan) -> Tool {
+        Tool::with_args(program, before, name, &lan.args())
+    }
+
+    pub fn with_args(program: &str, before: &[&str], name: &str, args: &[String]) -> Tool {
+        let mut command = Command::new(program);
+        command.args(before).args(["node", name]).args(args);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let out = lines(child.stdout.take().unwrap());
+        let err = lines(child.stderr.take().unwrap());
+        let mut tool = Tool {
+            child,
+            out,
+            err,
+            port: 0,
+        };
+        let ready = tool.wait_for("is ready");
+        tool.port = ready.rsplit(' ').next().unwrap().parse().unwrap();
+        tool
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn say(&mut self, line: &str) {
+        writeln!(self.child.stdin.as_mut().unwrap(), "{line}").unwrap();
+    }
+
+    pub fn close_input(&mut self) {
+        drop(self.child.stdin.take());
+    }
+
+    /// The next result.
+    pub fn hear(&self) -> String {
+        self.out.recv_timeout(secs(60)).unwrap()
+    }
+
+    /// Waits for words that hold `text`.
+    pub fn wait_for(&self, text: &str) -> String {
+        loop {
+            let line = self.err.recv_timeout(secs(60));
+            let line = line.unwrap_or_else(|_| panic!("never heard {text:?}"));
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    pub fn signal(&mut self, signal: &str) -> ExitStatus {
+        let pid = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args([&format!("-{signal}"), &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+        self.wait()
+    }
+
+    pub fn wait(&mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Tool {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }

@@ -96,3 +96,19 @@ fn halves_that_heal_with_one_name_twice_are_told_and_all_choose_alike() {
         w.check_closed();
     });
 }
+
+#[test]
+fn a_name_is_defended_however_busy_its_holder_is_greeting_others() {
+    let mut w = World::new(crate::first_seed());
+    let a = w.add("a");
+    // Twenty strangers within the interval use its budget up.
+    for i in 0..20 {
+        w.add(&format!("n{i}"));
+        w.run(ms(20));
+    }
+    let twin = w.add("a");
+    w.run(secs(1));
+    assert!(w.nodes[a].running && !w.nodes[twin].running);
+    assert_eq!(w.nodes[twin].failed, Some(Error::NameTaken("a".into())));
+    w.check_closed();
+}

@@ -3,7 +3,7 @@
 use crate::console::{Typed, perform};
 use crate::{Failure, Outcome, options};
 use lexopt::{Arg, ValueExt};
-use peerbase::{Entropy, OsEntropy};
+use peerbase::{ADVERTISE_INTERVAL, Entropy, OsEntropy};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -43,6 +43,11 @@ pub(crate) fn run(mut parser: lexopt::Parser) -> Outcome {
     // Names are unique, and several of these may run at once.
     let name = format!("call-{:08x}", u32::from_be_bytes(OsEntropy::new()?.array()));
     let node = options.builder(&name)?.start()?;
+    if call.target == "*" {
+        // Everyone is heard once in an interval; whoever is greeted at once need not wait, but who
+        // is busy greeting others answers with the next advert.
+        std::thread::sleep(ADVERTISE_INTERVAL + ADVERTISE_INTERVAL / 4);
+    }
     for value in perform(&node, &call, timeout)? {
         println!("{value}");
     }

@@ -1,0 +1,144 @@
+//! Tokens against Python's `cryptography`, both ways, and one captured from the wire.
+
+mod common;
+
+use common::{Lan, have};
+use peerbase::fernet::Sealer;
+use peerbase::frame::{FrameType, Parsed, parse};
+use peerbase::limits::DATAGRAM_MAX;
+use peerbase::wire::advert::Advert;
+use peerbase::{Entropy, Key, OsEntropy};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Write};
+use std::net::UdpSocket;
+use std::process::{Child, Command, Stdio};
+
+struct Python(Child);
+
+impl Python {
+    fn start() -> Option<Python> {
+        let args = ["-c", "import cryptography.fernet"];
+        if !have(
+            "python3",
+            &args,
+            "comparing tokens with Python's cryptography",
+        ) {
+            return None;
+        }
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/fernet.py");
+        let mut python = Command::new("python3");
+        python
+            .arg(script)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        Some(Python(python.spawn().unwrap()))
+    }
+
+    fn ask(&mut self, question: &Value) -> Value {
+        writeln!(self.0.stdin.as_mut().unwrap(), "{question}").unwrap();
+        let mut line = String::new();
+        // One line is asked and one answered, so nothing is left in the reader.
+        BufReader::new(self.0.stdout.as_mut().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        serde_json::from_str(&line).unwrap()
+    }
+
+    fn open(&mut self, key: &Key, token: &[u8]) -> Option<Vec<u8>> {
+        let token = std::str::from_utf8(token).unwrap();
+        let answer = self.ask(&json!({"key": &*key.to_text(), "token": token}));
+        answer.as_str().map(unhex)
+    }
+
+    fn seal(&mut self, key: &Key, plain: &[u8]) -> Vec<u8> {
+        let hex: String = plain.iter().map(|b| format!("{b:02x}")).collect();
+        let answer = self.ask(&json!({"key": &*key.to_text(), "plain": hex}));
+        answer.as_str().unwrap().as_bytes().to_vec()
+    }
+}
+
+impl Drop for Python {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digit = |c: u8| (c as char).to_digit(16).unwrap() as u8;
+    text.as_bytes()
+        .chunks(2)
+        .map(|c| digit(c[0]) << 4 | digit(c[1]))
+        .collect()
+}
+
+#[test]
+fn tokens_interchange_with_python_over_all_sizes() {
+    let Some(mut python) = Python::start() else {
+        return;
+    };
+    let mut entropy = OsEntropy::new().unwrap();
+    let key = Key::generate(&mut entropy);
+    let sealer = Sealer::new(&key);
+    let edges = [
+        1_000,
+        2_303,
+        2_304,
+        2_305,
+        4_608,
+        16_384,
+        65_535,
+        100_000,
+        1 << 20,
+    ];
+    for size in (0..=66).chain(edges) {
+        let mut plain = vec![0; size];
+        entropy.fill(&mut plain);
+        let (mut token, mut buf) = (Vec::new(), Vec::new());
+        sealer.seal(&plain, 1_700_000_000, &entropy.array(), &mut token);
+        assert_eq!(
+            python.open(&key, &token),
+            Some(plain.clone()),
+            "{size} bytes to Python"
+        );
+        let theirs = python.seal(&key, &plain);
+        assert_eq!(
+            sealer.open(&theirs, &mut buf),
+            Ok(&plain[..]),
+            "{size} bytes from Python"
+        );
+    }
+    assert_eq!(
+        python.open(&Key::generate(&mut entropy), &python_token(&sealer)),
+        None
+    );
+}
+
+fn python_token(sealer: &Sealer) -> Vec<u8> {
+    let mut token = Vec::new();
+    sealer.seal(b"for another key", 1, &[1; 16], &mut token);
+    token
+}
+
+#[test]
+fn python_opens_a_token_captured_from_the_wire_with_the_network_key() {
+    let Some(mut python) = Python::start() else {
+        return;
+    };
+    let lan = Lan::new();
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    socket
+        .bind(&std::net::SocketAddr::from(([127, 255, 255, 255], lan.port)).into())
+        .unwrap();
+    let wire: UdpSocket = socket.into();
+    let _node = lan.builder("captured").start().unwrap();
+    let mut datagram = [0; DATAGRAM_MAX];
+    let n = wire.recv(&mut datagram).unwrap();
+    let Ok(Parsed::Complete(frame, _)) = parse(&datagram[..n], DATAGRAM_MAX) else {
+        panic!()
+    };
+    assert_eq!((frame.net, frame.kind), ("test", FrameType::ADVERT));
+    let plain = python.open(&lan.key, frame.payload).unwrap();
+    assert_eq!(Advert::decode(&plain).unwrap().name.as_str(), "captured");
+}

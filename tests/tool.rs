@@ -1,0 +1,186 @@
+//! The command line program, as a person or another program uses it.
+
+mod common;
+
+use common::{Lan, Tool, secs};
+use peerbase::{Event, Key};
+use std::process::{Command, Output};
+
+const TOOL: &str = env!("CARGO_BIN_EXE_peerbase");
+
+fn run(args: &[&str]) -> Output {
+    Command::new(TOOL)
+        .args(args)
+        .env_remove("PEERBASE_KEY")
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn keygen_gives_a_new_key_each_time() {
+    let key = || {
+        String::from_utf8(run(&["keygen"]).stdout)
+            .unwrap()
+            .trim()
+            .to_owned()
+    };
+    let (a, b) = (key(), key());
+    assert!(Key::parse(&a).is_ok() && Key::parse(&b).is_ok() && a != b);
+}
+
+#[test]
+fn a_wrong_command_line_is_status_2_and_a_failure_1() {
+    for args in [
+        &["fly"][..],
+        &[],
+        &["keygen", "x"],
+        &["node"],
+        &["node", "a"],
+        &["node", "a", "--network", "n"],
+        &["call", "a"],
+        &["call", "a", "p", "not json", "--network", "n"],
+        &["bench", "nothing"],
+    ] {
+        assert_eq!(run(args).status.code(), Some(2), "{args:?}");
+    }
+    let bad_key = run(&[
+        "node",
+        "a",
+        "--network",
+        "n",
+        "--key",
+        "short",
+        "--loopback",
+    ]);
+    assert_eq!(bad_key.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&bad_key.stderr).contains("44 characters"));
+    assert_eq!(run(&["--help"]).status.code(), Some(0));
+}
+
+#[test]
+fn a_console_lists_and_calls_and_a_signal_says_goodbye() {
+    let lan = Lan::new();
+    let watcher = lan
+        .builder("watcher")
+        .command("add", |c| {
+            let count = c.args().len();
+            c.reply(count)
+        })
+        .start()
+        .unwrap();
+    let events = watcher.events();
+    let mut node = Tool::node(TOOL, &[], "console", &lan);
+    let name = peerbase::NodeName::new("console").unwrap();
+    assert_eq!(
+        events.next_timeout(secs(20)),
+        Some(Event::PeerJoined(name.clone()))
+    );
+    node.say("call watcher add 1 \"two words\" {\"three\": 3}");
+    assert_eq!(node.hear(), "3");
+    node.say("call watcher,watcher __echo__ k=1");
+    let echo = r#"{"node":"watcher","value":{"args":[],"kwargs":{"k":1}}}"#;
+    assert_eq!((node.hear(), node.hear()), (echo.into(), echo.into()));
+    node.say("peers");
+    assert!(node.hear().contains(r#""name":"watcher","reachable":true"#));
+    node.say("call watcher none");
+    node.wait_for("command not found");
+    node.say("nonsense");
+    node.wait_for("commands: peers");
+    // It goes on serving when nothing is typed any more.
+    node.close_input();
+    assert!(watcher.call("__echo__").to("console").send().is_ok());
+    assert!(node.signal("INT").success());
+    assert_eq!(events.next_timeout(secs(20)), Some(Event::PeerLeft(name)));
+}
+
+#[test]
+fn exit_ends_the_console() {
+    let lan = Lan::new();
+    let mut node = Tool::node(TOOL, &[], "console", &lan);
+    node.say("exit");
+    assert!(node.wait().success());
+}
+
+#[test]
+fn call_prints_one_line_for_each_result() {
+    let lan = Lan::new();
+    let _a = lan.builder("a").start().unwrap();
+    let _b = lan.builder("b").start().unwrap();
+    let call = |args: &[&str]| {
+        let all: Vec<String> = args
+            .iter()
+            .map(|a| (*a).to_owned())
+            .chain(lan.args())
+            .collect();
+        let output = Command::new(TOOL).arg("call").args(all).output().unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+        )
+    };
+    let one = call(&["a", "__echo__", "1", "--kw", "k=[2]", "--timeout", "5"]);
+    assert_eq!(
+        one,
+        (Some(0), "{\"args\":[1],\"kwargs\":{\"k\":[2]}}\n".into())
+    );
+    let (code, lines) = call(&["*", "__echo__"]);
+    assert_eq!((code, lines.lines().count()), (Some(0), 2));
+    assert_eq!(call(&["a", "none"]).0, Some(1));
+    assert_eq!(call(&["nobody", "x", "--timeout", "0.2"]).0, Some(1));
+}
+
+#[test]
+fn a_killed_process_is_noticed_at_once_where_its_kernel_says_so() {
+    let lan = Lan::new();
+    let watcher = lan.builder("watcher").start().unwrap();
+    let events = watcher.events();
+    let node = Tool::node(TOOL, &[], "victim", &lan);
+    let name = peerbase::NodeName::new("victim").unwrap();
+    assert_eq!(
+        events.next_timeout(secs(20)),
+        Some(Event::PeerJoined(name.clone()))
+    );
+    drop(node);
+    // Its adverts stop; three and a half intervals later it is gone.
+    assert_eq!(events.next_timeout(secs(20)), Some(Event::PeerLeft(name)));
+}
+
+#[test]
+fn a_node_out_of_descriptors_recovers_when_there_are_some_again() {
+    let lan = Lan::new();
+    let node = Tool::node(
+        "sh",
+        &["-c", "ulimit -n 24; exec \"$0\" \"$@\"", TOOL],
+        "poor",
+        &lan,
+    );
+    let port = node.port();
+    let flood: Vec<_> = (0..100)
+        .map(|_| std::net::TcpStream::connect(("127.0.0.1", port)).unwrap())
+        .collect();
+    // While it can accept nothing, it still hears and says that it is there.
+    let other = lan.builder("other").start().unwrap();
+    common::until("adverts", || {
+        other.peers().iter().any(|p| p.name.as_str() == "poor")
+    });
+    drop(flood);
+    assert!(
+        other
+            .call("__echo__")
+            .to("poor")
+            .timeout(secs(30))
+            .send()
+            .is_ok()
+    );
+}
+
+#[test]
+fn the_demo_shows_every_path_and_succeeds() {
+    let output = run(&["demo"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(
+        said.lines().filter(|l| l.starts_with("  ok")).count() >= 10,
+        "{said}"
+    );
+}
