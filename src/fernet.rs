@@ -225,7 +225,7 @@ fn open_with<'b>(
     let n = URL_SAFE
         .decode_slice(token, &mut buf[..room])
         .map_err(|_| Invalid)?;
-    if n < HEADER + BLOCK + TAG || (n - HEADER - TAG) % BLOCK != 0 || buf[0] != VERSION {
+    if n < HEADER + BLOCK + TAG || !(n - HEADER - TAG).is_multiple_of(BLOCK) || buf[0] != VERSION {
         return Err(Invalid);
     }
     let (signed, tag) = buf[..n].split_at_mut(n - TAG);

@@ -4,6 +4,7 @@
 //! instance it may have reached. Its arguments are kept until it ends.
 
 use super::links::Path;
+use super::table::Table;
 use super::{CallNumber, Engine, LinkId, Now, Output, Phase, Time, outcome};
 use crate::error::Error;
 use crate::limits::BODY_MAX;
@@ -84,7 +85,7 @@ pub(super) struct Calls {
     next: u64,
     open: BTreeMap<u64, Call>,
     /// The waiting ones, by target, oldest first.
-    waiting: BTreeMap<NodeName, BTreeSet<u64>>,
+    waiting: Table<NodeName, BTreeSet<u64>>,
     bytes: usize,
     due: Time,
 }
@@ -94,7 +95,7 @@ impl Default for Calls {
         Calls {
             next: 1,
             open: BTreeMap::new(),
-            waiting: BTreeMap::new(),
+            waiting: Table::default(),
             bytes: 0,
             due: Time::NEVER,
         }
@@ -123,8 +124,7 @@ impl Calls {
         if let Some(call) = self.open.get_mut(&number) {
             call.state = State::Waiting { bound };
             self.waiting
-                .entry(call.target.clone())
-                .or_default()
+                .or_insert_with(call.target.clone(), BTreeSet::new)
                 .insert(number);
         }
     }
@@ -318,9 +318,8 @@ impl Engine {
         if !left.is_empty() {
             self.calls
                 .waiting
-                .entry(name.clone())
-                .or_default()
-                .append(&mut left);
+                .or_insert_with(name.clone(), BTreeSet::new)
+                .extend(left);
         }
     }
 

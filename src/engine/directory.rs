@@ -1,10 +1,10 @@
 //! Who is there: the peers, by instance and by name. A table and its rules of choice; what fills
 //! it is `discovery` and `links`.
 
+use super::table::Table;
 use super::{LinkId, Time};
 use crate::name::NodeName;
 use crate::wire::Instance;
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -91,16 +91,16 @@ impl Peer {
 
 #[derive(Debug)]
 pub(super) struct Directory {
-    peers: BTreeMap<Instance, Peer>,
-    names: BTreeMap<NodeName, Vec<Instance>>,
+    peers: Table<Instance, Peer>,
+    names: Table<NodeName, Vec<Instance>>,
     due: Time,
 }
 
 impl Default for Directory {
     fn default() -> Directory {
         Directory {
-            peers: BTreeMap::new(),
-            names: BTreeMap::new(),
+            peers: Table::default(),
+            names: Table::default(),
             due: Time::NEVER,
         }
     }
@@ -141,10 +141,9 @@ impl Directory {
     pub(super) fn insert(&mut self, instance: Instance, peer: Peer) -> &mut Peer {
         self.wake_at(peer.expires);
         self.names
-            .entry(peer.name.clone())
-            .or_default()
+            .or_insert_with(peer.name.clone(), Vec::new)
             .push(instance);
-        self.peers.entry(instance).or_insert(peer)
+        self.peers.or_insert_with(instance, || peer)
     }
 
     pub(super) fn remove(&mut self, instance: &Instance) -> Option<Peer> {

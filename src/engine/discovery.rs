@@ -5,6 +5,7 @@
 
 use super::directory::Peer;
 use super::rate::Rate;
+use super::table::Table;
 use super::{Engine, Event, Now, Output, Phase, Time};
 use crate::error::Error;
 use crate::frame::{self, FrameType, Parsed};
@@ -12,7 +13,7 @@ use crate::limits::DATAGRAM_MAX;
 use crate::name::NodeName;
 use crate::wire::Instance;
 use crate::wire::advert::{Advert, Phase as AdvertPhase};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -59,7 +60,7 @@ pub(super) struct Advertiser {
     /// Who asked for a name and was answered, the latest first.
     answered: VecDeque<Instance>,
     /// Who claims our name, and until when they are left alone.
-    claims: BTreeMap<Instance, Time>,
+    claims: Table<Instance, Time>,
 }
 
 impl Advertiser {
@@ -75,7 +76,7 @@ impl Advertiser {
             heard: Rate::default(),
             defences: Rate::default(),
             answered: VecDeque::new(),
-            claims: BTreeMap::new(),
+            claims: Table::default(),
         }
     }
 

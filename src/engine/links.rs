@@ -124,10 +124,10 @@ impl Engine {
         if self.phase == Phase::Stopped {
             return None;
         }
-        let half_open = self.links.iter().filter(|(_, l)| l.half_open());
-        if half_open.clone().count() >= self.config.limits.half_open {
+        let half_open = || self.links.iter().filter(|(_, l)| l.half_open());
+        if half_open().count() >= self.config.limits.half_open {
             // The oldest gives way: an honest handshake would be over.
-            let oldest = half_open.min_by_key(|(_, l)| l.opened).map(|(id, _)| *id);
+            let oldest = half_open().min_by_key(|(_, l)| l.opened).map(|(id, _)| *id);
             if let Some(oldest) = oldest {
                 self.stats.half_open_evicted += 1;
                 self.cut(now, oldest);
@@ -272,18 +272,26 @@ impl Engine {
         now: Now,
         id: LinkId,
         encode: impl FnOnce(u64, &mut Vec<u8>),
-    ) -> bool {
+    ) {
+        if let Some(session) = self.session(id) {
+            let sequence = session.next_sequence();
+            self.plain.clear();
+            encode(sequence, &mut self.plain);
+            self.send_plain_record(now, id);
+        }
+    }
+
+    /// Seals and sends the record that was put together.
+    fn send_plain_record(&mut self, now: Now, id: LinkId) {
+        let mut iv = [0; 16];
+        self.entropy.fill(&mut iv);
         let Some(link) = self.links.get_mut(&id) else {
-            return false;
+            return;
         };
         let was_empty = link.written == link.output.len();
         let State::Open(session) = &mut link.state else {
-            return false;
+            return;
         };
-        self.plain.clear();
-        encode(session.next_sequence(), &mut self.plain);
-        let mut iv = [0; 16];
-        self.entropy.fill(&mut iv);
         session.seal(
             self.config.network.as_str(),
             &self.plain,
@@ -292,7 +300,6 @@ impl Engine {
             &mut link.output,
         );
         self.queued(now, id, was_empty);
-        true
     }
 
     pub(super) fn received(&mut self, now: Now, id: LinkId, bytes: &[u8]) {
@@ -888,7 +895,7 @@ impl Engine {
         );
         let (mut late, mut silent, mut ask) = (Vec::new(), Vec::new(), Vec::new());
         let mut due = Time::NEVER;
-        for (id, link) in &self.links {
+        for (id, link) in self.links.iter() {
             if !matches!(link.state, State::Open(_)) {
                 let limit = link.opened + handshake;
                 if now.at >= limit {

@@ -32,6 +32,7 @@ mod rate;
 mod serving;
 mod session;
 mod stats;
+mod table;
 
 pub use calls::Ask;
 pub use directory::PeerInfo;
@@ -51,11 +52,12 @@ use discovery::Advertiser;
 use links::Link;
 use rate::Rate;
 use serving::Serving;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::{Add, Sub};
 use std::time::Duration;
+use table::Table;
 
 pub use calls::SETTLED_WITH_CALL;
 
@@ -201,7 +203,7 @@ pub struct Engine {
     entropy: Box<dyn Entropy>,
     advertiser: Advertiser,
     directory: Directory,
-    links: BTreeMap<LinkId, Link>,
+    links: Table<LinkId, Link>,
     next_link: u64,
     dial_rate: Rate,
     /// No link can need attention before this.
@@ -241,7 +243,7 @@ impl Engine {
             entropy,
             advertiser: Advertiser::new(now.at),
             directory: Directory::default(),
-            links: BTreeMap::new(),
+            links: Table::default(),
             next_link: 0,
             dial_rate: Rate::default(),
             links_due: Time::NEVER,

@@ -8,12 +8,13 @@
 
 use super::calls::Ask;
 use super::links::Path;
+use super::table::Table;
 use super::{Engine, LinkId, Now, Output, Phase, Time};
 use crate::limits::BODY_MAX;
 use crate::name::{CommandPath, NodeName};
 use crate::wire::Instance;
 use crate::wire::record::{self, Settled, Status, encode_reply};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Callers whose marks are kept: 40 bytes each, and only of those who left calls unconfirmed.
@@ -61,7 +62,7 @@ struct Served {
 /// The calls of one caller.
 #[derive(Debug, Default)]
 struct Caller {
-    calls: BTreeMap<u64, Served>,
+    calls: Table<u64, Served>,
     /// Bytes of the answers kept.
     bytes: usize,
     /// Answers that wait for the link to drain.
@@ -70,9 +71,9 @@ struct Caller {
 
 #[derive(Debug)]
 pub(super) struct Serving {
-    callers: BTreeMap<Instance, Caller>,
+    callers: Table<Instance, Caller>,
     /// The highest number forgotten unconfirmed, of each caller, and when.
-    marks: BTreeMap<Instance, (u64, Time)>,
+    marks: Table<Instance, (u64, Time)>,
     /// Bytes of all answers kept.
     bytes: usize,
     due: Time,
@@ -81,8 +82,8 @@ pub(super) struct Serving {
 impl Default for Serving {
     fn default() -> Serving {
         Serving {
-            callers: BTreeMap::new(),
-            marks: BTreeMap::new(),
+            callers: Table::default(),
+            marks: Table::default(),
             bytes: 0,
             due: Time::NEVER,
         }
@@ -128,7 +129,7 @@ impl Serving {
         {
             self.marks.remove(&oldest);
         }
-        let mark = self.marks.entry(id.caller).or_insert((id.number, now));
+        let mark = self.marks.or_insert_with(id.caller, || (id.number, now));
         *mark = (mark.0.max(id.number), now);
     }
 
@@ -207,8 +208,7 @@ impl Engine {
         };
         self.serving
             .callers
-            .entry(id.caller)
-            .or_default()
+            .or_insert_with(id.caller, Caller::default)
             .calls
             .insert(number, served);
         self.serving.due = self.serving.due.min(deadline);
@@ -395,8 +395,8 @@ impl Engine {
         }
         let mut over = Vec::new();
         let mut due = Time::NEVER;
-        for (caller, calls) in &self.serving.callers {
-            for (number, served) in &calls.calls {
+        for (caller, calls) in self.serving.callers.iter() {
+            for (number, served) in calls.calls.iter() {
                 if now.at >= served.deadline {
                     over.push(RequestId {
                         caller: *caller,

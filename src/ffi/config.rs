@@ -59,7 +59,7 @@ pub unsafe extern "C" fn peerbase_config_new(
     })
 }
 
-/// Where to listen for links, as "IP:PORT" or "[IPv6]:PORT"; port 0 is any free one. Every address and
+/// Where to listen for links, as "IP:PORT" or `[IPV6]:PORT`; port 0 is any free one. Every address and
 /// any port unless set. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_ADDRESS.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_config_set_listen(

@@ -16,13 +16,19 @@ fn remember(error: &Error) {
 }
 
 /// The code of an error, whose text is kept for `peerbase_last_error`.
-pub(super) fn code_of(error: &Error) -> c_int {
+fn code_of(error: &Error) -> c_int {
     remember(error);
     error.code() as c_int
 }
 
 /// Runs what a C function does: no panic gets out, and a failure becomes its code.
 pub(super) fn guard(f: impl FnOnce() -> Result<(), Error>) -> c_int {
+    let mut f = Some(f);
+    guard_dyn(&mut || f.take().map_or(Ok(()), |f| f()))
+}
+
+/// The one place where panics stop, for every C function alike.
+fn guard_dyn(f: &mut dyn FnMut() -> Result<(), Error>) -> c_int {
     match catch_unwind(AssertUnwindSafe(f)) {
         Ok(Ok(())) => 0,
         Ok(Err(error)) => code_of(&error),

@@ -4,9 +4,9 @@
 //! `include/peerbase.h`: what it does, what may be NULL, who owns what, which thread may call it,
 //! and what it returns.
 //!
-//! Every function that can fail goes through [`error::guard`]: no panic crosses into C, and the
+//! Every function that can fail goes through `error::guard`: no panic crosses into C, and the
 //! reason of a failure is kept for `peerbase_last_error`. Pointers are turned into references by
-//! the helpers of [`handle`], and by nothing else.
+//! the helpers of `handle`, and by nothing else.
 #![allow(unsafe_code)] // the one module that may; see [lints] in Cargo.toml
 #![allow(non_camel_case_types)] // C's names
 

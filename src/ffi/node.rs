@@ -5,7 +5,7 @@ use super::error::{guard, guard_value};
 use super::handle::{UserData, borrow, bytes, c_string, give, put, take, text};
 use super::reply::{Holds, peerbase_reply};
 use super::request::{command_handler, message_handler, peerbase_handler};
-use crate::engine::{Ask, CallNumber, Event};
+use crate::engine::{Ask, CallNumber, Event, PeerInfo};
 use crate::error::Error;
 use crate::json;
 use crate::limits::BODY_MAX;
@@ -272,11 +272,10 @@ pub unsafe extern "C" fn peerbase_node_register_table(
         if table.is_null() && count > 0 {
             return Err(Error::Argument("table is NULL"));
         }
-        // SAFETY: the header asks for `count` lines.
-        let lines = if count == 0 {
-            &[]
-        } else {
-            unsafe { std::slice::from_raw_parts(table, count) }
+        let lines = match count {
+            0 => &[],
+            // SAFETY: the header asks for `count` lines.
+            _ => unsafe { std::slice::from_raw_parts(table, count) },
         };
         // All of them first, so that each is dropped whatever happens.
         let lines: Vec<_> = lines
@@ -641,20 +640,21 @@ pub unsafe extern "C" fn peerbase_node_peers(
     out: *mut *mut peerbase_reply,
 ) -> c_int {
     guard(|| {
-        let entries = node(handle)?.peers().into_iter().map(|peer| {
+        let answer = |peer: PeerInfo| {
             let address = peer.address.map_or("null".into(), |a| format!("\"{a}\""));
             let known = Error::Unreachable(peer.name.to_string());
             (
                 peer.name,
                 if peer.reachable {
-                    Ok(address)
+                    Ok(address.into_bytes())
                 } else {
                     Err(known)
                 },
             )
-        });
+        };
+        let answers = node(handle)?.peers().into_iter().map(answer).collect();
         // SAFETY: the header asks for room for a pointer.
-        unsafe { put(out, peerbase_reply::of_json(entries).give()) }
+        unsafe { put(out, peerbase_reply::new(answers, Holds::Json).give()) }
     })
 }
 
@@ -672,13 +672,10 @@ pub unsafe extern "C" fn peerbase_node_stats(
             .entries()
             .into_iter()
             .map(|(k, v)| (k.to_owned(), v.into()));
-        let text = serde_json::Value::Object(entries.collect()).to_string();
+        let object: serde_json::Map<String, serde_json::Value> = entries.collect();
+        let text = serde_json::to_vec(&object).map_err(|e| Error::Json(e.to_string()))?;
+        let answers = vec![(node.name().clone(), Ok(text))];
         // SAFETY: the header asks for room for a pointer.
-        unsafe {
-            put(
-                out,
-                peerbase_reply::of_json([(node.name().clone(), Ok(text))]).give(),
-            )
-        }
+        unsafe { put(out, peerbase_reply::new(answers, Holds::Json).give()) }
     })
 }

@@ -67,16 +67,6 @@ impl peerbase_reply {
         (reply, failure.or(bad_json))
     }
 
-    /// Entries of which each has a JSON text, or none and a code instead.
-    pub(super) fn of_json(
-        entries: impl IntoIterator<Item = (NodeName, Result<String, Error>)>,
-    ) -> peerbase_reply {
-        let answers = entries
-            .into_iter()
-            .map(|(node, r)| (node, r.map(String::into_bytes)));
-        peerbase_reply::new(answers.collect(), Holds::Json)
-    }
-
     pub(super) fn give(self) -> *mut peerbase_reply {
         give(self)
     }
@@ -172,17 +162,14 @@ pub unsafe extern "C" fn peerbase_reply_data(
     i: usize,
     len: *mut usize,
 ) -> *const u8 {
-    let data: Option<&[u8]> = look(reply, i, None, |e| match &e.outcome {
-        // SAFETY: borrowed from the reply, which the caller keeps; only its pointer leaves.
-        Ok(Body::Data(data)) => {
-            Some(unsafe { std::slice::from_raw_parts(data.as_ptr(), data.len()) })
-        }
-        _ => None,
+    let (data, length) = look(reply, i, (std::ptr::null(), 0), |e| match &e.outcome {
+        Ok(Body::Data(data)) => (data.as_ptr(), data.len()),
+        _ => (std::ptr::null(), 0),
     });
     guard_value(std::ptr::null(), || {
         // SAFETY: the header asks for room for a length.
-        unsafe { put(len, data.map_or(0, <[u8]>::len)) }?;
-        Ok(data.map_or(std::ptr::null(), <[u8]>::as_ptr))
+        unsafe { put(len, length) }?;
+        Ok(data)
     })
 }
 

@@ -77,6 +77,19 @@ fn look(
     })
 }
 
+/// A text that may be NULL, which is "".
+///
+/// # Safety
+///
+/// `string` is NULL or NUL-terminated, and not changed while the reference lives.
+unsafe fn optional<'a>(string: *const c_char, what: &'static str) -> Result<&'a str, Error> {
+    if string.is_null() {
+        return Ok("");
+    }
+    // SAFETY: by the function's contract.
+    unsafe { text(string, what) }
+}
+
 fn consume(request: *mut peerbase_request, f: impl FnOnce(Asked) -> Result<(), Error>) -> c_int {
     guard(|| {
         // SAFETY: the header asks for a request that was not consumed.
@@ -210,12 +223,8 @@ pub unsafe extern "C" fn peerbase_request_fail(
     request: *mut peerbase_request,
     message: *const c_char,
 ) -> c_int {
-    // SAFETY: the header asks for a NUL-terminated string.
-    let why = if message.is_null() {
-        Ok("")
-    } else {
-        unsafe { text(message, "message") }
-    };
+    // SAFETY: the header asks for NULL or a NUL-terminated string.
+    let why = unsafe { optional(message, "message") };
     consume(request, |asked| {
         let text = *why.as_ref().unwrap_or(&"the command failed");
         match asked {
@@ -232,12 +241,8 @@ pub unsafe extern "C" fn peerbase_request_refuse(
     request: *mut peerbase_request,
     reason: *const c_char,
 ) -> c_int {
-    // SAFETY: the header asks for a NUL-terminated string.
-    let why = if reason.is_null() {
-        Ok("")
-    } else {
-        unsafe { text(reason, "reason") }
-    };
+    // SAFETY: the header asks for NULL or a NUL-terminated string.
+    let why = unsafe { optional(reason, "reason") };
     consume(request, |asked| {
         let text = *why.as_ref().unwrap_or(&"refused");
         match asked {

@@ -16,11 +16,11 @@ pub(crate) use command::{Handler, MessageHandler};
 pub use config::{ADVERTISE_INTERVAL, ADVERTISE_PORT, Builder};
 pub use event::Events;
 
-use crate::engine::{Ask, Event, PeerInfo, Stats};
+use crate::engine::{Ask, PeerInfo, Stats};
 use crate::error::Error;
 use crate::fernet::Key;
 use crate::name::{CommandPath, NodeName};
-use shared::{Opened, Shared};
+use shared::{EventHandler, Opened, Shared};
 use std::fmt;
 use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -220,10 +220,7 @@ impl Node {
         Ok(())
     }
 
-    pub(crate) fn set_event_handler(
-        &self,
-        handler: Option<Arc<dyn Fn(&Event) + Send + Sync>>,
-    ) -> Result<(), Error> {
+    pub(crate) fn set_event_handler(&self, handler: Option<EventHandler>) -> Result<(), Error> {
         self.0.shared.check()?;
         self.0.shared.set_event_handler(handler);
         Ok(())

@@ -44,10 +44,10 @@ fn this_thread() -> ThreadMark {
 }
 
 /// How long a thread looks for its result before it sleeps: about what waking it would cost.
-const SPIN: Duration = Duration::from_micros(50);
-/// Looking pays when results come this soon, as they do from the same host; over a network it would
-/// only burn.
-const SPIN_WORTH: Duration = Duration::from_micros(120);
+const SPIN: Duration = Duration::from_micros(60);
+/// After looking in vain ever longer pauses, up to 2 to the power of this many waits: over a network,
+/// or on one processor, looking would only burn.
+const SPIN_MISSES_MAX: u32 = 10;
 
 /// Where a waiting thread finds its result.
 #[derive(Debug)]
@@ -94,10 +94,14 @@ impl<T> Slot<T> {
         self.lock().value.take()
     }
 
-    /// Looks for the value for a while, without sleeping.
-    fn spin(&self) {
+    /// Looks for the value for a while, without sleeping; whether it came.
+    fn spin(&self) -> bool {
         let until = Instant::now() + SPIN;
-        while !self.is_filled.load(Ordering::Acquire) && Instant::now() < until {
+        loop {
+            let found = self.is_filled.load(Ordering::Acquire);
+            if found || Instant::now() > until {
+                return found;
+            }
             std::hint::spin_loop();
         }
     }
@@ -117,37 +121,34 @@ impl<T> Slot<T> {
     }
 }
 
-/// Whether the next thread that waits is to look for its result first. One at a time, and only where
-/// there is another processor for the loop.
-#[derive(Debug)]
+/// Whether the next thread that waits is to look for its result first: one at a time, and as long as
+/// that is found to pay.
+#[derive(Debug, Default)]
 struct Spinning {
-    may: bool,
     busy: AtomicBool,
-    /// How long the last result took, in microseconds.
-    last: AtomicU32,
+    /// Times in a row that looking was in vain.
+    misses: AtomicU32,
+    /// Waits to let pass before looking again.
+    skip: AtomicU32,
 }
 
 impl Spinning {
-    fn new() -> Spinning {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Spinning {
-            may: processors > 1,
-            busy: AtomicBool::new(false),
-            last: AtomicU32::new(u32::MAX),
-        }
-    }
-
+    // Relaxed: a count that is off by one costs a few microseconds and nothing else.
     fn wait<T>(&self, slot: &Slot<T>) -> T {
-        let began = Instant::now();
-        let worth = u128::from(self.last.load(Ordering::Relaxed)) < SPIN_WORTH.as_micros();
-        if self.may && worth && !self.busy.swap(true, Ordering::Relaxed) {
-            slot.spin();
+        let skip = self.skip.load(Ordering::Relaxed);
+        if skip > 0 {
+            self.skip.store(skip - 1, Ordering::Relaxed);
+        } else if !self.busy.swap(true, Ordering::Relaxed) {
+            if slot.spin() {
+                self.misses.store(0, Ordering::Relaxed);
+            } else {
+                let misses = (self.misses.load(Ordering::Relaxed) + 1).min(SPIN_MISSES_MAX);
+                self.misses.store(misses, Ordering::Relaxed);
+                self.skip.store(1 << misses, Ordering::Relaxed);
+            }
             self.busy.store(false, Ordering::Relaxed);
         }
-        let value = slot.wait();
-        let took = u32::try_from(began.elapsed().as_micros()).unwrap_or(u32::MAX);
-        self.last.store(took, Ordering::Relaxed);
-        value
+        slot.wait()
     }
 }
 
@@ -302,7 +303,7 @@ pub(super) fn open(
         pid: std::process::id(),
         waker,
         handover: Condvar::new(),
-        spinning: Spinning::new(),
+        spinning: Spinning::default(),
         registry: Registry::new(commands, message),
         handle: OnceLock::new(),
         poller: Mutex::new(poller),

@@ -1,0 +1,111 @@
+//! A map for the engine's tables: a vector sorted by key. Its order is the same in every run, as
+//! replaying a seed needs; it holds nothing but its entries; and it is a fraction of a tree's code,
+//! of which the library would otherwise carry a copy for each table. Made for hundreds to a few
+//! thousand entries, of which the newest have the highest keys.
+
+#[derive(Debug)]
+pub(super) struct Table<K, V>(Vec<(K, V)>);
+
+impl<K, V> Default for Table<K, V> {
+    fn default() -> Table<K, V> {
+        Table(Vec::new())
+    }
+}
+
+impl<K: Ord, V> Table<K, V> {
+    fn find(&self, key: &K) -> Result<usize, usize> {
+        self.0.binary_search_by(|(k, _)| k.cmp(key))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn get(&self, key: &K) -> Option<&V> {
+        self.find(key).ok().map(|at| &self.0[at].1)
+    }
+
+    pub(super) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        self.find(key).ok().map(|at| &mut self.0[at].1)
+    }
+
+    pub(super) fn contains_key(&self, key: &K) -> bool {
+        self.find(key).is_ok()
+    }
+
+    /// Sets the value of a key.
+    pub(super) fn insert(&mut self, key: K, value: V) {
+        match self.find(&key) {
+            Ok(at) => self.0[at].1 = value,
+            Err(at) => self.0.insert(at, (key, value)),
+        }
+    }
+
+    /// The value of a key, which is made first if it has none.
+    pub(super) fn or_insert_with(&mut self, key: K, make: impl FnOnce() -> V) -> &mut V {
+        let at = match self.find(&key) {
+            Ok(at) => at,
+            Err(at) => {
+                self.0.insert(at, (key, make()));
+                at
+            }
+        };
+        &mut self.0[at].1
+    }
+
+    pub(super) fn remove(&mut self, key: &K) -> Option<V> {
+        let at = self.find(key).ok()?;
+        Some(self.0.remove(at).1)
+    }
+
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(&K, &V) -> bool) {
+        self.0.retain(|(k, v)| keep(k, v));
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.0.iter().map(|(k, v)| (k, v))
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = &K> {
+        self.0.iter().map(|(k, _)| k)
+    }
+
+    pub(super) fn values(&self) -> impl Iterator<Item = &V> {
+        self.0.iter().map(|(_, v)| v)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    proptest! {
+        #[test]
+        fn it_is_the_map_that_the_standard_library_has(steps in prop::collection::vec((0u8..4, 0u8..20, any::<u16>()), 0..200)) {
+            let (mut table, mut map) = (Table::default(), BTreeMap::new());
+            for (step, key, value) in steps {
+                match step {
+                    0 => {
+                        table.insert(key, value);
+                        map.insert(key, value);
+                    }
+                    1 => prop_assert_eq!(table.remove(&key), map.remove(&key)),
+                    2 => prop_assert_eq!(*table.or_insert_with(key, || value), *map.entry(key).or_insert(value)),
+                    _ => {
+                        table.retain(|k, _| k % 7 != key % 7);
+                        map.retain(|k, _| k % 7 != key % 7);
+                    }
+                }
+                prop_assert_eq!(table.get(&key), map.get(&key));
+                prop_assert!(table.iter().eq(map.iter()));
+                prop_assert_eq!(table.len(), map.len());
+            }
+        }
+    }
+}
