@@ -282,7 +282,7 @@ struct peerbase_config *peerbase_config_new(const char *name,
                                             const char *key);
 
 /**
- * Where to listen for links, as "IP:PORT" or "[IPv6]:PORT"; port 0 is any free one. Every address and
+ * Where to listen for links, as "IP:PORT" or `[IPV6]:PORT`; port 0 is any free one. Every address and
  * any port unless set. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_ADDRESS.
  */
 int peerbase_config_set_listen(struct peerbase_config *config,

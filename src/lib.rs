@@ -43,6 +43,7 @@ mod driver;
 pub mod ffi;
 mod json;
 mod node;
+mod table;
 
 pub use engine::{Event, PeerInfo, Stats};
 pub use entropy::{Entropy, OsEntropy};

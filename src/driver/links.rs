@@ -3,11 +3,12 @@
 use super::{FIRST_LINK, LISTENER, Settings};
 use crate::engine::{Engine, Input, LinkId, Now, Time};
 use crate::error::Error;
+use crate::table::Table;
 use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Socket, Type};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
 use std::time::Duration;
@@ -38,7 +39,7 @@ pub(super) struct Links {
     port: u16,
     can_accept: bool,
     retry_at: Option<Time>,
-    streams: HashMap<LinkId, Stream>,
+    streams: Table<LinkId, Stream>,
     /// Links with input that was not read yet.
     unread: VecDeque<LinkId>,
     /// How many of them this round serves.
@@ -76,7 +77,7 @@ impl Links {
             port,
             can_accept: false,
             retry_at: None,
-            streams: HashMap::new(),
+            streams: Table::default(),
             unread: VecDeque::new(),
             round: 0,
             unwritten: Vec::new(),

@@ -4,14 +4,13 @@
 //! instance it may have reached. Its arguments are kept until it ends.
 
 use super::links::Path;
-use super::table::Table;
 use super::{CallNumber, Engine, LinkId, Now, Output, Phase, Time, outcome};
 use crate::error::Error;
 use crate::limits::BODY_MAX;
 use crate::name::{CommandPath, NodeName};
+use crate::table::Table;
 use crate::wire::Instance;
 use crate::wire::record::{self, Status, encode_call, encode_cancel, encode_notice};
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Settled calls told along with a new one. More wait for the next, or go by themselves.
@@ -83,9 +82,9 @@ struct Call {
 #[derive(Debug)]
 pub(super) struct Calls {
     next: u64,
-    open: BTreeMap<u64, Call>,
+    open: Table<u64, Box<Call>>,
     /// The waiting ones, by target, oldest first.
-    waiting: Table<NodeName, BTreeSet<u64>>,
+    waiting: Table<NodeName, Table<u64, ()>>,
     bytes: usize,
     due: Time,
 }
@@ -94,7 +93,7 @@ impl Default for Calls {
     fn default() -> Calls {
         Calls {
             next: 1,
-            open: BTreeMap::new(),
+            open: Table::default(),
             waiting: Table::default(),
             bytes: 0,
             due: Time::NEVER,
@@ -124,8 +123,8 @@ impl Calls {
         if let Some(call) = self.open.get_mut(&number) {
             call.state = State::Waiting { bound };
             self.waiting
-                .or_insert_with(call.target.clone(), BTreeSet::new)
-                .insert(number);
+                .or_insert_with(call.target.clone(), Table::default)
+                .insert(number, ());
         }
     }
 
@@ -138,7 +137,7 @@ impl Calls {
         }
     }
 
-    fn remove(&mut self, number: u64) -> Option<Call> {
+    fn remove(&mut self, number: u64) -> Option<Box<Call>> {
         let call = self.open.remove(&number)?;
         self.bytes -= call.ask.size();
         if matches!(call.state, State::Waiting { .. }) {
@@ -207,10 +206,10 @@ impl Engine {
         };
         if local {
             self.serve_locally(number, call.ask.clone(), deadline);
-            self.calls.open.insert(number, call);
+            self.calls.open.insert(number, Box::new(call));
             return Ok(CallNumber(number));
         }
-        self.calls.open.insert(number, call);
+        self.calls.open.insert(number, Box::new(call));
         // Behind those that wait already, if any.
         if self.calls.waits_for(target) || !matches!(self.try_send(now, number), Attempt::Done) {
             self.calls.set_waiting(number, None);
@@ -300,26 +299,19 @@ impl Engine {
         let Some(waiting) = self.calls.waiting.remove(name) else {
             return;
         };
-        let mut left = BTreeSet::new();
-        let mut numbers = waiting.into_iter();
-        for number in numbers.by_ref() {
-            match self.try_send(now, number) {
-                Attempt::Done => {}
-                Attempt::NoPath => {
-                    left.insert(number);
-                }
-                Attempt::Full => {
-                    left.insert(number);
-                    break;
-                }
-            }
+        let mut left: Table<u64, ()> = Table::default();
+        let mut full = false;
+        for number in waiting.keys() {
+            full = full
+                || match self.try_send(now, *number) {
+                    Attempt::Done => continue,
+                    Attempt::NoPath => false,
+                    Attempt::Full => true,
+                };
+            left.insert(*number, ());
         }
-        left.extend(numbers);
         if !left.is_empty() {
-            self.calls
-                .waiting
-                .or_insert_with(name.clone(), BTreeSet::new)
-                .extend(left);
+            self.calls.waiting.insert(name.clone(), left);
         }
     }
 
@@ -356,7 +348,7 @@ impl Engine {
     ) {
         let nobody = self.directory.resolve(name).is_none();
         let mut over = Vec::new();
-        for (number, call) in &self.calls.open {
+        for (number, call) in self.calls.open.iter() {
             match call.state {
                 State::Waiting { bound: Some(i) } | State::Sent { instance: i, .. }
                     if i == instance =>
@@ -429,7 +421,7 @@ impl Engine {
     pub(super) fn tick_calls(&mut self, now: Now) {
         let mut over = Vec::new();
         let mut due = Time::NEVER;
-        for (number, call) in &self.calls.open {
+        for (number, call) in self.calls.open.iter() {
             if now.at < call.deadline {
                 due = due.min(call.deadline);
                 continue;

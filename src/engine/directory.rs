@@ -1,9 +1,9 @@
 //! Who is there: the peers, by instance and by name. A table and its rules of choice; what fills
 //! it is `discovery` and `links`.
 
-use super::table::Table;
 use super::{LinkId, Time};
 use crate::name::NodeName;
+use crate::table::Table;
 use crate::wire::Instance;
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -5,15 +5,14 @@
 
 use super::directory::Peer;
 use super::rate::Rate;
-use super::table::Table;
 use super::{Engine, Event, Now, Output, Phase, Time};
 use crate::error::Error;
 use crate::frame::{self, FrameType, Parsed};
 use crate::limits::DATAGRAM_MAX;
 use crate::name::NodeName;
+use crate::table::Table;
 use crate::wire::Instance;
 use crate::wire::advert::{Advert, Phase as AdvertPhase};
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -58,7 +57,7 @@ pub(super) struct Advertiser {
     /// Times the name was defended.
     defences: Rate,
     /// Who asked for a name and was answered, the latest first.
-    answered: VecDeque<Instance>,
+    answered: Vec<Instance>,
     /// Who claims our name, and until when they are left alone.
     claims: Table<Instance, Time>,
 }
@@ -75,7 +74,7 @@ impl Advertiser {
             window: now,
             heard: Rate::default(),
             defences: Rate::default(),
-            answered: VecDeque::new(),
+            answered: Vec::new(),
             claims: Table::default(),
         }
     }
@@ -214,7 +213,7 @@ impl Engine {
 
     fn remember_answered(&mut self, prober: Instance) {
         self.advertiser.answered.truncate(ANSWERED_MAX - 1);
-        self.advertiser.answered.push_front(prober);
+        self.advertiser.answered.insert(0, prober);
     }
 
     /// Answers who asks for a name, once: it asks three times.

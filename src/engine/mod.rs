@@ -32,7 +32,6 @@ mod rate;
 mod serving;
 mod session;
 mod stats;
-mod table;
 
 pub use calls::Ask;
 pub use directory::PeerInfo;
@@ -44,6 +43,7 @@ use crate::error::Error;
 use crate::fernet::Keyring;
 use crate::limits::Limits;
 use crate::name::{NetworkName, NodeName};
+use crate::table::Table;
 use crate::wire::Instance;
 use crate::wire::record::{CloseReason, Status};
 use calls::Calls;
@@ -57,7 +57,6 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::{Add, Sub};
 use std::time::Duration;
-use table::Table;
 
 pub use calls::SETTLED_WITH_CALL;
 

@@ -8,10 +8,10 @@
 
 use super::calls::Ask;
 use super::links::Path;
-use super::table::Table;
 use super::{Engine, LinkId, Now, Output, Phase, Time};
 use crate::limits::BODY_MAX;
 use crate::name::{CommandPath, NodeName};
+use crate::table::Table;
 use crate::wire::Instance;
 use crate::wire::record::{self, Settled, Status, encode_reply};
 use std::collections::VecDeque;

@@ -24,6 +24,17 @@ fn change(
     config: *mut peerbase_config,
     f: impl FnOnce(Builder) -> Result<Builder, Error>,
 ) -> c_int {
+    let mut f = Some(f);
+    change_dyn(config, &mut |builder| {
+        f.take().map_or(Ok(builder.clone()), |f| f(builder))
+    })
+}
+
+/// What every setter does around its own line.
+fn change_dyn(
+    config: *mut peerbase_config,
+    f: &mut dyn FnMut(Builder) -> Result<Builder, Error>,
+) -> c_int {
     guard(|| {
         // SAFETY: the header asks for a live config that no other thread uses.
         let config = unsafe { borrow_mut(config) }?;

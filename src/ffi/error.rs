@@ -9,31 +9,21 @@ thread_local! {
     static LAST: RefCell<CString> = RefCell::default();
 }
 
-fn remember(error: &Error) {
+/// The code of an outcome; a failure's text is kept for `peerbase_last_error`. Apart from [`guard`], of
+/// which there is a copy for each function.
+#[inline(never)]
+fn code_of(outcome: Result<(), Error>) -> c_int {
+    let Err(error) = outcome else { return 0 };
     let text = super::handle::c_string(error.to_string());
     // A thread that is ending has no last error any more.
     let _ = LAST.try_with(|last| last.replace(text));
-}
-
-/// The code of an error, whose text is kept for `peerbase_last_error`.
-fn code_of(error: &Error) -> c_int {
-    remember(error);
     error.code() as c_int
 }
 
 /// Runs what a C function does: no panic gets out, and a failure becomes its code.
 pub(super) fn guard(f: impl FnOnce() -> Result<(), Error>) -> c_int {
-    let mut f = Some(f);
-    guard_dyn(&mut || f.take().map_or(Ok(()), |f| f()))
-}
-
-/// The one place where panics stop, for every C function alike.
-fn guard_dyn(f: &mut dyn FnMut() -> Result<(), Error>) -> c_int {
-    match catch_unwind(AssertUnwindSafe(f)) {
-        Ok(Ok(())) => 0,
-        Ok(Err(error)) => code_of(&error),
-        Err(_) => code_of(&Error::Internal("a panic was stopped at the C boundary")),
-    }
+    let stopped = Error::Internal("a panic was stopped at the C boundary");
+    code_of(catch_unwind(AssertUnwindSafe(f)).unwrap_or(Err(stopped)))
 }
 
 /// As [`guard`], for functions that give a value, and `fallback` when they fail.

@@ -77,17 +77,29 @@ fn look(
     })
 }
 
-/// A text that may be NULL, which is "".
+/// Answers with words; NULL is none.
 ///
 /// # Safety
 ///
-/// `string` is NULL or NUL-terminated, and not changed while the reference lives.
-unsafe fn optional<'a>(string: *const c_char, what: &'static str) -> Result<&'a str, Error> {
-    if string.is_null() {
-        return Ok("");
-    }
-    // SAFETY: by the function's contract.
-    unsafe { text(string, what) }
+/// `request` is NULL or was not consumed; `words` is NULL or NUL-terminated.
+unsafe fn end(request: *mut peerbase_request, words: *const c_char, refuse: bool) -> c_int {
+    consume(request, |asked| {
+        // SAFETY: by the function's contract.
+        let words = if words.is_null() {
+            Ok("")
+        } else {
+            unsafe { text(words, "words") }
+        };
+        // Words that cannot be read are left out; the caller is answered all the same.
+        let said = words.as_ref().copied().unwrap_or("");
+        match (asked, refuse) {
+            (Asked::Command(call), false) => call.fail(said),
+            (Asked::Command(call), true) => call.refuse(said),
+            (Asked::Message(message), false) => message.fail(said),
+            (Asked::Message(message), true) => message.refuse(said),
+        }?;
+        words.map(|_| ())
+    })
 }
 
 fn consume(request: *mut peerbase_request, f: impl FnOnce(Asked) -> Result<(), Error>) -> c_int {
@@ -223,16 +235,8 @@ pub unsafe extern "C" fn peerbase_request_fail(
     request: *mut peerbase_request,
     message: *const c_char,
 ) -> c_int {
-    // SAFETY: the header asks for NULL or a NUL-terminated string.
-    let why = unsafe { optional(message, "message") };
-    consume(request, |asked| {
-        let text = *why.as_ref().unwrap_or(&"the command failed");
-        match asked {
-            Asked::Command(call) => call.fail(text)?,
-            Asked::Message(message) => message.fail(text)?,
-        }
-        why.map(|_| ())
-    })
+    // SAFETY: this function's promises are that one's.
+    unsafe { end(request, message, false) }
 }
 
 /// Answers that this caller may not have it, and why; otherwise as `peerbase_request_fail`.
@@ -241,14 +245,6 @@ pub unsafe extern "C" fn peerbase_request_refuse(
     request: *mut peerbase_request,
     reason: *const c_char,
 ) -> c_int {
-    // SAFETY: the header asks for NULL or a NUL-terminated string.
-    let why = unsafe { optional(reason, "reason") };
-    consume(request, |asked| {
-        let text = *why.as_ref().unwrap_or(&"refused");
-        match asked {
-            Asked::Command(call) => call.refuse(text)?,
-            Asked::Message(message) => message.refuse(text)?,
-        }
-        why.map(|_| ())
-    })
+    // SAFETY: this function's promises are that one's.
+    unsafe { end(request, reason, true) }
 }

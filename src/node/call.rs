@@ -7,7 +7,6 @@ use crate::error::Error;
 use crate::json;
 use crate::name::{CommandPath, NodeName};
 use serde_json::{Map, Value};
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -63,7 +62,8 @@ struct FanOut {
 struct Progress {
     targets: Vec<NodeName>,
     results: Vec<Option<Result<Vec<u8>, Error>>>,
-    waiting: VecDeque<usize>,
+    /// The next target to ask.
+    next: usize,
     in_flight: Vec<(usize, CallNumber)>,
     /// Calls begun whose number is not noted yet.
     beginning: usize,
@@ -84,9 +84,11 @@ impl FanOut {
                 if p.over || p.in_flight.len() + p.beginning >= self.options.max_in_flight {
                     break;
                 }
-                let Some(index) = p.waiting.pop_front() else {
+                let index = p.next;
+                if index == p.targets.len() {
                     break;
-                };
+                }
+                p.next += 1;
                 p.beginning += 1;
                 (index, p.targets[index].clone())
             };
@@ -145,7 +147,7 @@ impl FanOut {
     fn finish_if_over(&self) {
         let mut p = self.lock();
         let idle = p.in_flight.is_empty() && p.beginning == 0;
-        if !idle || !(p.over || p.waiting.is_empty()) {
+        if !idle || !(p.over || p.next == p.targets.len()) {
             return;
         }
         let Some(done) = p.done.take() else { return };
@@ -192,7 +194,7 @@ impl Node {
             options,
             progress: Mutex::new(Progress {
                 results: targets.iter().map(|_| None).collect(),
-                waiting: (0..targets.len()).collect(),
+                next: 0,
                 targets,
                 in_flight: Vec::new(),
                 beginning: 0,

@@ -7,11 +7,11 @@ use crate::error::Error;
 use crate::json;
 use crate::limits::BODY_MAX;
 use crate::name::{CommandPath, NodeName};
+use crate::table::Table;
 use crate::wire::record::Status;
+use serde_core::{Serialize, Serializer};
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// What runs when a command is called.
@@ -30,7 +30,7 @@ pub(crate) type MessageHandler = Arc<dyn Fn(Message) + Send + Sync>;
 /// # Ok::<(), peerbase::Error>(())
 /// ```
 #[derive(Clone, Default)]
-pub struct CommandTree(BTreeMap<CommandPath, Handler>);
+pub struct CommandTree(Table<CommandPath, Handler>);
 
 impl CommandTree {
     /// No commands.
@@ -55,8 +55,8 @@ impl CommandTree {
     /// Adds every command of `tree` below a path.
     pub fn subtree(mut self, path: &str, tree: CommandTree) -> Result<Self, Error> {
         CommandPath::new(path)?;
-        for (below, handler) in tree.0 {
-            self = self.with(&format!("{path}.{below}"), handler)?;
+        for (below, handler) in tree.0.iter() {
+            self = self.with(&format!("{path}.{below}"), handler.clone())?;
         }
         Ok(self)
     }
@@ -114,8 +114,8 @@ impl Registry {
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         let mut merged = commands.clone();
-        for (path, handler) in tree.0 {
-            merged = merged.with(path.as_str(), handler)?;
+        for (path, handler) in tree.0.iter() {
+            merged = merged.with(path.as_str(), handler.clone())?;
         }
         *commands = merged;
         Ok(())
@@ -128,14 +128,8 @@ impl Registry {
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         let below = format!("{path}.");
-        let from = (Bound::Included(path.clone()), Bound::Unbounded);
-        let paths: Vec<CommandPath> = commands
-            .0
-            .range(from)
-            .map(|(p, _)| p)
-            .filter(|p| *p == path || p.as_str().starts_with(&below))
-            .cloned()
-            .collect();
+        let mut paths = commands.0.keys().cloned().collect::<Vec<_>>();
+        paths.retain(|p| p == path || p.as_str().starts_with(&below));
         // Dropped after the lock is given back: a handler's drop may call the node.
         let gone: Vec<_> = paths.iter().filter_map(|p| commands.0.remove(p)).collect();
         drop(commands);
@@ -250,19 +244,30 @@ impl Registry {
             "__list_commands__" => {
                 let mut list = self.paths();
                 list.extend(["__echo__", "__list_commands__", "__peers__"].map(str::to_owned));
-                answer.value(&Value::from(list));
+                answer.json(&list);
             }
             "__peers__" => {
-                let how = |reachable| if reachable { "direct" } else { "known" };
                 let peers = answer.shared.with(|engine, _| engine.peers());
-                let map: Map<_, _> = peers
-                    .iter()
-                    .map(|p| (p.name.to_string(), how(p.reachable).into()))
-                    .collect();
-                answer.value(&Value::Object(map));
+                let how = |reachable| if reachable { "direct" } else { "known" };
+                answer.json(&Object(
+                    peers
+                        .iter()
+                        .map(|p| (p.name.as_str(), how(p.reachable)))
+                        .collect(),
+                ));
             }
             _ => answer.send(Status::NotFound, Vec::new()),
         }
+    }
+}
+
+/// A JSON object of texts. Not a [`Value`], whose numbers would bring 20 KiB of tables into a C
+/// program that has no use for them.
+struct Object<'a>(Vec<(&'a str, &'a str)>);
+
+impl Serialize for Object<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().copied())
     }
 }
 
@@ -279,8 +284,8 @@ impl Answer {
         self.shared.reply(self.id, status, body);
     }
 
-    fn value(self, value: &Value) {
-        // A Value always has a text.
+    fn json(self, value: &impl Serialize) {
+        // Texts in lists and objects: nothing that JSON could not say.
         let text = serde_json::to_vec(value).unwrap_or_default();
         self.send(Status::Value, text);
     }

@@ -31,7 +31,7 @@ pub struct Builder {
     advertise_address: Option<SocketAddr>,
     interval: Duration,
     loopback: bool,
-    limits: Limits,
+    limits: Box<Limits>,
     commands: Result<CommandTree, Error>,
     message: Option<MessageHandler>,
 }
@@ -56,7 +56,7 @@ impl Builder {
             advertise_address: None,
             interval: ADVERTISE_INTERVAL,
             loopback: false,
-            limits: Limits::default(),
+            limits: Box::default(),
             commands: Ok(CommandTree::new()),
             message: None,
         }
@@ -110,7 +110,7 @@ impl Builder {
     /// Other bounds than the defaults.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
+        *self.limits = limits;
         self
     }
 
@@ -201,7 +201,7 @@ impl Builder {
                     .unwrap_or(port),
                 address: advertised.map(|a| -> IpAddr { a.ip() }),
                 interval,
-                limits,
+                limits: *limits,
             }
         })
     }

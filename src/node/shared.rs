@@ -17,9 +17,10 @@ use crate::engine::{
 };
 use crate::error::Error;
 use crate::name::NodeName;
+use crate::table::Table;
 use crate::wire::record::Status;
 use mio::Waker;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -171,7 +172,7 @@ enum Callbacks {
 struct State {
     driver: Driver,
     callbacks: VecDeque<Callbacks>,
-    pending: HashMap<CallNumber, Completion>,
+    pending: Table<CallNumber, Completion>,
     /// How the start went, once that is known.
     started: Option<Result<(), Error>>,
     stopped: bool,
@@ -310,7 +311,7 @@ pub(super) fn open(
         state: Mutex::new(State {
             driver,
             callbacks: VecDeque::new(),
-            pending: HashMap::new(),
+            pending: Table::default(),
             started: None,
             stopped: false,
             led: false,

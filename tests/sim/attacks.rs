@@ -183,7 +183,7 @@ fn a_handshake_over_a_thousand_reads_is_a_handshake() {
 fn bytes_that_are_no_frame_close_their_link_at_the_bound() {
     let mut w = World::new(crate::first_seed());
     let (a, b) = two(&mut w);
-    let endless = vec![b'x'; 100];
+    let endless = [b'x'; 100];
     let long = [b"sim|hel|".as_slice(), &vec![b'A'; FRAME_MAX]].concat();
     for bytes in [
         &endless[..],
