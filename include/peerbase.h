@@ -14,6 +14,16 @@
 #include <stdint.h>
 
 /**
+ * For `flags`: the first failure ends a call of several, and is what it returns.
+ */
+#define PEERBASE_CALL_RAISE_ERRORS 1
+
+/**
+ * For `flags`: a name that is not known is an error at once, and not waited for.
+ */
+#define PEERBASE_CALL_NO_WAIT 2
+
+/**
  * Room for a key as text: 44 characters and the NUL.
  */
 #define PEERBASE_KEY_LEN 45
@@ -32,16 +42,6 @@
  * The patch version of this header.
  */
 #define PEERBASE_VERSION_PATCH 0
-
-/**
- * For `flags`: the first failure ends a call of several, and is what it returns.
- */
-#define PEERBASE_CALL_RAISE_ERRORS 1
-
-/**
- * For `flags`: a name that is not known is an error at once, and not waited for.
- */
-#define PEERBASE_CALL_NO_WAIT 2
 
 /**
  * A node has proved that it is there and holds the key.
@@ -217,6 +217,12 @@ typedef struct peerbase_reply peerbase_reply;
 typedef struct peerbase_request peerbase_request;
 
 /**
+ * What is told how a call ended: the reply, which is the library's and good during the call, and the
+ * `user` it was begun with. Runs where handlers run.
+ */
+typedef void (*peerbase_callback)(const struct peerbase_reply *reply, void *user);
+
+/**
  * What answers commands or messages. It is given a request, which it owns from then on and must answer
  * with one of the `peerbase_request_` functions that consume it, now or later, from any thread; and the
  * `user` it was registered with. It runs on the loop's thread, or the one that calls
@@ -259,15 +265,104 @@ typedef struct peerbase_command {
  */
 typedef void (*peerbase_event_handler)(int event, const char *node, void *user);
 
-/**
- * What is told how a call ended: the reply, which is the library's and good during the call, and the
- * `user` it was begun with. Runs where handlers run.
- */
-typedef void (*peerbase_callback)(const struct peerbase_reply *reply, void *user);
-
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
+
+/**
+ * Calls a command of another node and waits for its answer.
+ *
+ * `target` is the node's name; if it is not known yet it is waited for. `args` is a JSON array and `kwargs`
+ * a JSON object; NULL for none. `timeout_ms` is 0 to a day. All are copied. `*out` is a reply of one entry,
+ * to be freed with `peerbase_reply_free`, when there is an answer to read, also a failure's message; and
+ * NULL otherwise. Returns the code of the call's one outcome: 0, PEERBASE_ERR_COMMAND_NOT_FOUND,
+ * PEERBASE_ERR_COMMAND_FAILED, PEERBASE_ERR_TIMEOUT, PEERBASE_ERR_UNREACHABLE, PEERBASE_ERR_PEER_RESTARTED,
+ * PEERBASE_ERR_OVERLOADED, PEERBASE_ERR_REFUSED, PEERBASE_ERR_STOPPED; or of what is wrong with the
+ * arguments; or PEERBASE_ERR_WOULD_DEADLOCK in a callback.
+ */
+int peerbase_node_call(struct peerbase_node *handle,
+                       const char *target,
+                       const char *path,
+                       const char *args,
+                       const char *kwargs,
+                       int timeout_ms,
+                       struct peerbase_reply **out);
+
+/**
+ * Sends bytes to another node's message handler, and waits for the bytes it answers, which are read with
+ * `peerbase_reply_data`. `data` may be NULL when `len` is 0. Otherwise as `peerbase_node_call`.
+ */
+int peerbase_node_send(struct peerbase_node *handle,
+                       const char *target,
+                       const uint8_t *data,
+                       size_t len,
+                       int timeout_ms,
+                       struct peerbase_reply **out);
+
+/**
+ * Calls a command of several nodes and waits for all of them.
+ *
+ * `targets` are `count` names; NULL and 0 are every peer that is known now. At most `max_in_flight` are asked
+ * at a time; 0 is 64. `flags` is a sum of PEERBASE_CALL_…. `*out` has an entry for each target. Returns 0
+ * whatever the entries say, unless PEERBASE_CALL_RAISE_ERRORS is among the flags: then the first failure,
+ * for which the other calls were cancelled. Otherwise as `peerbase_node_call`.
+ */
+int peerbase_node_call_many(struct peerbase_node *handle,
+                            const char *const *targets,
+                            size_t count,
+                            const char *path,
+                            const char *args,
+                            const char *kwargs,
+                            int timeout_ms,
+                            size_t max_in_flight,
+                            uint32_t flags,
+                            struct peerbase_reply **out);
+
+/**
+ * Calls a command of every peer that is known now and waits for all of them: `peerbase_node_call_many` with
+ * no names, no flags and 64 at a time.
+ */
+int peerbase_node_call_all(struct peerbase_node *handle,
+                           const char *path,
+                           const char *args,
+                           const char *kwargs,
+                           int timeout_ms,
+                           struct peerbase_reply **out);
+
+/**
+ * Begins a call of another node's command, or of every known peer's when `target` is "*", and returns at
+ * once.
+ *
+ * `callback` is called once, where handlers run, unless this returns a code other than 0; `drop_user` is
+ * called once in any case, and may be NULL. `id` may be NULL; otherwise `*id` is what `peerbase_node_cancel`
+ * takes, or 0 for "*". Otherwise as `peerbase_node_call`, and safe in a callback.
+ */
+int peerbase_node_call_async(struct peerbase_node *handle,
+                             const char *target,
+                             const char *path,
+                             const char *args,
+                             const char *kwargs,
+                             int timeout_ms,
+                             peerbase_callback callback,
+                             void *user,
+                             void (*drop_user)(void *user),
+                             uint64_t *id);
+
+/**
+ * Gives up on a call begun with `peerbase_node_call_async`: its callback is told PEERBASE_ERR_CANCELLED,
+ * unless the call has ended. Returns 0 or PEERBASE_ERR_ARGUMENT.
+ */
+int peerbase_node_cancel(struct peerbase_node *handle,
+                         uint64_t id);
+
+/**
+ * The commands of another node: `peerbase_node_call` of "__list_commands__", which answers with a JSON array
+ * of dotted paths.
+ */
+int peerbase_node_get_commands(struct peerbase_node *handle,
+                               const char *target,
+                               int timeout_ms,
+                               struct peerbase_reply **out);
 
 /**
  * A new configuration with every default.
@@ -491,101 +586,6 @@ int peerbase_node_on_event(struct peerbase_node *handle,
                            peerbase_event_handler handler,
                            void *user,
                            void (*drop_user)(void *user));
-
-/**
- * Calls a command of another node and waits for its answer.
- *
- * `target` is the node's name; if it is not known yet it is waited for. `args` is a JSON array and `kwargs`
- * a JSON object; NULL for none. `timeout_ms` is 0 to a day. All are copied. `*out` is a reply of one entry,
- * to be freed with `peerbase_reply_free`, when there is an answer to read, also a failure's message; and
- * NULL otherwise. Returns the code of the call's one outcome: 0, PEERBASE_ERR_COMMAND_NOT_FOUND,
- * PEERBASE_ERR_COMMAND_FAILED, PEERBASE_ERR_TIMEOUT, PEERBASE_ERR_UNREACHABLE, PEERBASE_ERR_PEER_RESTARTED,
- * PEERBASE_ERR_OVERLOADED, PEERBASE_ERR_REFUSED, PEERBASE_ERR_STOPPED; or of what is wrong with the
- * arguments; or PEERBASE_ERR_WOULD_DEADLOCK in a callback.
- */
-int peerbase_node_call(struct peerbase_node *handle,
-                       const char *target,
-                       const char *path,
-                       const char *args,
-                       const char *kwargs,
-                       int timeout_ms,
-                       struct peerbase_reply **out);
-
-/**
- * Sends bytes to another node's message handler, and waits for the bytes it answers, which are read with
- * `peerbase_reply_data`. `data` may be NULL when `len` is 0. Otherwise as `peerbase_node_call`.
- */
-int peerbase_node_send(struct peerbase_node *handle,
-                       const char *target,
-                       const uint8_t *data,
-                       size_t len,
-                       int timeout_ms,
-                       struct peerbase_reply **out);
-
-/**
- * Calls a command of several nodes and waits for all of them.
- *
- * `targets` are `count` names; NULL and 0 are every peer that is known now. At most `max_in_flight` are asked
- * at a time; 0 is 64. `flags` is a sum of PEERBASE_CALL_…. `*out` has an entry for each target. Returns 0
- * whatever the entries say, unless PEERBASE_CALL_RAISE_ERRORS is among the flags: then the first failure,
- * for which the other calls were cancelled. Otherwise as `peerbase_node_call`.
- */
-int peerbase_node_call_many(struct peerbase_node *handle,
-                            const char *const *targets,
-                            size_t count,
-                            const char *path,
-                            const char *args,
-                            const char *kwargs,
-                            int timeout_ms,
-                            size_t max_in_flight,
-                            uint32_t flags,
-                            struct peerbase_reply **out);
-
-/**
- * Calls a command of every peer that is known now and waits for all of them: `peerbase_node_call_many` with
- * no names, no flags and 64 at a time.
- */
-int peerbase_node_call_all(struct peerbase_node *handle,
-                           const char *path,
-                           const char *args,
-                           const char *kwargs,
-                           int timeout_ms,
-                           struct peerbase_reply **out);
-
-/**
- * Begins a call of another node's command, or of every known peer's when `target` is "*", and returns at
- * once.
- *
- * `callback` is called once, where handlers run, unless this returns a code other than 0; `drop_user` is
- * called once in any case, and may be NULL. `id` may be NULL; otherwise `*id` is what `peerbase_node_cancel`
- * takes, or 0 for "*". Otherwise as `peerbase_node_call`, and safe in a callback.
- */
-int peerbase_node_call_async(struct peerbase_node *handle,
-                             const char *target,
-                             const char *path,
-                             const char *args,
-                             const char *kwargs,
-                             int timeout_ms,
-                             peerbase_callback callback,
-                             void *user,
-                             void (*drop_user)(void *user),
-                             uint64_t *id);
-
-/**
- * Gives up on a call begun with `peerbase_node_call_async`: its callback is told PEERBASE_ERR_CANCELLED,
- * unless the call has ended. Returns 0 or PEERBASE_ERR_ARGUMENT.
- */
-int peerbase_node_cancel(struct peerbase_node *handle,
-                         uint64_t id);
-
-/**
- * The commands of another node: `peerbase_node_call` of "__list_commands__", which answers with a JSON array
- * of dotted paths.
- */
-int peerbase_node_get_commands(struct peerbase_node *handle,
-                               const char *target,
-                               int timeout_ms,
-                               struct peerbase_reply **out);
 
 /**
  * The peers that are known now: `*out` has an entry for each, with its name; its code is 0 if a session with

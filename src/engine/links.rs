@@ -3,32 +3,23 @@
 //! A link is an ordered stream of bytes to somewhere. This file knows no socket; it knows frames,
 //! and which of them may come when.
 
-use super::directory::Peer;
-use super::session::{Party, Refusal, Session};
-use super::{Engine, Event, LinkId, Now, Output, Phase, Time};
-use crate::fernet::Sealer;
+use super::session::{Refusal, Session};
+use super::{Engine, LinkId, Now, Output, Phase, Time};
 use crate::frame::{self, FrameType, Parsed};
 use crate::limits::FRAME_MAX;
 use crate::name::NodeName;
 use crate::wire::Instance;
-use crate::wire::hello::{Hello, Role, session_keys};
-use crate::wire::record::{Body, CloseReason, encode_close, encode_notice};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE;
+use crate::wire::hello::Hello;
+use crate::wire::record::{Body, CloseReason, encode_close};
 use std::net::SocketAddr;
-use std::time::Duration;
 
-/// How long an instance has to show that it lives when another has proved to go by its name.
-const CHALLENGE: Duration = Duration::from_secs(1);
-/// A session heard this recently is not stale: of two, the rule of instances decides.
-const FRESH: Duration = Duration::from_secs(2);
 /// Bytes of a keepalive's nonce, as text; longer ones are nobody's.
-const PING_TEXT: usize = 16;
+pub(super) const PING_TEXT: usize = 16;
 /// Room an idle link keeps for an unfinished frame or for output.
 const KEPT_CAPACITY: usize = 4 * 1024;
 
 #[derive(Debug)]
-enum State {
+pub(super) enum State {
     /// We are connecting.
     Dialing(Target),
     /// Our hello is on its way.
@@ -43,28 +34,28 @@ enum State {
 
 /// Whom we dial.
 #[derive(Debug)]
-struct Target {
-    instance: Instance,
-    name: NodeName,
+pub(super) struct Target {
+    pub(super) instance: Instance,
+    pub(super) name: NodeName,
 }
 
 #[derive(Debug)]
 pub(super) struct Link {
-    state: State,
-    dialled: bool,
-    address: SocketAddr,
+    pub(super) state: State,
+    pub(super) dialled: bool,
+    pub(super) address: SocketAddr,
     /// An unfinished frame, and since when.
-    input: Vec<u8>,
-    unfinished: Option<Time>,
-    output: Vec<u8>,
-    written: usize,
-    opened: Time,
-    heard: Time,
+    pub(super) input: Vec<u8>,
+    pub(super) unfinished: Option<Time>,
+    pub(super) output: Vec<u8>,
+    pub(super) written: usize,
+    pub(super) opened: Time,
+    pub(super) heard: Time,
     /// When the output last moved, or began to wait.
-    progress: Time,
-    ping: Option<[u8; PING_TEXT]>,
+    pub(super) progress: Time,
+    pub(super) ping: Option<[u8; PING_TEXT]>,
     /// Closed unless the keepalive is echoed before this.
-    challenge: Option<Time>,
+    pub(super) challenge: Option<Time>,
 }
 
 impl Link {
@@ -93,11 +84,11 @@ impl Link {
         }
     }
 
-    fn pending(&self) -> &[u8] {
+    pub(super) fn pending(&self) -> &[u8] {
         &self.output[self.written..]
     }
 
-    fn open_session(&mut self) -> Option<&mut Session> {
+    pub(super) fn open_session(&mut self) -> Option<&mut Session> {
         match &mut self.state {
             State::Open(session) => Some(session),
             _ => None,
@@ -111,7 +102,7 @@ impl Link {
 
 /// Why a link is refused; each has its counter.
 #[derive(Clone, Copy)]
-enum Refuse {
+pub(super) enum Refuse {
     Frame,
     Token,
     Hello,
@@ -197,65 +188,8 @@ impl Engine {
         }
     }
 
-    fn open_sessions(&self) -> usize {
-        self.links
-            .values()
-            .filter(|l| matches!(l.state, State::Open(_)))
-            .count()
-    }
-
-    fn fresh_hello(&mut self, role: Role, meant: NodeName) -> Hello {
-        let mut nonce = [0; 32];
-        self.entropy.fill(&mut nonce);
-        Hello {
-            role,
-            probing: matches!(self.phase, Phase::Probing { .. }),
-            instance: self.instance,
-            nonce,
-            port: self.config.port,
-            name: self.config.name.clone(),
-            meant,
-        }
-    }
-
-    pub(super) fn connected(&mut self, now: Now, id: LinkId) {
-        let target = match self.links.get(&id).map(|l| &l.state) {
-            Some(State::Dialing(t)) => Target {
-                instance: t.instance,
-                name: t.name.clone(),
-            },
-            _ => return,
-        };
-        let hello = self.fresh_hello(Role::Ask, target.name.clone());
-        self.send_hello(now, id, &hello, self.config.keys.first());
-        if let Some(link) = self.links.get_mut(&id) {
-            link.state = State::Asked(target, Box::new(hello));
-        }
-    }
-
-    fn send_hello(&mut self, now: Now, id: LinkId, hello: &Hello, key: crate::fernet::KeyIndex) {
-        self.plain.clear();
-        hello.encode(&mut self.plain);
-        let mut iv = [0; 16];
-        self.entropy.fill(&mut iv);
-        let Some(link) = self.links.get_mut(&id) else {
-            return;
-        };
-        let was_empty = link.pending().is_empty();
-        let sealer = self.config.keys.sealer(key);
-        frame::encode_with(
-            self.config.network.as_str(),
-            FrameType::HELLO,
-            &mut link.output,
-            |out| {
-                sealer.seal(&self.plain, now.unix, &iv, out);
-            },
-        );
-        self.queued(now, id, was_empty);
-    }
-
     /// After a frame was appended to a link's output.
-    fn queued(&mut self, now: Now, id: LinkId, was_empty: bool) {
+    pub(super) fn queued(&mut self, now: Now, id: LinkId, was_empty: bool) {
         self.stats.frames_out += 1;
         if was_empty {
             if let Some(link) = self.links.get_mut(&id) {
@@ -370,219 +304,6 @@ impl Engine {
         }
     }
 
-    fn hello(&mut self, now: Now, id: LinkId, token: &[u8]) {
-        let mut buf = std::mem::take(&mut self.opened);
-        let opened = self
-            .config
-            .keys
-            .open(token, &mut buf)
-            .map(|(plain, key)| (Hello::decode(plain), key));
-        self.opened = buf;
-        let (hello, key) = match opened {
-            Ok((Ok(hello), key)) => (hello, key),
-            Ok((Err(_), _)) => return self.refuse(now, id, Refuse::Hello),
-            Err(_) => return self.refuse(now, id, Refuse::Token),
-        };
-        if hello.meant != self.config.name || hello.instance == self.instance {
-            return self.refuse(now, id, Refuse::Hello);
-        }
-        let Some(link) = self.links.get(&id) else {
-            return;
-        };
-        let party = Party {
-            peer: hello.instance,
-            name: hello.name.clone(),
-            port: hello.port,
-            probing: hello.probing,
-        };
-        match (&link.state, hello.role) {
-            (State::Listening, Role::Ask) => {
-                // Under the key that opened theirs: they may not have our first one yet.
-                let answer = self.fresh_hello(Role::Answer(hello.nonce), hello.name.clone());
-                self.send_hello(now, id, &answer, key);
-                let (asker, answerer) = session_keys(self.config.keys.key(key), &hello, &answer);
-                let session = Session::new(
-                    party,
-                    false,
-                    Sealer::new(&asker),
-                    Sealer::new(&answerer),
-                    now.at,
-                );
-                if let Some(link) = self.links.get_mut(&id) {
-                    link.state = State::Answered(Box::new(session));
-                }
-            }
-            (State::Asked(target, ask), Role::Answer(nonce))
-                if nonce == ask.nonce && hello.name == target.name =>
-            {
-                let (asker, answerer) = session_keys(self.config.keys.key(key), ask, &hello);
-                let dialled = target.instance;
-                let session = Session::new(
-                    party,
-                    true,
-                    Sealer::new(&asker),
-                    Sealer::new(&answerer),
-                    now.at,
-                );
-                if let Some(link) = self.links.get_mut(&id) {
-                    link.state = State::Open(Box::new(session));
-                }
-                // Proves our keys to the other side, which says nothing until then.
-                self.send_record(now, id, |sequence, out| encode_notice(sequence, &[], out));
-                if let Some(peer) = self.directory.get_mut(&dialled) {
-                    // Whoever answered: if it is another instance, it takes this one's place.
-                    peer.dial.link = None;
-                }
-                self.directory.wake_at(now.at);
-                self.session_up(now, id);
-            }
-            _ => self.refuse(now, id, Refuse::Hello),
-        }
-    }
-
-    /// An instance whose place another of its name has taken; whether a program knew it.
-    fn drop_replaced(&mut self, instance: Instance) -> bool {
-        let Some(peer) = self.directory.remove(&instance) else {
-            return false;
-        };
-        self.fail_bound_calls(instance, &peer.name, true);
-        peer.joined
-    }
-
-    /// A session is proved from both sides.
-    fn session_up(&mut self, now: Now, id: LinkId) {
-        let Some(link) = self.links.get(&id) else {
-            return;
-        };
-        let State::Open(session) = &link.state else {
-            return;
-        };
-        let (instance, name, probing, dialled) = (
-            session.peer,
-            session.name.clone(),
-            session.probing,
-            link.dialled,
-        );
-        let address = if dialled {
-            link.address
-        } else {
-            SocketAddr::new(link.address.ip(), session.port)
-        };
-        self.stats.sessions += 1;
-        if self.is_own_name(&name) {
-            self.same_name(now, instance, probing);
-            return self.close_session(now, id, CloseReason::NameConflict);
-        }
-        if self
-            .directory
-            .get(&instance)
-            .is_some_and(|p| p.name != name)
-        {
-            return self.refuse(now, id, Refuse::Hello);
-        }
-        if self.directory.get(&instance).is_none() {
-            if self.directory.len() >= self.config.limits.peers {
-                self.make_room();
-            }
-            let interval = self.config.interval;
-            self.directory.insert(
-                instance,
-                Peer::new(name.clone(), interval, self.expiry(now, interval)),
-            );
-        }
-        self.evict_sessions(now, id);
-
-        let max = self.config.limits.addresses_per_peer;
-        let Some(peer) = self.directory.get_mut(&instance) else {
-            return;
-        };
-        if dialled {
-            peer.prefer_address(address, max);
-        } else if peer.addresses.is_empty() {
-            peer.learn_address(address, max);
-        }
-        peer.suspect = false;
-        peer.dial.at = None;
-        peer.dial.next = 0;
-        peer.dial.failures = 0;
-        peer.sessions.push(id);
-        let other = peer.sessions.iter().copied().find(|l| *l != id);
-        let news = !std::mem::replace(&mut peer.joined, true);
-
-        let restarted = self.supersede(now, instance, &name);
-        if restarted {
-            self.event(Event::PeerRestarted(name.clone()));
-        } else if news {
-            self.event(Event::PeerJoined(name.clone()));
-        }
-        if let Some(other) = other {
-            let loser = if self.prefer_new(now, other, dialled, instance) {
-                other
-            } else {
-                id
-            };
-            self.close_session(now, loser, CloseReason::Duplicate);
-        }
-        self.pump_calls(now, &name);
-    }
-
-    /// Of two sessions with one peer, whether the new one is kept. Both sides come to the same
-    /// answer: the one that the lower instance dialled; of two dialled by one side, the newer. A
-    /// session that was silent for a while may be dead on the other side, and gives way.
-    fn prefer_new(&self, now: Now, old: LinkId, new_dialled: bool, peer: Instance) -> bool {
-        let Some(old) = self.links.get(&old) else {
-            return true;
-        };
-        if old.dialled == new_dialled || now.at - old.heard > FRESH {
-            return true;
-        }
-        let we_are_lower = self.instance < peer;
-        new_dialled == we_are_lower
-    }
-
-    /// Other instances of the name give way, or are asked to show that they live. Whether a program
-    /// knew one of them.
-    fn supersede(&mut self, now: Now, instance: Instance, name: &NodeName) -> bool {
-        let mut known = false;
-        for other in self.directory.instances(name).to_vec() {
-            if other == instance {
-                continue;
-            }
-            let Some(peer) = self.directory.get_mut(&other) else {
-                continue;
-            };
-            if peer.sessions.is_empty() {
-                known |= self.drop_replaced(other);
-                continue;
-            }
-            known |= std::mem::take(&mut peer.joined);
-            peer.suspect = true;
-            for link in peer.sessions.clone() {
-                self.send_ping(now, link);
-                if let Some(link) = self.links.get_mut(&link) {
-                    link.challenge = Some(now.at + CHALLENGE);
-                }
-            }
-            self.links_due = self.links_due.min(now.at + CHALLENGE);
-        }
-        known
-    }
-
-    /// Closes the session unused for the longest while there are more than the limit.
-    fn evict_sessions(&mut self, now: Now, newest: LinkId) {
-        if self.open_sessions() <= self.config.limits.sessions {
-            return;
-        }
-        let idle = self.links.iter().filter_map(|(id, l)| match &l.state {
-            State::Open(s) if *id != newest => Some((s.used, *id)),
-            _ => None,
-        });
-        if let Some((_, id)) = idle.min() {
-            self.stats.sessions_evicted += 1;
-            self.close_session(now, id, CloseReason::Idle);
-        }
-    }
-
     fn record(&mut self, now: Now, id: LinkId, kind: FrameType, token: &[u8]) {
         let Some(link) = self.links.get_mut(&id) else {
             return;
@@ -625,18 +346,6 @@ impl Engine {
         self.opened = buf;
     }
 
-    /// The first record under the session's keys: the asker holds them.
-    fn prove(&mut self, now: Now, id: LinkId) {
-        if let Some(link) = self.links.get_mut(&id) {
-            link.state = match std::mem::replace(&mut link.state, State::Listening) {
-                State::Answered(session) => State::Open(session),
-                other => other,
-            };
-            self.links_due = self.links_due.min(now.at + self.config.limits.keepalive);
-        }
-        self.session_up(now, id);
-    }
-
     fn closed_by_peer(&mut self, now: Now, id: LinkId, reason: CloseReason) {
         let Some(link) = self.links.get_mut(&id) else {
             return;
@@ -673,14 +382,14 @@ impl Engine {
         self.close_quietly(now, id, last);
     }
 
-    fn close_quietly(&mut self, now: Now, id: LinkId, last: Vec<u8>) {
+    pub(super) fn close_quietly(&mut self, now: Now, id: LinkId, last: Vec<u8>) {
         if self.links.contains_key(&id) {
             self.outputs.push_back(Output::Close(id, last));
             self.ended(now, id);
         }
     }
 
-    fn refuse(&mut self, now: Now, id: LinkId, why: Refuse) {
+    pub(super) fn refuse(&mut self, now: Now, id: LinkId, why: Refuse) {
         match why {
             Refuse::Frame => self.stats.refused_frame += 1,
             Refuse::Token => self.stats.refused_token += 1,
@@ -825,122 +534,6 @@ impl Engine {
     /// The session on a link, if it is open.
     pub(super) fn session(&mut self, id: LinkId) -> Option<&mut Session> {
         self.links.get_mut(&id)?.open_session()
-    }
-
-    fn send_ping(&mut self, now: Now, id: LinkId) {
-        let mut nonce = [0; PING_TEXT / 4 * 3];
-        self.entropy.fill(&mut nonce);
-        let mut text = [0; PING_TEXT];
-        if URL_SAFE.encode_slice(nonce, &mut text) != Ok(PING_TEXT) {
-            return;
-        }
-        if let Some(link) = self.links.get_mut(&id) {
-            link.ping = Some(text);
-            self.send_plain(now, id, &text);
-        }
-    }
-
-    fn send_plain(&mut self, now: Now, id: LinkId, payload: &[u8]) {
-        let Some(link) = self.links.get_mut(&id) else {
-            return;
-        };
-        let was_empty = link.pending().is_empty();
-        frame::encode_with(
-            self.config.network.as_str(),
-            FrameType::PING,
-            &mut link.output,
-            |out| {
-                out.extend_from_slice(payload);
-            },
-        );
-        self.queued(now, id, was_empty);
-    }
-
-    fn ping(&mut self, now: Now, id: LinkId, payload: &[u8]) {
-        let queue = self.config.limits.link_queue;
-        let Some(link) = self.links.get_mut(&id) else {
-            return;
-        };
-        let full = link.pending().len() >= queue;
-        let echo = link.ping.as_ref().is_some_and(|p| p == payload);
-        let Some(session) = link.open_session() else {
-            return self.refuse(now, id, Refuse::Frame);
-        };
-        if echo {
-            let peer = session.peer;
-            link.ping = None;
-            if link.challenge.take().is_some()
-                && let Some(peer) = self.directory.get_mut(&peer)
-            {
-                // Both instances live: a conflict of names, which `resolve` decides.
-                peer.suspect = false;
-                peer.joined = true;
-            }
-        } else if payload.len() != PING_TEXT || full {
-            self.refuse(now, id, Refuse::Frame);
-        } else {
-            self.send_plain(now, id, payload);
-        }
-    }
-
-    /// Looks at every link: who is late, silent, or does not read.
-    pub(super) fn tick_links(&mut self, now: Now) {
-        self.links_due = Time::NEVER;
-        let limits = &self.config.limits;
-        let (handshake, keepalive, dead, frame) = (
-            limits.handshake,
-            limits.keepalive,
-            limits.dead,
-            limits.frame,
-        );
-        let (mut late, mut silent, mut ask) = (Vec::new(), Vec::new(), Vec::new());
-        let mut due = Time::NEVER;
-        for (id, link) in self.links.iter() {
-            if !matches!(link.state, State::Open(_)) {
-                let limit = link.opened + handshake;
-                if now.at >= limit {
-                    late.push(*id);
-                } else {
-                    due = due.min(limit);
-                }
-                continue;
-            }
-            let mut limit = link.heard + dead;
-            if !link.pending().is_empty() {
-                limit = limit.min(link.progress + dead);
-            }
-            if let Some(since) = link.unfinished {
-                limit = limit.min(since + frame);
-            }
-            if let Some(challenge) = link.challenge {
-                limit = limit.min(challenge);
-            }
-            if now.at >= limit {
-                silent.push(*id);
-                continue;
-            }
-            due = due.min(limit);
-            if link.ping.is_none() {
-                let when = link.heard + keepalive;
-                if now.at >= when {
-                    ask.push(*id);
-                } else {
-                    due = due.min(when);
-                }
-            }
-        }
-        self.links_due = due;
-        for id in late {
-            self.stats.timed_out_handshake += 1;
-            self.close_quietly(now, id, Vec::new());
-        }
-        for id in silent {
-            self.stats.timed_out_silent += 1;
-            self.close_quietly(now, id, Vec::new());
-        }
-        for id in ask {
-            self.send_ping(now, id);
-        }
     }
 }
 

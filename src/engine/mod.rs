@@ -21,12 +21,15 @@
 //! call:   Waiting --> Sent --(path died, same instance)--> Waiting … --> ended, once
 //! ```
 //!
-//! `directory` holds who is there, `discovery` what adverts do to it, `links` and `session` how
-//! two nodes talk, `calls` what we ask of others, `serving` what they ask of us.
+//! `directory` holds who is there, `discovery` what adverts do to it; `links`, `handshake`,
+//! `keepalive` and `session` are how two nodes talk; `calls` is what we ask of others, `serving` what
+//! they ask of us.
 
 mod calls;
 mod directory;
 mod discovery;
+mod handshake;
+mod keepalive;
 mod links;
 mod rate;
 mod serving;

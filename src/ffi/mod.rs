@@ -10,6 +10,7 @@
 #![allow(unsafe_code)] // the one module that may; see [lints] in Cargo.toml
 #![allow(non_camel_case_types)] // C's names
 
+mod call;
 mod config;
 mod error;
 mod handle;
@@ -19,6 +20,7 @@ mod node;
 mod reply;
 mod request;
 
+pub use call::*;
 pub use config::*;
 pub use error::*;
 pub use key::*;

@@ -1,7 +1,8 @@
 //! Calling others: one, a list, or everyone.
 
 use super::Node;
-use super::shared::{Completion, Shared, Slot};
+use super::shared::{Completion, Shared};
+use super::slot::Slot;
 use crate::engine::{Ask, CallNumber};
 use crate::error::Error;
 use crate::json;

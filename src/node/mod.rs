@@ -1,13 +1,14 @@
 //! The node: what a program holds. Threads, blocking and callbacks over the driver.
 //!
 //! `config` starts one, `call` asks others, `command` answers them, `event` tells what happens;
-//! `shared` is how threads take turns with the engine.
+//! `shared` is how threads take turns with the engine, `slot` how one waits.
 
 mod call;
 mod command;
 mod config;
 mod event;
 mod shared;
+mod slot;
 
 pub use call::{CallBuilder, CallId, MAX_IN_FLIGHT, TIMEOUT, TargetResult};
 pub(crate) use call::{Options, RawAnswer, Targets, first_failure};

@@ -10,6 +10,7 @@
 
 use super::command::{CommandTree, MessageHandler, Registry};
 use super::event::Subscription;
+use super::slot::{Slot, Spinning};
 use super::{Handle, Node};
 use crate::driver::{Driver, Poller, Settings};
 use crate::engine::{
@@ -22,7 +23,6 @@ use crate::wire::record::Status;
 use mio::Waker;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -42,115 +42,6 @@ struct ThreadMark(usize);
 fn this_thread() -> ThreadMark {
     thread_local!(static PLACE: u8 = const { 0 });
     PLACE.with(|place| ThreadMark(std::ptr::from_ref(place).addr()))
-}
-
-/// How long a thread looks for its result before it sleeps: about what waking it would cost.
-const SPIN: Duration = Duration::from_micros(60);
-/// After looking in vain ever longer pauses, up to 2 to the power of this many waits: over a network,
-/// or on one processor, looking would only burn.
-const SPIN_MISSES_MAX: u32 = 10;
-
-/// Where a waiting thread finds its result.
-#[derive(Debug)]
-pub(super) struct Slot<T> {
-    inner: Mutex<SlotState<T>>,
-    is_filled: AtomicBool,
-    filled: Condvar,
-}
-
-#[derive(Debug)]
-struct SlotState<T> {
-    value: Option<T>,
-    sleeping: bool,
-}
-
-impl<T> Slot<T> {
-    pub(super) fn new() -> Arc<Slot<T>> {
-        Arc::new(Slot {
-            inner: Mutex::new(SlotState {
-                value: None,
-                sleeping: false,
-            }),
-            is_filled: AtomicBool::new(false),
-            filled: Condvar::new(),
-        })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, SlotState<T>> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn fill(&self, value: T) {
-        let mut inner = self.lock();
-        inner.value = Some(value);
-        let sleeping = inner.sleeping;
-        drop(inner);
-        self.is_filled.store(true, Ordering::Release);
-        if sleeping {
-            self.filled.notify_one();
-        }
-    }
-
-    fn take(&self) -> Option<T> {
-        self.lock().value.take()
-    }
-
-    /// Looks for the value for a while, without sleeping; whether it came.
-    fn spin(&self) -> bool {
-        let until = Instant::now() + SPIN;
-        loop {
-            let found = self.is_filled.load(Ordering::Acquire);
-            if found || Instant::now() > until {
-                return found;
-            }
-            std::hint::spin_loop();
-        }
-    }
-
-    fn wait(&self) -> T {
-        let mut inner = self.lock();
-        loop {
-            if let Some(value) = inner.value.take() {
-                return value;
-            }
-            inner.sleeping = true;
-            inner = self
-                .filled
-                .wait(inner)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-}
-
-/// Whether the next thread that waits is to look for its result first: one at a time, and as long as
-/// that is found to pay.
-#[derive(Debug, Default)]
-struct Spinning {
-    busy: AtomicBool,
-    /// Times in a row that looking was in vain.
-    misses: AtomicU32,
-    /// Waits to let pass before looking again.
-    skip: AtomicU32,
-}
-
-impl Spinning {
-    // Relaxed: a count that is off by one costs a few microseconds and nothing else.
-    fn wait<T>(&self, slot: &Slot<T>) -> T {
-        let skip = self.skip.load(Ordering::Relaxed);
-        if skip > 0 {
-            self.skip.store(skip - 1, Ordering::Relaxed);
-        } else if !self.busy.swap(true, Ordering::Relaxed) {
-            if slot.spin() {
-                self.misses.store(0, Ordering::Relaxed);
-            } else {
-                let misses = (self.misses.load(Ordering::Relaxed) + 1).min(SPIN_MISSES_MAX);
-                self.misses.store(misses, Ordering::Relaxed);
-                self.skip.store(1 << misses, Ordering::Relaxed);
-            }
-            self.busy.store(false, Ordering::Relaxed);
-        }
-        slot.wait()
-    }
 }
 
 /// Who is told how a call ended.

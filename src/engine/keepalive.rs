@@ -1,0 +1,125 @@
+//! Signs of life: asking for them, giving them, and ending links that are late, silent, or do not read.
+
+use super::links::{PING_TEXT, Refuse, State};
+use super::{Engine, LinkId, Now, Time};
+use crate::frame::{self, FrameType};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE;
+
+impl Engine {
+    pub(super) fn send_ping(&mut self, now: Now, id: LinkId) {
+        let mut nonce = [0; PING_TEXT / 4 * 3];
+        self.entropy.fill(&mut nonce);
+        let mut text = [0; PING_TEXT];
+        if URL_SAFE.encode_slice(nonce, &mut text) != Ok(PING_TEXT) {
+            return;
+        }
+        if let Some(link) = self.links.get_mut(&id) {
+            link.ping = Some(text);
+            self.send_plain(now, id, &text);
+        }
+    }
+
+    fn send_plain(&mut self, now: Now, id: LinkId, payload: &[u8]) {
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
+        let was_empty = link.pending().is_empty();
+        frame::encode_with(
+            self.config.network.as_str(),
+            FrameType::PING,
+            &mut link.output,
+            |out| {
+                out.extend_from_slice(payload);
+            },
+        );
+        self.queued(now, id, was_empty);
+    }
+
+    pub(super) fn ping(&mut self, now: Now, id: LinkId, payload: &[u8]) {
+        let queue = self.config.limits.link_queue;
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
+        let full = link.pending().len() >= queue;
+        let echo = link.ping.as_ref().is_some_and(|p| p == payload);
+        let Some(session) = link.open_session() else {
+            return self.refuse(now, id, Refuse::Frame);
+        };
+        if echo {
+            let peer = session.peer;
+            link.ping = None;
+            if link.challenge.take().is_some()
+                && let Some(peer) = self.directory.get_mut(&peer)
+            {
+                // Both instances live: a conflict of names, which `resolve` decides.
+                peer.suspect = false;
+                peer.joined = true;
+            }
+        } else if payload.len() != PING_TEXT || full {
+            self.refuse(now, id, Refuse::Frame);
+        } else {
+            self.send_plain(now, id, payload);
+        }
+    }
+
+    /// Looks at every link: who is late, silent, or does not read.
+    pub(super) fn tick_links(&mut self, now: Now) {
+        self.links_due = Time::NEVER;
+        let limits = &self.config.limits;
+        let (handshake, keepalive, dead, frame) = (
+            limits.handshake,
+            limits.keepalive,
+            limits.dead,
+            limits.frame,
+        );
+        let (mut late, mut silent, mut ask) = (Vec::new(), Vec::new(), Vec::new());
+        let mut due = Time::NEVER;
+        for (id, link) in self.links.iter() {
+            if !matches!(link.state, State::Open(_)) {
+                let limit = link.opened + handshake;
+                if now.at >= limit {
+                    late.push(*id);
+                } else {
+                    due = due.min(limit);
+                }
+                continue;
+            }
+            let mut limit = link.heard + dead;
+            if !link.pending().is_empty() {
+                limit = limit.min(link.progress + dead);
+            }
+            if let Some(since) = link.unfinished {
+                limit = limit.min(since + frame);
+            }
+            if let Some(challenge) = link.challenge {
+                limit = limit.min(challenge);
+            }
+            if now.at >= limit {
+                silent.push(*id);
+                continue;
+            }
+            due = due.min(limit);
+            if link.ping.is_none() {
+                let when = link.heard + keepalive;
+                if now.at >= when {
+                    ask.push(*id);
+                } else {
+                    due = due.min(when);
+                }
+            }
+        }
+        self.links_due = due;
+        for id in late {
+            self.stats.timed_out_handshake += 1;
+            self.close_quietly(now, id, Vec::new());
+        }
+        for id in silent {
+            self.stats.timed_out_silent += 1;
+            self.close_quietly(now, id, Vec::new());
+        }
+        for id in ask {
+            self.send_ping(now, id);
+        }
+    }
+}
