@@ -84,11 +84,10 @@ fn look(
 /// `request` is NULL or was not consumed; `words` is NULL or NUL-terminated.
 unsafe fn end(request: *mut peerbase_request, words: *const c_char, refuse: bool) -> c_int {
     consume(request, |asked| {
-        // SAFETY: by the function's contract.
-        let words = if words.is_null() {
-            Ok("")
-        } else {
-            unsafe { text(words, "words") }
+        let words = match words.is_null() {
+            true => Ok(""),
+            // SAFETY: by the function's contract.
+            false => unsafe { text(words, "words") },
         };
         // Words that cannot be read are left out; the caller is answered all the same.
         let said = words.as_ref().copied().unwrap_or("");
