@@ -263,6 +263,18 @@ fn a_forked_child_may_free_and_nothing_else() {
 }
 
 #[test]
+fn signals_neither_disturb_calls_nor_end_the_program() {
+    let lan = Lan::new();
+    let (key, port) = (lan.key.to_text().to_string(), lan.port.to_string());
+    let program = compile(&source("tests/c/signals.c"), Link::Shared);
+    let output = command(&program, Under::Nothing)
+        .args([&key, &port])
+        .output()
+        .unwrap();
+    assert_eq!(check("signals", &output), "ok\n");
+}
+
+#[test]
 fn only_the_libraries_own_names_are_exported() {
     if !have("nm", &["--version"], "listing exported symbols") {
         return;
