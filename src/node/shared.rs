@@ -354,45 +354,48 @@ impl Shared {
             if let Some(value) = slot.take() {
                 return value;
             }
-            if state.led {
-                state.followers += 1;
-                state = self
-                    .handover
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
-                state.followers -= 1;
-                continue;
-            }
-            drop(state);
-            if let Err(e) = self.turn(None) {
-                log::error!("the event loop: {e}");
-                self.stop();
-            }
-            state = self.lock();
+            state = if state.led {
+                self.follow(state)
+            } else {
+                if let Err(e) = self.turn(state, None) {
+                    log::error!("the event loop: {e}");
+                    self.stop();
+                }
+                self.lock()
+            };
         }
+    }
+
+    /// Waits until something changed for those who follow.
+    fn follow<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        state.followers += 1;
+        let waited = self.handover.wait(state);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        state.followers -= 1;
+        state
     }
 
     /// Waits until the name is ours or is not.
     pub(super) fn wait_started(&self) -> Result<(), Error> {
         loop {
-            if let Some(result) = self.lock().started.clone() {
+            let state = self.lock();
+            if let Some(result) = state.started.clone() {
                 return result;
             }
-            self.turn(None)?;
+            self.turn(state, None)?;
         }
     }
 
-    /// Leads for one turn: waits at most `most`, takes in what came, runs the callbacks.
-    fn turn(&self, most: Option<Duration>) -> Result<(), Error> {
-        let timeout = {
-            let mut state = self.lock();
-            state.led = true;
-            let timeout = state.promise();
-            match (timeout, most) {
-                (Some(a), Some(b)) => Some(a.min(b)),
-                (a, b) => a.or(b),
-            }
+    /// Leads for one turn: waits at most `most`, takes in what came, runs the callbacks. Nobody leads
+    /// yet, as `state` says, which is given up for the turn.
+    fn turn(&self, mut state: MutexGuard<'_, State>, most: Option<Duration>) -> Result<(), Error> {
+        debug_assert!(!state.led);
+        state.led = true;
+        let timeout = match (state.promise(), most) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
         };
+        drop(state);
         let mut poller = self.poller.lock().unwrap_or_else(PoisonError::into_inner);
         // The kernel counts in milliseconds; a wait cut short would spin through the last one.
         let waited = poller.wait(timeout.map(round_up));
@@ -471,22 +474,20 @@ impl Shared {
                 return Err(Error::WouldDeadlock);
             }
             while state.led {
-                state.followers += 1;
-                state = self
-                    .handover
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
-                state.followers -= 1;
+                state = self.follow(state);
             }
             state.dedicated = true;
         }
-        let mut result = Ok(());
-        while !self.lock().stopped {
-            result = self.turn(None);
-            if result.is_err() {
-                self.stop();
+        let result = loop {
+            let state = self.lock();
+            if state.stopped {
+                break Ok(());
             }
-        }
+            if let Err(e) = self.turn(state, None) {
+                self.stop();
+                break Err(e);
+            }
+        };
         self.lock().dedicated = false;
         self.finish();
         result
@@ -516,8 +517,7 @@ impl Shared {
             state.followers -= 1;
             return Ok(());
         }
-        drop(state);
-        self.turn(most)
+        self.turn(state, most)
     }
 
     /// How long a foreign loop may wait before it calls `process`.
@@ -583,12 +583,7 @@ impl Shared {
     pub(super) fn wait_idle(&self) {
         let mut state = self.lock();
         while state.led && state.running != Some(this_thread()) {
-            state.followers += 1;
-            state = self
-                .handover
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
-            state.followers -= 1;
+            state = self.follow(state);
         }
     }
 
