@@ -29,6 +29,7 @@ static void count_drop(void *user) {
     (void)user;
     pthread_mutex_lock(&lock);
     drops++;
+    pthread_cond_broadcast(&changed);
     pthread_mutex_unlock(&lock);
 }
 
@@ -255,6 +256,71 @@ static void echo_message(peerbase_request *request, void *user) {
     CHECK(peerbase_request_reply_data(request, copy, len) == 0);
 }
 
+static int ended, ended_code;
+
+static void on_end(const peerbase_reply *reply, void *user) {
+    (void)user;
+    pthread_mutex_lock(&lock);
+    ended++;
+    ended_code = peerbase_reply_code(reply, 0);
+    pthread_cond_broadcast(&changed);
+    pthread_mutex_unlock(&lock);
+}
+
+static int wait_ended(int count) {
+    int code;
+    pthread_mutex_lock(&lock);
+    while (ended < count)
+        pthread_cond_wait(&changed, &lock);
+    code = ended_code;
+    pthread_mutex_unlock(&lock);
+    return code;
+}
+
+/* Calls that end later: answered, by everyone, and given up. */
+static void async_calls(peerbase_node *a) {
+    uint64_t id = 0;
+    int before = dropped();
+    CHECK(peerbase_node_call_async(a, "b", "answer", NULL, NULL, 5000, on_end, NULL, count_drop,
+                                   &id) == 0 &&
+          id != 0);
+    CHECK(wait_ended(1) == 0);
+    CHECK(peerbase_node_call_async(a, "*", "answer", NULL, NULL, 5000, on_end, NULL, count_drop,
+                                   NULL) == 0);
+    CHECK(wait_ended(2) == 0);
+    CHECK(peerbase_node_call_async(a, "nobody", "x", NULL, NULL, 60000, on_end, NULL, count_drop,
+                                   &id) == 0);
+    CHECK(peerbase_node_cancel(a, id) == 0 && peerbase_node_cancel(a, id) == 0);
+    CHECK(wait_ended(3) == PEERBASE_ERR_CANCELLED);
+    pthread_mutex_lock(&lock);
+    while (drops < before + 3)
+        pthread_cond_wait(&changed, &lock);
+    pthread_mutex_unlock(&lock);
+}
+
+static void *run(void *node) {
+    CHECK(peerbase_node_run(node) == 0);
+    return NULL;
+}
+
+/* The third way to run a node: a thread of the program's lends itself. */
+static void lend_a_thread(peerbase_node *a) {
+    peerbase_config *config = config_of("lent");
+    peerbase_node *node = NULL;
+    peerbase_reply *reply;
+    pthread_t thread;
+    CHECK(peerbase_config_on_message(config, echo_message, NULL, NULL) == 0);
+    CHECK(peerbase_node_open(config, &node) == 0);
+    peerbase_config_free(config);
+    pthread_create(&thread, NULL, run, node);
+    CHECK(peerbase_node_send(a, "lent", (const uint8_t *)"x", 1, 5000, &reply) == 0);
+    peerbase_reply_free(reply);
+    CHECK(peerbase_node_stop(node) == 0);
+    pthread_join(thread, NULL);
+    CHECK(peerbase_node_call(node, "b", "answer", NULL, NULL, 1, &reply) == PEERBASE_ERR_STOPPED);
+    peerbase_node_free(node);
+}
+
 int main(int argc, char **argv) {
     peerbase_node *a, *b, *c;
     peerbase_reply *reply;
@@ -292,7 +358,9 @@ int main(int argc, char **argv) {
     CHECK(peerbase_node_call(a, "b", "wait", NULL, NULL, 5000, &reply) == 0);
     peerbase_reply_free(reply);
     sixteen_threads(a);
-    CHECK(peerbase_node_peers(a, &reply) == 0 && peerbase_reply_count(reply) == 1);
+    async_calls(a);
+    lend_a_thread(a);
+    CHECK(peerbase_node_peers(a, &reply) == 0 && peerbase_reply_count(reply) >= 1);
     peerbase_reply_free(reply);
     CHECK(peerbase_node_stats(a, &reply) == 0 && strstr(peerbase_reply_json(reply, 0), "calls"));
     peerbase_reply_free(reply);
@@ -308,7 +376,7 @@ int main(int argc, char **argv) {
     peerbase_node_free(a);
     pthread_join(thread, NULL);
     peerbase_node_free(b);
-    CHECK(dropped() == before + 7);
+    CHECK(dropped() == before + 10);
     CHECK(peerbase_request_reply(late, "1") == PEERBASE_ERR_STOPPED);
 
     /* Freed by its own callback. */
