@@ -542,6 +542,7 @@ impl Shared {
         if state.stopped {
             subscription.close();
         }
+        state.subscriptions.retain(|s| s.strong_count() > 0);
         state.subscriptions.push(Arc::downgrade(&subscription));
         subscription
     }
