@@ -293,7 +293,7 @@ impl Engine {
     fn presence(&mut self, now: Now, address: SocketAddr, advert: &Advert) {
         let max = self.config.limits.addresses_per_peer;
         let interval = Duration::from_millis(advert.interval_ms.into()).min(INTERVAL_MAX);
-        let expires = now.at + interval * EXPIRY_HALVES / 2;
+        let expires = self.expiry(now, interval);
         if let Some(peer) = self.directory.get_mut(&advert.instance) {
             if peer.name != advert.name || peer.sequence.is_some_and(|s| advert.sequence < s) {
                 self.stats.adverts_stale += 1;

@@ -374,11 +374,7 @@ impl Engine {
 
     /// Ends a link without a word, after what is already pending.
     pub(super) fn cut(&mut self, now: Now, id: LinkId) {
-        let last = self
-            .links
-            .get(&id)
-            .map(|l| l.pending().to_vec())
-            .unwrap_or_default();
+        let last = self.pending(id).to_vec();
         self.close_quietly(now, id, last);
     }
 
@@ -397,11 +393,7 @@ impl Engine {
             Refuse::Record => self.stats.refused_record += 1,
         }
         // One word for every reason: which it was would be an oracle.
-        let mut last = self
-            .links
-            .get(&id)
-            .map(|l| l.pending().to_vec())
-            .unwrap_or_default();
+        let mut last = self.pending(id).to_vec();
         frame::encode_with(
             self.config.network.as_str(),
             FrameType::ERROR,

@@ -43,6 +43,23 @@ fn change_dyn(
     })
 }
 
+/// Sets one of the addresses.
+///
+/// # Safety
+///
+/// As for the setters: `addr` is NULL or NUL-terminated.
+unsafe fn change_address(
+    config: *mut peerbase_config,
+    addr: *const c_char,
+    set: fn(Builder, SocketAddr) -> Builder,
+) -> c_int {
+    change(config, |b| {
+        // SAFETY: by the function's contract.
+        let addr = unsafe { text(addr, "addr") }?;
+        Ok(set(b, address(addr)?))
+    })
+}
+
 /// A new configuration with every default.
 ///
 /// `name` and `network` are 1 to 64 bytes of UTF-8 without control characters and without any of
@@ -77,11 +94,8 @@ pub unsafe extern "C" fn peerbase_config_set_listen(
     config: *mut peerbase_config,
     addr: *const c_char,
 ) -> c_int {
-    change(config, |b| {
-        // SAFETY: the header asks for a NUL-terminated string.
-        let addr = unsafe { text(addr, "addr") }?;
-        Ok(b.listen(address(addr)?))
-    })
+    // SAFETY: this function's promises are that one's.
+    unsafe { change_address(config, addr, Builder::listen) }
 }
 
 /// The UDP port that all nodes of the network advertise on, and that all nodes of one host share; 3334
@@ -107,11 +121,8 @@ pub unsafe extern "C" fn peerbase_config_set_advertise_address(
     config: *mut peerbase_config,
     addr: *const c_char,
 ) -> c_int {
-    change(config, |b| {
-        // SAFETY: the header asks for a NUL-terminated string.
-        let addr = unsafe { text(addr, "addr") }?;
-        Ok(b.advertise_address(address(addr)?))
-    })
+    // SAFETY: this function's promises are that one's.
+    unsafe { change_address(config, addr, Builder::advertise_address) }
 }
 
 /// Milliseconds between two adverts, 50 to 300000; 1000 unless set. A peer is missed after three and a
