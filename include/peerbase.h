@@ -69,6 +69,31 @@
 #define PEERBASE_EVENT_NAME_CONFLICT_LOST 5
 
 /**
+ * This node has joined its network at a relay.
+ */
+#define PEERBASE_EVENT_RELAY_UP 6
+
+/**
+ * A relay cannot be reached, or was lost; it is tried again. Told once for each reason.
+ */
+#define PEERBASE_EVENT_RELAY_DOWN 7
+
+/**
+ * A relay has refused this node, for a wrong key say; it is tried again now and then.
+ */
+#define PEERBASE_EVENT_RELAY_REFUSED 8
+
+/**
+ * Calls to a node that went through a relay go straight from now on.
+ */
+#define PEERBASE_EVENT_PATH_DIRECT 9
+
+/**
+ * Calls to a node go through a relay from now on, or through another one.
+ */
+#define PEERBASE_EVENT_PATH_RELAY 10
+
+/**
  * The outcome codes of the C interface; 0 is success, every failure is negative.
  *
  * Codes are never renumbered: new ones are appended.
@@ -260,8 +285,9 @@ typedef struct peerbase_command {
 } peerbase_command;
 
 /**
- * What is told of events: one of PEERBASE_EVENT_…, the name of the node it is about, good during the call,
- * and the `user` it was set with. Runs where handlers run.
+ * What is told of events: one of PEERBASE_EVENT_…, the name of the node it is about, or the address of the
+ * relay, good during the call, and the `user` it was set with. For a relay that is down or has refused,
+ * `peerbase_last_error` says why. Runs where handlers run.
  */
 typedef void (*peerbase_event_handler)(int event, const char *node, void *user);
 
@@ -403,6 +429,36 @@ int peerbase_config_set_advertise_address(struct peerbase_config *config,
  */
 int peerbase_config_set_advertise_interval(struct peerbase_config *config,
                                            uint32_t interval_ms);
+
+/**
+ * Whether to look for peers on the networks this host is on; yes unless switched off. Without, a node needs
+ * a relay, or does not start (PEERBASE_ERR_ARGUMENT). Returns 0 or PEERBASE_ERR_ARGUMENT.
+ */
+int peerbase_config_set_lan(struct peerbase_config *config,
+                            bool enabled);
+
+/**
+ * A relay to be linked to, as "HOST:PORT" or "[IPV6]:PORT", besides those added before; at most 16. One that
+ * cannot be reached, or whose name cannot be resolved, is an event, and is tried again. Returns 0,
+ * PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_ADDRESS.
+ */
+int peerbase_config_add_relay(struct peerbase_config *config,
+                              const char *addr);
+
+/**
+ * Relays to be linked to at most, 0 to 16: those added, and for the rest those that other nodes tell of. A
+ * node with more relays added than this does not start (PEERBASE_ERR_ARGUMENT). 3 unless set, or as many as
+ * were added; none, if none was. Returns 0 or PEERBASE_ERR_ARGUMENT.
+ */
+int peerbase_config_set_max_remotes(struct peerbase_config *config,
+                                    uint32_t count);
+
+/**
+ * Milliseconds that a path through a relay may be silent before a sign of life is asked for, 100 to 30000;
+ * after three times that it is dead. 10000 unless set. Returns 0 or PEERBASE_ERR_ARGUMENT.
+ */
+int peerbase_config_set_relay_keepalive(struct peerbase_config *config,
+                                        uint32_t interval_ms);
 
 /**
  * Whether to keep all traffic on this host, on 127.0.0.0/8; not unless set. Returns 0 or
@@ -589,8 +645,8 @@ int peerbase_node_on_event(struct peerbase_node *handle,
 
 /**
  * The peers that are known now: `*out` has an entry for each, with its name; its code is 0 if a session with
- * it is open, and PEERBASE_ERR_UNREACHABLE if it is only known so far; its JSON, if any, is its address as a
- * string. Free it with `peerbase_reply_free`. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_STOPPED.
+ * it is open, and PEERBASE_ERR_UNREACHABLE if it is only known so far; its JSON, if any, is an object with its
+ * address, "address", or the relay through which it is reached, "relay". Free it with `peerbase_reply_free`. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_STOPPED.
  */
 int peerbase_node_peers(const struct peerbase_node *handle,
                         struct peerbase_reply **out);

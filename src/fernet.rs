@@ -292,6 +292,11 @@ impl Keyring {
         &self.sealers[index.0]
     }
 
+    /// Every key, for deriving from them.
+    pub(crate) fn all(&self) -> &[Key] {
+        &self.keys
+    }
+
     /// A key, for deriving from it.
     pub(crate) fn key(&self, index: KeyIndex) -> &Key {
         &self.keys[index.0]

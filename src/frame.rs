@@ -37,6 +37,10 @@ impl FrameType {
     pub const ERROR: FrameType = FrameType(*b"err");
     /// Keepalive; echoed.
     pub const PING: FrameType = FrameType(*b"png");
+    /// Joining a network at a relay, and what the relay tells of it.
+    pub const REGISTER: FrameType = FrameType(*b"reg");
+    /// A frame that a relay carries.
+    pub const FORWARD: FrameType = FrameType(*b"fwd");
 
     /// A type from its letters, if they are three lower-case ones.
     pub fn new(letters: [u8; 3]) -> Option<FrameType> {
@@ -44,6 +48,11 @@ impl FrameType {
             .iter()
             .all(u8::is_ascii_lowercase)
             .then_some(FrameType(letters))
+    }
+
+    /// The letters.
+    pub fn letters(self) -> [u8; 3] {
+        self.0
     }
 }
 

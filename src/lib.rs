@@ -22,7 +22,8 @@
 //!
 //! A [`Node`] is the way in. Below it, for those who drive the protocol themselves, test it or fuzz
 //! it, each layer is a public module: [`frame`] and [`fernet`] are the codecs, [`wire`] is what
-//! travels, [`engine`] is the protocol without IO.
+//! travels, [`engine`] and [`relay::hub`] are the protocol without IO. A [`RelayServer`] joins networks
+//! that cannot see each other.
 //!
 //! # Guarantees
 //!
@@ -30,6 +31,7 @@
 //! * A command runs at most once per call, whatever happens to the network.
 //! * What others can make this node hold or do is bounded: see [`limits::Limits`].
 
+pub mod address;
 pub mod engine;
 pub mod entropy;
 pub mod error;
@@ -37,21 +39,30 @@ pub mod fernet;
 pub mod frame;
 pub mod limits;
 pub mod name;
+pub mod protocol;
+pub mod relay;
 pub mod wire;
 
 mod driver;
 pub mod ffi;
+mod hkdf;
 mod json;
 mod node;
+mod stats;
 mod table;
 
-pub use engine::{Event, PeerInfo, Stats};
+pub use address::RelayAddress;
+pub use engine::{Event, Path, PeerInfo, RelayFault, Stats};
 pub use entropy::{Entropy, OsEntropy};
 pub use error::{Code, Error};
 pub use fernet::Key;
-pub use limits::Limits;
+pub use limits::{Limits, RelayLimits};
 pub use name::{CommandPath, NetworkName, NodeName};
 pub use node::{
     ADVERTISE_INTERVAL, ADVERTISE_PORT, Builder, Call, CallBuilder, CallId, CommandTree, Events,
-    MAX_IN_FLIGHT, Message, Node, TIMEOUT, TargetResult,
+    MAX_IN_FLIGHT, MAX_REMOTES, Message, Node, RELAY_KEEPALIVE, TIMEOUT, TargetResult,
 };
+pub use relay::hub::RelayStats;
+pub use relay::{RelayBuilder, RelayServer};
+pub use wire::membership::RelayKey;
+pub use wire::relay::Refusal;

@@ -31,6 +31,13 @@ pub const ADVERT_RELAYS_MAX: usize = 8;
 /// costs one MAC per key.
 pub const KEYS_MAX: usize = 4;
 
+/// Bytes of `fwd` frames that may be on their way through a relay to one route. What a node may make a
+/// relay hold for somebody who does not read; enough for a long line at a megabyte a second.
+pub const ROUTE_WINDOW: u32 = 256 * 1024;
+
+/// Relays a node may be linked to at a time: more make it no more reachable, and each costs a link.
+pub const REMOTES_MAX: usize = 16;
+
 /// What one node allows itself and others. All of it bounds memory, descriptors or CPU that
 /// somebody else could make us spend.
 #[derive(Clone, Debug)]
@@ -84,6 +91,23 @@ pub struct Limits {
     pub interfaces: Duration,
     /// Events kept for a slow subscriber; further ones are counted and told as missed.
     pub events: usize,
+    /// First and longest pause between dials of one relay; doubled each time, and jittered.
+    pub relay_redial: (Duration, Duration),
+    /// Pause after a relay has refused us, for a wrong key say: asking again soon changes nothing.
+    pub relay_refused: Duration,
+    /// Failed dials in a row after which a relay that was learnt from others is dropped.
+    pub relay_attempts: u32,
+    /// How long such a relay is not learnt again.
+    pub relay_shunned: Duration,
+    /// Dials per second of relays that were learnt: what a member can make us dial by inventing them.
+    pub learnt_dials_per_second: u32,
+    /// How long a start waits for the relays it was given, to ask there whether the name is taken. One
+    /// that is slower than a handshake on a good link is not waited for.
+    pub relay_probe: Duration,
+    /// How long the direct path is tried before a relay is asked as well.
+    pub direct_first: Duration,
+    /// Longest pause between dials of the direct path while one through a relay works.
+    pub redial_direct: Duration,
 }
 
 impl Default for Limits {
@@ -111,6 +135,68 @@ impl Default for Limits {
             redial: (Duration::from_millis(50), Duration::from_secs(10)),
             interfaces: Duration::from_secs(2),
             events: 1_024,
+            relay_redial: (Duration::from_millis(200), Duration::from_secs(30)),
+            relay_refused: Duration::from_secs(60),
+            relay_attempts: 4,
+            relay_shunned: Duration::from_secs(600),
+            learnt_dials_per_second: 2,
+            relay_probe: Duration::from_secs(2),
+            direct_first: Duration::from_millis(300),
+            redial_direct: Duration::from_secs(300),
+        }
+    }
+}
+
+/// What one relay allows its members. All of it bounds what a stranger, or a member gone bad, can make
+/// the relay hold or do, and keeps that from being at the cost of other members.
+#[derive(Clone, Debug)]
+pub struct RelayLimits {
+    /// Networks served at a time, where any may come.
+    pub networks: usize,
+    /// Members of one network. As many as a node keeps peers; each is told of every other.
+    pub members: usize,
+    /// Links in all. Each takes a descriptor; where the process has fewer, newcomers wait for one.
+    pub links: usize,
+    /// Links from one address, or one IPv6 /64: a site behind one router.
+    pub links_per_address: usize,
+    /// Joinings a second from one address, after as many at once as links are allowed: each is told to
+    /// every member.
+    pub joins_per_second: u32,
+    /// From connecting to having joined. Three round trips on the slowest link one would use.
+    pub handshake: Duration,
+    /// A member that is silent this long is gone. Members show themselves at least every 30 s.
+    pub idle: Duration,
+    /// Bytes that may wait for one member; frames beyond are turned away, and their senders told.
+    pub queue: usize,
+    /// A member that takes nothing for this long, though something waits, is gone.
+    pub stalled: Duration,
+    /// Bytes a second from one member; beyond, it is not read for a while, so that TCP pushes back.
+    pub bytes_per_second: u32,
+    /// Bytes that one member may send at once before [`RelayLimits::bytes_per_second`] holds.
+    pub burst: u32,
+    /// Between two adverts of one member that are handed on. The latest waits meanwhile: each goes to
+    /// every member.
+    pub advert_interval: Duration,
+    /// Routes one member may have bytes under way to: more than a node has sessions.
+    pub flows: usize,
+}
+
+impl Default for RelayLimits {
+    fn default() -> RelayLimits {
+        RelayLimits {
+            networks: 1_024,
+            members: 4_096,
+            links: 16_384,
+            links_per_address: 256,
+            joins_per_second: 16,
+            handshake: Duration::from_secs(10),
+            idle: Duration::from_secs(90),
+            queue: 4 * 1024 * 1024,
+            stalled: Duration::from_secs(30),
+            bytes_per_second: 64 * 1024 * 1024,
+            burst: 8 * 1024 * 1024,
+            advert_interval: Duration::from_secs(1),
+            flows: 1_024,
         }
     }
 }

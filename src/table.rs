@@ -75,8 +75,18 @@ impl<K: Ord, V> Table<K, V> {
         self.0.iter().map(|(k, v)| (k, v))
     }
 
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut V)> {
+        self.0.iter_mut().map(|(k, v)| (&*k, v))
+    }
+
     pub(crate) fn keys(&self) -> impl Iterator<Item = &K> {
         self.0.iter().map(|(k, _)| k)
+    }
+
+    /// The keys from `key` on.
+    pub(crate) fn keys_from(&self, key: &K) -> impl Iterator<Item = &K> {
+        let at = self.find(key).unwrap_or_else(|at| at);
+        self.0[at..].iter().map(|(k, _)| k)
     }
 
     pub(crate) fn values(&self) -> impl Iterator<Item = &V> {

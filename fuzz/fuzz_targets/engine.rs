@@ -36,6 +36,15 @@ fn frame(kind: [u8; 3], plain: &[u8]) -> Vec<u8> {
     out
 }
 
+fn forwarded(kind: [u8; 3], plain: &[u8]) -> Vec<u8> {
+    let mut out = b"fuzz|fwd|BBBBBBBBBBBBBBBB.".to_vec();
+    out.extend_from_slice(&kind);
+    out.push(b'.');
+    Sealer::new(&key()).seal(plain, 1, &[1; 16], &mut out);
+    out.extend_from_slice(b"|END\n");
+    out
+}
+
 fuzz_target!(|data: &[u8]| {
     let config = Config {
         network: NetworkName::new("fuzz").expect("a name"),
@@ -44,6 +53,10 @@ fuzz_target!(|data: &[u8]| {
         port: 1,
         address: None,
         interval: Duration::from_secs(1),
+        lan: true,
+        relays: vec!["r:1".parse().expect("an address")],
+        max_remotes: 2,
+        relay_keepalive: Duration::from_secs(10),
         limits: Default::default(),
     };
     let mut now = Now::default();
@@ -91,6 +104,20 @@ fuzz_target!(|data: &[u8]| {
                     engine.cancel(now, *number);
                 }
             }
+            // What a relay says, and what comes through one.
+            13 => {
+                let word: &[u8] = match n % 4 {
+                    0 => b"fuzz|reg|joined.AAAAAAAAAAAAAAAA|END\n",
+                    1 => b"fuzz|reg|gone.BBBBBBBBBBBBBBBB|END\n",
+                    2 => b"fuzz|reg|busy.BBBBBBBBBBBBBBBB.9|END\n",
+                    _ => b"fuzz|reg|credit.BBBBBBBBBBBBBBBB.99999|END\n",
+                };
+                engine.handle(now, Input::Received(pick(&links), word));
+            }
+            14 => {
+                let inner = [*b"adv", *b"hel", *b"msg", *b"rsp"][n % 4];
+                engine.handle(now, Input::Received(pick(&links), &forwarded(inner, bytes)));
+            }
             _ => {
                 now.at = Time(now.at.0 + Duration::from_millis(1 << (n % 14)));
                 engine.handle(now, Input::Tick);
@@ -98,7 +125,7 @@ fuzz_target!(|data: &[u8]| {
         }
         while let Some(output) = engine.poll() {
             match output {
-                Output::Dial(link, _) => links.push(link),
+                Output::Dial(link, _) | Output::DialRelay(link, _) => links.push(link),
                 Output::Request(incoming) => requests.push(incoming.id),
                 Output::Ended(number, _) => assert!(ended.insert(number), "ended twice"),
                 _ => {}
@@ -107,7 +134,9 @@ fuzz_target!(|data: &[u8]| {
         let stats = engine.stats();
         let limits = engine.limits();
         assert!(stats.peers <= limits.peers as u64);
-        assert!(stats.links <= (limits.half_open + limits.dials + limits.sessions) as u64 + 1);
+        let relays = 2;
+        let most = limits.half_open + limits.dials + limits.sessions + relays;
+        assert!(stats.links <= most as u64 + 1);
     }
     engine.stop(now);
     while let Some(output) = engine.poll() {

@@ -2,9 +2,10 @@
 
 use super::interfaces::LOOPBACK_BROADCAST;
 use super::{DATAGRAMS, Settings};
-use crate::engine::{Engine, Input, Now};
+use crate::engine::{Engine, Input};
 use crate::error::Error;
 use crate::limits::DATAGRAM_MAX;
+use crate::protocol::Now;
 use mio::net::UdpSocket;
 use mio::{Interest, Registry};
 use socket2::{Domain, Protocol, Socket, Type};

@@ -1,7 +1,7 @@
 //! Where broadcasts go: every interface that is up and has a broadcast address, and the loopback.
 
 use super::Settings;
-use crate::engine::Time;
+use crate::protocol::Time;
 use if_addrs::{IfAddr, get_if_addrs};
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -11,7 +11,8 @@ pub(super) const LOOPBACK_BROADCAST: Ipv4Addr = Ipv4Addr::new(127, 255, 255, 255
 
 #[derive(Debug)]
 pub(super) struct Interfaces {
-    loopback_only: bool,
+    /// Whether they are read at all.
+    fixed: bool,
     every: Duration,
     next: Time,
     targets: Vec<Ipv4Addr>,
@@ -20,7 +21,7 @@ pub(super) struct Interfaces {
 impl Interfaces {
     pub(super) fn new(settings: &Settings, every: Duration) -> Interfaces {
         let mut interfaces = Interfaces {
-            loopback_only: settings.loopback,
+            fixed: settings.loopback || !settings.lan,
             every,
             next: Time::default(),
             targets: vec![LOOPBACK_BROADCAST],
@@ -34,12 +35,12 @@ impl Interfaces {
     }
 
     pub(super) fn due(&self) -> Option<Time> {
-        (!self.loopback_only).then_some(self.next)
+        (!self.fixed).then_some(self.next)
     }
 
     /// Reads the interfaces again if it is time; whether one has come that was not there.
     pub(super) fn refresh(&mut self, now: Time) -> bool {
-        if self.loopback_only || now < self.next {
+        if self.fixed || now < self.next {
             return false;
         }
         self.next = now + self.every;

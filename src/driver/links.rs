@@ -1,16 +1,16 @@
 //! TCP: the listener, dials, and streams with their reading and writing.
 
-use super::{FIRST_LINK, LISTENER, Settings};
-use crate::engine::{Engine, Input, LinkId, Now, Time};
+use super::{DATAGRAMS, FIRST_LINK, LISTENER, Poller, WAKER};
 use crate::error::Error;
+use crate::protocol::{LinkEvent, LinkId, Now, Protocol, Time};
 use crate::table::Table;
 use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Socket, Type};
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
+use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
 
 /// Bytes read from a link at once.
@@ -20,7 +20,7 @@ const ACCEPTS: usize = 64;
 /// How long to leave the listener alone when descriptors or memory have run out.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// Connections the kernel holds for us.
-const BACKLOG: i32 = 128;
+const BACKLOG: i32 = 1_024;
 
 #[derive(Debug)]
 struct Stream {
@@ -30,13 +30,16 @@ struct Stream {
     closing: bool,
     /// Waits its turn in `unread`.
     queued: bool,
+    /// Waits its turn in `unwritten`.
+    dirty: bool,
+    /// Not to be read for now.
+    held: bool,
 }
 
 #[derive(Debug)]
-pub(super) struct Links {
+pub(crate) struct Links {
     registry: Registry,
-    listener: TcpListener,
-    port: u16,
+    listener: Option<TcpListener>,
     can_accept: bool,
     retry_at: Option<Time>,
     streams: Table<LinkId, Stream>,
@@ -50,31 +53,10 @@ pub(super) struct Links {
 }
 
 impl Links {
-    pub(super) fn open(settings: &Settings, registry: Registry) -> Result<Links, Error> {
-        let any6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
-        let any4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let mut listener = match settings.listen {
-            Some(address) => bind(address),
-            None if settings.loopback => bind(local),
-            // One socket for both families, or for one where the kernel knows no IPv6.
-            None => bind(any6).or_else(|_| bind(any4)),
-        }
-        .map_err(|(address, e)| match e.kind() {
-            io::ErrorKind::AddrInUse => Error::PortInUse(address),
-            _ => Error::io("listening for links", &e),
-        })?;
-        let port = listener
-            .local_addr()
-            .map_err(|e| Error::io("listening for links", &e))?
-            .port();
-        registry
-            .register(&mut listener, LISTENER, Interest::READABLE)
-            .map_err(|e| Error::io("watching for links", &e))?;
-        Ok(Links {
+    pub(crate) fn new(registry: Registry) -> Links {
+        Links {
             registry,
-            listener,
-            port,
+            listener: None,
             can_accept: false,
             retry_at: None,
             streams: Table::default(),
@@ -82,42 +64,76 @@ impl Links {
             round: 0,
             unwritten: Vec::new(),
             buf: vec![0; READ].into_boxed_slice(),
-        })
+        }
     }
 
-    pub(super) fn port(&self) -> u16 {
-        self.port
+    /// Listens at an address, or else at the next; where that is.
+    pub(crate) fn listen(&mut self, addresses: &[SocketAddr]) -> Result<SocketAddr, Error> {
+        let doing = "listening for links";
+        let mut bound = Err(Error::Argument("no address to listen at"));
+        for address in addresses {
+            bound = bind(*address).map_err(|e| match e.kind() {
+                io::ErrorKind::AddrInUse => Error::PortInUse(*address),
+                _ => Error::io(doing, &e),
+            });
+            if bound.is_ok() {
+                break;
+            }
+        }
+        let mut listener = bound?;
+        let address = listener.local_addr().map_err(|e| Error::io(doing, &e))?;
+        self.registry
+            .register(&mut listener, LISTENER, Interest::READABLE)
+            .map_err(|e| Error::io("watching for links", &e))?;
+        self.listener = Some(listener);
+        Ok(address)
     }
 
-    pub(super) fn retry_at(&self) -> Option<Time> {
+    pub(crate) fn retry_at(&self) -> Option<Time> {
         self.retry_at
     }
 
-    pub(super) fn has_unread(&self) -> bool {
+    pub(crate) fn has_unread(&self) -> bool {
         !self.unread.is_empty() || (self.can_accept && self.retry_at.is_none())
     }
 
-    pub(super) fn begin_round(&mut self) {
+    /// Takes in what the poller found, and what was left for this round, but reads nothing yet; whether
+    /// datagrams are there, too.
+    pub(crate) fn take(&mut self, poller: &Poller, protocol: &mut dyn Protocol, now: Now) -> bool {
+        let mut datagrams = false;
         self.round = self.unread.len();
+        for event in &poller.events {
+            match event.token() {
+                WAKER => {}
+                LISTENER => self.can_accept = true,
+                DATAGRAMS => datagrams = true,
+                Token(t) => {
+                    if let Some(id) = t.checked_sub(FIRST_LINK) {
+                        self.event(LinkId(id as u64), event, protocol, now);
+                    }
+                }
+            }
+        }
+        self.accept(protocol, now);
+        datagrams
     }
 
-    pub(super) fn can_accept(&mut self) {
-        self.can_accept = true;
-    }
-
-    pub(super) fn accept(&mut self, engine: &mut Engine, now: Now) {
+    fn accept(&mut self, protocol: &mut dyn Protocol, now: Now) {
         if !self.can_accept || self.retry_at.is_some_and(|at| now.at < at) {
             return;
         }
         self.retry_at = None;
         for _ in 0..ACCEPTS {
-            match self.listener.accept() {
+            let Some(listener) = &self.listener else {
+                return;
+            };
+            match listener.accept() {
                 Ok((socket, from)) => {
                     let from = SocketAddr::new(from.ip().to_canonical(), from.port());
-                    if let Some(id) = engine.accept(now, from)
+                    if let Some(id) = protocol.accept(now, from)
                         && !self.add(id, socket, true)
                     {
-                        engine.handle(now, Input::Closed(id));
+                        protocol.link(now, id, LinkEvent::Closed);
                     }
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
@@ -167,13 +183,15 @@ impl Links {
                 connected,
                 closing: false,
                 queued: false,
+                dirty: false,
+                held: false,
             },
         );
         true
     }
 
     /// An event of the kernel's for a link.
-    pub(super) fn event(&mut self, id: LinkId, event: &Event, engine: &mut Engine, now: Now) {
+    fn event(&mut self, id: LinkId, event: &Event, protocol: &mut dyn Protocol, now: Now) {
         let Some(stream) = self.streams.get_mut(&id) else {
             return;
         };
@@ -186,10 +204,10 @@ impl Links {
                 || stream.socket.peer_addr().is_err();
             if failed {
                 self.streams.remove(&id);
-                return engine.handle(now, Input::Closed(id));
+                return protocol.link(now, id, LinkEvent::Closed);
             }
             stream.connected = true;
-            engine.handle(now, Input::Connected(id));
+            protocol.link(now, id, LinkEvent::Connected);
         }
         let Some(stream) = self.streams.get_mut(&id) else {
             return;
@@ -206,7 +224,7 @@ impl Links {
     }
 
     /// The next link to read in this round.
-    pub(super) fn next_unread(&mut self) -> Option<LinkId> {
+    pub(crate) fn next_unread(&mut self) -> Option<LinkId> {
         self.round = self.round.checked_sub(1)?;
         let id = self.unread.pop_front()?;
         if let Some(stream) = self.streams.get_mut(&id) {
@@ -216,53 +234,72 @@ impl Links {
     }
 
     /// Reads a link once; it stays in line when there may be more.
-    pub(super) fn read(&mut self, id: LinkId, engine: &mut Engine, now: Now) {
-        let Some(stream) = self.streams.get_mut(&id) else {
+    pub(crate) fn read(&mut self, id: LinkId, protocol: &mut dyn Protocol, now: Now) {
+        let Some(stream) = self.streams.get_mut(&id).filter(|s| !s.held) else {
             return;
         };
         match stream.socket.read(&mut self.buf) {
-            Ok(0) => self.lost(id, engine, now),
+            Ok(0) => self.lost(id, protocol, now),
             Ok(n) => {
                 // A short read has emptied the socket, so the next bytes will be an event.
                 if n == self.buf.len() || stream.closing {
                     stream.queued = true;
                     self.unread.push_back(id);
                 }
-                engine.handle(now, Input::Received(id, &self.buf[..n]));
+                protocol.link(now, id, LinkEvent::Received(&self.buf[..n]));
             }
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {
                 stream.queued = true;
                 self.unread.push_back(id);
             }
-            Err(_) => self.lost(id, engine, now),
+            Err(_) => self.lost(id, protocol, now),
         }
     }
 
-    fn lost(&mut self, id: LinkId, engine: &mut Engine, now: Now) {
-        self.streams.remove(&id);
-        engine.handle(now, Input::Closed(id));
+    /// Leaves a link unread, so that the other side must wait; or goes on reading it.
+    pub(crate) fn hold(&mut self, id: LinkId, held: bool) {
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return;
+        };
+        stream.held = held;
+        // Whatever came meanwhile was an event that is over.
+        if !held && !stream.queued {
+            stream.queued = true;
+            self.unread.push_back(id);
+        }
     }
 
-    pub(super) fn mark_writable(&mut self, id: LinkId) {
-        if !self.unwritten.contains(&id) {
+    fn lost(&mut self, id: LinkId, protocol: &mut dyn Protocol, now: Now) {
+        self.streams.remove(&id);
+        protocol.link(now, id, LinkEvent::Closed);
+    }
+
+    pub(crate) fn mark_writable(&mut self, id: LinkId) {
+        if let Some(stream) = self.streams.get_mut(&id)
+            && !stream.dirty
+        {
+            stream.dirty = true;
             self.unwritten.push(id);
         }
     }
 
-    /// Writes what waits; whether the engine was told something.
-    pub(super) fn flush(&mut self, engine: &mut Engine, now: Now) -> bool {
+    /// Writes what waits; whether the protocol was told something.
+    pub(crate) fn flush(&mut self, protocol: &mut dyn Protocol, now: Now) -> bool {
         let mut told = false;
         for id in std::mem::take(&mut self.unwritten) {
+            if let Some(stream) = self.streams.get_mut(&id) {
+                stream.dirty = false;
+            }
             while let Some(stream) = self.streams.get_mut(&id).filter(|s| s.connected) {
-                let pending = engine.pending(id);
+                let pending = protocol.pending(id);
                 if pending.is_empty() {
                     break;
                 }
                 match stream.socket.write(pending) {
                     Ok(n) => {
                         let short = n < pending.len();
-                        engine.handle(now, Input::Sent(id, n));
+                        protocol.link(now, id, LinkEvent::Sent(n));
                         told = true;
                         if short {
                             break;
@@ -271,7 +308,7 @@ impl Links {
                     Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
                     Err(_) => {
-                        self.lost(id, engine, now);
+                        self.lost(id, protocol, now);
                         told = true;
                     }
                 }
@@ -281,7 +318,7 @@ impl Links {
     }
 
     /// Writes the last bytes if the kernel takes them at once, and closes.
-    pub(super) fn close(&mut self, id: LinkId, last: &[u8]) {
+    pub(crate) fn close(&mut self, id: LinkId, last: &[u8]) {
         if let Some(mut stream) = self.streams.remove(&id) {
             if !last.is_empty() && stream.socket.write(last).is_ok() {
                 let _ = stream.socket.shutdown(Shutdown::Write);
@@ -291,22 +328,19 @@ impl Links {
     }
 }
 
-fn bind(address: SocketAddr) -> Result<TcpListener, (SocketAddr, io::Error)> {
-    let open = || {
-        let socket = Socket::new(
-            Domain::for_address(address),
-            Type::STREAM,
-            Some(Protocol::TCP),
-        )?;
-        if address.is_ipv6() && address.ip().is_unspecified() {
-            socket.set_only_v6(false)?;
-        }
-        // A restarted node may listen on its port again while old connections time out.
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        Ok(TcpListener::from_std(socket.into()))
-    };
-    open().map_err(|e| (address, e))
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(socket2::Protocol::TCP),
+    )?;
+    if address.is_ipv6() && address.ip().is_unspecified() {
+        socket.set_only_v6(false)?;
+    }
+    // A restarted node may listen on its port again while old connections time out.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(TcpListener::from_std(socket.into()))
 }

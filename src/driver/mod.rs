@@ -1,6 +1,7 @@
-//! The event loop: sockets, timers and wake-ups for one [`Engine`]. No protocol here.
+//! The event loop: sockets, timers and wake-ups. No protocol here.
 //!
-//! [`Poller`] waits; [`Driver`] does the IO and feeds the engine. They are apart so that the wait
+//! [`Poller`] waits; [`Driver`] does the IO of a node and feeds its engine, [`Links`] that of whatever
+//! [`Protocol`](crate::protocol::Protocol) has links. They are apart so that the wait
 //! needs no lock: any thread may use the driver, under the node's lock, while another waits.
 //!
 //! Links are edge-triggered: each is read until it has no more, but only so much at a time, that
@@ -9,17 +10,22 @@
 mod datagrams;
 mod interfaces;
 mod links;
+mod resolver;
 
-use crate::engine::{Engine, Input, LinkId, Now, Output, Time};
+use crate::address::RelayAddress;
+use crate::engine::{Engine, Input, Output};
 use crate::entropy::OsEntropy;
 use crate::error::Error;
+use crate::protocol::{LinkId, Now, Time};
 use datagrams::Datagrams;
 use interfaces::Interfaces;
-use links::Links;
-use mio::{Events, Poll, Token, Waker};
+pub(crate) use links::Links;
+use mio::{Events, Poll, Registry, Token, Waker};
+use resolver::Resolver;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const WAKER: Token = Token(0);
@@ -33,12 +39,33 @@ const EVENTS: usize = 256;
 /// Where and how the loop meets the network.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// Where to listen for links; `None` for every address and any port.
+    /// Where to listen for links; `None` for every address and any port, or for not at all where
+    /// nobody would learn of the port.
     pub(crate) listen: Option<SocketAddr>,
+    /// Whether peers of the same LAN are looked for.
+    pub(crate) lan: bool,
+    /// Whether others learn where we listen though not by broadcast.
+    pub(crate) advertised: bool,
     /// The UDP port that all nodes share.
     pub(crate) advertise_port: u16,
     /// Keeps all traffic on 127.0.0.0/8.
     pub(crate) loopback: bool,
+}
+
+impl Settings {
+    /// Where to listen: the first of these that can be had.
+    fn listen(&self) -> Vec<SocketAddr> {
+        match self.listen {
+            Some(address) => vec![address],
+            None if !self.lan && !self.advertised => Vec::new(),
+            None if self.loopback => vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
+            // One socket for both families, or for one where the kernel knows no IPv6.
+            None => vec![
+                SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+                SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+            ],
+        }
+    }
 }
 
 /// Waits for something to happen.
@@ -49,6 +76,23 @@ pub(crate) struct Poller {
 }
 
 impl Poller {
+    /// One with something that wakes it, and with what watches sockets for it.
+    pub(crate) fn open() -> Result<(Poller, Arc<Waker>, Registry), Error> {
+        let doing = "making an event queue";
+        let poll = Poll::new().map_err(|e| Error::io(doing, &e))?;
+        let waker =
+            Waker::new(poll.registry(), WAKER).map_err(|e| Error::io("making a waker", &e))?;
+        let registry = poll
+            .registry()
+            .try_clone()
+            .map_err(|e| Error::io(doing, &e))?;
+        let poller = Poller {
+            poll,
+            events: Events::with_capacity(EVENTS),
+        };
+        Ok((poller, Arc::new(waker), registry))
+    }
+
     /// Waits at most `timeout`; a signal is no reason to return early, nor an error.
     pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
         match self.poll.poll(&mut self.events, timeout) {
@@ -65,11 +109,16 @@ impl Poller {
     }
 }
 
+/// Both clocks.
 #[derive(Debug)]
-struct Clock(Instant);
+pub(crate) struct Clock(Instant);
 
 impl Clock {
-    fn now(&self) -> Now {
+    pub(crate) fn start() -> Clock {
+        Clock(Instant::now())
+    }
+
+    pub(crate) fn now(&self) -> Now {
         let unix = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |d| d.as_secs());
@@ -86,8 +135,14 @@ pub(crate) struct Driver {
     pub(crate) engine: Engine,
     clock: Clock,
     links: Links,
-    datagrams: Datagrams,
+    /// Only where peers of the same LAN are looked for.
+    datagrams: Option<Datagrams>,
     interfaces: Interfaces,
+    resolver: Resolver,
+    port: u16,
+    loopback: bool,
+    /// Dials of relays so far: of several addresses, each takes the next.
+    turn: usize,
 }
 
 impl Driver {
@@ -96,18 +151,19 @@ impl Driver {
     pub(crate) fn open(
         settings: &Settings,
         make: impl FnOnce(u16) -> crate::engine::Config,
-    ) -> Result<(Driver, Poller, Waker), Error> {
-        let poll = Poll::new().map_err(|e| Error::io("making an event queue", &e))?;
-        let waker =
-            Waker::new(poll.registry(), WAKER).map_err(|e| Error::io("making a waker", &e))?;
-        let registry = poll
-            .registry()
-            .try_clone()
-            .map_err(|e| Error::io("making an event queue", &e))?;
-        let datagrams = Datagrams::open(settings, poll.registry())?;
-        let links = Links::open(settings, registry)?;
-        let config = make(links.port());
-        let clock = Clock(Instant::now());
+    ) -> Result<(Driver, Poller, Arc<Waker>), Error> {
+        let (poller, waker, registry) = Poller::open()?;
+        let datagrams = match settings.lan {
+            true => Some(Datagrams::open(settings, &registry)?),
+            false => None,
+        };
+        let mut links = Links::new(registry);
+        let port = match settings.listen().as_slice() {
+            [] => 0,
+            addresses => links.listen(addresses)?.port(),
+        };
+        let config = make(port);
+        let clock = Clock::start();
         let interfaces = Interfaces::new(settings, config.limits.interfaces);
         let engine = Engine::new(config, Box::new(OsEntropy::new()?), clock.now());
         let driver = Driver {
@@ -116,17 +172,17 @@ impl Driver {
             links,
             datagrams,
             interfaces,
-        };
-        let poller = Poller {
-            poll,
-            events: Events::with_capacity(EVENTS),
+            resolver: Resolver::new(waker.clone()),
+            port,
+            loopback: settings.loopback,
+            turn: 0,
         };
         Ok((driver, poller, waker))
     }
 
-    /// The TCP port that peers reach.
+    /// The TCP port that peers reach; 0 if this node does not listen.
     pub(crate) fn port(&self) -> u16 {
-        self.links.port()
+        self.port
     }
 
     /// Now, on the engine's clock.
@@ -149,28 +205,23 @@ impl Driver {
 
     /// Whether input was left for the next round so that everyone gets a turn.
     pub(crate) fn has_unread(&self) -> bool {
-        self.links.has_unread() || self.datagrams.has_unread()
+        self.links.has_unread() || self.datagrams.as_ref().is_some_and(Datagrams::has_unread)
     }
 
     /// Takes in what the poller found, and the time.
     pub(crate) fn process(&mut self, poller: &Poller, outputs: &mut dyn FnMut(Output)) {
         let now = self.clock.now();
-        self.links.begin_round();
-        for event in &poller.events {
-            match event.token() {
-                WAKER => {}
-                LISTENER => self.links.can_accept(),
-                DATAGRAMS => self.datagrams.readable(),
-                Token(t) => {
-                    if let Some(id) = t.checked_sub(FIRST_LINK) {
-                        self.links
-                            .event(LinkId(id as u64), event, &mut self.engine, now);
-                    }
-                }
-            }
+        if self.links.take(poller, &mut self.engine, now)
+            && let Some(datagrams) = &mut self.datagrams
+        {
+            datagrams.readable();
         }
-        self.links.accept(&mut self.engine, now);
-        self.datagrams.receive(&mut self.engine, now);
+        if let Some(datagrams) = &mut self.datagrams {
+            datagrams.receive(&mut self.engine, now);
+        }
+        while let Some((id, found)) = self.resolver.next() {
+            self.resolved(now, id, &found);
+        }
         while let Some(id) = self.links.next_unread() {
             self.links.read(id, &mut self.engine, now);
             // Each link's requests and answers in its turn, so that nothing piles up.
@@ -192,18 +243,47 @@ impl Driver {
         while let Some(output) = self.engine.poll() {
             match output {
                 Output::Broadcast(bytes) => {
-                    self.datagrams.broadcast(&bytes, self.interfaces.targets())
-                }
-                Output::Dial(id, to) => {
-                    if !self.links.dial(id, to) {
-                        self.engine.handle(now, Input::Closed(id));
+                    if let Some(datagrams) = &self.datagrams {
+                        datagrams.broadcast(&bytes, self.interfaces.targets());
                     }
                 }
+                Output::Dial(id, to) => {
+                    let allowed = !self.loopback || to.ip().is_loopback();
+                    self.dial(now, id, Some(to).filter(|_| allowed));
+                }
+                Output::DialRelay(id, relay) => self.dial_relay(now, id, &relay),
                 Output::Writable(id) => self.links.mark_writable(id),
                 Output::Close(id, last) => self.links.close(id, &last),
                 other => outputs(other),
             }
         }
+    }
+
+    fn dial(&mut self, now: Now, id: LinkId, to: Option<SocketAddr>) {
+        if !to.is_some_and(|to| self.links.dial(id, to)) {
+            self.engine.handle(now, Input::Closed(id));
+        }
+    }
+
+    fn dial_relay(&mut self, now: Now, id: LinkId, relay: &RelayAddress) {
+        if let Some(found) = self.resolver.resolve(id, relay) {
+            self.resolved(now, id, &found);
+        }
+    }
+
+    /// The addresses of a relay are known, or that there are none.
+    fn resolved(&mut self, now: Now, id: LinkId, found: &[SocketAddr]) {
+        let Some(learnt) = self.engine.dials_relay(id) else {
+            // Given up meanwhile.
+            return;
+        };
+        if found.is_empty() {
+            return self.engine.handle(now, Input::Unresolved(id));
+        }
+        self.turn = self.turn.wrapping_add(1);
+        let to = found[self.turn % found.len()];
+        let allowed = resolver::may_dial(to.ip(), learnt, self.loopback);
+        self.dial(now, id, Some(to).filter(|_| allowed));
     }
 
     /// Writes what waits for links, as far as they take it.

@@ -3,7 +3,7 @@
 //! A call waits until its target can be reached, is sent, and is sent again only to the very
 //! instance it may have reached. Its arguments are kept until it ends.
 
-use super::links::Path;
+use super::sending::Outlet;
 use super::{CallNumber, Engine, LinkId, Now, Output, Phase, Time, outcome};
 use crate::error::Error;
 use crate::limits::BODY_MAX;
@@ -253,9 +253,9 @@ impl Engine {
             return Attempt::NoPath;
         };
         let link = match self.path_to(instance) {
-            Path::Ready(link) => link,
-            Path::Full => return Attempt::Full,
-            Path::None => return Attempt::NoPath,
+            Outlet::Ready(link) => link,
+            Outlet::Full => return Attempt::Full,
+            Outlet::None => return Attempt::NoPath,
         };
         // Rounded up: the callee must not forget the call before we give it up.
         let timeout_ms =

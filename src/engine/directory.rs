@@ -2,11 +2,23 @@
 //! it is `discovery` and `links`.
 
 use super::{LinkId, Time};
+use crate::address::RelayAddress;
 use crate::name::NodeName;
 use crate::table::Table;
 use crate::wire::Instance;
+use crate::wire::relay::Route;
 use std::net::SocketAddr;
 use std::time::Duration;
+
+/// How a peer is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Path {
+    /// Straight.
+    Direct,
+    /// Through this relay.
+    Relay(RelayAddress),
+}
 
 /// One peer, for a program to look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +29,8 @@ pub struct PeerInfo {
     pub address: Option<SocketAddr>,
     /// Whether a session with it is open; otherwise it is only known from its adverts.
     pub reachable: bool,
+    /// How calls to it go, if it is reachable.
+    pub path: Option<Path>,
 }
 
 /// When and where to dial a peer next.
@@ -31,11 +45,25 @@ pub(super) struct DialPlan {
     pub(super) failures: u32,
 }
 
+/// When to dial a peer next through the relays where it is.
+#[derive(Debug, Default)]
+pub(super) struct RoutePlan {
+    pub(super) at: Option<Time>,
+    /// Under way, one through each relay; the first to be answered is kept.
+    pub(super) links: Vec<LinkId>,
+    /// Times that none was answered, since the last success.
+    pub(super) failures: u32,
+}
+
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) name: NodeName,
     /// Where it may be, the likeliest first.
     pub(super) addresses: Vec<SocketAddr>,
+    /// Where it says to be, in an advert that came through a relay: good for as long as that is.
+    pub(super) advertised: Option<SocketAddr>,
+    /// Where it is at relays: the link to each, and its route there.
+    pub(super) routes: Vec<(LinkId, Route)>,
     /// The sequence of the last advert heard; `None` when only a hello told of it.
     pub(super) sequence: Option<u64>,
     /// Between two of its adverts, as it says.
@@ -49,6 +77,10 @@ pub(super) struct Peer {
     /// Another instance has proved to go by the name, and this one has not been heard since.
     pub(super) suspect: bool,
     pub(super) dial: DialPlan,
+    pub(super) route_dial: RoutePlan,
+    /// How it is reached now, and how the program was last told that it is.
+    pub(super) path: Option<Path>,
+    pub(super) told: Option<Path>,
 }
 
 impl Peer {
@@ -56,6 +88,8 @@ impl Peer {
         Peer {
             name,
             addresses: Vec::new(),
+            advertised: None,
+            routes: Vec::new(),
             sequence: None,
             interval,
             expires,
@@ -63,7 +97,20 @@ impl Peer {
             joined: false,
             suspect: false,
             dial: DialPlan::default(),
+            route_dial: RoutePlan::default(),
+            path: None,
+            told: None,
         }
+    }
+
+    /// Whether it should be dialled straight, now or later.
+    pub(super) fn wants_direct(&self) -> bool {
+        self.path != Some(Path::Direct) && self.dial.link.is_none() && !self.addresses.is_empty()
+    }
+
+    /// Whether it should be dialled through relays, now or later.
+    pub(super) fn wants_route(&self) -> bool {
+        self.sessions.is_empty() && self.route_dial.links.is_empty() && !self.routes.is_empty()
     }
 
     /// Remembers where it may be, at most `max` places. A loopback address is the shortest way;
@@ -138,6 +185,10 @@ impl Directory {
         self.peers.iter()
     }
 
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&Instance, &mut Peer)> {
+        self.peers.iter_mut()
+    }
+
     pub(super) fn insert(&mut self, instance: Instance, peer: Peer) -> &mut Peer {
         self.wake_at(peer.expires);
         self.names
@@ -177,7 +228,12 @@ impl Directory {
     pub(super) fn most_dispensable(&self) -> Option<Instance> {
         self.peers
             .iter()
-            .filter(|(_, p)| p.sessions.is_empty() && !p.joined && p.dial.link.is_none())
+            .filter(|(_, p)| {
+                p.sessions.is_empty()
+                    && !p.joined
+                    && p.dial.link.is_none()
+                    && p.route_dial.links.is_empty()
+            })
             .min_by_key(|(_, p)| p.expires)
             .map(|(i, _)| *i)
     }
@@ -191,6 +247,7 @@ impl Directory {
                     name: name.clone(),
                     address: peer.addresses.first().copied(),
                     reachable: !peer.sessions.is_empty(),
+                    path: peer.path.clone(),
                 })
             })
             .collect()

@@ -3,16 +3,20 @@
 //! An advert makes a peer known, never reachable: the dial it leads to is bounded, and the
 //! handshake decides.
 
+use super::dialling::YIELD;
 use super::directory::Peer;
+use super::links::Target;
 use super::rate::Rate;
-use super::{Engine, Event, Now, Output, Phase, Time};
+use super::{Engine, Event, LinkId, Now, Output, Phase, Time};
 use crate::error::Error;
+use crate::fernet::token_len;
 use crate::frame::{self, FrameType, Parsed};
 use crate::limits::DATAGRAM_MAX;
 use crate::name::NodeName;
 use crate::table::Table;
 use crate::wire::Instance;
 use crate::wire::advert::{Advert, Phase as AdvertPhase};
+use crate::wire::relay::Route;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -33,11 +37,26 @@ const CLAIM_REST: Duration = Duration::from_secs(30);
 const EXPIRY_HALVES: u32 = 7;
 /// Longest interval a peer may claim, so that an entry cannot be made to stay for weeks.
 const INTERVAL_MAX: Duration = Duration::from_secs(300);
-/// How soon to look again for a slot to dial in; a dial that ends makes it sooner.
-const SLOT_WAIT: Duration = Duration::from_millis(100);
-/// How much longer than the lower instance the higher one waits before it dials, so that usually
-/// only one of the two does, and each does where only one hears the other.
-const YIELD: Duration = Duration::from_secs(1);
+
+/// Where an advert came from.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Origin {
+    /// A datagram that says it is from here.
+    Lan(SocketAddr),
+    /// A relay, which says that its sender is at this route.
+    Relay(LinkId, Route),
+}
+
+impl Phase {
+    /// What our adverts say of it.
+    pub(super) fn advertised(self) -> AdvertPhase {
+        match self {
+            Phase::Probing { .. } => AdvertPhase::Probing,
+            Phase::Running => AdvertPhase::Present,
+            Phase::Stopped => AdvertPhase::Leaving,
+        }
+    }
+}
 
 /// When adverts go out.
 #[derive(Debug)]
@@ -58,8 +77,8 @@ pub(super) struct Advertiser {
     defences: Rate,
     /// Who asked for a name and was answered, the latest first.
     answered: Vec<Instance>,
-    /// Who claims our name, and until when they are left alone.
-    claims: Table<Instance, Time>,
+    /// Who claims our name, whether through a relay, and until when they are left alone.
+    claims: Table<(Instance, bool), Time>,
 }
 
 impl Advertiser {
@@ -99,35 +118,34 @@ impl Engine {
 
     pub(super) fn say_goodbye(&mut self, now: Now) {
         self.advertise(now, AdvertPhase::Leaving);
+        let frame = self.advert_frame(now, AdvertPhase::Leaving);
+        self.leave_relays(now, &frame);
     }
 
     pub(super) fn tick_discovery(&mut self, now: Now) {
         if let Phase::Probing { until, last } = self.phase
             && now.at >= until
         {
-            // A claim that is being looked into decides first, within reason.
-            if self
-                .links
-                .values()
-                .any(|l| l.dialling_name() == Some(&self.config.name))
-                && now.at < last
-            {
+            // A claim that is being looked into, or a relay where there may be one, decides first,
+            // within reason.
+            let undecided = self.relays.are_untried()
+                || self
+                    .links
+                    .values()
+                    .any(|l| l.dialling_name() == Some(&self.config.name));
+            if undecided && now.at < last {
                 let again = (now.at + BURST_GAP).min(last);
                 self.phase = Phase::Probing { until: again, last };
             } else {
                 self.phase = Phase::Running;
                 self.outputs.push_back(Output::Running);
                 self.advertise_burst(now);
+                self.relays.has_news(now.at);
                 self.directory.wake_at(now.at);
             }
         }
         if now.at >= self.advertiser.due() {
-            let phase = if self.phase == Phase::Running {
-                AdvertPhase::Present
-            } else {
-                AdvertPhase::Probing
-            };
-            self.advertise(now, phase);
+            self.advertise(now, self.phase.advertised());
         }
     }
 
@@ -140,7 +158,6 @@ impl Engine {
         self.advertiser.sent += 1;
         self.advertiser.answer = None;
         self.advertiser.last = Some(now.at);
-        self.advertiser.sequence += 1;
         if now.at >= self.advertiser.next {
             let pause = if self.advertiser.burst_left > 1 {
                 self.advertiser.burst_left -= 1;
@@ -151,33 +168,49 @@ impl Engine {
             self.advertiser.next = now.at + pause;
         }
 
-        let advert = Advert {
+        if self.config.lan {
+            let datagram = self.advert_frame(now, phase);
+            self.stats.adverts_sent += 1;
+            self.outputs.push_back(Output::Broadcast(datagram));
+        }
+    }
+
+    /// What we say of ourselves, as the frame that goes out.
+    pub(super) fn advert_frame(&mut self, now: Now, phase: AdvertPhase) -> Vec<u8> {
+        self.advertiser.sequence += 1;
+        let (relays, vouched) = self.relays.to_tell(now.at);
+        let mut advert = Advert {
             phase,
             instance: self.instance,
             sequence: self.advertiser.sequence,
-            interval_ms: u32::try_from(interval.as_millis()).unwrap_or(u32::MAX),
+            interval_ms: u32::try_from(self.config.interval.as_millis()).unwrap_or(u32::MAX),
             port: self.config.port,
             name: self.config.name.clone(),
             address: self.config.address,
-            relays: Vec::new(),
+            relays,
+            vouched,
         };
-        self.plain.clear();
-        advert.encode(&mut self.plain);
+        let net = self.config.network.as_str();
+        let around = net.len() + "|adv||END\n".len();
+        loop {
+            self.plain.clear();
+            advert.encode(&mut self.plain);
+            // Names of relays may be long; the last ones stay behind.
+            if around + token_len(self.plain.len()) <= DATAGRAM_MAX || advert.relays.pop().is_none()
+            {
+                break;
+            }
+            advert.vouched = advert.vouched.min(advert.relays.len() as u8);
+        }
         let mut iv = [0; 16];
         self.entropy.fill(&mut iv);
         let sealer = self.config.keys.sealer(self.config.keys.first());
-        let mut datagram = Vec::with_capacity(512);
-        frame::encode_with(
-            self.config.network.as_str(),
-            FrameType::ADVERT,
-            &mut datagram,
-            |out| {
-                sealer.seal(&self.plain, now.unix, &iv, out);
-            },
-        );
-        debug_assert!(datagram.len() <= DATAGRAM_MAX);
-        self.stats.adverts_sent += 1;
-        self.outputs.push_back(Output::Broadcast(datagram));
+        let mut bytes = Vec::with_capacity(512);
+        frame::encode_with(net, FrameType::ADVERT, &mut bytes, |out| {
+            sealer.seal(&self.plain, now.unix, &iv, out);
+        });
+        debug_assert!(bytes.len() <= DATAGRAM_MAX);
+        bytes
     }
 
     /// Lets a stranger know of us, at once but within the interval's budget; over it, the next
@@ -250,11 +283,16 @@ impl Engine {
             self.stats.adverts_throttled += 1;
             return;
         }
+        self.sealed_advert(now, Origin::Lan(from), frame.payload);
+    }
+
+    /// Takes in an advert from wherever, if it opens.
+    pub(super) fn sealed_advert(&mut self, now: Now, from: Origin, token: &[u8]) {
         let mut buf = std::mem::take(&mut self.opened);
         let opened = self
             .config
             .keys
-            .open(frame.payload, &mut buf)
+            .open(token, &mut buf)
             .map(|(plain, _)| Advert::decode(plain));
         self.opened = buf;
         match opened {
@@ -264,17 +302,18 @@ impl Engine {
         }
     }
 
-    fn advert(&mut self, now: Now, from: SocketAddr, advert: Advert) {
-        if advert.instance == self.instance {
+    fn advert(&mut self, now: Now, from: Origin, advert: Advert) {
+        if advert.instance == self.instance || self.phase == Phase::Stopped {
             return;
         }
         self.stats.adverts_heard += 1;
-        let address = SocketAddr::new(advert.address.unwrap_or(from.ip()), advert.port);
         if advert.name == self.config.name {
-            self.claim(now, address, &advert);
+            self.claim(now, from, &advert);
             return;
         }
         match advert.phase {
+            // The relay has told it of us already.
+            AdvertPhase::Probing if matches!(from, Origin::Relay(..)) => {}
             AdvertPhase::Probing => self.answer_prober(now, advert.instance),
             AdvertPhase::Leaving => {
                 // Who was never proved to be there need not be seen off: it expires. Else a replay
@@ -286,43 +325,83 @@ impl Engine {
                     self.stats.adverts_stale += 1;
                 }
             }
-            AdvertPhase::Present => self.presence(now, address, &advert),
+            AdvertPhase::Present => self.presence(now, from, &advert),
         }
     }
 
-    fn presence(&mut self, now: Now, address: SocketAddr, advert: &Advert) {
+    fn presence(&mut self, now: Now, from: Origin, advert: &Advert) {
         let max = self.config.limits.addresses_per_peer;
         let interval = Duration::from_millis(advert.interval_ms.into()).min(INTERVAL_MAX);
         let expires = self.expiry(now, interval);
+        let advertised = advert.address.map(|ip| SocketAddr::new(ip, advert.port));
+        let address = match from {
+            Origin::Lan(from) => Some(SocketAddr::new(
+                advert.address.unwrap_or(from.ip()),
+                advert.port,
+            )),
+            // Where the relay is says nothing of where its member is.
+            Origin::Relay(..) => advertised,
+        };
+        let mut fresh = true;
         if let Some(peer) = self.directory.get_mut(&advert.instance) {
-            if peer.name != advert.name || peer.sequence.is_some_and(|s| advert.sequence < s) {
+            let older = peer.sequence.is_some_and(|s| advert.sequence < s);
+            // A relay holds the advert it was given when something was new, and it leads there still.
+            if peer.name != advert.name || older && matches!(from, Origin::Lan(_)) {
                 self.stats.adverts_stale += 1;
                 return;
             }
             // The same advert comes once over each interface, each time from another address.
-            peer.learn_address(address, max);
-            if peer.sequence.is_none_or(|s| advert.sequence > s) {
+            let known = peer.addresses.len();
+            if let Some(address) = address {
+                peer.learn_address(address, max);
+            }
+            if let Origin::Relay(..) = from {
+                peer.advertised = advertised;
+            }
+            fresh = peer.sequence.is_none_or(|s| advert.sequence > s);
+            if fresh {
                 peer.sequence = Some(advert.sequence);
                 peer.interval = interval;
                 peer.expires = expires;
             }
-            return;
+            // Met on a LAN after having met at a relay.
+            if peer.addresses.len() > known && peer.wants_direct() && peer.dial.at.is_none() {
+                let yields = self.instance > advert.instance;
+                peer.dial.at = Some(now.at + if yields { YIELD } else { Duration::ZERO });
+                self.directory.wake_at(now.at);
+            }
+        } else {
+            if self.directory.len() >= self.config.limits.peers && !self.make_room() {
+                self.stats.adverts_throttled += 1;
+                return;
+            }
+            let mut peer = Peer::new(advert.name.clone(), interval, expires);
+            peer.sequence = Some(advert.sequence);
+            // Who was not told of us cannot dial us.
+            let told = match from {
+                Origin::Lan(_) => self.answer_stranger(now),
+                Origin::Relay(..) => true,
+            };
+            if let Some(address) = address {
+                let yields = told && self.instance > advert.instance;
+                let wait = if yields { YIELD } else { Duration::ZERO };
+                peer.learn_address(address, max);
+                peer.dial.at = Some(now.at + wait);
+                self.directory.wake_at(now.at + wait);
+            }
+            if let Origin::Relay(..) = from {
+                peer.advertised = advertised;
+            }
+            self.directory.insert(advert.instance, peer);
+            if self.calls.waits_for(&advert.name) {
+                self.want_dial(now, advert.instance);
+            }
         }
-        if self.directory.len() >= self.config.limits.peers && !self.make_room() {
-            self.stats.adverts_throttled += 1;
-            return;
+        if let Origin::Relay(carrier, route) = from {
+            self.learn_route(now, advert.instance, carrier, route);
         }
-        let mut peer = Peer::new(advert.name.clone(), interval, expires);
-        peer.learn_address(address, max);
-        peer.sequence = Some(advert.sequence);
-        // Who was not told of us cannot dial us.
-        let yields = self.answer_stranger(now) && self.instance > advert.instance;
-        let wait = if yields { YIELD } else { Duration::ZERO };
-        peer.dial.at = Some(now.at + wait);
-        self.directory.insert(advert.instance, peer);
-        self.directory.wake_at(now.at + wait);
-        if self.calls.waits_for(&advert.name) {
-            self.want_dial(now, advert.instance);
+        if fresh {
+            self.learn_relays(now, advert);
         }
     }
 
@@ -335,7 +414,7 @@ impl Engine {
     }
 
     /// Somebody goes by our name. Whether that is so, and not a replay, a handshake tells.
-    fn claim(&mut self, now: Now, address: SocketAddr, advert: &Advert) {
+    fn claim(&mut self, now: Now, from: Origin, advert: &Advert) {
         let lower = advert.instance < self.instance;
         let look = match (self.phase, advert.phase) {
             (_, AdvertPhase::Leaving) | (Phase::Stopped, _) => false,
@@ -349,23 +428,30 @@ impl Engine {
             (Phase::Running, AdvertPhase::Present) => true,
         };
         self.advertiser.claims.retain(|_, until| *until > now.at);
+        let claim = (advert.instance, matches!(from, Origin::Relay(..)));
         if !look
-            || self.advertiser.claims.contains_key(&advert.instance)
+            || self.advertiser.claims.contains_key(&claim)
             || self.advertiser.claims.len() >= CLAIMS_MAX
             || !self.may_dial(now)
         {
             return;
         }
-        self.advertiser
-            .claims
-            .insert(advert.instance, now.at + CLAIM_REST);
-        let name = self.config.name.clone();
-        self.dial(now, advert.instance, name, address);
+        self.advertiser.claims.insert(claim, now.at + CLAIM_REST);
+        let (instance, name) = (advert.instance, self.config.name.clone());
+        match from {
+            Origin::Lan(from) => {
+                let ip = advert.address.unwrap_or(from.ip());
+                self.dial(now, instance, name, SocketAddr::new(ip, advert.port));
+            }
+            Origin::Relay(carrier, route) => {
+                self.dial_route(now, Target { instance, name }, carrier, route);
+            }
+        }
     }
 
     /// A claim could not be looked into; the next advert may try again.
     pub(super) fn claim_unresolved(&mut self, instance: &Instance) {
-        self.advertiser.claims.remove(instance);
+        self.advertiser.claims.retain(|(i, _), _| i != instance);
     }
 
     /// Another instance has proved to go by our name.
@@ -384,60 +470,13 @@ impl Engine {
         }
     }
 
-    /// Looks at every peer: who is gone, and who is to be dialled.
-    pub(super) fn tick_directory(&mut self, now: Now) {
-        self.directory.woken();
-        let gone: Vec<Instance> = self
-            .directory
-            .iter()
-            .filter(|(_, p)| p.sessions.is_empty() && now.at >= p.expires)
-            .map(|(i, _)| *i)
-            .collect();
-        for instance in gone {
-            self.drop_peer(now, instance);
-        }
-        if self.phase != Phase::Running {
-            return;
-        }
-        let due: Vec<Instance> = self
-            .directory
-            .iter()
-            .filter(|(_, p)| {
-                p.dial.link.is_none()
-                    && p.sessions.is_empty()
-                    && p.dial.at.is_some_and(|t| now.at >= t)
-            })
-            .map(|(i, _)| *i)
-            .collect();
-        // Those without a slot wait for one to be free, or for the next second's allowance.
-        let mut again = now.at;
-        for instance in due {
-            if !self.may_dial(now) {
-                again = now.at + SLOT_WAIT;
-                break;
-            }
-            self.dial_peer(now, instance);
-        }
-        let next = self
-            .directory
-            .iter()
-            .filter(|(_, p)| p.sessions.is_empty())
-            .map(|(_, p)| match p.dial.at {
-                Some(at) if p.dial.link.is_none() => p.expires.min(at.max(again)),
-                _ => p.expires,
-            })
-            .min();
-        if let Some(next) = next {
-            self.directory.wake_at(next);
-        }
-    }
-
     /// A peer is gone: it said so, was not heard for too long, or another instance took its place.
     pub(super) fn drop_peer(&mut self, now: Now, instance: Instance) {
         let Some(peer) = self.directory.remove(&instance) else {
             return;
         };
-        for link in peer.sessions.iter().chain(&peer.dial.link) {
+        let dials = peer.dial.link.iter().chain(&peer.route_dial.links);
+        for link in peer.sessions.iter().chain(dials) {
             self.cut(now, *link);
         }
         let restarted = !self.directory.instances(&peer.name).is_empty();
@@ -450,33 +489,6 @@ impl Engine {
     /// The time by which a peer that was just heard must be heard again.
     pub(super) fn expiry(&self, now: Now, interval: Duration) -> Time {
         now.at + interval * EXPIRY_HALVES / 2
-    }
-
-    /// When to dial a peer again that could not be dialled `failures` times.
-    pub(super) fn redial_pause(&mut self, failures: u32, peer: Instance) -> Duration {
-        let (first, longest) = self.config.limits.redial;
-        let pause = first.saturating_mul(1 << failures.min(16)).min(longest);
-        let pause = self.jitter(pause);
-        if self.instance < peer {
-            pause
-        } else {
-            pause + YIELD
-        }
-    }
-
-    /// A call wants this peer: dial without waiting for the other side to do it.
-    pub(super) fn want_dial(&mut self, now: Now, instance: Instance) {
-        if let Some(peer) = self.directory.get_mut(&instance)
-            && peer.sessions.is_empty()
-            && peer.dial.link.is_none()
-        {
-            // After failures the pause that is running is kept.
-            if peer.dial.failures == 0 || peer.dial.at.is_none() {
-                peer.dial.at = Some(now.at);
-            }
-            let at = peer.dial.at.unwrap_or(now.at);
-            self.directory.wake_at(at);
-        }
     }
 
     /// The name this engine is asking others for, for a call to it.

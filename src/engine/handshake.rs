@@ -2,11 +2,10 @@
 //! and who gives way to a new instance of a name.
 
 use super::directory::Peer;
-use super::links::{Refuse, State, Target};
+use super::links::{Refuse, State, Target, Via};
 use super::session::{Party, Session};
 use super::{Engine, Event, LinkId, Now, Phase};
-use crate::fernet::{KeyIndex, Sealer};
-use crate::frame::{self, FrameType};
+use crate::fernet::Sealer;
 use crate::name::NodeName;
 use crate::wire::Instance;
 use crate::wire::hello::{Hello, Role, session_keys};
@@ -47,6 +46,7 @@ impl Engine {
                 instance: t.instance,
                 name: t.name.clone(),
             },
+            Some(State::Relay(_)) => return self.relay_connected(now, id),
             _ => return,
         };
         let hello = self.fresh_hello(Role::Ask, target.name.clone());
@@ -54,27 +54,6 @@ impl Engine {
         if let Some(link) = self.links.get_mut(&id) {
             link.state = State::Asked(target, Box::new(hello));
         }
-    }
-
-    fn send_hello(&mut self, now: Now, id: LinkId, hello: &Hello, key: KeyIndex) {
-        self.plain.clear();
-        hello.encode(&mut self.plain);
-        let mut iv = [0; 16];
-        self.entropy.fill(&mut iv);
-        let Some(link) = self.links.get_mut(&id) else {
-            return;
-        };
-        let was_empty = link.pending().is_empty();
-        let sealer = self.config.keys.sealer(key);
-        frame::encode_with(
-            self.config.network.as_str(),
-            FrameType::HELLO,
-            &mut link.output,
-            |out| {
-                sealer.seal(&self.plain, now.unix, &iv, out);
-            },
-        );
-        self.queued(now, id, was_empty);
     }
 
     pub(super) fn hello(&mut self, now: Now, id: LinkId, token: &[u8]) {
@@ -93,6 +72,13 @@ impl Engine {
         if hello.meant != self.config.name || hello.instance == self.instance {
             return self.refuse(now, id, Refuse::Hello);
         }
+        let id = match hello.role {
+            Role::Ask => match self.make_way(now, id, hello.instance) {
+                Some(id) => id,
+                None => return,
+            },
+            Role::Answer(_) => id,
+        };
         let Some(link) = self.links.get(&id) else {
             return;
         };
@@ -123,7 +109,7 @@ impl Engine {
                 if nonce == ask.nonce && hello.name == target.name =>
             {
                 let (asker, answerer) = session_keys(self.config.keys.key(key), ask, &hello);
-                let dialled = target.instance;
+                let (dialled, took) = (target.instance, now.at - link.opened);
                 let session = Session::new(
                     party,
                     true,
@@ -133,17 +119,43 @@ impl Engine {
                 );
                 if let Some(link) = self.links.get_mut(&id) {
                     link.state = State::Open(Box::new(session));
+                    link.measured(took);
                 }
                 // Proves our keys to the other side, which says nothing until then.
                 self.send_record(now, id, |sequence, out| encode_notice(sequence, &[], out));
                 if let Some(peer) = self.directory.get_mut(&dialled) {
                     // Whoever answered: if it is another instance, it takes this one's place.
-                    peer.dial.link = None;
+                    peer.dial.link = peer.dial.link.filter(|l| *l != id);
+                    peer.route_dial.links.retain(|l| *l != id);
                 }
                 self.directory.wake_at(now.at);
                 self.session_up(now, id);
             }
             _ => self.refuse(now, id, Refuse::Hello),
+        }
+    }
+
+    /// There is one link to a peer on a route through a relay, where over sockets there would be two when
+    /// both ask at once, or when one asks anew. The link that is to answer, if this side is to.
+    fn make_way(&mut self, now: Now, id: LinkId, asker: Instance) -> Option<LinkId> {
+        let link = self.links.get_mut(&id)?;
+        let Via::Relay(carrier, route) = link.via else {
+            return Some(id);
+        };
+        match &link.state {
+            // Both asked: the lower instance's question stands.
+            State::Asked(target, _) if self.instance > asker => {
+                let target = target.instance;
+                link.state = State::Listening;
+                link.dialled = false;
+                if let Some(peer) = self.directory.get_mut(&target) {
+                    peer.route_dial.links.retain(|l| *l != id);
+                }
+                Some(id)
+            }
+            State::Asked(..) => None,
+            State::Open(_) | State::Answered(_) => self.accept_route(now, carrier, route),
+            _ => Some(id),
         }
     }
 
@@ -170,11 +182,12 @@ impl Engine {
             session.probing,
             link.dialled,
         );
-        let address = if dialled {
-            link.address
-        } else {
-            SocketAddr::new(link.address.ip(), session.port)
+        let address = match link.via {
+            Via::Socket(address) if dialled => Some(address),
+            Via::Socket(address) => Some(SocketAddr::new(address.ip(), session.port)),
+            Via::Relay(..) | Via::Name => None,
         };
+        let direct = address.is_some();
         self.stats.sessions += 1;
         if self.is_own_name(&name) {
             self.same_name(now, instance, probing);
@@ -203,19 +216,26 @@ impl Engine {
         let Some(peer) = self.directory.get_mut(&instance) else {
             return;
         };
-        if dialled {
-            peer.prefer_address(address, max);
-        } else if peer.addresses.is_empty() {
-            peer.learn_address(address, max);
+        if let Some(address) = address {
+            if dialled {
+                peer.prefer_address(address, max);
+            } else if peer.addresses.is_empty() {
+                peer.learn_address(address, max);
+            }
+            peer.dial.at = None;
+            peer.dial.next = 0;
+            peer.dial.failures = 0;
         }
         peer.suspect = false;
-        peer.dial.at = None;
-        peer.dial.next = 0;
-        peer.dial.failures = 0;
+        // The first of those that were tried at once was the shortest way.
+        let others = std::mem::take(&mut peer.route_dial).links;
         peer.sessions.push(id);
         let other = peer.sessions.iter().copied().find(|l| *l != id);
         let news = !std::mem::replace(&mut peer.joined, true);
 
+        for other in others {
+            self.cut(now, other);
+        }
         let restarted = self.supersede(now, instance, &name);
         if restarted {
             self.event(Event::PeerRestarted(name.clone()));
@@ -223,24 +243,38 @@ impl Engine {
             self.event(Event::PeerJoined(name.clone()));
         }
         if let Some(other) = other {
-            let loser = if self.prefer_new(now, other, dialled, instance) {
+            let loser = if self.prefer_new(now, other, (dialled, direct), instance) {
                 other
             } else {
                 id
             };
             self.close_session(now, loser, CloseReason::Duplicate);
         }
+        self.update_path(instance);
+        self.plan_direct(now, instance);
         self.pump_calls(now, &name);
     }
 
     /// Of two sessions with one peer, whether the new one is kept. Both sides come to the same
-    /// answer: the one that the lower instance dialled; of two dialled by one side, the newer. A
-    /// session that was silent for a while may be dead on the other side, and gives way.
-    fn prefer_new(&self, now: Now, old: LinkId, new_dialled: bool, peer: Instance) -> bool {
+    /// answer: the direct one; else the one that the lower instance dialled; of two dialled by one side,
+    /// the newer. A session that was silent for a while may be dead on the other side, and gives way.
+    fn prefer_new(
+        &self,
+        now: Now,
+        old: LinkId,
+        (new_dialled, new_direct): (bool, bool),
+        peer: Instance,
+    ) -> bool {
         let Some(old) = self.links.get(&old) else {
             return true;
         };
-        if old.dialled == new_dialled || now.at - old.heard > FRESH {
+        if now.at - old.heard > FRESH {
+            return true;
+        }
+        if old.is_relayed() == new_direct {
+            return new_direct;
+        }
+        if old.dialled == new_dialled {
             return true;
         }
         let we_are_lower = self.instance < peer;

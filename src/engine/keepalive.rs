@@ -1,8 +1,8 @@
 //! Signs of life: asking for them, giving them, and ending links that are late, silent, or do not read.
 
 use super::links::{PING_TEXT, Refuse, State};
-use super::{Engine, LinkId, Now, Time};
-use crate::frame::{self, FrameType};
+use super::{Engine, LinkId, Now, RelayFault, Time};
+use crate::frame::FrameType;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 
@@ -15,25 +15,15 @@ impl Engine {
             return;
         }
         if let Some(link) = self.links.get_mut(&id) {
-            link.ping = Some(text);
+            link.ping = Some((text, now.at));
             self.send_plain(now, id, &text);
         }
     }
 
     fn send_plain(&mut self, now: Now, id: LinkId, payload: &[u8]) {
-        let Some(link) = self.links.get_mut(&id) else {
-            return;
-        };
-        let was_empty = link.pending().is_empty();
-        frame::encode_with(
-            self.config.network.as_str(),
-            FrameType::PING,
-            &mut link.output,
-            |out| {
-                out.extend_from_slice(payload);
-            },
-        );
-        self.queued(now, id, was_empty);
+        self.emit(now, id, FrameType::PING, |_, out| {
+            out.extend_from_slice(payload)
+        });
     }
 
     pub(super) fn ping(&mut self, now: Now, id: LinkId, payload: &[u8]) {
@@ -42,15 +32,18 @@ impl Engine {
             return;
         };
         let full = link.pending().len() >= queue;
-        let echo = link.ping.as_ref().is_some_and(|p| p == payload);
-        let Some(session) = link.open_session() else {
-            return self.refuse(now, id, Refuse::Frame);
+        let echo = link.ping.filter(|(text, _)| text == payload);
+        let peer = match &link.state {
+            State::Open(session) => Some(session.peer),
+            // It measures us, as we measure it.
+            State::Relay(_) => None,
+            _ => return self.refuse(now, id, Refuse::Frame),
         };
-        if echo {
-            let peer = session.peer;
+        if let Some((_, sent)) = echo {
             link.ping = None;
+            link.measured(now.at - sent);
             if link.challenge.take().is_some()
-                && let Some(peer) = self.directory.get_mut(&peer)
+                && let Some(peer) = peer.and_then(|p| self.directory.get_mut(&p))
             {
                 // Both instances live: a conflict of names, which `resolve` decides.
                 peer.suspect = false;
@@ -67,16 +60,18 @@ impl Engine {
     pub(super) fn tick_links(&mut self, now: Now) {
         self.links_due = Time::NEVER;
         let limits = &self.config.limits;
-        let (handshake, keepalive, dead, frame) = (
-            limits.handshake,
-            limits.keepalive,
-            limits.dead,
-            limits.frame,
-        );
+        let (handshake, frame) = (limits.handshake, limits.frame);
+        let straight = (limits.keepalive, limits.dead);
+        let relayed = (self.config.relay_keepalive, self.config.relay_keepalive * 3);
         let (mut late, mut silent, mut ask) = (Vec::new(), Vec::new(), Vec::new());
         let mut due = Time::NEVER;
         for (id, link) in self.links.iter() {
-            if !matches!(link.state, State::Open(_)) {
+            let up = match &link.state {
+                State::Open(_) => true,
+                State::Relay(carrier) => carrier.is_up(),
+                _ => false,
+            };
+            if !up {
                 let limit = link.opened + handshake;
                 if now.at >= limit {
                     late.push(*id);
@@ -85,6 +80,7 @@ impl Engine {
                 }
                 continue;
             }
+            let (keepalive, dead) = if link.is_relayed() { relayed } else { straight };
             let mut limit = link.heard + dead;
             if !link.pending().is_empty() {
                 limit = limit.min(link.progress + dead);
@@ -116,7 +112,7 @@ impl Engine {
         }
         for id in silent {
             self.stats.timed_out_silent += 1;
-            self.close_quietly(now, id, Vec::new());
+            self.give_up_relay(now, id, RelayFault::Silent);
         }
         for id in ask {
             self.send_ping(now, id);

@@ -1,9 +1,10 @@
-//! Links and what they go through: dialling, the handshake, records, keepalive, the end.
+//! Links and what they go through: the handshake, records, keepalive, the end.
 //!
-//! A link is an ordered stream of bytes to somewhere. This file knows no socket; it knows frames,
-//! and which of them may come when.
+//! A link is an ordered stream of frames to somewhere: to a peer over a socket, to a peer through a
+//! relay, or to a relay. This file knows no socket; it knows which frames may come when.
 
-use super::session::{Refusal, Session};
+use super::relays::Carrier;
+use super::session::{Rejection, Session};
 use super::{Engine, LinkId, Now, Output, Phase, Time};
 use crate::frame::{self, FrameType, Parsed};
 use crate::limits::FRAME_MAX;
@@ -11,7 +12,9 @@ use crate::name::NodeName;
 use crate::wire::Instance;
 use crate::wire::hello::Hello;
 use crate::wire::record::{Body, CloseReason, encode_close};
+use crate::wire::relay::Route;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// Bytes of a keepalive's nonce, as text; longer ones are nobody's.
 pub(super) const PING_TEXT: usize = 16;
@@ -30,6 +33,19 @@ pub(super) enum State {
     Answered(Box<Session>),
     /// Both have proved that they hold the keys.
     Open(Box<Session>),
+    /// To a relay.
+    Relay(Box<Carrier>),
+}
+
+/// What a link goes over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Via {
+    /// A socket to this address.
+    Socket(SocketAddr),
+    /// A socket to a relay, wherever that is.
+    Name,
+    /// Another link, to a relay, and a route there.
+    Relay(LinkId, Route),
 }
 
 /// Whom we dial.
@@ -43,7 +59,7 @@ pub(super) struct Target {
 pub(super) struct Link {
     pub(super) state: State,
     pub(super) dialled: bool,
-    pub(super) address: SocketAddr,
+    pub(super) via: Via,
     /// An unfinished frame, and since when.
     pub(super) input: Vec<u8>,
     pub(super) unfinished: Option<Time>,
@@ -53,17 +69,20 @@ pub(super) struct Link {
     pub(super) heard: Time,
     /// When the output last moved, or began to wait.
     pub(super) progress: Time,
-    pub(super) ping: Option<[u8; PING_TEXT]>,
+    /// A keepalive that was not echoed yet, and when it was sent.
+    pub(super) ping: Option<([u8; PING_TEXT], Time)>,
+    /// The round trip, as keepalives measure it.
+    pub(super) round_trip: Option<Duration>,
     /// Closed unless the keepalive is echoed before this.
     pub(super) challenge: Option<Time>,
 }
 
 impl Link {
-    fn new(state: State, dialled: bool, address: SocketAddr, now: Time) -> Link {
+    pub(super) fn new(state: State, dialled: bool, via: Via, now: Time) -> Link {
         Link {
             state,
             dialled,
-            address,
+            via,
             input: Vec::new(),
             unfinished: None,
             output: Vec::new(),
@@ -72,6 +91,7 @@ impl Link {
             heard: now,
             progress: now,
             ping: None,
+            round_trip: None,
             challenge: None,
         }
     }
@@ -98,6 +118,20 @@ impl Link {
     fn half_open(&self) -> bool {
         matches!(self.state, State::Listening | State::Answered(_))
     }
+
+    /// Whether it goes to a relay, or through one.
+    pub(super) fn is_relayed(&self) -> bool {
+        !matches!(self.via, Via::Socket(_))
+    }
+
+    /// Takes a measured round trip in.
+    pub(super) fn measured(&mut self, round_trip: Duration) {
+        self.round_trip = Some(match self.round_trip {
+            // As TCP smooths its own (RFC 6298).
+            Some(before) => (before * 7 + round_trip) / 8,
+            None => round_trip,
+        });
+    }
 }
 
 /// Why a link is refused; each has its counter.
@@ -115,6 +149,11 @@ impl Engine {
         if self.phase == Phase::Stopped {
             return None;
         }
+        Some(self.add_listening(now, Via::Socket(from)))
+    }
+
+    /// A link on which somebody is to say hello.
+    pub(super) fn add_listening(&mut self, now: Now, via: Via) -> LinkId {
         let half_open = || self.links.iter().filter(|(_, l)| l.half_open());
         if half_open().count() >= self.config.limits.half_open {
             // The oldest gives way: an honest handshake would be over.
@@ -124,116 +163,15 @@ impl Engine {
                 self.cut(now, oldest);
             }
         }
-        Some(self.add_link(now, Link::new(State::Listening, false, from, now.at)))
+        self.add_link(now, Link::new(State::Listening, false, via, now.at))
     }
 
-    fn add_link(&mut self, now: Now, link: Link) -> LinkId {
+    pub(super) fn add_link(&mut self, now: Now, link: Link) -> LinkId {
         let id = LinkId(self.next_link);
         self.next_link += 1;
         self.links.insert(id, link);
         self.links_due = self.links_due.min(now.at + self.config.limits.handshake);
         id
-    }
-
-    /// Bytes that wait to be written to a link.
-    pub fn pending(&self, link: LinkId) -> &[u8] {
-        self.links.get(&link).map_or(&[], Link::pending)
-    }
-
-    /// Whether a dial may begin now, within the bounds on how many and how fast.
-    pub(super) fn may_dial(&mut self, now: Now) -> bool {
-        let limits = &self.config.limits;
-        let under_way = self
-            .links
-            .values()
-            .filter(|l| l.dialling_name().is_some())
-            .count();
-        under_way < limits.dials && self.dial_rate.take(now.at, limits.dials_per_second)
-    }
-
-    pub(super) fn dial(
-        &mut self,
-        now: Now,
-        instance: Instance,
-        name: NodeName,
-        to: SocketAddr,
-    ) -> LinkId {
-        let state = State::Dialing(Target { instance, name });
-        let id = self.add_link(now, Link::new(state, true, to, now.at));
-        self.stats.dials += 1;
-        self.outputs.push_back(Output::Dial(id, to));
-        id
-    }
-
-    /// Dials a known peer, at the next of its addresses.
-    pub(super) fn dial_peer(&mut self, now: Now, instance: Instance) {
-        let Some(peer) = self.directory.get(&instance) else {
-            return;
-        };
-        let wanted = self.calls.waits_for(&peer.name);
-        let (name, next) = (peer.name.clone(), peer.dial.next);
-        let address = peer
-            .addresses
-            .get(next % peer.addresses.len().max(1))
-            .copied();
-        // A full house dials only for those who wait.
-        let full = self.open_sessions() >= self.config.limits.sessions;
-        let link = match address {
-            Some(address) if wanted || !full => Some(self.dial(now, instance, name, address)),
-            _ => None,
-        };
-        if let Some(peer) = self.directory.get_mut(&instance) {
-            peer.dial.at = None;
-            peer.dial.link = link;
-        }
-    }
-
-    /// After a frame was appended to a link's output.
-    pub(super) fn queued(&mut self, now: Now, id: LinkId, was_empty: bool) {
-        self.stats.frames_out += 1;
-        if was_empty {
-            if let Some(link) = self.links.get_mut(&id) {
-                link.progress = now.at;
-            }
-            self.links_due = self.links_due.min(now.at + self.config.limits.dead);
-            self.outputs.push_back(Output::Writable(id));
-        }
-    }
-
-    /// Sends one record on an open session; `encode` is given its sequence number.
-    pub(super) fn send_record(
-        &mut self,
-        now: Now,
-        id: LinkId,
-        encode: impl FnOnce(u64, &mut Vec<u8>),
-    ) {
-        if let Some(session) = self.session(id) {
-            let sequence = session.next_sequence();
-            self.plain.clear();
-            encode(sequence, &mut self.plain);
-            self.send_plain_record(now, id);
-        }
-    }
-
-    /// Seals and sends the record that was put together.
-    fn send_plain_record(&mut self, now: Now, id: LinkId) {
-        let mut iv = [0; 16];
-        self.entropy.fill(&mut iv);
-        let Some(link) = self.links.get_mut(&id) else {
-            return;
-        };
-        let was_empty = link.written == link.output.len();
-        let State::Open(session) = &mut link.state else {
-            return;
-        };
-        session.seal(
-            self.config.network.as_str(),
-            &self.plain,
-            now.unix,
-            &iv,
-            &mut link.output,
-        );
-        self.queued(now, id, was_empty);
     }
 
     pub(super) fn received(&mut self, now: Now, id: LinkId, bytes: &[u8]) {
@@ -288,16 +226,22 @@ impl Engine {
     }
 
     fn frame(&mut self, now: Now, id: LinkId, frame: frame::Frame<'_>) {
+        if matches!(self.links.get(&id).map(|l| &l.state), Some(State::Relay(_))) {
+            return self.relay_frame(now, id, frame);
+        }
         if frame.net != self.config.network.as_str() {
             self.stats.foreign += 1;
             return;
         }
-        match frame.kind {
-            FrameType::MESSAGE | FrameType::RESPONSE => {
-                self.record(now, id, frame.kind, frame.payload)
-            }
-            FrameType::HELLO => self.hello(now, id, frame.payload),
-            FrameType::PING => self.ping(now, id, frame.payload),
+        self.peer_frame(now, id, frame.kind, frame.payload);
+    }
+
+    /// A frame of a peer, over whatever link.
+    pub(super) fn peer_frame(&mut self, now: Now, id: LinkId, kind: FrameType, payload: &[u8]) {
+        match kind {
+            FrameType::MESSAGE | FrameType::RESPONSE => self.record(now, id, kind, payload),
+            FrameType::HELLO => self.hello(now, id, payload),
+            FrameType::PING => self.ping(now, id, payload),
             // Advisory: the other side closes the link itself.
             FrameType::ERROR => {}
             _ => self.refuse(now, id, Refuse::Frame),
@@ -340,8 +284,8 @@ impl Engine {
                     Body::Close(reason) => self.closed_by_peer(now, id, reason),
                 }
             }
-            Err(Refusal::Token) => self.refuse(now, id, Refuse::Token),
-            Err(Refusal::Record) => self.refuse(now, id, Refuse::Record),
+            Err(Rejection::Token) => self.refuse(now, id, Refuse::Token),
+            Err(Rejection::Record) => self.refuse(now, id, Refuse::Record),
         }
         self.opened = buf;
     }
@@ -379,9 +323,32 @@ impl Engine {
     }
 
     pub(super) fn close_quietly(&mut self, now: Now, id: LinkId, last: Vec<u8>) {
-        if self.links.contains_key(&id) {
+        let Some(link) = self.links.get(&id) else {
+            return;
+        };
+        if let Via::Relay(..) = link.via {
+            // There is no socket whose end would tell the other side.
+            self.emit(now, id, FrameType::ERROR, |_, out| {
+                out.extend_from_slice(b"closed")
+            });
+        } else {
             self.outputs.push_back(Output::Close(id, last));
-            self.ended(now, id);
+        }
+        self.ended(now, id);
+    }
+
+    /// Ends every link: those to peers first, since they may go through those to relays.
+    pub(super) fn close_all(&mut self, now: Now) {
+        let all: Vec<LinkId> = self.links.keys().copied().collect();
+        for relays in [false, true] {
+            for id in &all {
+                let Some(link) = self.links.get(id) else {
+                    continue;
+                };
+                if matches!(link.state, State::Relay(_)) == relays {
+                    self.close_session(now, *id, CloseReason::Leaving);
+                }
+            }
         }
     }
 
@@ -393,16 +360,17 @@ impl Engine {
             Refuse::Record => self.stats.refused_record += 1,
         }
         // One word for every reason: which it was would be an oracle.
-        let mut last = self.pending(id).to_vec();
-        frame::encode_with(
-            self.config.network.as_str(),
-            FrameType::ERROR,
-            &mut last,
-            |out| {
-                out.extend_from_slice(b"refused");
-            },
-        );
-        self.close_quietly(now, id, last);
+        self.emit(now, id, FrameType::ERROR, |_, out| {
+            out.extend_from_slice(b"refused");
+        });
+        if self
+            .links
+            .get(&id)
+            .is_some_and(|l| matches!(l.via, Via::Relay(..)))
+        {
+            return self.ended(now, id);
+        }
+        self.cut(now, id);
     }
 
     /// A link is over, whoever ended it.
@@ -410,42 +378,23 @@ impl Engine {
         let Some(link) = self.links.remove(&id) else {
             return;
         };
+        if let Via::Relay(relay, route) = link.via {
+            self.routes.unlink(relay, route);
+        }
         match link.state {
             State::Dialing(target) | State::Asked(target, _) => {
                 self.stats.dials_failed += 1;
                 self.directory.wake_at(now.at);
-                self.dial_failed(now, target);
+                if matches!(link.via, Via::Relay(..)) {
+                    self.route_dial_failed(now, id, &target);
+                } else {
+                    self.dial_failed(now, &target);
+                }
             }
             State::Open(session) => self.session_down(now, id, session.peer),
+            State::Relay(carrier) => self.relay_lost(now, id, *carrier),
             State::Listening | State::Answered(_) => {}
         }
-    }
-
-    fn dial_failed(&mut self, now: Now, target: Target) {
-        if self.is_own_name(&target.name) {
-            return self.claim_unresolved(&target.instance);
-        }
-        let Some(peer) = self.directory.get_mut(&target.instance) else {
-            return;
-        };
-        peer.dial.link = None;
-        peer.dial.next += 1;
-        if !peer.sessions.is_empty() {
-            return;
-        }
-        // Every address once, then a pause.
-        let round = peer.dial.next.is_multiple_of(peer.addresses.len().max(1));
-        let at = if round {
-            peer.dial.failures += 1;
-            let failures = peer.dial.failures;
-            now.at + self.redial_pause(failures, target.instance)
-        } else {
-            now.at
-        };
-        if let Some(peer) = self.directory.get_mut(&target.instance) {
-            peer.dial.at = Some(at);
-        }
-        self.directory.wake_at(at);
     }
 
     fn session_down(&mut self, now: Now, id: LinkId, instance: Instance) {
@@ -454,20 +403,12 @@ impl Engine {
         }
         if let Some(peer) = self.directory.get_mut(&instance) {
             peer.sessions.retain(|l| *l != id);
-            if peer.sessions.is_empty() {
-                if peer.suspect {
-                    self.drop_replaced(instance);
-                    return;
-                }
-                let interval = peer.interval;
-                let expires = self.expiry(now, interval);
-                let at = now.at + self.redial_pause(0, instance);
-                if let Some(peer) = self.directory.get_mut(&instance) {
-                    peer.expires = peer.expires.max(expires);
-                    peer.dial.at = Some(at);
-                }
-                self.directory.wake_at(at.min(expires));
+            if peer.sessions.is_empty() && peer.suspect {
+                self.drop_replaced(instance);
+                return;
             }
+            self.plan_redial(now, instance);
+            self.update_path(instance);
         }
         self.requeue_calls(now, id, instance);
     }
@@ -482,60 +423,4 @@ impl Engine {
             self.want_dial(now, instance);
         }
     }
-
-    pub(super) fn sent(&mut self, now: Now, id: LinkId, n: usize) {
-        let Some(link) = self.links.get_mut(&id) else {
-            return;
-        };
-        link.written = (link.written + n).min(link.output.len());
-        link.progress = now.at;
-        if link.written == link.output.len() {
-            link.output.clear();
-            link.output
-                .shrink_to(KEPT_CAPACITY.max(self.config.limits.link_queue / 4));
-            link.written = 0;
-        }
-        if link.pending().len() <= self.config.limits.link_queue / 2
-            && let Some(session) = link.open_session()
-        {
-            let (peer, name) = (session.peer, session.name.clone());
-            self.pump_replies(now, peer);
-            if self.calls.waits_for(&name) {
-                self.pump_calls(now, &name);
-            }
-        }
-    }
-
-    /// An open session with `peer` that takes more, or whether there is one at all.
-    pub(super) fn path_to(&self, peer: Instance) -> Path {
-        let Some(entry) = self.directory.get(&peer) else {
-            return Path::None;
-        };
-        for id in entry.sessions.iter().rev() {
-            match self.links.get(id) {
-                Some(l) if l.pending().len() < self.config.limits.link_queue => {
-                    return Path::Ready(*id);
-                }
-                Some(_) => return Path::Full,
-                None => {}
-            }
-        }
-        Path::None
-    }
-
-    /// The session on a link, if it is open.
-    pub(super) fn session(&mut self, id: LinkId) -> Option<&mut Session> {
-        self.links.get_mut(&id)?.open_session()
-    }
-}
-
-/// A way to a peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Path {
-    /// This link takes more.
-    Ready(LinkId),
-    /// There is one, but it must drain first.
-    Full,
-    /// There is none.
-    None,
 }

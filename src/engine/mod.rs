@@ -21,84 +21,57 @@
 //! call:   Waiting --> Sent --(path died, same instance)--> Waiting … --> ended, once
 //! ```
 //!
-//! `directory` holds who is there, `discovery` what adverts do to it; `links`, `handshake`,
-//! `keepalive` and `session` are how two nodes talk; `calls` is what we ask of others, `serving` what
-//! they ask of us.
+//! `directory` holds who is there, `discovery` what adverts do to it, `dialling` when and how to
+//! reach whom; `links`, `sending`, `handshake`, `keepalive` and `session` are how two nodes talk;
+//! `relays` is which relays we are linked to, `routes` how links to peers go through them; `calls` is
+//! what we ask of others, `serving` what they ask of us.
 
 mod calls;
+mod dialling;
 mod directory;
 mod discovery;
 mod handshake;
 mod keepalive;
 mod links;
 mod rate;
+mod relays;
+mod routes;
+mod sending;
 mod serving;
 mod session;
 mod stats;
 
+pub use crate::protocol::{LinkId, Now, Time};
 pub use calls::Ask;
-pub use directory::PeerInfo;
+pub use directory::{Path, PeerInfo};
+pub use relays::RelayFault;
 pub use serving::{Incoming, RequestId};
 pub use stats::Stats;
 
+use crate::address::RelayAddress;
 use crate::entropy::Entropy;
 use crate::error::Error;
 use crate::fernet::Keyring;
 use crate::limits::Limits;
 use crate::name::{NetworkName, NodeName};
+use crate::protocol::{LinkEvent, Protocol};
 use crate::table::Table;
 use crate::wire::Instance;
-use crate::wire::record::{CloseReason, Status};
+use crate::wire::record::Status;
 use calls::Calls;
 use directory::Directory;
 use discovery::Advertiser;
 use links::Link;
 use rate::Rate;
+use relays::Relays;
+use routes::Routes;
 use serving::Serving;
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::ops::{Add, Sub};
 use std::time::Duration;
 
 pub use calls::SETTLED_WITH_CALL;
-
-/// A moment of a clock that never goes back, as the time since some fixed start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Time(pub Duration);
-
-impl Time {
-    /// Later than every moment that will come.
-    const NEVER: Time = Time(Duration::MAX);
-}
-
-impl Add<Duration> for Time {
-    type Output = Time;
-    fn add(self, d: Duration) -> Time {
-        Time(self.0.saturating_add(d))
-    }
-}
-
-impl Sub for Time {
-    type Output = Duration;
-    fn sub(self, earlier: Time) -> Duration {
-        self.0.saturating_sub(earlier.0)
-    }
-}
-
-/// Both clocks at one moment. Only `at` decides anything; `unix` is stamped on tokens, because their
-/// format has a place for it, and may be wrong by decades.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Now {
-    /// The clock that never goes back.
-    pub at: Time,
-    /// The wall clock, in Unix seconds.
-    pub unix: u64,
-}
-
-/// A link, for as long as the engine lives: never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LinkId(pub u64);
 
 /// The number of one of our calls: never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -119,6 +92,15 @@ pub struct Config {
     pub address: Option<IpAddr>,
     /// Between two adverts.
     pub interval: Duration,
+    /// Whether peers of the same LAN are looked for.
+    pub lan: bool,
+    /// Relays to be linked to, always.
+    pub relays: Vec<RelayAddress>,
+    /// Relays to be linked to at most, with those that are learnt from others.
+    pub max_remotes: usize,
+    /// How long a path through a relay may be silent before a sign of life is asked for; it is dead
+    /// after three times that.
+    pub relay_keepalive: Duration,
     /// Bounds.
     pub limits: Limits,
 }
@@ -133,8 +115,10 @@ pub enum Input<'a> {
         /// Its bytes.
         bytes: &'a [u8],
     },
-    /// A link that [`Output::Dial`] asked for is connected.
+    /// A link that [`Output::Dial`] or [`Output::DialRelay`] asked for is connected.
     Connected(LinkId),
+    /// The name of the relay that [`Output::DialRelay`] asked for means nothing.
+    Unresolved(LinkId),
     /// Bytes came on a link.
     Received(LinkId, &'a [u8]),
     /// A link took this many of the [`Engine::pending`] bytes.
@@ -154,6 +138,9 @@ pub enum Output {
     Broadcast(Vec<u8>),
     /// Connect to this address.
     Dial(LinkId, SocketAddr),
+    /// Find out what this relay's name means, without waiting for it here, and connect to it. Whether it
+    /// may be anywhere, [`Engine::dials_relay`] tells.
+    DialRelay(LinkId, RelayAddress),
     /// A link has [`Engine::pending`] bytes, where it had none.
     Writable(LinkId),
     /// Write what is pending if it can be done at once, then close.
@@ -186,6 +173,23 @@ pub enum Event {
         /// Whether others resolve the name to this node.
         wins: bool,
     },
+    /// This node has joined its network at a relay.
+    RelayUp(RelayAddress),
+    /// A relay cannot be joined, or was lost; it is tried again. Told once for each reason, not at each
+    /// attempt.
+    RelayDown {
+        /// Which.
+        relay: RelayAddress,
+        /// Why.
+        why: RelayFault,
+    },
+    /// Calls to a peer take another path than before.
+    PathChanged {
+        /// Which.
+        peer: NodeName,
+        /// Over what.
+        path: Path,
+    },
     /// The subscriber was too slow for this many events.
     Missed(u64),
 }
@@ -206,6 +210,8 @@ pub struct Engine {
     advertiser: Advertiser,
     directory: Directory,
     links: Table<LinkId, Link>,
+    relays: Relays,
+    routes: Routes,
     next_link: u64,
     dial_rate: Rate,
     /// No link can need attention before this.
@@ -236,16 +242,23 @@ impl Engine {
         let mut id = [0; 16];
         entropy.fill(&mut id);
         let probe = config.limits.probe;
+        let longest = match config.relays.is_empty() {
+            true => probe * 4,
+            // Relays, too, are asked whether the name is taken.
+            false => config.limits.relay_probe,
+        };
         let mut engine = Engine {
             instance: Instance(id),
             phase: Phase::Probing {
                 until: now.at + probe,
-                last: now.at + probe * 4,
+                last: now.at + longest,
             },
             entropy,
             advertiser: Advertiser::new(now.at),
             directory: Directory::default(),
             links: Table::default(),
+            relays: Relays::new(&config, now.at),
+            routes: Routes::default(),
             next_link: 0,
             dial_rate: Rate::default(),
             links_due: Time::NEVER,
@@ -266,6 +279,7 @@ impl Engine {
         match input {
             Input::Datagram { from, bytes } => self.datagram(now, from, bytes),
             Input::Connected(link) => self.connected(now, link),
+            Input::Unresolved(link) => self.unresolved(now, link),
             Input::Received(link, bytes) => self.received(now, link, bytes),
             Input::Sent(link, n) => self.sent(now, link, n),
             Input::Closed(link) => self.ended(now, link),
@@ -294,6 +308,7 @@ impl Engine {
             self.advertiser.due(),
             self.directory.due(),
             self.links_due,
+            self.relays.due(),
             self.calls.due(),
             self.serving.due(),
         ];
@@ -305,6 +320,9 @@ impl Engine {
             return;
         }
         self.tick_discovery(now);
+        if now.at >= self.relays.due() {
+            self.tick_relays(now);
+        }
         if now.at >= self.links_due {
             self.tick_links(now);
         }
@@ -336,9 +354,9 @@ impl Engine {
         for number in self.calls.numbers() {
             self.end_call(number, Err(why.clone()));
         }
-        for id in self.links.keys().copied().collect::<Vec<_>>() {
-            self.close_session(now, id, CloseReason::Leaving);
-        }
+        self.close_all(now);
+        self.relays = Relays::default();
+        self.routes = Routes::default();
         self.directory = Directory::default();
         self.serving = Serving::default();
     }
@@ -370,6 +388,8 @@ impl Engine {
         stats.links = self.links.len() as u64;
         stats.calls_open = self.calls.len() as u64;
         stats.serving = self.serving.len() as u64;
+        stats.relays_up = self.relays.joined() as u64;
+        stats.routes = self.routes.len() as u64;
         stats
     }
 
@@ -387,6 +407,26 @@ impl Engine {
     /// `d`, shortened or lengthened by up to a tenth, so that nodes started together drift apart.
     fn jitter(&mut self, d: Duration) -> Duration {
         d * (900 + self.per_mille() / 5) / 1_000
+    }
+}
+
+impl Protocol for Engine {
+    fn accept(&mut self, now: Now, from: SocketAddr) -> Option<LinkId> {
+        Engine::accept(self, now, from)
+    }
+
+    fn link(&mut self, now: Now, id: LinkId, event: LinkEvent<'_>) {
+        let input = match event {
+            LinkEvent::Connected => Input::Connected(id),
+            LinkEvent::Received(bytes) => Input::Received(id, bytes),
+            LinkEvent::Sent(n) => Input::Sent(id, n),
+            LinkEvent::Closed => Input::Closed(id),
+        };
+        self.handle(now, input);
+    }
+
+    fn pending(&self, id: LinkId) -> &[u8] {
+        Engine::pending(self, id)
     }
 }
 

@@ -7,7 +7,7 @@
 //! was sent before, from below the mark of what was forgotten, is refused.
 
 use super::calls::Ask;
-use super::links::Path;
+use super::sending::Outlet;
 use super::{Engine, LinkId, Now, Output, Phase, Time};
 use crate::limits::BODY_MAX;
 use crate::name::{CommandPath, NodeName};
@@ -307,7 +307,7 @@ impl Engine {
     /// will ask again.
     fn send_reply(&mut self, now: Now, id: RequestId) {
         match self.path_to(id.caller) {
-            Path::Ready(link) => {
+            Outlet::Ready(link) => {
                 // Lent out while the record is made.
                 let Some(State::Done(status, body)) = self.take_done(id) else {
                     return;
@@ -322,14 +322,14 @@ impl Engine {
                     session.used = now.at;
                 }
             }
-            Path::Full => {
+            Outlet::Full => {
                 if let Some(caller) = self.serving.callers.get_mut(&id.caller)
                     && !caller.backlog.contains(&id.number)
                 {
                     caller.backlog.push_back(id.number);
                 }
             }
-            Path::None => {}
+            Outlet::None => {}
         }
     }
 
@@ -343,7 +343,7 @@ impl Engine {
 
     /// Sends answers that waited for the link to drain.
     pub(super) fn pump_replies(&mut self, now: Now, peer: Instance) {
-        while matches!(self.path_to(peer), Path::Ready(_)) {
+        while matches!(self.path_to(peer), Outlet::Ready(_)) {
             let Some(caller) = self.serving.callers.get_mut(&peer) else {
                 return;
             };

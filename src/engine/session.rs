@@ -3,14 +3,14 @@
 
 use super::Time;
 use crate::fernet::Sealer;
-use crate::frame::{self, FrameType};
+use crate::frame::FrameType;
 use crate::name::NodeName;
 use crate::wire::Instance;
 use crate::wire::record::Record;
 
 /// Why a record was refused. The peer is not told which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum Rejection {
     Token,
     Record,
 }
@@ -88,18 +88,18 @@ impl Session {
         kind: FrameType,
         token: &[u8],
         buf: &'b mut Vec<u8>,
-    ) -> Result<Record<'b>, Refusal> {
+    ) -> Result<Record<'b>, Rejection> {
         if kind != self.inbound.kind {
-            return Err(Refusal::Record);
+            return Err(Rejection::Record);
         }
         let plain = self
             .inbound
             .sealer
             .open(token, buf)
-            .map_err(|_| Refusal::Token)?;
-        let record = Record::decode(plain).map_err(|_| Refusal::Record)?;
+            .map_err(|_| Rejection::Token)?;
+        let record = Record::decode(plain).map_err(|_| Rejection::Record)?;
         if record.sequence != self.inbound.sequence {
-            return Err(Refusal::Record);
+            return Err(Rejection::Record);
         }
         self.inbound.sequence += 1;
         Ok(record)
@@ -110,22 +110,15 @@ impl Session {
         self.outbound.sequence
     }
 
-    /// Seals the record that `plain` holds, and appends its frame.
-    pub(super) fn seal(
-        &mut self,
-        net: &str,
-        plain: &[u8],
-        unix: u64,
-        iv: &[u8; 16],
-        out: &mut Vec<u8>,
-    ) {
-        let Direction {
-            sealer,
-            kind,
-            sequence,
-        } = &mut self.outbound;
-        frame::encode_with(net, *kind, out, |out| sealer.seal(plain, unix, iv, out));
-        *sequence += 1;
+    /// The type of the frames that carry our records.
+    pub(super) fn kind(&self) -> FrameType {
+        self.outbound.kind
+    }
+
+    /// Seals the record that `plain` holds, and appends its token.
+    pub(super) fn seal(&mut self, plain: &[u8], unix: u64, iv: &[u8; 16], out: &mut Vec<u8>) {
+        self.outbound.sealer.seal(plain, unix, iv, out);
+        self.outbound.sequence += 1;
     }
 }
 
@@ -133,7 +126,7 @@ impl Session {
 mod tests {
     use super::*;
     use crate::fernet::Key;
-    use crate::frame::{Parsed, parse};
+    use crate::frame::{Parsed, encode_with, parse};
     use crate::limits::FRAME_MAX;
     use crate::wire::record::encode_cancel;
 
@@ -154,11 +147,14 @@ mod tests {
     fn send(from: &mut Session) -> Vec<u8> {
         let (mut plain, mut out) = (Vec::new(), Vec::new());
         encode_cancel(from.next_sequence(), 5, &mut plain);
-        from.seal("n", &plain, 1, &[9; 16], &mut out);
+        let kind = from.kind();
+        encode_with("n", kind, &mut out, |out| {
+            from.seal(&plain, 1, &[9; 16], out)
+        });
         out
     }
 
-    fn take(to: &mut Session, bytes: &[u8]) -> Result<u64, Refusal> {
+    fn take(to: &mut Session, bytes: &[u8]) -> Result<u64, Rejection> {
         let Ok(Parsed::Complete(f, _)) = parse(bytes, FRAME_MAX) else {
             panic!()
         };
@@ -170,10 +166,14 @@ mod tests {
     fn records_are_accepted_once_and_in_order() {
         let (mut a, mut b) = pair((1, 2));
         let frames: Vec<_> = (0..3).map(|_| send(&mut a)).collect();
-        assert_eq!(take(&mut b, &frames[1]), Err(Refusal::Record), "skipped");
+        assert_eq!(take(&mut b, &frames[1]), Err(Rejection::Record), "skipped");
         assert_eq!(take(&mut b, &frames[0]), Ok(0));
-        assert_eq!(take(&mut b, &frames[0]), Err(Refusal::Record), "replayed");
-        assert_eq!(take(&mut b, &frames[2]), Err(Refusal::Record), "reordered");
+        assert_eq!(take(&mut b, &frames[0]), Err(Rejection::Record), "replayed");
+        assert_eq!(
+            take(&mut b, &frames[2]),
+            Err(Rejection::Record),
+            "reordered"
+        );
         assert_eq!(take(&mut b, &frames[1]), Ok(1));
     }
 
@@ -181,17 +181,17 @@ mod tests {
     fn a_record_of_the_other_direction_or_another_session_is_refused() {
         let (mut a, mut b) = pair((1, 2));
         let own = send(&mut a);
-        assert_eq!(take(&mut a, &own), Err(Refusal::Record), "reflected");
+        assert_eq!(take(&mut a, &own), Err(Rejection::Record), "reflected");
         let renamed = String::from_utf8(own.clone())
             .unwrap()
             .replace("|msg|", "|rsp|");
         assert_eq!(
             take(&mut a, renamed.as_bytes()),
-            Err(Refusal::Token),
+            Err(Rejection::Token),
             "reflected under the other type"
         );
         let (mut other, _) = pair((3, 4));
-        assert_eq!(take(&mut b, &send(&mut other)), Err(Refusal::Token));
+        assert_eq!(take(&mut b, &send(&mut other)), Err(Rejection::Token));
         assert_eq!(take(&mut b, &own), Ok(0));
     }
 }

@@ -1,24 +1,8 @@
 //! What the engine counts. Whatever is dropped or refused is counted here.
 
-macro_rules! stats {
-    ($($(#[$doc:meta])* $field:ident),* $(,)?) => {
-        /// Counters since start, and a few current sizes.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        #[non_exhaustive]
-        pub struct Stats {
-            $($(#[$doc])* pub $field: u64,)*
-        }
-
-        impl Stats {
-            /// Every counter with its name.
-            pub fn entries(&self) -> Vec<(&'static str, u64)> {
-                vec![$((stringify!($field), self.$field)),*]
-            }
-        }
-    };
-}
-
-stats! {
+crate::stats::stats! {
+    /// What an engine has counted since start, and a few current sizes.
+    Stats;
     /// Peers known now.
     peers,
     /// Links open now, in whatever state.
@@ -81,4 +65,18 @@ stats! {
     overloaded,
     /// Answers that came after their call was over.
     replies_late,
+    /// Relays joined now.
+    relays_up,
+    /// Dials of relays begun.
+    relay_dials,
+    /// Dials of relays that did not end in having joined.
+    relay_dials_failed,
+    /// Routes through relays known now.
+    routes,
+    /// Frames from relays for links that are no more, or from nobody known.
+    forwards_stray,
+    /// Times a path to a peer was replaced by another.
+    paths_changed,
+    /// Relays learnt from others and given up because they stayed dead.
+    relays_dropped,
 }

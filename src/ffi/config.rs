@@ -138,6 +138,58 @@ pub unsafe extern "C" fn peerbase_config_set_advertise_interval(
     })
 }
 
+/// Whether to look for peers on the networks this host is on; yes unless switched off. Without, a node needs
+/// a relay, or does not start (PEERBASE_ERR_ARGUMENT). Returns 0 or PEERBASE_ERR_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_config_set_lan(
+    config: *mut peerbase_config,
+    enabled: bool,
+) -> c_int {
+    change(config, |b| Ok(b.lan(enabled)))
+}
+
+/// A relay to be linked to, as "HOST:PORT" or "[IPV6]:PORT", besides those added before; at most 16. One that
+/// cannot be reached, or whose name cannot be resolved, is an event, and is tried again. Returns 0,
+/// PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_ADDRESS.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_config_add_relay(
+    config: *mut peerbase_config,
+    addr: *const c_char,
+) -> c_int {
+    change(config, |b| {
+        // SAFETY: the header asks for a NUL-terminated string.
+        let b = b.relay(unsafe { text(addr, "addr") }?);
+        b.check().map(|()| b)
+    })
+}
+
+/// Relays to be linked to at most, 0 to 16: those added, and for the rest those that other nodes tell of. A
+/// node with more relays added than this does not start (PEERBASE_ERR_ARGUMENT). 3 unless set, or as many as
+/// were added; none, if none was. Returns 0 or PEERBASE_ERR_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_config_set_max_remotes(
+    config: *mut peerbase_config,
+    count: u32,
+) -> c_int {
+    change(config, |b| {
+        let b = b.max_remotes(count as usize);
+        b.check().map(|()| b)
+    })
+}
+
+/// Milliseconds that a path through a relay may be silent before a sign of life is asked for, 100 to 30000;
+/// after three times that it is dead. 10000 unless set. Returns 0 or PEERBASE_ERR_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_config_set_relay_keepalive(
+    config: *mut peerbase_config,
+    interval_ms: u32,
+) -> c_int {
+    change(config, |b| {
+        let b = b.relay_keepalive(Duration::from_millis(interval_ms.into()));
+        b.check().map(|()| b)
+    })
+}
+
 /// Whether to keep all traffic on this host, on 127.0.0.0/8; not unless set. Returns 0 or
 /// PEERBASE_ERR_ARGUMENT.
 #[unsafe(no_mangle)]

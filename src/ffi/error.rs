@@ -14,10 +14,15 @@ thread_local! {
 #[inline(never)]
 fn code_of(outcome: Result<(), Error>) -> c_int {
     let Err(error) = outcome else { return 0 };
-    let text = super::handle::c_string(error.to_string());
+    explain(&error.to_string());
+    error.code() as c_int
+}
+
+/// Keeps a text for `peerbase_last_error`.
+pub(super) fn explain(text: &str) {
+    let text = super::handle::c_string(text);
     // A thread that is ending has no last error any more.
     let _ = LAST.try_with(|last| last.replace(text));
-    error.code() as c_int
 }
 
 /// Runs what a C function does: no panic gets out, and a failure becomes its code.

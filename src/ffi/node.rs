@@ -1,11 +1,11 @@
 //! `peerbase_node`: a node that runs.
 
 use super::config::peerbase_config;
-use super::error::{guard, guard_value};
+use super::error::{explain, guard, guard_value};
 use super::handle::{UserData, borrow, c_string, give, put, take, text};
 use super::reply::{Holds, peerbase_reply};
 use super::request::{command_handler, message_handler, peerbase_handler};
-use crate::engine::{Event, PeerInfo};
+use crate::engine::{Event, Path, PeerInfo, RelayFault};
 use crate::error::Error;
 use crate::node::{Builder, CommandTree, Node};
 use std::ffi::{c_char, c_int, c_void};
@@ -37,8 +37,20 @@ pub const PEERBASE_EVENT_NAME_CONFLICT_WON: c_int = 4;
 /// Another node has our name; everyone resolves it to the other one.
 pub const PEERBASE_EVENT_NAME_CONFLICT_LOST: c_int = 5;
 
-/// What is told of events: one of PEERBASE_EVENT_…, the name of the node it is about, good during the call,
-/// and the `user` it was set with. Runs where handlers run.
+/// This node has joined its network at a relay.
+pub const PEERBASE_EVENT_RELAY_UP: c_int = 6;
+/// A relay cannot be reached, or was lost; it is tried again. Told once for each reason.
+pub const PEERBASE_EVENT_RELAY_DOWN: c_int = 7;
+/// A relay has refused this node, for a wrong key say; it is tried again now and then.
+pub const PEERBASE_EVENT_RELAY_REFUSED: c_int = 8;
+/// Calls to a node that went through a relay go straight from now on.
+pub const PEERBASE_EVENT_PATH_DIRECT: c_int = 9;
+/// Calls to a node go through a relay from now on, or through another one.
+pub const PEERBASE_EVENT_PATH_RELAY: c_int = 10;
+
+/// What is told of events: one of PEERBASE_EVENT_…, the name of the node it is about, or the address of the
+/// relay, good during the call, and the `user` it was set with. For a relay that is down or has refused,
+/// `peerbase_last_error` says why. Runs where handlers run.
 pub type peerbase_event_handler =
     Option<unsafe extern "C" fn(event: c_int, node: *const c_char, user: *mut c_void)>;
 
@@ -284,24 +296,43 @@ pub unsafe extern "C" fn peerbase_node_on_event(
         let own = node.name().clone();
         node.set_event_handler(Some(Arc::new(move |event: &Event| {
             let user = &user;
-            let (kind, name) = match event {
-                Event::PeerJoined(name) => (PEERBASE_EVENT_PEER_JOINED, name),
-                Event::PeerLeft(name) => (PEERBASE_EVENT_PEER_LEFT, name),
-                Event::PeerRestarted(name) => (PEERBASE_EVENT_PEER_RESTARTED, name),
-                Event::NameConflict { wins: true } => (PEERBASE_EVENT_NAME_CONFLICT_WON, &own),
-                Event::NameConflict { wins: false } => (PEERBASE_EVENT_NAME_CONFLICT_LOST, &own),
+            let (kind, about) = match event {
+                Event::PeerJoined(name) => (PEERBASE_EVENT_PEER_JOINED, name.as_str()),
+                Event::PeerLeft(name) => (PEERBASE_EVENT_PEER_LEFT, name.as_str()),
+                Event::PeerRestarted(name) => (PEERBASE_EVENT_PEER_RESTARTED, name.as_str()),
+                Event::NameConflict { wins: true } => {
+                    (PEERBASE_EVENT_NAME_CONFLICT_WON, own.as_str())
+                }
+                Event::NameConflict { wins: false } => {
+                    (PEERBASE_EVENT_NAME_CONFLICT_LOST, own.as_str())
+                }
+                Event::RelayUp(relay) => (PEERBASE_EVENT_RELAY_UP, relay.as_str()),
+                Event::RelayDown { relay, why } => {
+                    let refused = matches!(why, RelayFault::Refused(_));
+                    let kind = if refused {
+                        PEERBASE_EVENT_RELAY_REFUSED
+                    } else {
+                        PEERBASE_EVENT_RELAY_DOWN
+                    };
+                    explain(&format!("{relay}: {why}"));
+                    (kind, relay.as_str())
+                }
+                Event::PathChanged { peer, path } => match path {
+                    Path::Direct => (PEERBASE_EVENT_PATH_DIRECT, peer.as_str()),
+                    Path::Relay(_) => (PEERBASE_EVENT_PATH_RELAY, peer.as_str()),
+                },
                 Event::Missed(_) => return,
             };
-            let name = c_string(name.as_str());
+            let about = c_string(about);
             // SAFETY: set for being called like this.
-            unsafe { handler(kind, name.as_ptr(), user.user) };
+            unsafe { handler(kind, about.as_ptr(), user.user) };
         })))
     })
 }
 
 /// The peers that are known now: `*out` has an entry for each, with its name; its code is 0 if a session with
-/// it is open, and PEERBASE_ERR_UNREACHABLE if it is only known so far; its JSON, if any, is its address as a
-/// string. Free it with `peerbase_reply_free`. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_STOPPED.
+/// it is open, and PEERBASE_ERR_UNREACHABLE if it is only known so far; its JSON, if any, is an object with its
+/// address, "address", or the relay through which it is reached, "relay". Free it with `peerbase_reply_free`. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_STOPPED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_peers(
     handle: *const peerbase_node,
@@ -309,12 +340,17 @@ pub unsafe extern "C" fn peerbase_node_peers(
 ) -> c_int {
     guard(|| {
         let answer = |peer: PeerInfo| {
-            let address = peer.address.map_or("null".into(), |a| format!("\"{a}\""));
+            // Addresses need no escaping.
+            let how = match (&peer.path, peer.address) {
+                (Some(Path::Relay(relay)), _) => format!("{{\"relay\":\"{relay}\"}}"),
+                (_, Some(address)) => format!("{{\"address\":\"{address}\"}}"),
+                (_, None) => "{}".into(),
+            };
             let known = Error::Unreachable(peer.name.to_string());
             (
                 peer.name,
                 if peer.reachable {
-                    Ok(address.into_bytes())
+                    Ok(how.into_bytes())
                 } else {
                     Err(known)
                 },

@@ -2,7 +2,7 @@
 
 use super::Node;
 use super::shared::Shared;
-use crate::engine::{Ask, Incoming, RequestId};
+use crate::engine::{Ask, Incoming, Path, RequestId};
 use crate::error::Error;
 use crate::json;
 use crate::limits::BODY_MAX;
@@ -248,11 +248,16 @@ impl Registry {
             }
             "__peers__" => {
                 let peers = answer.shared.with(|engine, _| engine.peers());
-                let how = |reachable| if reachable { "direct" } else { "known" };
+                let how = |path: &Option<Path>| match path {
+                    Some(Path::Direct) => "direct".into(),
+                    Some(Path::Relay(relay)) => format!("relay {relay}"),
+                    None => "known".to_owned(),
+                };
+                let how: Vec<(&NodeName, String)> =
+                    peers.iter().map(|p| (&p.name, how(&p.path))).collect();
                 answer.json(&Object(
-                    peers
-                        .iter()
-                        .map(|p| (p.name.as_str(), how(p.reachable)))
+                    how.iter()
+                        .map(|(n, how)| (n.as_str(), how.as_str()))
                         .collect(),
                 ));
             }

@@ -2,11 +2,12 @@
 
 use super::command::{Call, CommandTree, Message, MessageHandler};
 use super::{Node, shared};
+use crate::address::RelayAddress;
 use crate::driver::Settings;
 use crate::engine;
 use crate::error::Error;
 use crate::fernet::{Key, Keyring};
-use crate::limits::Limits;
+use crate::limits::{Limits, REMOTES_MAX};
 use crate::name::{NetworkName, NodeName};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -17,6 +18,14 @@ use std::time::Duration;
 pub const ADVERTISE_PORT: u16 = 3334;
 /// Between two adverts, unless another interval is set.
 pub const ADVERTISE_INTERVAL: Duration = Duration::from_secs(1);
+/// Relays a node that was given some is linked to at most, those it learns included, unless another
+/// number is set.
+pub const MAX_REMOTES: usize = 3;
+/// How long a path through a relay may be silent before a sign of life is asked for, unless another
+/// time is set.
+pub const RELAY_KEEPALIVE: Duration = Duration::from_secs(10);
+/// Shortest and longest: below, keepalives are a load; above, a relay takes us for gone.
+const KEEPALIVES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 /// Shortest and longest interval: below, adverts are a storm; above, peers take minutes to be missed.
 const INTERVALS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(300));
 
@@ -30,6 +39,10 @@ pub struct Builder {
     advertise_port: u16,
     advertise_address: Option<SocketAddr>,
     interval: Duration,
+    lan: bool,
+    relays: Result<Vec<RelayAddress>, Error>,
+    max_remotes: Option<usize>,
+    relay_keepalive: Duration,
     loopback: bool,
     limits: Box<Limits>,
     commands: Result<CommandTree, Error>,
@@ -55,6 +68,10 @@ impl Builder {
             advertise_port: ADVERTISE_PORT,
             advertise_address: None,
             interval: ADVERTISE_INTERVAL,
+            lan: true,
+            relays: Ok(Vec::new()),
+            max_remotes: None,
+            relay_keepalive: RELAY_KEEPALIVE,
             loopback: false,
             limits: Box::default(),
             commands: Ok(CommandTree::new()),
@@ -97,6 +114,45 @@ impl Builder {
     #[must_use]
     pub fn advertise_interval(mut self, interval: Duration) -> Self {
         self.interval = interval;
+        self
+    }
+
+    /// Whether to look for peers on the networks this host is on; yes unless switched off. Without, a
+    /// node needs a relay, and listens only if [`Builder::listen`] or [`Builder::advertise_address`] is set.
+    #[must_use]
+    pub fn lan(mut self, on: bool) -> Self {
+        self.lan = on;
+        self
+    }
+
+    /// A relay to be linked to, as `HOST:PORT`, besides those given before. One that cannot be reached, or
+    /// whose name cannot be resolved, is an event and is tried again, for ever.
+    #[must_use]
+    pub fn relay(mut self, address: &str) -> Self {
+        self.relays = self.relays.and_then(|mut relays| {
+            let address = RelayAddress::new(address)?;
+            if !relays.contains(&address) {
+                relays.push(address);
+            }
+            Ok(relays)
+        });
+        self
+    }
+
+    /// Relays to be linked to at most, 16 or fewer: those given, and for the rest those that other nodes
+    /// tell of. Not less than those given. Unless set, [`MAX_REMOTES`] or as many as are given; none, if
+    /// none is given.
+    #[must_use]
+    pub fn max_remotes(mut self, count: usize) -> Self {
+        self.max_remotes = Some(count);
+        self
+    }
+
+    /// How long a path through a relay may be silent before a sign of life is asked for, 100 ms to 30 s;
+    /// after three times that it is dead. [`RELAY_KEEPALIVE`] unless set.
+    #[must_use]
+    pub fn relay_keepalive(mut self, interval: Duration) -> Self {
+        self.relay_keepalive = interval;
         self
     }
 
@@ -167,6 +223,17 @@ impl Builder {
                 "the advertise interval must be 50 ms to 300 s",
             ));
         }
+        if self.relays.as_ref().map_err(Clone::clone)?.len() > REMOTES_MAX {
+            return Err(Error::Argument("at most 16 relays"));
+        }
+        if self.relay_keepalive < KEEPALIVES.0 || self.relay_keepalive > KEEPALIVES.1 {
+            return Err(Error::Argument(
+                "the keepalive of relays must be 100 ms to 30 s",
+            ));
+        }
+        if self.max_remotes.is_some_and(|max| max > REMOTES_MAX) {
+            return Err(Error::Argument("at most 16 remotes"));
+        }
         if self.advertise_port == 0 {
             return Err(Error::Argument(
                 "the advertise port must not be 0: nodes meet there",
@@ -180,16 +247,40 @@ impl Builder {
         Ok(())
     }
 
-    fn open_shared(self) -> Result<shared::Opened, Error> {
+    /// Checks what only the whole can be checked for.
+    fn check_whole(&self) -> Result<(), Error> {
         self.check()?;
+        let given = self.relays.as_ref().map_or(0, Vec::len);
+        if !self.lan && given == 0 {
+            return Err(Error::Argument(
+                "without the LAN a node needs a relay: both are off",
+            ));
+        }
+        if given > self.max_remotes.unwrap_or(REMOTES_MAX) {
+            return Err(Error::Argument("more relays than max_remotes allows"));
+        }
+        Ok(())
+    }
+
+    fn open_shared(self) -> Result<shared::Opened, Error> {
+        self.check_whole()?;
         let settings = Settings {
             listen: self.listen,
+            lan: self.lan,
+            advertised: self.advertise_address.is_some(),
             advertise_port: self.advertise_port,
             loopback: self.loopback,
         };
         let (name, network) = (self.name?, self.network?);
         let (interval, limits, advertised) = (self.interval, self.limits, self.advertise_address);
         let keys = Keyring::new(self.keys)?;
+        let (lan, relays, relay_keepalive) = (self.lan, self.relays?, self.relay_keepalive);
+        let usual = if relays.is_empty() {
+            0
+        } else {
+            MAX_REMOTES.max(relays.len())
+        };
+        let max_remotes = self.max_remotes.unwrap_or(usual);
         shared::open(&settings, self.commands?, self.message, |port| {
             engine::Config {
                 network,
@@ -201,6 +292,10 @@ impl Builder {
                     .unwrap_or(port),
                 address: advertised.map(|a| -> IpAddr { a.ip() }),
                 interval,
+                lan,
+                relays,
+                max_remotes,
+                relay_keepalive,
                 limits: *limits,
             }
         })

@@ -14,7 +14,7 @@ pub use call::{CallBuilder, CallId, MAX_IN_FLIGHT, TIMEOUT, TargetResult};
 pub(crate) use call::{Options, RawAnswer, Targets, first_failure};
 pub use command::{Call, CommandTree, Message};
 pub(crate) use command::{Handler, MessageHandler};
-pub use config::{ADVERTISE_INTERVAL, ADVERTISE_PORT, Builder};
+pub use config::{ADVERTISE_INTERVAL, ADVERTISE_PORT, Builder, MAX_REMOTES, RELAY_KEEPALIVE};
 pub use event::Events;
 
 use crate::engine::{Ask, PeerInfo, Stats};

@@ -163,7 +163,7 @@ impl State {
 pub(super) struct Shared {
     state: Mutex<State>,
     poller: Mutex<Poller>,
-    waker: Waker,
+    waker: Arc<Waker>,
     /// Told when nobody leads any more, and when something ended while somebody follows.
     handover: Condvar,
     spinning: Spinning,

@@ -2,10 +2,15 @@
 //!
 //! ```text
 //! version u8 | flags u8 | instance [16] | sequence u64 | interval u32 ms | port u16
-//! | name text | address: u8 of 0, 4 or 16, that many bytes | relays: u8 count, that many texts
+//! | name text | address: u8 of 0, 4 or 16, that many bytes
+//! | relays: u8 count, u8 how many of them the sender vouches for, that many texts
 //! ```
+//!
+//! A sender vouches for the relays it was given or is linked to; the rest it has heard of. What is only
+//! hearsay is not told on, so that a relay that is no more is forgotten.
 
 use super::{Instance, Malformed, Reader, VERSION, put_text};
+use crate::address::RelayAddress;
 use crate::limits::ADVERT_RELAYS_MAX;
 use crate::name::NodeName;
 use std::net::IpAddr;
@@ -38,8 +43,10 @@ pub struct Advert {
     pub name: NodeName,
     /// Where to find it, if not where the datagram came from.
     pub address: Option<IpAddr>,
-    /// Relays it knows, as HOST:PORT, at most [`ADVERT_RELAYS_MAX`].
-    pub relays: Vec<String>,
+    /// Relays it knows, at most [`ADVERT_RELAYS_MAX`].
+    pub relays: Vec<RelayAddress>,
+    /// How many of them, the first ones, it vouches for.
+    pub vouched: u8,
 }
 
 impl Advert {
@@ -68,8 +75,9 @@ impl Advert {
             }
         }
         out.push(self.relays.len() as u8);
+        out.push(self.vouched);
         for relay in &self.relays {
-            put_text(relay, out);
+            put_text(relay.as_str(), out);
         }
     }
 
@@ -97,12 +105,19 @@ impl Advert {
             _ => return Err(Malformed),
         };
         let count = usize::from(r.u8()?);
-        if count > ADVERT_RELAYS_MAX {
+        let vouched = r.u8()?;
+        if count > ADVERT_RELAYS_MAX || usize::from(vouched) > count {
             return Err(Malformed);
         }
-        let relays = (0..count)
-            .map(|_| r.text().map(str::to_owned))
-            .collect::<Result<_, _>>()?;
+        let mut relays = Vec::with_capacity(count);
+        for _ in 0..count {
+            let text = r.text()?;
+            let relay = RelayAddress::new(text).map_err(|_| Malformed)?;
+            if relay.as_str() != text {
+                return Err(Malformed);
+            }
+            relays.push(relay);
+        }
         r.end()?;
         Ok(Advert {
             phase,
@@ -113,6 +128,7 @@ impl Advert {
             name,
             address,
             relays,
+            vouched,
         })
     }
 }
@@ -128,10 +144,11 @@ mod tests {
             any::<([u8; 16], u64, u32, u16)>(),
             "[^|.:@*\\p{Cc}]{1,16}",
             any::<Option<IpAddr>>(),
-            prop::collection::vec("[a-z:0-9.]{0,40}", 0..=ADVERT_RELAYS_MAX),
+            prop::collection::vec("[a-z0-9.]{1,40}:[1-9][0-9]{0,3}", 0..=ADVERT_RELAYS_MAX),
         )
             .prop_map(
                 |(phase, (instance, sequence, interval_ms, port), name, address, relays)| Advert {
+                    vouched: relays.len() as u8 / 2,
                     phase,
                     instance: Instance(instance),
                     sequence,
@@ -139,7 +156,7 @@ mod tests {
                     port,
                     name: NodeName::new(&name).unwrap(),
                     address,
-                    relays,
+                    relays: relays.iter().map(|r| r.parse().unwrap()).collect(),
                 },
             )
     }
@@ -171,14 +188,16 @@ mod tests {
 
     #[test]
     fn a_thousand_relays_are_refused() {
-        let mut bytes = vec![VERSION, 0];
-        bytes.extend_from_slice(&[0; 16 + 8 + 4 + 2]);
-        bytes.extend_from_slice(&[1, b'n', 0, 9]);
-        bytes.extend_from_slice(&[1, b'r'].repeat(9));
-        assert_eq!(Advert::decode(&bytes), Err(Malformed));
-        let at = 2 + 30 + 3;
-        bytes[at] = 8;
-        bytes.truncate(bytes.len() - 2);
-        assert_eq!(Advert::decode(&bytes).unwrap().relays.len(), 8);
+        let with = |count: u8, vouched: u8| {
+            let mut bytes = vec![VERSION, 0];
+            bytes.extend_from_slice(&[0; 16 + 8 + 4 + 2]);
+            bytes.extend_from_slice(&[1, b'n', 0, count, vouched]);
+            bytes.extend_from_slice(&b"\x03r:1".repeat(count.into()));
+            Advert::decode(&bytes).map(|a| a.relays.len())
+        };
+        assert_eq!(with(255, 0), Err(Malformed));
+        assert_eq!(with(9, 9), Err(Malformed));
+        assert_eq!(with(8, 9), Err(Malformed));
+        assert_eq!(with(8, 8), Ok(8));
     }
 }

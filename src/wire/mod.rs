@@ -1,4 +1,5 @@
-//! What the payload of a frame holds once its token is open: [`advert`], [`hello`] and [`record`].
+//! What the payload of a frame holds: once its token is open, [`advert`], [`hello`] and [`record`];
+//! in clear, between a node and a relay, [`relay`] and [`membership`].
 //!
 //! Each is a pure codec over bytes. Integers are big-endian; a text is its length in one byte and
 //! then its bytes. What decodes, encodes back to the same bytes; nothing may follow the last field.
@@ -6,7 +7,9 @@
 
 pub mod advert;
 pub mod hello;
+pub mod membership;
 pub mod record;
+pub mod relay;
 
 use std::fmt;
 

@@ -314,6 +314,7 @@ fn invented(rng: &mut Rng, i: usize) -> Vec<u8> {
         name: name(&format!("invented{i}")),
         address: Some("10.8.8.8".parse().unwrap()),
         relays: Vec::new(),
+        vouched: 0,
     };
     let mut plain = Vec::new();
     advert.encode(&mut plain);

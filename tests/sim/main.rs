@@ -3,7 +3,10 @@
 
 mod attacks;
 mod faults;
+mod hubs;
 mod names;
+mod relay_attacks;
+mod relays;
 mod world;
 
 /// The seed to begin with: fixed, or the one in the environment.

@@ -1,5 +1,7 @@
-//! A world of engines under a virtual clock: one thread, no sockets, every choice from one seed.
+//! A world of engines and hubs under a virtual clock: one thread, no sockets, every choice from one seed.
 
+use crate::hubs::SimHub;
+use peerbase::RelayAddress;
 use peerbase::engine::{
     Ask, CallNumber, Config, Engine, Event, Input, LinkId, Now, Output, RequestId, Time,
 };
@@ -86,7 +88,7 @@ pub(crate) struct Node {
     pub events: Vec<Event>,
     pub held: Vec<(RequestId, Vec<u8>)>,
     /// The other end of each link.
-    links: HashMap<LinkId, usize>,
+    pub links: HashMap<LinkId, usize>,
     wake: Option<Duration>,
     /// How far its clock is behind the world's.
     lag: Duration,
@@ -94,24 +96,37 @@ pub(crate) struct Node {
 }
 
 /// A TCP connection: two ends, bytes in order each way.
-struct Wire {
-    ends: [End; 2],
+pub(crate) struct Wire {
+    pub ends: [End; 2],
     /// Bytes vanish: a cable was pulled, or a power cut.
-    silent: bool,
-    /// The raw end does not read: nothing can be written towards it.
-    stalled: bool,
+    pub silent: bool,
+    /// The first end does not read: nothing can be written towards it.
+    pub stalled: bool,
 }
 
 #[derive(Clone, Copy)]
-struct End {
-    node: Option<usize>,
-    link: LinkId,
-    open: bool,
+pub(crate) struct End {
+    pub node: Option<usize>,
+    pub hub: Option<usize>,
+    pub link: LinkId,
+    pub open: bool,
     /// When the last bytes towards this end arrive: none overtake.
-    arrives: Duration,
+    pub arrives: Duration,
 }
 
-enum Happening {
+impl End {
+    pub(crate) fn new(node: Option<usize>, hub: Option<usize>, link: LinkId, open: bool) -> End {
+        End {
+            node,
+            hub,
+            link,
+            open,
+            arrives: Duration::ZERO,
+        }
+    }
+}
+
+pub(crate) enum Happening {
     Connected {
         wire: usize,
     },
@@ -140,6 +155,9 @@ enum Happening {
     },
     Wake {
         node: usize,
+    },
+    HubWake {
+        hub: usize,
     },
 }
 
@@ -175,7 +193,12 @@ pub(crate) struct World {
     pub unix: i64,
     pub rng: Rng,
     pub nodes: Vec<Node>,
-    wires: Vec<Wire>,
+    pub hubs: Vec<SimHub>,
+    /// What nodes that are added are given.
+    pub relays: Vec<RelayAddress>,
+    pub max_remotes: Option<usize>,
+    pub lan: bool,
+    pub wires: Vec<Wire>,
     queue: BinaryHeap<Due>,
     order: u64,
     pub limits: Limits,
@@ -205,6 +228,10 @@ impl World {
             unix: 1_000_000_000,
             rng: Rng(seed),
             nodes: Vec::new(),
+            hubs: Vec::new(),
+            relays: Vec::new(),
+            max_remotes: None,
+            lan: true,
             wires: Vec::new(),
             queue: BinaryHeap::new(),
             order: 0,
@@ -238,6 +265,10 @@ impl World {
             port: PORT,
             address: None,
             interval: self.interval,
+            lan: self.lan,
+            relays: self.relays.clone(),
+            max_remotes: self.max_remotes.unwrap_or(self.relays.len()),
+            relay_keepalive: secs(10),
             limits: self.limits.clone(),
         };
         let seed = Rng(self.rng.next());
@@ -313,9 +344,20 @@ impl World {
         target: &str,
         timeout: Duration,
     ) -> Option<CallNumber> {
+        self.call_with(node, target, timeout, target.as_bytes())
+    }
+
+    /// A call with these args, which an echo gives back.
+    pub(crate) fn call_with(
+        &mut self,
+        node: usize,
+        target: &str,
+        timeout: Duration,
+        args: &[u8],
+    ) -> Option<CallNumber> {
         let ask = Ask::Command {
             path: CommandPath::new("echo").unwrap(),
-            args: target.into(),
+            args: args.to_vec(),
             kwargs: b"{}".to_vec(),
         };
         let now = self.clock_of(node);
@@ -356,15 +398,12 @@ impl World {
         let from = SocketAddr::from(([10, 9, 9, 9], 999));
         let now = self.clock_of(to);
         let link = self.nodes[to].engine.accept(now, from).unwrap();
-        let end = |node, link| End {
-            node,
-            link,
-            open: true,
-            arrives: Duration::ZERO,
-        };
         let wire = self.wires.len();
         self.wires.push(Wire {
-            ends: [end(None, LinkId(0)), end(Some(to), link)],
+            ends: [
+                End::new(None, None, LinkId(0), true),
+                End::new(Some(to), None, link, true),
+            ],
             silent: false,
             stalled: false,
         });
@@ -401,11 +440,11 @@ impl World {
         );
     }
 
-    fn after(&mut self, delay: Duration, what: Happening) {
+    pub(crate) fn after(&mut self, delay: Duration, what: Happening) {
         self.at(self.now + delay, what);
     }
 
-    fn at(&mut self, at: Duration, what: Happening) {
+    pub(crate) fn at(&mut self, at: Duration, what: Happening) {
         self.order += 1;
         self.queue.push(Due {
             at,
@@ -414,7 +453,7 @@ impl World {
         });
     }
 
-    fn some_delay(&mut self) -> Duration {
+    pub(crate) fn some_delay(&mut self) -> Duration {
         let (least, most) = self.delay;
         least + Duration::from_nanos(self.rng.below((most - least).as_nanos() as u64 + 1))
     }
@@ -423,8 +462,8 @@ impl World {
         self.nodes[a].group == self.nodes[b].group
     }
 
-    fn transmit(&mut self, wire: usize, from_end: usize, bytes: Vec<u8>) {
-        let delay = self.some_delay();
+    pub(crate) fn transmit(&mut self, wire: usize, from_end: usize, bytes: Vec<u8>) {
+        let delay = self.some_delay() + self.hub_delay(wire);
         let to = 1 - from_end;
         let w = &mut self.wires[wire];
         if w.silent || !w.ends[to].open {
@@ -434,6 +473,12 @@ impl World {
             && self.nodes[a].group != self.nodes[b].group
         {
             // TCP would try again for a while; keepalive gives up first.
+            w.silent = true;
+            return;
+        }
+        if let (Some(node), Some(hub)) = (w.ends[0].node, w.ends[1].hub)
+            && !self.hubs[hub].reaches(node)
+        {
             w.silent = true;
             return;
         }
@@ -449,7 +494,7 @@ impl World {
         );
     }
 
-    fn close_other(&mut self, wire: usize, end: usize) {
+    pub(crate) fn close_other(&mut self, wire: usize, end: usize) {
         let delay = self.some_delay();
         let w = &mut self.wires[wire];
         if w.silent {
@@ -518,14 +563,11 @@ impl World {
                     .position(|n| n.up && n.address == to.ip() && to.port() == PORT);
                 match target {
                     Some(target) if self.connected_groups(node, target) => {
-                        let end = |node, link, open| End {
-                            node: Some(node),
-                            link,
-                            open,
-                            arrives: Duration::ZERO,
-                        };
                         let wire = self.wires.len();
-                        let ends = [end(node, link, true), end(target, LinkId(u64::MAX), false)];
+                        let ends = [
+                            End::new(Some(node), None, link, true),
+                            End::new(Some(target), None, LinkId(u64::MAX), false),
+                        ];
                         self.wires.push(Wire {
                             ends,
                             silent: false,
@@ -538,12 +580,12 @@ impl World {
                     None => self.after(delay, Happening::Refused { node, link }),
                 }
             }
+            Output::DialRelay(link, relay) => self.dial_hub(node, link, &relay),
             Output::Writable(link) => {
                 let bytes = self.nodes[node].engine.pending(link).to_vec();
-                let stalled = self.nodes[node]
-                    .links
-                    .get(&link)
-                    .is_some_and(|w| self.wires[*w].stalled);
+                let stalled = self.nodes[node].links.get(&link).is_some_and(|w| {
+                    self.wires[*w].stalled && self.wires[*w].ends[0].node != Some(node)
+                });
                 if bytes.is_empty() || stalled {
                     return;
                 }
@@ -619,7 +661,7 @@ impl World {
         }
     }
 
-    fn feed(&mut self, node: usize, input: Input<'_>) {
+    pub(crate) fn feed(&mut self, node: usize, input: Input<'_>) {
         let now = self.clock_of(node);
         self.nodes[node].engine.handle(now, input);
     }
@@ -644,8 +686,12 @@ impl World {
                 self.feed(node, Input::Closed(link));
                 node
             }
+            Happening::HubWake { hub } => return self.wake_hub(hub),
             Happening::Connected { wire } => {
                 let [a, b] = self.wires[wire].ends;
+                if b.hub.is_some() {
+                    return self.hub_connected(wire);
+                }
                 let (Some(from), Some(to)) = (a.node, b.node) else {
                     return;
                 };
@@ -676,6 +722,9 @@ impl World {
             }
             Happening::Bytes { wire, end, bytes } => {
                 let e = self.wires[wire].ends[end];
+                if let Some(hub) = e.hub {
+                    return self.hub_received(hub, wire, &bytes);
+                }
                 let Some(node) = e.node else {
                     self.raw.entry(wire).or_default().extend_from_slice(&bytes);
                     return;
@@ -688,6 +737,9 @@ impl World {
             }
             Happening::Closed { wire, end } => {
                 let e = self.wires[wire].ends[end];
+                if let Some(hub) = e.hub {
+                    return self.hub_closed(hub, wire);
+                }
                 let Some(node) = e.node else {
                     self.closed_raw.insert(wire);
                     return;

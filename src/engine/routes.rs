@@ -1,0 +1,204 @@
+//! Links to peers that go through a relay: which there are, and how much may be under way on each.
+
+use super::links::{Link, State, Target, Via};
+use super::{Engine, LinkId, Now};
+use crate::frame::FrameType;
+use crate::table::Table;
+use crate::wire::relay::{Forward, ROUTE_WINDOW, Route, encode_forward};
+
+#[derive(Debug, Default)]
+struct Way {
+    /// The link over it, if there is one.
+    link: Option<LinkId>,
+    /// Bytes under way: sent, and not given back by the relay.
+    used: u32,
+}
+
+/// The ways through relays, by the link to the relay and the route there.
+#[derive(Debug, Default)]
+pub(super) struct Routes(Table<(LinkId, Route), Way>);
+
+impl Routes {
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn link(&self, carrier: LinkId, route: Route) -> Option<LinkId> {
+        self.0.get(&(carrier, route))?.link
+    }
+
+    /// Every link that goes over `carrier`.
+    pub(super) fn links_over(&self, carrier: LinkId) -> Vec<LinkId> {
+        self.0
+            .iter()
+            .filter(|((over, _), _)| *over == carrier)
+            .filter_map(|(_, way)| way.link)
+            .collect()
+    }
+
+    pub(super) fn unlink(&mut self, carrier: LinkId, route: Route) {
+        if let Some(way) = self.0.get_mut(&(carrier, route)) {
+            way.link = None;
+            if way.used == 0 {
+                self.0.remove(&(carrier, route));
+            }
+        }
+    }
+
+    pub(super) fn spend(&mut self, carrier: LinkId, route: Route, bytes: usize) {
+        if let Some(way) = self.0.get_mut(&(carrier, route)) {
+            way.used = way.used.saturating_add(bytes as u32);
+        }
+    }
+
+    /// Bytes that may still be sent.
+    pub(super) fn window(&self, carrier: LinkId, route: Route) -> usize {
+        let used = self.0.get(&(carrier, route)).map_or(0, |way| way.used);
+        ROUTE_WINDOW.saturating_sub(used) as usize
+    }
+
+    /// The relay gave bytes back; the link that may go on.
+    pub(super) fn credit(&mut self, carrier: LinkId, route: Route, bytes: u32) -> Option<LinkId> {
+        let way = self.0.get_mut(&(carrier, route))?;
+        way.used = way.used.saturating_sub(bytes);
+        if way.link.is_none() && way.used == 0 {
+            self.0.remove(&(carrier, route));
+            return None;
+        }
+        way.link
+    }
+
+    /// The route, or all of a relay's, lead nowhere any more.
+    pub(super) fn forget(&mut self, carrier: LinkId, route: Option<Route>) {
+        self.0
+            .retain(|(over, r), _| *over != carrier || route.is_some_and(|gone| *r != gone));
+    }
+}
+
+impl Engine {
+    /// Makes a link to a peer through a relay, unless there is one that way.
+    pub(super) fn dial_route(
+        &mut self,
+        now: Now,
+        target: Target,
+        carrier: LinkId,
+        route: Route,
+    ) -> Option<LinkId> {
+        if self.routes.link(carrier, route).is_some() {
+            return None;
+        }
+        let state = State::Dialing(target);
+        let via = Via::Relay(carrier, route);
+        let id = self.add_link(now, Link::new(state, true, via, now.at));
+        self.routes
+            .0
+            .or_insert_with((carrier, route), Way::default)
+            .link = Some(id);
+        self.stats.dials += 1;
+        // The relay is connected already.
+        self.connected(now, id);
+        Some(id)
+    }
+
+    /// Room for a link that somebody else makes, in place of the one that was there.
+    pub(super) fn accept_route(
+        &mut self,
+        now: Now,
+        carrier: LinkId,
+        route: Route,
+    ) -> Option<LinkId> {
+        if let Some(before) = self.routes.link(carrier, route) {
+            self.ended(now, before);
+        }
+        // A relay that invents routes runs into this one.
+        let known = self.routes.0.contains_key(&(carrier, route));
+        if !known && self.routes.len() >= self.config.limits.peers {
+            self.stats.forwards_stray += 1;
+            return None;
+        }
+        let id = self.add_listening(now, Via::Relay(carrier, route));
+        self.routes
+            .0
+            .or_insert_with((carrier, route), Way::default)
+            .link = Some(id);
+        Some(id)
+    }
+
+    /// A frame of a peer came through a relay.
+    pub(super) fn forwarded(&mut self, now: Now, carrier: LinkId, inner: Forward<'_>) {
+        let link = self.routes.link(carrier, inner.route);
+        let link = match (link, inner.kind) {
+            (None, FrameType::HELLO) => self.accept_route(now, carrier, inner.route),
+            (None, FrameType::ERROR) => None,
+            (None, _) => {
+                // Whoever sends it takes a link for open that is not; a word of this size is no more
+                // than was sent.
+                self.stats.forwards_stray += 1;
+                return self.turn_away(now, carrier, inner.route);
+            }
+            (link, _) => link,
+        };
+        let Some(id) = link else {
+            return;
+        };
+        if let Some(link) = self.links.get_mut(&id) {
+            link.heard = now.at;
+        }
+        match inner.kind {
+            // The other side has ended it.
+            FrameType::ERROR => self.ended(now, id),
+            kind => self.peer_frame(now, id, kind, inner.payload),
+        }
+    }
+
+    fn turn_away(&mut self, now: Now, carrier: LinkId, route: Route) {
+        let queue = self.config.limits.link_queue;
+        let Some(link) = self.links.get_mut(&carrier) else {
+            return;
+        };
+        if link.pending().len() >= queue {
+            return;
+        }
+        let was_empty = link.pending().is_empty();
+        let net = self.config.network.as_str();
+        encode_forward(net, &route, FrameType::ERROR, &mut link.output, |out| {
+            out.extend_from_slice(b"closed");
+        });
+        self.queued(now, carrier, was_empty);
+    }
+
+    /// The relay says that a route leads nowhere.
+    pub(super) fn route_gone(&mut self, now: Now, carrier: LinkId, route: Route) {
+        let link = self.routes.link(carrier, route);
+        self.routes.forget(carrier, Some(route));
+        let mut lost = None;
+        for (instance, peer) in self.directory.iter_mut() {
+            let before = peer.routes.len();
+            peer.routes.retain(|r| *r != (carrier, route));
+            if peer.routes.len() < before {
+                lost = Some(*instance);
+            }
+        }
+        if let Some(id) = link {
+            self.ended(now, id);
+        }
+        if let Some(instance) = lost {
+            self.route_lost(now, instance);
+        }
+    }
+
+    /// A peer is not at some relay any more. If it is nowhere else, it has a while to come back.
+    pub(super) fn route_lost(&mut self, now: Now, instance: crate::wire::Instance) {
+        let Some(peer) = self.directory.get(&instance) else {
+            return;
+        };
+        if peer.sessions.is_empty() && peer.routes.is_empty() {
+            let interval = peer.interval;
+            let expires = self.expiry(now, interval);
+            if let Some(peer) = self.directory.get_mut(&instance) {
+                peer.expires = peer.expires.max(expires);
+                self.directory.wake_at(expires);
+            }
+        }
+    }
+}

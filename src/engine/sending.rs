@@ -1,0 +1,208 @@
+//! What goes out on links, straight or through a relay, and how much may wait there.
+
+use super::links::{Link, State, Via};
+use super::session::Session;
+use super::{Engine, LinkId, Now, Output};
+use crate::fernet::KeyIndex;
+use crate::frame::{self, FrameType};
+use crate::limits::FRAME_MAX;
+use crate::wire::Instance;
+use crate::wire::hello::Hello;
+use crate::wire::relay::encode_forward;
+
+/// Room an idle link keeps for output.
+const KEPT_CAPACITY: usize = 4 * 1024;
+
+/// Where something for a peer can go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outlet {
+    /// This link takes more.
+    Ready(LinkId),
+    /// There is one, but it must drain first.
+    Full,
+    /// There is none.
+    None,
+}
+
+impl Engine {
+    /// Bytes that wait to be written to a link.
+    pub fn pending(&self, link: LinkId) -> &[u8] {
+        self.links.get(&link).map_or(&[], Link::pending)
+    }
+
+    /// Appends a frame whose payload `write` produces to what waits for a link: to its own output, or
+    /// wrapped to that of the link to its relay.
+    pub(super) fn emit(
+        &mut self,
+        now: Now,
+        id: LinkId,
+        kind: FrameType,
+        write: impl FnOnce(&mut State, &mut Vec<u8>),
+    ) {
+        let Some(via) = self.links.get(&id).map(|l| l.via) else {
+            return;
+        };
+        let carrier = match via {
+            Via::Relay(carrier, _) => carrier,
+            _ => id,
+        };
+        let Some(link) = self.links.get_mut(&carrier) else {
+            return;
+        };
+        let was_empty = link.pending().is_empty();
+        let mut out = std::mem::take(&mut link.output);
+        let before = out.len();
+        if let Some(link) = self.links.get_mut(&id) {
+            let net = self.config.network.as_str();
+            let write = |out: &mut Vec<u8>| write(&mut link.state, out);
+            match &via {
+                Via::Relay(_, route) => encode_forward(net, route, kind, &mut out, write),
+                _ => frame::encode_with(net, kind, &mut out, write),
+            }
+        }
+        if let Via::Relay(carrier, route) = via {
+            self.routes.spend(carrier, route, out.len() - before);
+        }
+        if let Some(link) = self.links.get_mut(&carrier) {
+            link.output = out;
+        }
+        self.queued(now, carrier, was_empty);
+    }
+
+    /// After a frame was appended to a link's output.
+    pub(super) fn queued(&mut self, now: Now, id: LinkId, was_empty: bool) {
+        self.stats.frames_out += 1;
+        if was_empty {
+            if let Some(link) = self.links.get_mut(&id) {
+                link.progress = now.at;
+            }
+            self.links_due = self.links_due.min(now.at + self.config.limits.dead);
+            self.outputs.push_back(Output::Writable(id));
+        }
+    }
+
+    /// Sends one record on an open session; `encode` is given its sequence number.
+    pub(super) fn send_record(
+        &mut self,
+        now: Now,
+        id: LinkId,
+        encode: impl FnOnce(u64, &mut Vec<u8>),
+    ) {
+        if let Some(session) = self.session(id) {
+            let (sequence, kind) = (session.next_sequence(), session.kind());
+            self.plain.clear();
+            encode(sequence, &mut self.plain);
+            self.send_plain_record(now, id, kind);
+        }
+    }
+
+    /// Seals and sends the record that was put together.
+    fn send_plain_record(&mut self, now: Now, id: LinkId, kind: FrameType) {
+        let mut iv = [0; 16];
+        self.entropy.fill(&mut iv);
+        let plain = std::mem::take(&mut self.plain);
+        self.emit(now, id, kind, |state, out| {
+            if let State::Open(session) = state {
+                session.seal(&plain, now.unix, &iv, out);
+            }
+        });
+        self.plain = plain;
+    }
+
+    pub(super) fn send_hello(&mut self, now: Now, id: LinkId, hello: &Hello, key: KeyIndex) {
+        let mut plain = std::mem::take(&mut self.plain);
+        plain.clear();
+        hello.encode(&mut plain);
+        let mut iv = [0; 16];
+        self.entropy.fill(&mut iv);
+        let sealer = self.config.keys.sealer(key).clone();
+        self.emit(now, id, FrameType::HELLO, |_, out| {
+            sealer.seal(&plain, now.unix, &iv, out);
+        });
+        self.plain = plain;
+    }
+
+    /// A link took `n` of the pending bytes.
+    pub(super) fn sent(&mut self, now: Now, id: LinkId, n: usize) {
+        let queue = self.config.limits.link_queue;
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
+        let before = link.pending().len();
+        link.written = (link.written + n).min(link.output.len());
+        link.progress = now.at;
+        if link.written == link.output.len() {
+            link.output.clear();
+            link.output.shrink_to(KEPT_CAPACITY.max(queue / 4));
+            link.written = 0;
+        }
+        let after = link.pending().len();
+        if after > queue / 2 {
+            return;
+        }
+        match &link.state {
+            State::Open(_) => self.pump(now, id),
+            // Whoever waits for the link to drain waits until it is half empty.
+            State::Relay(_) if before > queue / 2 => {
+                for id in self.routes.links_over(id) {
+                    self.pump(now, id);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A session's link takes more: sends what waits for it.
+    pub(super) fn pump(&mut self, now: Now, id: LinkId) {
+        let Some(session) = self.session(id) else {
+            return;
+        };
+        let (peer, name) = (session.peer, session.name.clone());
+        self.pump_replies(now, peer);
+        if self.calls.waits_for(&name) {
+            self.pump_calls(now, &name);
+        }
+    }
+
+    /// Where something for `peer` goes: the direct path before relays, of relays the one with the
+    /// shortest round trip.
+    pub(super) fn path_to(&self, peer: Instance) -> Outlet {
+        let Some(id) = self.best_session(peer) else {
+            return Outlet::None;
+        };
+        let Some(link) = self.links.get(&id) else {
+            return Outlet::None;
+        };
+        let (waits, window) = match link.via {
+            Via::Relay(carrier, route) => (
+                self.pending(carrier).len(),
+                self.routes.window(carrier, route),
+            ),
+            _ => (link.pending().len(), FRAME_MAX),
+        };
+        if waits < self.config.limits.link_queue && window >= FRAME_MAX {
+            Outlet::Ready(id)
+        } else {
+            Outlet::Full
+        }
+    }
+
+    pub(super) fn best_session(&self, peer: Instance) -> Option<LinkId> {
+        let sessions = &self.directory.get(&peer)?.sessions;
+        let rank = |id: &&LinkId| {
+            let link = self.links.get(id);
+            let round_trip = link.and_then(|l| l.round_trip);
+            (
+                link.is_none_or(Link::is_relayed),
+                round_trip.unwrap_or(std::time::Duration::MAX),
+            )
+        };
+        // Of several alike, the newest.
+        sessions.iter().rev().min_by_key(rank).copied()
+    }
+
+    /// The session on a link, if it is open.
+    pub(super) fn session(&mut self, id: LinkId) -> Option<&mut Session> {
+        self.links.get_mut(&id)?.open_session()
+    }
+}

@@ -1,0 +1,91 @@
+//! Carrying frames from one member to another, and the windows that keep it bounded.
+
+use super::super::member::Flow;
+use super::Hub;
+use crate::frame::{Frame, FrameType};
+use crate::limits::FRAME_MAX;
+use crate::protocol::{LinkId, Now};
+use crate::wire::relay::{Forward, FromRelay, ROUTE_WINDOW, Refusal, Route, route_range};
+
+/// What a member may have under way to one other before it is taken for a flood: the window, and what
+/// keepalives and the like may add to it.
+const FLOOD: u32 = ROUTE_WINDOW + 2 * FRAME_MAX as u32;
+
+impl Hub {
+    /// A member sends something to another. `raw` is the whole frame: what goes on is the same bytes with
+    /// the sender's route in place of the receiver's.
+    pub(super) fn forward(&mut self, now: Now, id: LinkId, frame: Frame<'_>, raw: &[u8]) {
+        let Ok(inner) = Forward::decode(frame.payload) else {
+            return self.refuse(now, id, Refusal::Frame);
+        };
+        let carried = matches!(
+            inner.kind,
+            FrameType::HELLO
+                | FrameType::MESSAGE
+                | FrameType::RESPONSE
+                | FrameType::PING
+                | FrameType::ERROR
+        );
+        if !carried {
+            return self.refuse(now, id, Refusal::Frame);
+        }
+        let queue = self.config.limits.queue;
+        let flows = self.config.limits.flows;
+        let to = self.routes.get(&inner.route).copied();
+        let target = to.and_then(|to| Some((to, self.members.get(&to)?)));
+        let Some((to, target)) =
+            target.filter(|(_, t)| t.network().is_some_and(|n| n.as_str() == frame.net))
+        else {
+            self.stats.forwards_gone += 1;
+            return self.tell_of(now, id, FromRelay::Gone(inner.route));
+        };
+        let full = target.pending().len() >= queue;
+        let Some(member) = self.members.get_mut(&id) else {
+            return;
+        };
+        let Some(route) = member.route() else {
+            return;
+        };
+        let crowded = member.flows.len() >= flows && !member.flows.contains_key(&to);
+        if full || crowded {
+            self.stats.forwards_busy += 1;
+            return self.tell_of(now, id, FromRelay::Busy(inner.route, raw.len() as u32));
+        }
+        let flow = member.flows.or_insert_with(to, Flow::default);
+        flow.window_used += raw.len() as u32;
+        if flow.window_used > FLOOD {
+            return self.refuse(now, id, Refusal::Flood);
+        }
+        self.stats.forwarded += 1;
+        self.stats.forwarded_bytes += raw.len() as u64;
+        self.append(now, to, id, |out| {
+            let at = out.len();
+            out.extend_from_slice(raw);
+            let place = route_range(frame.net);
+            out[at + place.start..at + place.end].copy_from_slice(route.as_bytes());
+        });
+    }
+
+    fn tell_of(&mut self, now: Now, id: LinkId, word: FromRelay) {
+        if let Some(network) = self.members.get(&id).and_then(|m| m.network()).cloned() {
+            self.tell(now, id, &network, word);
+        }
+    }
+
+    /// Bytes of `of` for `to` have left the relay: half a window of them is worth a word.
+    pub(super) fn give_credit(&mut self, now: Now, of: LinkId, to: LinkId, bytes: u32) {
+        let Some(flow) = self.members.get_mut(&of).and_then(|m| m.flows.get_mut(&to)) else {
+            return;
+        };
+        flow.drained += bytes;
+        if flow.drained < ROUTE_WINDOW / 2 {
+            return;
+        }
+        let drained = std::mem::take(&mut flow.drained);
+        flow.window_used -= drained;
+        let route: Option<Route> = self.members.get(&to).and_then(|m| m.route());
+        if let Some(route) = route {
+            self.tell_of(now, of, FromRelay::Credit(route, drained));
+        }
+    }
+}

@@ -1,0 +1,603 @@
+//! The relay's protocol without IO: joining, presence, forwarding, and everyone's limits.
+//!
+//! Driven as the engine is: hand in what happened to links, drain [`Hub::poll`], write
+//! [`Hub::pending`], come back at [`Hub::deadline`]. Time, randomness and bytes are arguments.
+//!
+//! ```text
+//! link: New --join--> Challenged --proof--> Joined    (a network with a relay key)
+//!       New --join------------------------> Joined    (one without)
+//! ```
+//!
+//! Whoever goes over a limit is told which by an `err` frame, and closed; nobody else notices. What one
+//! member can make wait for another is bounded by a window, for all by the other's queue; a frame beyond
+//! that is turned away, and its sender told. A member that sends too fast is not read for a while.
+
+#[path = "forward.rs"]
+mod forward;
+#[path = "presence.rs"]
+mod presence;
+
+use super::member::{Member, Stage, counted};
+use crate::entropy::Entropy;
+use crate::frame::{self, Frame, FrameType, Parsed};
+use crate::limits::{FRAME_MAX, RelayLimits};
+use crate::name::NetworkName;
+use crate::protocol::{LinkEvent, LinkId, Now, Protocol, Time};
+use crate::table::Table;
+use crate::wire::membership::RelayKey;
+use crate::wire::relay::{FromRelay, Refusal, Route, ToRelay};
+use std::collections::VecDeque;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// Bytes of a keepalive's nonce; a longer one is nobody's.
+const PING_MAX: usize = 64;
+/// Buffers kept for the next that has something to send.
+const SPARE: usize = 16;
+/// The largest buffer that is kept.
+const SPARE_CAPACITY: usize = 256 * 1024;
+
+/// Whom a relay serves, and how much.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// The networks; none is any. Where a key is given, members prove that they have it.
+    pub networks: Vec<(NetworkName, Option<RelayKey>)>,
+    /// Bounds.
+    pub limits: RelayLimits,
+}
+
+/// What to do.
+#[derive(Debug)]
+pub enum Output {
+    /// A link has [`Hub::pending`] bytes, where it had none.
+    Writable(LinkId),
+    /// Write what is pending if it can be done at once, then close.
+    Close(LinkId, Vec<u8>),
+    /// Do not read this link for now.
+    Hold(LinkId),
+    /// Read it again.
+    Resume(LinkId),
+}
+
+crate::stats::stats! {
+    /// What a relay has counted since start, and a few current sizes. Nothing in it tells one member from
+    /// another.
+    RelayStats;
+    /// Networks with members now.
+    networks,
+    /// Members now.
+    members,
+    /// Links now, in whatever stage.
+    links,
+    /// Links accepted.
+    accepted,
+    /// Links that joined.
+    joined,
+    /// Members that left or were lost.
+    left,
+    /// Frames carried.
+    forwarded,
+    /// Bytes of them.
+    forwarded_bytes,
+    /// Frames for routes that lead nowhere, turned away.
+    forwards_gone,
+    /// Frames for members too slow for them, turned away.
+    forwards_busy,
+    /// Adverts taken in.
+    adverts,
+    /// Adverts handed to a member.
+    adverts_handed,
+    /// Times a member was not read for a while, because it sent too fast.
+    held,
+    /// Links refused for bytes that are no frame, or a frame out of place.
+    refused_frame,
+    /// Links refused for a network that is not served.
+    refused_network,
+    /// Links refused because there are as many networks as may be.
+    refused_networks,
+    /// Links refused for a wrong proof.
+    refused_key,
+    /// Links refused because their network, or the relay, is full.
+    refused_full,
+    /// Links refused because too many come from their address.
+    refused_address,
+    /// Links that did not join in time.
+    refused_late,
+    /// Members lost because they were silent.
+    refused_idle,
+    /// Members lost because they did not read.
+    refused_slow,
+    /// Members lost because they went over a window.
+    refused_flood,
+}
+
+#[derive(Debug, Default)]
+struct Network {
+    members: Table<LinkId, ()>,
+}
+
+/// Links of one address, and how many more may join at once.
+#[derive(Debug)]
+struct Source {
+    links: usize,
+    joins: f64,
+    since: Time,
+}
+
+/// The state machine. See the module's documentation for how to drive it.
+pub struct Hub {
+    config: Config,
+    entropy: Box<dyn Entropy>,
+    members: Table<LinkId, Box<Member>>,
+    routes: Table<Route, LinkId>,
+    networks: Table<NetworkName, Network>,
+    sources: Table<IpAddr, Source>,
+    /// Members that are not read, and until when.
+    held: Table<LinkId, Time>,
+    /// Members whose newest advert waits, and until when.
+    advert_waits: Table<LinkId, Time>,
+    next_link: u64,
+    /// No member can be late, idle or stalled before this.
+    due: Time,
+    stopped: bool,
+    outputs: VecDeque<Output>,
+    spare: Vec<Vec<u8>>,
+    stats: RelayStats,
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub")
+            .field("members", &self.members.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Hub {
+    /// A relay without members.
+    pub fn new(config: Config, entropy: Box<dyn Entropy>) -> Hub {
+        Hub {
+            config,
+            entropy,
+            members: Table::default(),
+            routes: Table::default(),
+            networks: Table::default(),
+            sources: Table::default(),
+            held: Table::default(),
+            advert_waits: Table::default(),
+            next_link: 0,
+            due: Time::NEVER,
+            stopped: false,
+            outputs: VecDeque::new(),
+            spare: Vec::new(),
+            stats: RelayStats::default(),
+        }
+    }
+
+    /// A link that somebody opened, or `None` if the relay has been stopped. One that is over a limit
+    /// is told so, and closed.
+    pub fn accept(&mut self, now: Now, from: SocketAddr) -> Option<LinkId> {
+        if self.stopped {
+            return None;
+        }
+        self.stats.accepted += 1;
+        let limits = &self.config.limits;
+        let (links, per_address) = (limits.links, limits.links_per_address);
+        let address = counted(from.ip());
+        let source = self.sources.or_insert_with(address, || Source {
+            links: 0,
+            joins: per_address as f64,
+            since: now.at,
+        });
+        source.links += 1;
+        let crowded = source.links > per_address;
+        let id = LinkId(self.next_link);
+        self.next_link += 1;
+        let member = Member::new(address, limits.burst, now.at);
+        self.due = self.due.min(now.at + limits.handshake);
+        self.members.insert(id, Box::new(member));
+        if crowded {
+            self.refuse(now, id, Refusal::Address);
+        } else if self.members.len() > links {
+            self.refuse(now, id, Refusal::Full);
+        }
+        Some(id)
+    }
+
+    /// What to do next, if anything.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Bytes that wait to be written to a link.
+    pub fn pending(&self, id: LinkId) -> &[u8] {
+        self.members.get(&id).map_or(&[], |m| m.pending())
+    }
+
+    /// When to call [`Hub::tick`] at the latest.
+    pub fn deadline(&self) -> Option<Time> {
+        let held = self.held.values().min().copied();
+        let adverts = self.advert_waits.values().min().copied();
+        let due = (self.due != Time::NEVER).then_some(self.due);
+        [held, adverts, due].into_iter().flatten().min()
+    }
+
+    /// What has been counted so far.
+    pub fn stats(&self) -> RelayStats {
+        let mut stats = self.stats;
+        stats.networks = self.networks.len() as u64;
+        stats.members = self.routes.len() as u64;
+        stats.links = self.members.len() as u64;
+        stats
+    }
+
+    /// Tells every member, and ends. Nothing but draining [`Hub::poll`] is left to do.
+    pub fn stop(&mut self, now: Now) {
+        self.stopped = true;
+        for id in self.members.keys().copied().collect::<Vec<_>>() {
+            self.refuse(now, id, Refusal::Stopping);
+        }
+        self.sources = Table::default();
+    }
+
+    /// Bytes came on a link.
+    pub fn received(&mut self, now: Now, id: LinkId, bytes: &[u8]) {
+        let limits = &self.config.limits;
+        let (rate, burst) = (limits.bytes_per_second, limits.burst);
+        let Some(member) = self.members.get_mut(&id) else {
+            return;
+        };
+        member.heard = now.at;
+        if let Some(until) = member.charge(bytes.len(), rate, burst, now.at) {
+            self.stats.held += 1;
+            self.held.insert(id, until);
+            self.outputs.push_back(Output::Hold(id));
+        }
+        let mut input = std::mem::take(&mut member.input);
+        let data: &[u8] = if input.is_empty() {
+            bytes
+        } else {
+            input.extend_from_slice(bytes);
+            &input
+        };
+        let mut at = 0;
+        while at < data.len() {
+            match frame::parse(&data[at..], FRAME_MAX) {
+                Ok(Parsed::Complete(frame, used)) => {
+                    let raw = &data[at..at + used];
+                    at += used;
+                    self.frame(now, id, frame, raw);
+                    if !self.members.contains_key(&id) {
+                        return;
+                    }
+                }
+                Ok(Parsed::Incomplete) => break,
+                Err(_) => return self.refuse(now, id, Refusal::Frame),
+            }
+        }
+        let Some(member) = self.members.get_mut(&id) else {
+            return;
+        };
+        if at < data.len() {
+            if input.is_empty() {
+                input.extend_from_slice(&bytes[at..]);
+            } else {
+                input.drain(..at);
+            }
+            member.input = input;
+        }
+    }
+
+    fn frame(&mut self, now: Now, id: LinkId, frame: Frame<'_>, raw: &[u8]) {
+        let Some(member) = self.members.get(&id) else {
+            return;
+        };
+        if let Some(network) = member.network() {
+            if frame.net != network.as_str() {
+                return self.refuse(now, id, Refusal::Frame);
+            }
+            match frame.kind {
+                FrameType::FORWARD => self.forward(now, id, frame, raw),
+                FrameType::PING if frame.payload.len() <= PING_MAX => self.echo(now, id, raw),
+                FrameType::ADVERT => self.advert(now, id, frame),
+                // Advisory: the member closes the link itself.
+                FrameType::ERROR => {}
+                _ => self.refuse(now, id, Refusal::Frame),
+            }
+            return;
+        }
+        let word = match frame.kind {
+            FrameType::REGISTER => ToRelay::decode(frame.payload).ok(),
+            _ => None,
+        };
+        let (Some(word), Ok(network)) = (word, NetworkName::new(frame.net)) else {
+            return self.refuse(now, id, Refusal::Frame);
+        };
+        self.register(now, id, network, word);
+    }
+
+    fn register(&mut self, now: Now, id: LinkId, network: NetworkName, word: ToRelay) {
+        let Some(member) = self.members.get_mut(&id) else {
+            return;
+        };
+        let listed = self.config.networks.iter().find(|(n, _)| *n == network);
+        let key = match listed {
+            Some((_, key)) => key.as_ref(),
+            None if self.config.networks.is_empty() => None,
+            None => return self.refuse(now, id, Refusal::Network),
+        };
+        match (&member.stage, word) {
+            (Stage::New, ToRelay::Join(challenge)) => {
+                if key.is_none() {
+                    return self.join(now, id, network);
+                }
+                let mut relay = [0; 32];
+                self.entropy.fill(&mut relay);
+                member.stage = Stage::Challenged {
+                    network: network.clone(),
+                    member: challenge,
+                    relay,
+                };
+                self.tell(now, id, &network, FromRelay::Prove(relay));
+            }
+            (
+                Stage::Challenged {
+                    network: asked,
+                    member: challenge,
+                    relay,
+                },
+                ToRelay::Prove(proofs),
+            ) if *asked == network => {
+                let good = |key: &RelayKey| {
+                    proofs
+                        .iter()
+                        .any(|proof| key.verify(&network, challenge, relay, proof))
+                };
+                if key.is_some_and(good) {
+                    self.join(now, id, network);
+                } else {
+                    self.refuse(now, id, Refusal::Key);
+                }
+            }
+            _ => self.refuse(now, id, Refusal::Frame),
+        }
+    }
+
+    fn join(&mut self, now: Now, id: LinkId, network: NetworkName) {
+        let limits = &self.config.limits;
+        let (members, networks) = (limits.members, limits.networks);
+        let (at_once, per_second) = (limits.links_per_address as f64, limits.joins_per_second);
+        let Some(member) = self.members.get_mut(&id) else {
+            return;
+        };
+        if let Some(source) = self.sources.get_mut(&member.address) {
+            let gained = (now.at - source.since).as_secs_f64() * f64::from(per_second);
+            source.joins = (source.joins + gained).min(at_once);
+            source.since = now.at;
+            if source.joins < 1.0 {
+                return self.refuse(now, id, Refusal::Address);
+            }
+            source.joins -= 1.0;
+        }
+        match self.networks.get(&network) {
+            Some(there) if there.members.len() >= members => {
+                return self.refuse(now, id, Refusal::Full);
+            }
+            None if self.networks.len() >= networks => {
+                return self.refuse(now, id, Refusal::Networks);
+            }
+            _ => {}
+        }
+        let route = Route::draw(&mut *self.entropy);
+        member.stage = Stage::Joined {
+            network: network.clone(),
+            route,
+        };
+        member.catching_up = Some(LinkId(0));
+        self.routes.insert(route, id);
+        self.networks
+            .or_insert_with(network, Network::default)
+            .members
+            .insert(id, ());
+        self.stats.joined += 1;
+        let limits = &self.config.limits;
+        self.due = self.due.min(now.at + limits.idle);
+        self.catch_up(now, id);
+    }
+
+    /// Appends to what waits for a link; false if that is too much, and the link is gone.
+    fn append(
+        &mut self,
+        now: Now,
+        id: LinkId,
+        of: LinkId,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> bool {
+        let queue = self.config.limits.queue;
+        let stalled = self.config.limits.stalled;
+        let Some(member) = self.members.get_mut(&id) else {
+            return false;
+        };
+        if member.output.capacity() == 0
+            && let Some(spare) = self.spare.pop()
+        {
+            member.output = spare;
+        }
+        let was_empty = member.pending().is_empty();
+        let from = member.output.len();
+        write(&mut member.output);
+        member.note_segment(of, from, now.at);
+        if was_empty {
+            self.due = self.due.min(now.at + stalled);
+            self.outputs.push_back(Output::Writable(id));
+        } else if member.pending().len() > queue + FRAME_MAX {
+            self.refuse(now, id, Refusal::Slow);
+            return false;
+        }
+        true
+    }
+
+    fn tell(&mut self, now: Now, id: LinkId, network: &NetworkName, word: FromRelay) -> bool {
+        self.append(now, id, id, |out| {
+            frame::encode_with(network.as_str(), FrameType::REGISTER, out, |out| {
+                word.encode(out)
+            });
+        })
+    }
+
+    fn echo(&mut self, now: Now, id: LinkId, raw: &[u8]) {
+        self.append(now, id, id, |out| out.extend_from_slice(raw));
+    }
+
+    /// A link took `n` of the pending bytes.
+    pub fn sent(&mut self, now: Now, id: LinkId, n: usize) {
+        let Some(member) = self.members.get_mut(&id) else {
+            return;
+        };
+        let mut gone: Vec<(LinkId, u32)> = Vec::new();
+        member.sent(n, now.at, |of, len| {
+            if of != id {
+                gone.push((of, len));
+            }
+        });
+        if member.output.is_empty() && member.output.capacity() > 0 {
+            let buffer = std::mem::take(&mut member.output);
+            if buffer.capacity() <= SPARE_CAPACITY && self.spare.len() < SPARE {
+                self.spare.push(buffer);
+            }
+        }
+        let behind = member.catching_up.is_some();
+        for (of, len) in gone {
+            self.give_credit(now, of, id, len);
+        }
+        if behind {
+            self.catch_up(now, id);
+        }
+    }
+
+    /// A link ended.
+    pub fn closed(&mut self, now: Now, id: LinkId) {
+        let Some(member) = self.members.remove(&id) else {
+            return;
+        };
+        self.held.remove(&id);
+        self.advert_waits.remove(&id);
+        if let Some(source) = self.sources.get_mut(&member.address) {
+            source.links -= 1;
+        }
+        if let Stage::Joined { network, route } = &member.stage {
+            self.stats.left += 1;
+            self.routes.remove(route);
+            self.leave(now, id, network, *route);
+        }
+    }
+
+    /// Tells a link why, and closes it.
+    fn refuse(&mut self, now: Now, id: LinkId, why: Refusal) {
+        let counter = match why {
+            Refusal::Frame => &mut self.stats.refused_frame,
+            Refusal::Network => &mut self.stats.refused_network,
+            Refusal::Networks => &mut self.stats.refused_networks,
+            Refusal::Key => &mut self.stats.refused_key,
+            Refusal::Full => &mut self.stats.refused_full,
+            Refusal::Address => &mut self.stats.refused_address,
+            Refusal::Late => &mut self.stats.refused_late,
+            Refusal::Idle => &mut self.stats.refused_idle,
+            Refusal::Slow => &mut self.stats.refused_slow,
+            Refusal::Flood => &mut self.stats.refused_flood,
+            // Not a refusal, and there is nobody left to count it for.
+            Refusal::Stopping => &mut 0,
+        };
+        *counter += 1;
+        let Some(member) = self.members.get_mut(&id) else {
+            return;
+        };
+        let mut last = member.output.split_off(member.written);
+        let network = match &member.stage {
+            Stage::Joined { network, .. } | Stage::Challenged { network, .. } => network.as_str(),
+            Stage::New => "relay",
+        };
+        frame::encode_with(network, FrameType::ERROR, &mut last, |out| {
+            out.extend_from_slice(why.as_str().as_bytes());
+        });
+        self.outputs.push_back(Output::Close(id, last));
+        self.closed(now, id);
+    }
+
+    /// Time passed.
+    pub fn tick(&mut self, now: Now) {
+        let over = |table: &Table<LinkId, Time>| -> Vec<LinkId> {
+            let over = table.iter().filter(|(_, until)| now.at >= **until);
+            over.map(|(id, _)| *id).collect()
+        };
+        for id in over(&self.held) {
+            self.held.remove(&id);
+            self.outputs.push_back(Output::Resume(id));
+        }
+        for id in over(&self.advert_waits) {
+            self.advert_waits.remove(&id);
+            self.hand_on(now, id);
+        }
+        if now.at < self.due {
+            return;
+        }
+        let limits = &self.config.limits;
+        let (handshake, idle, stalled) = (limits.handshake, limits.idle, limits.stalled);
+        let mut due = Time::NEVER;
+        let mut over = Vec::new();
+        for (id, member) in self.members.iter() {
+            let joined = member.network().is_some();
+            let (mut until, mut why) = if joined {
+                (member.heard + idle, Refusal::Idle)
+            } else {
+                (member.opened + handshake, Refusal::Late)
+            };
+            let stuck = member.progress + stalled;
+            if !member.pending().is_empty() && stuck < until {
+                (until, why) = (stuck, Refusal::Slow);
+            }
+            // Who is not read, because it sent too fast, is not silent.
+            if self.held.contains_key(id) {
+                until = until.max(now.at + Duration::from_millis(1));
+            }
+            if now.at >= until {
+                over.push((*id, why));
+            } else {
+                due = due.min(until);
+            }
+        }
+        self.due = due;
+        for (id, why) in over {
+            self.refuse(now, id, why);
+        }
+        let (full, per_second) = (
+            self.config.limits.links_per_address as f64,
+            f64::from(self.config.limits.joins_per_second),
+        );
+        // An address is remembered until it could have been here for the first time.
+        self.sources.retain(|_, s| {
+            s.links > 0 || s.joins + (now.at - s.since).as_secs_f64() * per_second < full
+        });
+    }
+}
+
+impl Protocol for Hub {
+    fn accept(&mut self, now: Now, from: SocketAddr) -> Option<LinkId> {
+        Hub::accept(self, now, from)
+    }
+
+    fn link(&mut self, now: Now, id: LinkId, event: LinkEvent<'_>) {
+        match event {
+            // A relay dials nobody.
+            LinkEvent::Connected => {}
+            LinkEvent::Received(bytes) => self.received(now, id, bytes),
+            LinkEvent::Sent(n) => self.sent(now, id, n),
+            LinkEvent::Closed => self.closed(now, id),
+        }
+    }
+
+    fn pending(&self, id: LinkId) -> &[u8] {
+        Hub::pending(self, id)
+    }
+}

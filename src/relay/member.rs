@@ -1,0 +1,172 @@
+//! One link of a relay: what waits for it, what it has under way, and how fast it may go.
+
+use crate::name::NetworkName;
+use crate::protocol::{LinkId, Time};
+use crate::table::Table;
+use crate::wire::membership::Challenge;
+use crate::wire::relay::Route;
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
+
+/// How far a link has come.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// It has said nothing.
+    New,
+    /// It was asked for a proof.
+    Challenged {
+        network: NetworkName,
+        member: Challenge,
+        relay: Challenge,
+    },
+    /// It takes part.
+    Joined { network: NetworkName, route: Route },
+}
+
+/// Bytes from one member to another.
+#[derive(Debug, Default)]
+pub(super) struct Flow {
+    /// Taken in and not given back as credit.
+    pub(super) window_used: u32,
+    /// Those of them that have left the relay.
+    pub(super) drained: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) stage: Stage,
+    pub(super) address: IpAddr,
+    pub(super) opened: Time,
+    pub(super) heard: Time,
+    /// An unfinished frame.
+    pub(super) input: Vec<u8>,
+    pub(super) output: Vec<u8>,
+    pub(super) written: usize,
+    /// Whose bytes wait in the output, in order; its own for what the relay itself says.
+    pub(super) segments: VecDeque<(LinkId, u32)>,
+    /// When the output last moved, or began to wait.
+    pub(super) progress: Time,
+    pub(super) flows: Table<LinkId, Flow>,
+    /// The frame of its latest advert.
+    pub(super) advert: Box<[u8]>,
+    /// When an advert was last handed on.
+    pub(super) advertised: Option<Time>,
+    /// The next member whose advert it is to be handed; `None` when it has them all.
+    pub(super) catching_up: Option<LinkId>,
+    /// Bytes it may send before it must wait; less than none while it does.
+    allowance: i64,
+    refilled: Time,
+}
+
+impl Member {
+    pub(super) fn new(address: IpAddr, burst: u32, now: Time) -> Member {
+        Member {
+            stage: Stage::New,
+            address,
+            opened: now,
+            heard: now,
+            input: Vec::new(),
+            output: Vec::new(),
+            written: 0,
+            segments: VecDeque::new(),
+            progress: now,
+            flows: Table::default(),
+            advert: Box::default(),
+            advertised: None,
+            catching_up: None,
+            allowance: burst.into(),
+            refilled: now,
+        }
+    }
+
+    pub(super) fn network(&self) -> Option<&NetworkName> {
+        match &self.stage {
+            Stage::Joined { network, .. } => Some(network),
+            _ => None,
+        }
+    }
+
+    pub(super) fn route(&self) -> Option<Route> {
+        match self.stage {
+            Stage::Joined { route, .. } => Some(route),
+            _ => None,
+        }
+    }
+
+    pub(super) fn pending(&self) -> &[u8] {
+        &self.output[self.written..]
+    }
+
+    /// Notes that the bytes after `from` of the output are `of`'s.
+    pub(super) fn note_segment(&mut self, of: LinkId, from: usize, now: Time) {
+        let len = (self.output.len() - from) as u32;
+        if from == self.written {
+            self.progress = now;
+        }
+        match self.segments.back_mut() {
+            Some((last, n)) if *last == of => *n += len,
+            _ => self.segments.push_back((of, len)),
+        }
+    }
+
+    /// The link took `n` bytes; `drained` is told whose, as far as they have gone.
+    pub(super) fn sent(&mut self, mut n: usize, now: Time, mut drained: impl FnMut(LinkId, u32)) {
+        n = n.min(self.output.len() - self.written);
+        self.written += n;
+        self.progress = now;
+        while n > 0
+            && let Some((of, len)) = self.segments.front_mut()
+        {
+            let part = (*len as usize).min(n) as u32;
+            drained(*of, part);
+            *len -= part;
+            n -= part as usize;
+            if *len == 0 {
+                self.segments.pop_front();
+            }
+        }
+        if self.written == self.output.len() {
+            self.written = 0;
+            self.output.clear();
+            if self.segments.capacity() > SEGMENTS_KEPT {
+                self.segments = VecDeque::new();
+            }
+        }
+    }
+
+    /// Charges `n` bytes that came; until when it must wait before it may send more, if it must.
+    pub(super) fn charge(
+        &mut self,
+        n: usize,
+        per_second: u32,
+        burst: u32,
+        now: Time,
+    ) -> Option<Time> {
+        let idle = now - self.refilled;
+        let gained = idle.as_nanos() * u128::from(per_second) / 1_000_000_000;
+        if gained > 0 {
+            self.refilled = now;
+        }
+        let gained = i64::try_from(gained).unwrap_or(i64::MAX);
+        self.allowance = self.allowance.saturating_add(gained).min(burst.into()) - n as i64;
+        let owed = u64::try_from(-self.allowance).unwrap_or(0);
+        (owed > 0).then(|| {
+            now + Duration::from_nanos(owed * 1_000_000_000 / u64::from(per_second.max(1)))
+        })
+    }
+}
+
+/// Room that an idle member keeps.
+const SEGMENTS_KEPT: usize = 64;
+
+/// The address that a limit counts: an IPv6 host has a /64 to itself.
+pub(super) fn counted(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(a) => {
+            let [a, b, c, d, ..] = a.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        v4 => v4,
+    }
+}

@@ -1,0 +1,145 @@
+//! Who may join a network at a relay: a key that is derived from the network's, and the proof of it.
+//!
+//! The relay can check a proof and can do nothing else with its key: it is derived one way, and opens
+//! no token.
+
+use crate::error::Error;
+use crate::fernet::Key;
+use crate::hkdf::{hkdf, mac, mac_is};
+use crate::name::NetworkName;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE;
+use std::fmt;
+use zeroize::{Zeroize, Zeroizing};
+
+/// 32 fresh random bytes, one of each side, which make a proof good for one joining.
+pub type Challenge = [u8; 32];
+
+/// The MAC that proves that the key is held.
+pub type Proof = [u8; 32];
+
+/// What the text form begins with, so that it cannot be taken for a network's key, nor that for it.
+const PREFIX: &str = "relay-";
+
+/// A relay's key for one network, for `peerbase relay --relay-key`. Wiped when dropped.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RelayKey([u8; 32]);
+
+impl RelayKey {
+    /// Derives it from the network's key: HKDF-SHA256 (RFC 5869) without salt, with the info
+    /// `peerbase relay 1`.
+    pub fn derive(network: &Key) -> RelayKey {
+        let mut key = RelayKey([0; 32]);
+        hkdf(&[], network.as_bytes(), b"peerbase relay 1", &mut key.0);
+        key
+    }
+
+    /// Reads the text form.
+    pub fn parse(text: &str) -> Result<RelayKey, Error> {
+        let Some(text) = text.strip_prefix(PREFIX) else {
+            return Err(Error::Key(
+                "a relay key begins with relay-; never give a relay the network's key",
+            ));
+        };
+        let mut bytes = Zeroizing::new([0u8; 33]);
+        match URL_SAFE.decode_slice(text, bytes.as_mut_slice()) {
+            Ok(32) => {
+                let mut key = RelayKey([0; 32]);
+                key.0.copy_from_slice(&bytes[..32]);
+                Ok(key)
+            }
+            _ => Err(Error::Key(
+                "a relay key is relay- and 44 characters of base64url",
+            )),
+        }
+    }
+
+    /// The text form, `relay-` and 44 characters of base64url: the secret itself, never for logs.
+    pub fn to_text(&self) -> Zeroizing<String> {
+        Zeroizing::new(format!("{PREFIX}{}", URL_SAFE.encode(self.0)))
+    }
+
+    /// Proves the key for one joining of one network.
+    pub fn prove(&self, network: &NetworkName, member: &Challenge, relay: &Challenge) -> Proof {
+        mac(&self.0, &said(network, &length(network), member, relay))
+    }
+
+    /// Whether `proof` proves it, in constant time.
+    pub fn verify(
+        &self,
+        network: &NetworkName,
+        member: &Challenge,
+        relay: &Challenge,
+        proof: &[u8],
+    ) -> bool {
+        mac_is(
+            &self.0,
+            &said(network, &length(network), member, relay),
+            proof,
+        )
+    }
+}
+
+fn length(network: &NetworkName) -> [u8; 1] {
+    [network.as_str().len() as u8]
+}
+
+/// What a proof is a MAC of. The length in front of the name keeps two names from being mistaken.
+fn said<'a>(
+    network: &'a NetworkName,
+    length: &'a [u8; 1],
+    member: &'a Challenge,
+    relay: &'a Challenge,
+) -> [&'a [u8]; 5] {
+    [
+        b"peerbase join 1",
+        length,
+        network.as_str().as_bytes(),
+        member,
+        relay,
+    ]
+}
+
+impl Drop for RelayKey {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl fmt::Debug for RelayKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RelayKey(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proof_is_good_for_one_key_one_network_and_one_joining() {
+        let net = |s| NetworkName::new(s).unwrap();
+        let key = RelayKey::derive(&Key::from_bytes([1; 32]));
+        let proof = key.prove(&net("a"), &[2; 32], &[3; 32]);
+        assert!(key.verify(&net("a"), &[2; 32], &[3; 32], &proof));
+        assert!(!key.verify(&net("b"), &[2; 32], &[3; 32], &proof));
+        assert!(!key.verify(&net("a"), &[9; 32], &[3; 32], &proof));
+        assert!(!key.verify(&net("a"), &[2; 32], &[9; 32], &proof));
+        assert!(!key.verify(&net("a"), &[3; 32], &[2; 32], &proof));
+        assert!(!key.verify(&net("a"), &[2; 32], &[3; 32], &proof[..31]));
+        let other = RelayKey::derive(&Key::from_bytes([2; 32]));
+        assert!(other != key && !other.verify(&net("a"), &[2; 32], &[3; 32], &proof));
+    }
+
+    #[test]
+    fn the_text_form_cannot_be_taken_for_a_network_key() {
+        let network = Key::from_bytes([1; 32]);
+        let key = RelayKey::derive(&network);
+        let text = key.to_text();
+        assert!(RelayKey::parse(&text) == Ok(key));
+        assert!(Key::parse(&text).is_err());
+        let refused = RelayKey::parse(&network.to_text()).unwrap_err();
+        assert!(refused.to_string().contains("never give a relay"));
+        assert!(RelayKey::parse("relay-short").is_err());
+    }
+}

@@ -1,0 +1,1 @@
+//! What a relay, or a member of one, can try.
