@@ -178,7 +178,7 @@ impl Engine {
     /// What we say of ourselves, as the frame that goes out.
     pub(super) fn advert_frame(&mut self, now: Now, phase: AdvertPhase) -> Vec<u8> {
         self.advertiser.sequence += 1;
-        let (relays, vouched) = self.relays.to_tell(now.at);
+        let (relays, vouched) = self.relays.named.clone();
         let mut advert = Advert {
             phase,
             instance: self.instance,
@@ -303,7 +303,13 @@ impl Engine {
     }
 
     fn advert(&mut self, now: Now, from: Origin, advert: Advert) {
-        if advert.instance == self.instance || self.phase == Phase::Stopped {
+        if advert.instance == self.instance {
+            if let Origin::Relay(carrier, _) = from {
+                self.met_ourselves(now, carrier);
+            }
+            return;
+        }
+        if self.phase == Phase::Stopped {
             return;
         }
         self.stats.adverts_heard += 1;

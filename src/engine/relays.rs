@@ -122,6 +122,8 @@ pub(super) struct Relays {
     heard: Vec<Heard>,
     shunned: Table<RelayAddress, Time>,
     learnt_dials: Rate,
+    /// The relays that our latest advert names, and how many of them we vouch for.
+    pub(super) named: (Vec<RelayAddress>, u8),
     /// Counts the changes of what we advertise.
     news: u64,
     due: Time,
@@ -135,6 +137,7 @@ impl Default for Relays {
             heard: Vec::new(),
             shunned: Table::default(),
             learnt_dials: Rate::default(),
+            named: (Vec::new(), 0),
             news: 1,
             due: Time::NEVER,
         }
@@ -275,6 +278,11 @@ impl Engine {
         self.relays.due = due;
         for address in dials {
             self.dial_relay(now, address);
+        }
+        let named = self.relays.to_tell(now.at);
+        if self.relays.named != named {
+            self.relays.named = named;
+            self.relays.news += 1;
         }
         let news = self.relays.news;
         let up: Vec<LinkId> = self
@@ -447,11 +455,7 @@ impl Engine {
         relay.tried = true;
         relay.down = None;
         let address = relay.address.clone();
-        let learnt = !relay.given;
         self.relays.due = now.at;
-        if learnt {
-            self.relays.has_news(now.at);
-        }
         self.event(Event::RelayUp(address));
         // How far it is.
         self.send_ping(now, id);
@@ -524,7 +528,8 @@ impl Engine {
         if let Some(relay) = self.relays.list.iter_mut().find(|r| r.address == address) {
             relay.at = at;
         }
-        self.relays.due = self.relays.due.min(at);
+        // What we advertise may have changed, too.
+        self.relays.due = now.at;
         if news {
             self.event(Event::RelayDown {
                 relay: address.clone(),
@@ -535,9 +540,19 @@ impl Engine {
             self.stats.relays_dropped += 1;
             self.relays.drop_learnt(&address, now.at + shun);
         }
-        if !given {
-            self.relays.has_news(now.at);
-        }
+    }
+
+    /// A relay has handed us our own advert: it is one that we are linked to already, under another name.
+    /// If we only learnt that name, we can do without.
+    pub(super) fn met_ourselves(&mut self, now: Now, id: LinkId) {
+        let until = now.at + self.config.limits.relay_shunned;
+        let Some(relay) = self.relays.by_link(id).filter(|r| !r.given) else {
+            return;
+        };
+        let address = relay.address.clone();
+        self.relays.drop_learnt(&address, until);
+        self.relays.due = now.at;
+        self.close_quietly(now, id, Vec::new());
     }
 
     /// Remembers the relays that another node knows, the newest in place of the oldest.
@@ -572,9 +587,6 @@ impl Engine {
                 at: now.at,
                 vouched,
             });
-            if vouched {
-                relays.has_news(now.at);
-            }
             relays.due = now.at;
         }
     }

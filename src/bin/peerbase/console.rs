@@ -1,6 +1,6 @@
 //! What a person, or a program, types at a node.
 
-use peerbase::Node;
+use peerbase::{Node, Path};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
@@ -26,7 +26,14 @@ pub(crate) fn execute(node: &Node, line: &str) -> Answer {
         "peers" => Answer::Results(
             node.peers()
                 .iter()
-                .map(|p| json!({"name": p.name.as_str(), "address": p.address, "reachable": p.reachable}))
+                .map(|p| {
+                    let path = match &p.path {
+                        Some(Path::Direct) => json!("direct"),
+                        Some(Path::Relay(relay)) => json!(format!("relay {relay}")),
+                        _ => Value::Null,
+                    };
+                    json!({"name": p.name.as_str(), "address": p.address, "reachable": p.reachable, "path": path})
+                })
                 .collect(),
         ),
         "call" => match parse_call(rest) {

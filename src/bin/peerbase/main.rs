@@ -10,21 +10,29 @@ mod demo;
 mod keygen;
 mod node;
 mod options;
+mod relay;
 mod signals;
 
 use std::process::ExitCode;
 
 const USAGE: &str = "\
-usage: peerbase keygen
+usage: peerbase keygen [--relay-from KEY]            a network's key; or the relay key derived from one
+       peerbase relay [--listen ADDR] [--network N [--relay-key K | --relay-key-file F]]...
+                      [--members N] [--links N] [--links-per-address N] [--bytes-per-second N]
        peerbase node NAME --network N [options]      console on stdin: peers, call, exit
        peerbase call TARGET PATH [JSON-ARG]... [--kw K=JSON]... [--timeout S] --network N [options]
        peerbase demo
-       peerbase bench rpc|fernet|frame [--json]
+       peerbase bench rpc|relay|fernet|frame [--json]
 options: --key K | --key-file F   the network's key; or PEERBASE_KEY in the environment
+         --relay ADDR             a relay's HOST:PORT; may be given again
+         --max-remotes N          relays to use at most, with those that others tell of
+         --no-lan                 look for nobody on the LAN
          --listen ADDR            IP:PORT to listen on; any unless given
          --advertise-port P       UDP port of the network; 3334 unless given
          --loopback               keep all traffic on this host
-TARGET is a node's name, several with commas between, or '*' for every node.";
+TARGET is a node's name, several with commas between, or '*' for every node. A relay listens on port 7700
+unless told otherwise, serves any network if none is named, and writes its counters to stdout on SIGUSR1.
+PEERBASE_KEY is taken for KEY in keygen if that is '-'.";
 
 /// Why the program ends early.
 pub(crate) enum Failure {
@@ -70,6 +78,7 @@ fn run() -> Outcome {
     };
     match command.as_str() {
         "keygen" => keygen::run(parser),
+        "relay" => relay::run(parser),
         "node" => node::run(parser),
         "call" => call::run(parser),
         "demo" => demo::run(parser),

@@ -3,7 +3,7 @@
 use crate::console::{Answer, execute};
 use crate::{Failure, Outcome, options, signals};
 use lexopt::{Arg, ValueExt};
-use peerbase::Event;
+use peerbase::{Event, Path};
 use std::io::{BufRead, IsTerminal, Write};
 use std::sync::mpsc;
 
@@ -79,6 +79,16 @@ fn words(event: &Event) -> String {
         Event::NameConflict { wins: false } => {
             "another node has our name, and it resolves to that one".into()
         }
+        Event::RelayUp(relay) => format!("relay {relay} is up"),
+        Event::RelayDown { relay, why } => format!("relay {relay} is down: {why}"),
+        Event::PathChanged {
+            peer,
+            path: Path::Direct,
+        } => format!("{peer} is reached directly now"),
+        Event::PathChanged {
+            peer,
+            path: Path::Relay(relay),
+        } => format!("{peer} is reached through relay {relay} now"),
         other => format!("{other:?}"),
     }
 }

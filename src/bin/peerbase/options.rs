@@ -15,6 +15,9 @@ pub(crate) struct Options {
     listen: Option<SocketAddr>,
     advertise_port: Option<u16>,
     loopback: bool,
+    no_lan: bool,
+    relays: Vec<String>,
+    max_remotes: Option<usize>,
 }
 
 impl Options {
@@ -32,6 +35,9 @@ impl Options {
             "listen" => self.listen = Some(parser.value()?.parse()?),
             "advertise-port" => self.advertise_port = Some(parser.value()?.parse()?),
             "loopback" => self.loopback = true,
+            "no-lan" => self.no_lan = true,
+            "relay" => self.relays.push(parser.value()?.string()?),
+            "max-remotes" => self.max_remotes = Some(parser.value()?.parse()?),
             _ => return Ok(false),
         }
         Ok(true)
@@ -46,7 +52,14 @@ impl Options {
         let key = key.ok_or(Failure::Usage("--key or --key-file is missing".into()))?;
         let mut builder = Node::builder(name, &network, Key::parse(&key)?)
             .advertise_port(self.advertise_port.unwrap_or(ADVERTISE_PORT))
+            .lan(!self.no_lan)
             .loopback(self.loopback);
+        for relay in &self.relays {
+            builder = builder.relay(relay);
+        }
+        if let Some(count) = self.max_remotes {
+            builder = builder.max_remotes(count);
+        }
         if let Some(address) = self.listen {
             builder = builder.listen(address);
         }

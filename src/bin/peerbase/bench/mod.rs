@@ -2,7 +2,10 @@
 //! it, in turns, because machines are noisy.
 
 mod fernet;
+mod forwarding;
 mod frame;
+mod process;
+mod relay;
 mod rpc;
 
 use crate::{Failure, Outcome};
@@ -25,11 +28,15 @@ pub(crate) fn run(mut parser: lexopt::Parser) -> Outcome {
     };
     match what.as_deref() {
         Some("rpc") => rpc::run(&mut report)?,
+        Some("relay") => relay::run(&mut report)?,
         Some("fernet") => fernet::run(&mut report),
         Some("frame") => frame::run(&mut report),
-        // How `rpc` starts its other process.
+        // How they start their other processes.
         Some("rpc-peer") => return rpc::peer(),
-        _ => return Err(Failure::Usage("bench rpc, fernet or frame".into())),
+        Some("relay-peer") => return relay::peer(),
+        Some("relay-server") => return relay::server(),
+        Some("plain-forwarder") => return forwarding::plain(),
+        _ => return Err(Failure::Usage("bench rpc, relay, fernet or frame".into())),
     }
     report.print();
     Ok(())
@@ -74,4 +81,11 @@ fn throughput(bytes: usize, mut f: impl FnMut()) -> f64 {
         best = best.max(count as f64 * bytes as f64 / start.elapsed().as_secs_f64() / 1e6);
     }
     best
+}
+
+/// Half and nearly all of the round trips are below these, in microseconds.
+fn percentiles(mut times: Vec<Duration>) -> (f64, f64) {
+    times.sort_unstable();
+    let at = |percent: usize| times[times.len() * percent / 100].as_secs_f64() * 1e6;
+    (at(50), at(99))
 }

@@ -1,13 +1,13 @@
 //! Calls between two processes on loopback, against a raw mio TCP ping-pong of as many bytes.
 
-use super::Report;
+use super::process::{Process, resident_kib, setting};
+use super::{Report, percentiles};
 use crate::{Failure, Outcome, options::KEY_VARIABLE};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use peerbase::{Builder, Key, Node, OsEntropy};
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -23,8 +23,6 @@ const IN_FLIGHT: usize = 64;
 /// The other process: a node that echoes, or a raw echo. One for each thing that is measured, since
 /// the scheduler remembers who talked to whom.
 pub(super) fn peer() -> Outcome {
-    let setting =
-        |name| std::env::var(name).map_err(|_| Failure::Usage(format!("{name} is not set")));
     let name = setting(NAME_VARIABLE)?;
     if name != RAW {
         let port = setting(PORT_VARIABLE)?.parse();
@@ -93,40 +91,6 @@ impl Raw {
     }
 }
 
-struct Peer(Child);
-
-impl Peer {
-    /// Starts one, and gives the first line it says.
-    fn start(name: &str, key: &Key, port: u16) -> Outcome<(Peer, String)> {
-        let mut child = Command::new(std::env::current_exe()?)
-            .args(["bench", "rpc-peer"])
-            .env(NAME_VARIABLE, name)
-            .env(KEY_VARIABLE, &*key.to_text())
-            .env(PORT_VARIABLE, port.to_string())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut line = String::new();
-        if let Some(out) = child.stdout.as_mut() {
-            BufReader::new(out).read_line(&mut line)?;
-        }
-        Ok((Peer(child), line))
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Half and nearly all of the round trips are below these, in microseconds.
-fn percentiles(mut times: Vec<Duration>) -> (f64, f64) {
-    times.sort_unstable();
-    let at = |percent: usize| times[times.len() * percent / 100].as_secs_f64() * 1e6;
-    (at(50), at(99))
-}
-
 fn measure(mut once: impl FnMut() -> Outcome) -> Outcome<Vec<Duration>> {
     let mut times = Vec::with_capacity(CALLS);
     for _ in 0..CALLS {
@@ -178,19 +142,21 @@ fn again(node: Node, text: String, left: usize, done: mpsc::Sender<Result<(), pe
     }
 }
 
-fn resident_kib() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
-    line.and_then(|l| l.trim().trim_end_matches(" kB").parse().ok())
-        .unwrap_or(0.0)
-}
-
 pub(super) fn run(report: &mut Report) -> Outcome {
     let key = Key::generate(&mut OsEntropy::new()?);
     let port = UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port();
-    let (_raw_peer, line) = Peer::start(RAW, &key, port)?;
-    let (_looped_peer, _) = Peer::start("echo-looped", &key, port)?;
-    let (_threaded_peer, _) = Peer::start("echo-threaded", &key, port)?;
+    let start = |name: &str| {
+        let (key, port) = (key.to_text(), port.to_string());
+        let settings = [
+            (NAME_VARIABLE, name),
+            (KEY_VARIABLE, key.as_str()),
+            (PORT_VARIABLE, port.as_str()),
+        ];
+        Process::start("rpc-peer", &settings)
+    };
+    let (_raw_peer, line) = start(RAW)?;
+    let (_looped_peer, _) = start("echo-looped")?;
+    let (_threaded_peer, _) = start("echo-threaded")?;
     let address: SocketAddr = line
         .trim()
         .parse()
@@ -228,7 +194,7 @@ pub(super) fn run(report: &mut Report) -> Outcome {
     report.add("rpc 64 B own thread / raw, p50", thread50 / raw50, "ratio");
 
     pipelined(&threaded, &text, 20_000)?;
-    let before = resident_kib();
+    let before = resident_kib(None);
     let rate = pipelined(&threaded, &text, 200_000)?;
     report.add(
         "rpc 64 B own thread, one after another",
@@ -243,7 +209,7 @@ pub(super) fn run(report: &mut Report) -> Outcome {
     );
     report.add(
         "rpc resident memory growth over 200 000 calls",
-        resident_kib() - before,
+        resident_kib(None) - before,
         "KiB",
     );
     Ok(())

@@ -1,0 +1,217 @@
+//! Through a relay, against straight: round trips, failover, forwarding, and what members cost.
+
+use super::forwarding;
+use super::process::{Process, resident_kib, setting};
+use super::{Report, percentiles};
+use crate::{Failure, Outcome, options::KEY_VARIABLE};
+use peerbase::{Builder, Key, Node, OsEntropy, RelayLimits, RelayServer};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+pub(super) const NETWORK: &str = "bench";
+const NAME_VARIABLE: &str = "PEERBASE_BENCH_PEER";
+const PORT_VARIABLE: &str = "PEERBASE_BENCH_PORT";
+const RELAYS_VARIABLE: &str = "PEERBASE_BENCH_RELAYS";
+const ADDRESS_VARIABLE: &str = "PEERBASE_BENCH_ADDRESS";
+const BODY: usize = 64;
+const ROUNDS: usize = 40;
+const CALLS: usize = 250;
+const IN_FLIGHT: usize = 64;
+const FAILOVERS: usize = 10;
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A relay in a process of its own, with room for the whole benchmark.
+pub(super) fn server() -> Outcome {
+    let limits = RelayLimits {
+        bytes_per_second: u32::MAX,
+        burst: u32::MAX,
+        links_per_address: 20_000,
+        links: 20_000,
+        ..RelayLimits::default()
+    };
+    let address: SocketAddr = setting(ADDRESS_VARIABLE)?
+        .parse()
+        .map_err(|_| Failure::Usage("bad address".into()))?;
+    let mut relay = RelayServer::builder().limits(limits).start(address)?;
+    println!("{}", relay.address());
+    relay.wait();
+    Ok(())
+}
+
+fn start_relay(address: &str) -> Outcome<(Process, String)> {
+    Process::start("relay-server", &[(ADDRESS_VARIABLE, address)])
+}
+
+/// A node that echoes, straight or through relays, and counts what it runs.
+pub(super) fn peer() -> Outcome {
+    let key = Key::parse(&setting(KEY_VARIABLE)?)?;
+    let port = setting(PORT_VARIABLE)?.parse();
+    let port = port.map_err(|_| Failure::Usage("bad port".into()))?;
+    let relays = setting(RELAYS_VARIABLE)?;
+    let runs = Arc::new(AtomicU64::new(0));
+    let counted = runs.clone();
+    let builder = builder(&setting(NAME_VARIABLE)?, &key, port, &relays)
+        .command("count", move |call| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let arg = call.args().first().cloned();
+            call.reply(arg)
+        })
+        .command("runs", move |call| call.reply(runs.load(Ordering::Relaxed)));
+    let mut registered = Ok(());
+    builder.run(|node| {
+        let of_node = node.clone();
+        registered = node.register("relays", move |call| call.reply(of_node.stats().relays_up));
+        println!("ready");
+    })?;
+    Ok(registered?)
+}
+
+/// A node of the benchmark: on the LAN of this host, or with relays and without it.
+fn builder(name: &str, key: &Key, port: u16, relays: &str) -> Builder {
+    let mut builder = Node::builder(name, NETWORK, key.clone())
+        .loopback(true)
+        .advertise_port(port)
+        .lan(relays.is_empty());
+    for relay in relays.split(',').filter(|r| !r.is_empty()) {
+        builder = builder.relay(relay);
+    }
+    builder
+}
+
+fn start_peer(name: &str, key: &Key, port: u16, relays: &str) -> Outcome<Process> {
+    let settings = [
+        (NAME_VARIABLE, name),
+        (KEY_VARIABLE, &key.to_text()),
+        (PORT_VARIABLE, &port.to_string()),
+        (RELAYS_VARIABLE, relays),
+    ];
+    Ok(Process::start("relay-peer", &settings)?.0)
+}
+
+fn echo(node: &Node, peer: &str, text: &str) -> Outcome {
+    node.call("__echo__").arg(text).to(peer).timeout(PATIENCE).send()?;
+    Ok(())
+}
+
+pub(super) fn run(report: &mut Report) -> Outcome {
+    round_trips(report)?;
+    failover(report)?;
+    forwarding::run(report, || start_relay("127.0.0.1:0"))?;
+    members(report)
+}
+
+fn round_trips(report: &mut Report) -> Outcome {
+    let key = Key::generate(&mut OsEntropy::new()?);
+    let port = UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port();
+    let (_relay, at) = start_relay("127.0.0.1:0")?;
+    let _straight = start_peer("straight", &key, port, "")?;
+    let _relayed = start_peer("relayed", &key, port, &at)?;
+    let near = builder("near", &key, port, "").open()?;
+    let far = builder("far", &key, port, &at).open()?;
+    let text = "x".repeat(BODY);
+    let (mut direct, mut relayed) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        for (node, peer, times) in [
+            (&near, "straight", &mut direct),
+            (&far, "relayed", &mut relayed),
+        ] {
+            echo(node, peer, &text)?;
+            for _ in 0..CALLS {
+                let start = Instant::now();
+                echo(node, peer, &text)?;
+                times.push(start.elapsed());
+            }
+        }
+    }
+    let ((direct50, direct99), (relay50, relay99)) = (percentiles(direct), percentiles(relayed));
+    report.add("relay 64 B straight, p50", direct50, "us");
+    report.add("relay 64 B straight, p99", direct99, "us");
+    report.add("relay 64 B through a relay, p50", relay50, "us");
+    report.add("relay 64 B through a relay, p99", relay99, "us");
+    report.add("relay 64 B through a relay / straight, p50", relay50 / direct50, "ratio");
+    Ok(())
+}
+
+/// A relay is killed with calls under way, again and again; each time the other one takes over.
+fn failover(report: &mut Report) -> Outcome {
+    let key = Key::generate(&mut OsEntropy::new()?);
+    // Relays that come back must be where they were.
+    let place = || TcpListener::bind("127.0.0.1:0")?.local_addr();
+    let places = [place()?.to_string(), place()?.to_string()];
+    let relays = places.join(",");
+    let mut running = Vec::new();
+    for place in &places {
+        running.push(start_relay(place)?.0);
+    }
+    let _peer = start_peer("peer", &key, 1, &relays)?;
+    let node = builder("node", &key, 1, &relays).start()?;
+    echo(&node, "peer", "x")?;
+    let mut times = Vec::new();
+    let (mut lost, mut begun) = (0, 0u64);
+    for _ in 0..FAILOVERS {
+        let peers = node.peers();
+        let peerbase::Path::Relay(used) = peers
+            .first()
+            .and_then(|p| p.path.clone())
+            .ok_or(Failure::Failed("the peer is gone".into()))?
+        else {
+            return Err(Failure::Failed("the path is no relay".into()));
+        };
+        let used = usize::from(used.as_str() == places[1]);
+        let (done, wait) = mpsc::channel();
+        for i in 0..IN_FLIGHT {
+            let done = done.clone();
+            let call = node.call("count").arg(i).to("peer").timeout(PATIENCE);
+            call.send_async(move |result| {
+                let _ = done.send(result.is_ok_and(|value| value == i));
+            })?;
+            begun += 1;
+        }
+        drop(running.remove(used));
+        let killed = Instant::now();
+        echo(&node, "peer", "x")?;
+        times.push(killed.elapsed());
+        for _ in 0..IN_FLIGHT {
+            lost += u64::from(!wait.recv_timeout(PATIENCE).unwrap_or(false));
+        }
+        running.insert(used, start_relay(&places[used])?.0);
+        // Both nodes must be back there before the other one dies.
+        let up = Instant::now();
+        loop {
+            let at_peer = node.call("relays").to("peer").timeout(PATIENCE).send()?;
+            if node.stats().relays_up == 2 && at_peer == 2 {
+                break;
+            }
+            if up.elapsed() > PATIENCE {
+                return Err(Failure::Failed("the nodes did not come back".into()));
+            }
+        }
+    }
+    let runs = node.call("runs").to("peer").timeout(PATIENCE).send()?;
+    let longest = times.iter().max().copied().unwrap_or_default();
+    report.add("relay failovers with 64 calls in flight", FAILOVERS as f64, "times");
+    report.add("relay failover, calls lost", lost as f64, "calls");
+    let repeated = runs.as_u64().unwrap_or(0) as f64 - begun as f64;
+    report.add("relay failover, runs more than calls", repeated, "runs");
+    report.add(
+        "relay killed to next answer over the other, longest",
+        longest.as_secs_f64() * 1e3,
+        "ms",
+    );
+    Ok(())
+}
+
+/// What idle members cost.
+fn members(report: &mut Report) -> Outcome {
+    let (relay, at) = start_relay("127.0.0.1:0")?;
+    let empty = resident_kib(Some(relay.id()));
+    let members = forwarding::idle_members(&at, 10_000)?;
+    let full = resident_kib(Some(relay.id()));
+    let count = members.len() as f64;
+    report.add("relay idle members joined", count, "members");
+    report.add("relay memory for each of them", (full - empty) / count, "KiB");
+    Ok(())
+}
