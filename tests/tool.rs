@@ -81,7 +81,10 @@ fn a_console_lists_and_calls_and_a_signal_says_goodbye() {
     let echo = r#"{"node":"watcher","value":{"args":[],"kwargs":{"k":1}}}"#;
     assert_eq!((node.hear(), node.hear()), (echo.into(), echo.into()));
     node.say("peers");
-    assert!(node.hear().contains(r#""name":"watcher","path":"direct","reachable":true"#));
+    assert!(
+        node.hear()
+            .contains(r#""name":"watcher","path":"direct","reachable":true"#)
+    );
     node.say("call watcher none");
     node.wait_for("command not found");
     node.say("nonsense");

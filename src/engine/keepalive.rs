@@ -21,7 +21,7 @@ impl Engine {
     }
 
     fn send_plain(&mut self, now: Now, id: LinkId, payload: &[u8]) {
-        self.emit(now, id, FrameType::PING, |_, out| {
+        self.emit(now, id, FrameType::PING, &mut |_, out| {
             out.extend_from_slice(payload)
         });
     }

@@ -328,7 +328,7 @@ impl Engine {
         };
         if let Via::Relay(..) = link.via {
             // There is no socket whose end would tell the other side.
-            self.emit(now, id, FrameType::ERROR, |_, out| {
+            self.emit(now, id, FrameType::ERROR, &mut |_, out| {
                 out.extend_from_slice(b"closed")
             });
         } else {
@@ -360,7 +360,7 @@ impl Engine {
             Refuse::Record => self.stats.refused_record += 1,
         }
         // One word for every reason: which it was would be an oracle.
-        self.emit(now, id, FrameType::ERROR, |_, out| {
+        self.emit(now, id, FrameType::ERROR, &mut |_, out| {
             out.extend_from_slice(b"refused");
         });
         if self

@@ -342,11 +342,11 @@ impl Engine {
 
     /// The relay is connected: asks to join.
     pub(super) fn relay_connected(&mut self, now: Now, id: LinkId) {
-        self.register(now, id, |carrier| ToRelay::Join(carrier.challenge));
+        self.register(now, id, &|carrier| ToRelay::Join(carrier.challenge));
     }
 
-    fn register(&mut self, now: Now, id: LinkId, word: impl FnOnce(&Carrier) -> ToRelay) {
-        self.emit(now, id, FrameType::REGISTER, |state, out| {
+    fn register(&mut self, now: Now, id: LinkId, word: &dyn Fn(&Carrier) -> ToRelay) {
+        self.emit(now, id, FrameType::REGISTER, &mut |state, out| {
             if let State::Relay(carrier) = state {
                 word(carrier).encode(out);
             }
@@ -418,7 +418,7 @@ impl Engine {
                 let network = self.config.network.clone();
                 let keys = self.config.keys.all().iter().map(RelayKey::derive);
                 let keys: Vec<RelayKey> = keys.collect();
-                self.register(now, id, |carrier| {
+                self.register(now, id, &|carrier| {
                     let proofs = keys
                         .iter()
                         .map(|k| k.prove(&network, &carrier.challenge, &relay));

@@ -36,6 +36,10 @@ impl Routes {
             .collect()
     }
 
+    fn count_over(&self, carrier: LinkId) -> usize {
+        self.0.keys().filter(|(over, _)| *over == carrier).count()
+    }
+
     pub(super) fn unlink(&mut self, carrier: LinkId, route: Route) {
         if let Some(way) = self.0.get_mut(&(carrier, route)) {
             way.link = None;
@@ -110,9 +114,9 @@ impl Engine {
         if let Some(before) = self.routes.link(carrier, route) {
             self.ended(now, before);
         }
-        // A relay that invents routes runs into this one.
+        // A relay that invents routes runs into this, and no other relay does.
         let known = self.routes.0.contains_key(&(carrier, route));
-        if !known && self.routes.len() >= self.config.limits.peers {
+        if !known && self.routes.count_over(carrier) >= self.config.limits.peers {
             self.stats.forwards_stray += 1;
             return None;
         }

@@ -31,13 +31,13 @@ impl Engine {
     }
 
     /// Appends a frame whose payload `write` produces to what waits for a link: to its own output, or
-    /// wrapped to that of the link to its relay.
+    /// wrapped to that of the link to its relay. Not generic: of what is this long, one copy is enough.
     pub(super) fn emit(
         &mut self,
         now: Now,
         id: LinkId,
         kind: FrameType,
-        write: impl FnOnce(&mut State, &mut Vec<u8>),
+        write: &mut dyn FnMut(&mut State, &mut Vec<u8>),
     ) {
         let Some(via) = self.links.get(&id).map(|l| l.via) else {
             return;
@@ -101,7 +101,7 @@ impl Engine {
         let mut iv = [0; 16];
         self.entropy.fill(&mut iv);
         let plain = std::mem::take(&mut self.plain);
-        self.emit(now, id, kind, |state, out| {
+        self.emit(now, id, kind, &mut |state, out| {
             if let State::Open(session) = state {
                 session.seal(&plain, now.unix, &iv, out);
             }
@@ -116,7 +116,7 @@ impl Engine {
         let mut iv = [0; 16];
         self.entropy.fill(&mut iv);
         let sealer = self.config.keys.sealer(key).clone();
-        self.emit(now, id, FrameType::HELLO, |_, out| {
+        self.emit(now, id, FrameType::HELLO, &mut |_, out| {
             sealer.seal(&plain, now.unix, &iv, out);
         });
         self.plain = plain;

@@ -57,7 +57,10 @@ pub(crate) fn run(mut parser: lexopt::Parser) -> Outcome {
         let object: Map<String, Value> = entries.map(|(k, v)| (k.into(), v.into())).collect();
         println!("{}", Value::Object(object));
     })?;
-    eprintln!("relay for {serves} is ready, listening on {}", relay.address());
+    eprintln!(
+        "relay for {serves} is ready, listening on {}",
+        relay.address()
+    );
     relay.wait();
     Ok(())
 }
@@ -70,6 +73,8 @@ fn set_key(networks: &mut [(String, Option<RelayKey>)], key: RelayKey) -> Outcom
             Ok(())
         }
         Some(_) => Err(Failure::Usage("two relay keys for one network".into())),
-        None => Err(Failure::Usage("a relay key without a network before it".into())),
+        None => Err(Failure::Usage(
+            "a relay key without a network before it".into(),
+        )),
     }
 }

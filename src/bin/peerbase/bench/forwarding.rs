@@ -72,7 +72,9 @@ impl Member {
             if let Ok(Parsed::Complete(frame, used)) = parse(&self.read, FRAME_MAX) {
                 let heard = match frame.kind {
                     FrameType::REGISTER => FromRelay::decode(frame.payload).map(Heard::Word),
-                    FrameType::FORWARD => Forward::decode(frame.payload).map(|f| Heard::From(f.route)),
+                    FrameType::FORWARD => {
+                        Forward::decode(frame.payload).map(|f| Heard::From(f.route))
+                    }
                     FrameType::ERROR => {
                         return Err(Failure::Failed("the relay refused a member".into()));
                     }
@@ -208,11 +210,20 @@ pub(super) fn plain() -> Outcome {
     }
 }
 
-pub(super) fn run(report: &mut Report, start_relay: impl Fn() -> Outcome<(Process, String)>) -> Outcome {
+pub(super) fn run(
+    report: &mut Report,
+    start_relay: impl Fn() -> Outcome<(Process, String)>,
+) -> Outcome {
     let mut frame = Vec::new();
-    encode_forward(NETWORK, &Route::default(), FrameType::MESSAGE, &mut frame, |out| {
-        out.extend_from_slice(&[b'A'; TOKEN]);
-    });
+    encode_forward(
+        NETWORK,
+        &Route::default(),
+        FrameType::MESSAGE,
+        &mut frame,
+        |out| {
+            out.extend_from_slice(&[b'A'; TOKEN]);
+        },
+    );
     // In turns, each in processes of its own.
     let (mut relay, mut plain) = (0f64, 0f64);
     for _ in 0..ROUNDS {
@@ -221,7 +232,11 @@ pub(super) fn run(report: &mut Report, start_relay: impl Fn() -> Outcome<(Proces
         plain = plain.max(through_plain(frame.len() * BATCH)?);
     }
     report.add("relay forwarding records of 1 KiB", relay, "MB/s");
-    report.add("relay forwarding records of 1 KiB", relay * 1e6 / frame.len() as f64, "frames/s");
+    report.add(
+        "relay forwarding records of 1 KiB",
+        relay * 1e6 / frame.len() as f64,
+        "frames/s",
+    );
     report.add("relay plain mio forwarder, the same bytes", plain, "MB/s");
     report.add("relay forwarding / plain forwarder", relay / plain, "ratio");
     Ok(())

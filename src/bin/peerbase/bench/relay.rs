@@ -92,7 +92,11 @@ fn start_peer(name: &str, key: &Key, port: u16, relays: &str) -> Outcome<Process
 }
 
 fn echo(node: &Node, peer: &str, text: &str) -> Outcome {
-    node.call("__echo__").arg(text).to(peer).timeout(PATIENCE).send()?;
+    node.call("__echo__")
+        .arg(text)
+        .to(peer)
+        .timeout(PATIENCE)
+        .send()?;
     Ok(())
 }
 
@@ -131,7 +135,11 @@ fn round_trips(report: &mut Report) -> Outcome {
     report.add("relay 64 B straight, p99", direct99, "us");
     report.add("relay 64 B through a relay, p50", relay50, "us");
     report.add("relay 64 B through a relay, p99", relay99, "us");
-    report.add("relay 64 B through a relay / straight, p50", relay50 / direct50, "ratio");
+    report.add(
+        "relay 64 B through a relay / straight, p50",
+        relay50 / direct50,
+        "ratio",
+    );
     Ok(())
 }
 
@@ -192,7 +200,11 @@ fn failover(report: &mut Report) -> Outcome {
     }
     let runs = node.call("runs").to("peer").timeout(PATIENCE).send()?;
     let longest = times.iter().max().copied().unwrap_or_default();
-    report.add("relay failovers with 64 calls in flight", FAILOVERS as f64, "times");
+    report.add(
+        "relay failovers with 64 calls in flight",
+        FAILOVERS as f64,
+        "times",
+    );
     report.add("relay failover, calls lost", lost as f64, "calls");
     let repeated = runs.as_u64().unwrap_or(0) as f64 - begun as f64;
     report.add("relay failover, runs more than calls", repeated, "runs");
@@ -212,6 +224,10 @@ fn members(report: &mut Report) -> Outcome {
     let full = resident_kib(Some(relay.id()));
     let count = members.len() as f64;
     report.add("relay idle members joined", count, "members");
-    report.add("relay memory for each of them", (full - empty) / count, "KiB");
+    report.add(
+        "relay memory for each of them",
+        (full - empty) / count,
+        "KiB",
+    );
     Ok(())
 }
