@@ -67,13 +67,21 @@ impl Engine {
         }
     }
 
-    /// Dials a known peer at every relay where it is.
+    /// Dials a known peer at every relay where it is, but not through one that alters what it carries as
+    /// long as there is another.
     fn dial_routes(&mut self, now: Now, instance: Instance) {
         let Some(peer) = self.directory.get_mut(&instance) else {
             return;
         };
         peer.route_dial.at = None;
-        let (name, routes) = (peer.name.clone(), peer.routes.clone());
+        peer.spoilt.retain(|_, until| *until > now.at);
+        let (name, mut routes) = (peer.name.clone(), peer.routes.clone());
+        if routes
+            .iter()
+            .any(|(over, _)| !peer.spoilt.contains_key(over))
+        {
+            routes.retain(|(over, _)| !peer.spoilt.contains_key(over));
+        }
         if !self.has_room_for(&name) {
             return;
         }

@@ -64,6 +64,8 @@ pub(super) struct Peer {
     pub(super) advertised: Option<SocketAddr>,
     /// Where it is at relays: the link to each, and its route there.
     pub(super) routes: Vec<(LinkId, Route)>,
+    /// Relays, by the link to each, that have spoilt a link to it, and until when others are preferred.
+    pub(super) spoilt: Table<LinkId, Time>,
     /// The sequence of the last advert heard; `None` when only a hello told of it.
     pub(super) sequence: Option<u64>,
     /// Between two of its adverts, as it says.
@@ -90,6 +92,7 @@ impl Peer {
             addresses: Vec::new(),
             advertised: None,
             routes: Vec::new(),
+            spoilt: Table::default(),
             sequence: None,
             interval,
             expires,

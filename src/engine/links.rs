@@ -5,7 +5,7 @@
 
 use super::relays::Carrier;
 use super::session::{Rejection, Session};
-use super::{Engine, LinkId, Now, Output, Phase, Time};
+use super::{Engine, LinkId, Now, Output, Phase, RelayFault, Time};
 use crate::frame::{self, FrameType, Parsed};
 use crate::limits::FRAME_MAX;
 use crate::name::NodeName;
@@ -20,6 +20,9 @@ use std::time::Duration;
 pub(super) const PING_TEXT: usize = 16;
 /// Room an idle link keeps for an unfinished frame or for output.
 const KEPT_CAPACITY: usize = 4 * 1024;
+
+/// The word to a peer whose link is refused.
+pub(super) const REFUSED: &[u8] = b"refused";
 
 #[derive(Debug)]
 pub(super) enum State {
@@ -359,9 +362,11 @@ impl Engine {
             Refuse::Hello => self.stats.refused_hello += 1,
             Refuse::Record => self.stats.refused_record += 1,
         }
+        self.spoil(now, id);
+        self.relay_fault(id, RelayFault::Protocol);
         // One word for every reason: which it was would be an oracle.
         self.emit(now, id, FrameType::ERROR, &mut |_, out| {
-            out.extend_from_slice(b"refused");
+            out.extend_from_slice(REFUSED);
         });
         if self
             .links

@@ -16,6 +16,7 @@ use crate::address::RelayAddress;
 use crate::frame::{Frame, FrameType};
 use crate::limits::{ADVERT_RELAYS_MAX, REMOTES_MAX};
 use crate::table::Table;
+use crate::wire::Instance;
 use crate::wire::advert::Advert;
 use crate::wire::membership::{Challenge, RelayKey};
 use crate::wire::relay::{Forward, FromRelay, Refusal, Route, ToRelay};
@@ -358,7 +359,8 @@ impl Engine {
         self.ended(now, id);
     }
 
-    fn relay_fault(&mut self, id: LinkId, fault: RelayFault) {
+    /// Notes why a link to a relay is about to end; other links have no such reason.
+    pub(super) fn relay_fault(&mut self, id: LinkId, fault: RelayFault) {
         if let Some(State::Relay(carrier)) = self.links.get_mut(&id).map(|l| &mut l.state) {
             carrier.fault = carrier.fault.or(Some(fault));
         }
@@ -595,7 +597,7 @@ impl Engine {
     pub(super) fn learn_route(
         &mut self,
         now: Now,
-        instance: crate::wire::Instance,
+        instance: Instance,
         carrier: LinkId,
         route: Route,
     ) {

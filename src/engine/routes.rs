@@ -1,10 +1,15 @@
 //! Links to peers that go through a relay: which there are, and how much may be under way on each.
 
-use super::links::{Link, State, Target, Via};
+use super::links::{Link, REFUSED, State, Target, Via};
 use super::{Engine, LinkId, Now};
 use crate::frame::FrameType;
 use crate::table::Table;
+use crate::wire::Instance;
 use crate::wire::relay::{Forward, ROUTE_WINDOW, Route, encode_forward};
+use std::time::Duration;
+
+/// How long another relay is preferred for a peer to one that has altered what it carried.
+const SPOILT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Default)]
 struct Way {
@@ -150,8 +155,31 @@ impl Engine {
         }
         match inner.kind {
             // The other side has ended it.
-            FrameType::ERROR => self.ended(now, id),
+            FrameType::ERROR => {
+                if inner.payload == REFUSED {
+                    self.spoil(now, id);
+                }
+                self.ended(now, id);
+            }
             kind => self.peer_frame(now, id, kind, inner.payload),
+        }
+    }
+
+    /// What came over a link was not what was sent: whoever alters it does so again.
+    pub(super) fn spoil(&mut self, now: Now, id: LinkId) {
+        let Some(link) = self.links.get(&id) else {
+            return;
+        };
+        let Via::Relay(carrier, _) = link.via else {
+            return;
+        };
+        let instance = match &link.state {
+            State::Open(session) | State::Answered(session) => session.peer,
+            State::Dialing(target) | State::Asked(target, _) => target.instance,
+            State::Listening | State::Relay(_) => return,
+        };
+        if let Some(peer) = self.directory.get_mut(&instance) {
+            peer.spoilt.insert(carrier, now.at + SPOILT);
         }
     }
 
@@ -192,7 +220,7 @@ impl Engine {
     }
 
     /// A peer is not at some relay any more. If it is nowhere else, it has a while to come back.
-    pub(super) fn route_lost(&mut self, now: Now, instance: crate::wire::Instance) {
+    pub(super) fn route_lost(&mut self, now: Now, instance: Instance) {
         let Some(peer) = self.directory.get(&instance) else {
             return;
         };

@@ -48,7 +48,7 @@ impl Subscription {
     }
 }
 
-/// The events of a node from when this was made. As an iterator it waits for the next, and ends
+/// The events of a node from when this was made; for the first, with those of its start. As an iterator it waits for the next, and ends
 /// when the node is stopped. A subscriber too slow for its bounded queue is told how many events it
 /// missed ([`Event::Missed`]).
 #[derive(Clone, Debug)]

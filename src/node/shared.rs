@@ -30,6 +30,9 @@ use std::time::{Duration, Instant};
 /// together into fewer writes.
 const BATCH: Duration = Duration::from_millis(1);
 
+/// Events kept from the start: each relay that was given can fail in a few ways.
+const EARLY: usize = 64;
+
 type Outcome = Result<Vec<u8>, Error>;
 pub(super) type Callback = Box<dyn FnOnce(Outcome) + Send>;
 pub(super) type EventHandler = Arc<dyn Fn(&Event) + Send + Sync>;
@@ -78,6 +81,8 @@ struct State {
     promised: Option<Time>,
     subscriptions: Vec<Weak<Subscription>>,
     event_handler: Option<EventHandler>,
+    /// What happened during the start, for the first who asks: nobody could ask before.
+    early: Vec<Event>,
 }
 
 impl State {
@@ -100,6 +105,7 @@ impl State {
             stopped,
             subscriptions,
             event_handler,
+            early,
             ..
         } = self;
         f(driver, &mut |output| match output {
@@ -115,6 +121,11 @@ impl State {
             Output::Failed(error) => {
                 *started = Some(Err(error));
                 *stopped = true;
+            }
+            Output::Event(event) if started.is_none() => {
+                if early.len() < EARLY {
+                    early.push(event);
+                }
             }
             Output::Event(event) => {
                 subscriptions.retain(|s| match s.upgrade() {
@@ -212,6 +223,7 @@ pub(super) fn open(
             promised: None,
             subscriptions: Vec::new(),
             event_handler: None,
+            early: Vec::new(),
         }),
     }))
 }
@@ -539,6 +551,9 @@ impl Shared {
     pub(super) fn subscribe(&self) -> Arc<Subscription> {
         let mut state = self.lock();
         let subscription = Arc::new(Subscription::new(state.driver.engine.limits().events));
+        for event in std::mem::take(&mut state.early) {
+            subscription.push(event);
+        }
         if state.stopped {
             subscription.close();
         }
@@ -548,8 +563,23 @@ impl Shared {
     }
 
     pub(super) fn set_event_handler(&self, handler: Option<EventHandler>) {
-        let old = std::mem::replace(&mut self.lock().event_handler, handler);
+        let mut state = self.lock();
+        let early = match handler {
+            Some(_) => std::mem::take(&mut state.early),
+            None => Vec::new(),
+        };
+        let wake = !early.is_empty();
+        for event in early {
+            state
+                .callbacks
+                .extend(handler.clone().map(|h| Callbacks::Event(h, event)));
+        }
+        let old = std::mem::replace(&mut state.event_handler, handler);
+        drop(state);
         drop(old);
+        if wake {
+            self.wake();
+        }
     }
 
     /// Says goodbye and ends everything that is in flight. Idempotent.

@@ -1,7 +1,7 @@
 //! What the tests over real sockets share. All traffic stays on 127.0.0.0/8.
 #![allow(dead_code, unreachable_pub, missing_docs)] // each test program uses a part of it
 
-use peerbase::{Builder, Key, Node, OsEntropy};
+use peerbase::{Builder, Event, Key, Node, OsEntropy};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::UdpSocket;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -56,8 +56,46 @@ impl Lan {
     }
 }
 
+/// Waits for an event that fits.
+pub fn wait_for_event(
+    events: &peerbase::Events,
+    what: &str,
+    fits: impl Fn(&Event) -> bool,
+) -> Event {
+    let start = Instant::now();
+    while start.elapsed() < secs(60) {
+        if let Some(event) = events.next_timeout(secs(60))
+            && fits(&event)
+        {
+            return event;
+        }
+    }
+    panic!("waited too long for {what}");
+}
+
 pub fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
+}
+
+/// None of these is in the bytes, as it is or as base64 of whatever alignment.
+pub fn shows_nothing(what: &str, bytes: &[u8], secrets: &[&str]) {
+    use base64::Engine;
+    use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+    let holds = |needle: &[u8]| memchr::memmem::find(bytes, needle).is_some();
+    for secret in secrets {
+        assert!(!holds(secret.as_bytes()), "{secret} is in the {what}");
+        for shift in 0..3 {
+            let shifted = [&b"\0\0"[..shift], secret.as_bytes()].concat();
+            for encoded in [
+                URL_SAFE_NO_PAD.encode(&shifted),
+                STANDARD_NO_PAD.encode(&shifted),
+            ] {
+                // What depends on its neighbours is left out.
+                let inner = &encoded.as_bytes()[(shift * 8).div_ceil(6)..shifted.len() * 8 / 6];
+                assert!(!holds(inner), "{secret} is in the {what} as base64");
+            }
+        }
+    }
 }
 
 /// Waits for a condition that other threads bring about; for where no event tells of it.
@@ -116,6 +154,21 @@ impl Tool {
     pub fn with_args(program: &str, before: &[&str], name: &str, args: &[String]) -> Tool {
         let mut command = Command::new(program);
         command.args(before).args(["node", name]).args(args);
+        let (mut tool, ready) = Tool::start(command);
+        tool.port = ready.rsplit(' ').next().unwrap().parse().unwrap();
+        tool
+    }
+
+    /// A `peerbase relay`, and where it listens.
+    pub fn relay(program: &str, before: &[&str], args: &[&str]) -> (Tool, String) {
+        let mut command = Command::new(program);
+        command.args(before).arg("relay").args(args);
+        let (tool, ready) = Tool::start(command);
+        (tool, ready.rsplit(' ').next().unwrap().to_owned())
+    }
+
+    /// Starts one and waits until it is ready, which it says in the line that is given.
+    fn start(mut command: Command) -> (Tool, String) {
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -123,15 +176,37 @@ impl Tool {
         let mut child = command.spawn().unwrap();
         let out = lines(child.stdout.take().unwrap());
         let err = lines(child.stderr.take().unwrap());
-        let mut tool = Tool {
+        let tool = Tool {
             child,
             out,
             err,
             port: 0,
         };
         let ready = tool.wait_for("is ready");
-        tool.port = ready.rsplit(' ').next().unwrap().parse().unwrap();
-        tool
+        (tool, ready)
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it has said nothing more, in either way, until it ended.
+    pub fn said_no_more(&self) -> bool {
+        self.out.recv().is_err() && self.err.recv().is_err()
+    }
+
+    /// As a power cut would.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub fn send_signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill")
+            .args([&format!("-{signal}"), &pid])
+            .status();
+        assert!(sent.unwrap().success());
     }
 
     pub fn port(&self) -> u16 {
@@ -163,14 +238,7 @@ impl Tool {
     }
 
     pub fn signal(&mut self, signal: &str) -> ExitStatus {
-        let pid = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args([&format!("-{signal}"), &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        self.send_signal(signal);
         self.wait()
     }
 

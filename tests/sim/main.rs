@@ -2,6 +2,8 @@
 //! `PEERBASE_SIM_SEED` it replays exactly.
 
 mod attacks;
+#[path = "../common/mod.rs"]
+mod common;
 mod faults;
 mod hubs;
 mod names;

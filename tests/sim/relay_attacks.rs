@@ -683,6 +683,7 @@ fn invented_members_and_routes_fill_bounded_tables() {
     let hub = hub_with(&mut w, RelayLimits::default());
     let (a, b) = pair(&mut w, hub);
     // A relay gone bad says that thousands are there, and shows adverts sealed under the right key.
+    w.hubs[hub].malice.deaf = true;
     let wire = w.wire_to_hub(a, hub);
     let mut rng = Rng(9);
     for i in 0..2_000 {
@@ -723,6 +724,7 @@ fn invented_members_and_routes_fill_bounded_tables() {
             "{s:?}"
         );
     }
+    w.hubs[hub].malice.deaf = false;
     assert!(w.nodes[a].engine.stats().half_open_evicted > 50);
     assert!(w.reaches(a, "b"), "the living are not displaced");
     assert!(
@@ -767,9 +769,9 @@ fn a_node_with_another_key_or_of_another_network_is_nobody_at_the_relay() {
 fn hellos_replayed_reflected_and_misdirected_make_no_session() {
     let mut w = World::new(crate::first_seed());
     let hub = hub_with(&mut w, RelayLimits::default());
-    w.hubs[hub].tapped = Some(Vec::new());
+    w.hubs[hub].tapped = Some(Default::default());
     let (a, b) = pair(&mut w, hub);
-    let tapped = w.hubs[hub].tapped.take().unwrap();
+    let [_, tapped] = w.hubs[hub].tapped.take().unwrap();
     let mut hellos = Vec::new();
     let mut at = 0;
     while let Ok(Parsed::Complete(frame, used)) = parse(&tapped[at..], FRAME_MAX) {
@@ -781,7 +783,7 @@ fn hellos_replayed_reflected_and_misdirected_make_no_session() {
         }
         at += used;
     }
-    assert!(hellos.len() >= 4, "both ways, to the relay and from it");
+    assert!(hellos.len() >= 2, "both ways");
     let sessions = [a, b].map(|n| w.nodes[n].engine.stats().sessions);
     let (raw, _) = Raw::join(&mut w, hub, address(1));
     let mut others = raw;
@@ -832,10 +834,10 @@ fn a_relay_that_says_who_is_gone_when_nobody_is_does_no_lasting_harm() {
         let n = w.call(a, "b", secs(60)).unwrap();
         w.settle();
         // Its own words, and words it has no right to.
-        w.hubs[hub].tapped = Some(Vec::new());
+        w.hubs[hub].tapped = Some(Default::default());
         let m = w.call(a, "b", secs(60)).unwrap();
         w.settle();
-        let tapped = w.hubs[hub].tapped.take().unwrap();
+        let [tapped, _] = w.hubs[hub].tapped.take().unwrap();
         let Ok(Parsed::Complete(frame, _)) = parse(&tapped, FRAME_MAX) else {
             panic!("nothing was sent")
         };
@@ -968,7 +970,7 @@ fn more_calls_than_one_may_have_in_flight_are_overloaded_through_a_relay_too() {
 fn nothing_of_names_paths_or_payloads_is_seen_at_a_relay() {
     let mut w = World::new(crate::first_seed());
     let hub = hub_with(&mut w, RelayLimits::default());
-    w.hubs[hub].tapped = Some(Vec::new());
+    w.hubs[hub].tapped = Some(Default::default());
     w.relays = vec![relay(hub)];
     let a = w.add("secret-caller");
     let b = w.add("secret-callee");
@@ -982,17 +984,10 @@ fn nothing_of_names_paths_or_payloads_is_seen_at_a_relay() {
         w.settle();
         assert_eq!(w.result(a, n), Some(&Ok(said.into_bytes())));
     }
-    let tapped = w.hubs[hub].tapped.take().unwrap();
-    crate::hubs::shows_nothing(
-        &tapped,
-        &[
-            "secret-caller",
-            "secret-callee",
-            "payload ",
-            "echo",
-            "relay0",
-        ],
-    );
+    let tapped = w.hubs[hub].tapped.take().unwrap().concat();
+    let secrets = ["secret-caller", "secret-callee", "payload ", "relay0:7700"];
+    crate::common::shows_nothing("capture", &tapped, &secrets);
+    assert!(tapped.windows(5).any(|w| w == b"|fwd|"));
     let dumped = format!("{:?} {:?}", w.hubs[hub].hub, w.hubs[hub].hub.stats());
     assert!(!dumped.contains("secret"));
     w.check_closed();

@@ -504,7 +504,8 @@ fn a_relay_that_lies_in_every_way_gives_a_right_value_or_an_error() {
                 ),
             }
         }
-        assert!(right > 0, "nothing came through");
+        // With one honest relay most come through; with none, those that do are right.
+        assert!(right > 100 || seed % 3 == 0, "{right} came through");
         w.hubs[0].malice = Malice::default();
         w.hubs[1].malice = Malice::default();
         w.run(secs(60));
