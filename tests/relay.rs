@@ -113,7 +113,7 @@ fn a_relay_that_cannot_be_had_is_an_event_and_no_reason_not_to_start() {
     thread::spawn(move || {
         for stream in other.incoming() {
             let mut stream = stream.unwrap();
-            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n400");
             let _ = stream.shutdown(Shutdown::Write);
             let _ = stream.read(&mut [0; 512]);
         }
