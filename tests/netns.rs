@@ -66,6 +66,24 @@ impl Drop for Hosts {
     }
 }
 
+/// A host without a cable; taken down when dropped.
+struct Host(String);
+
+impl Host {
+    fn new(test: &str) -> Host {
+        let host = Host(format!("pb{}{test}", std::process::id()));
+        ip(&format!("netns add {}", host.0));
+        ip(&format!("-n {} link set lo up", host.0));
+        host
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "del", &self.0]).status();
+    }
+}
+
 /// A node on a host, on every interface it has.
 fn node(host: &str, name: &str, lan: &Lan) -> Tool {
     let args: Vec<String> = lan
@@ -163,4 +181,125 @@ fn nodes_of_a_host_whose_network_is_ipv6_only_meet_all_the_same() {
     let _second = node(&hosts.left, "second", &lan);
     first.wait_for("second joined");
     call_works(&mut first, "second");
+}
+
+/// A file that a host sees in place of its own in /etc; taken away when dropped.
+struct Etc(std::path::PathBuf);
+
+impl Etc {
+    fn new(host: &str, file: &str, text: &str) -> Etc {
+        let folder = std::path::Path::new("/etc/netns").join(host);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(file), text).unwrap();
+        Etc(folder)
+    }
+}
+
+impl Drop for Etc {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+        // Only if nobody else needs it.
+        let _ = std::fs::remove_dir("/etc/netns");
+    }
+}
+
+/// A node on a host that is given a relay.
+fn node_with_relay(host: &str, name: &str, lan: &Lan, relay: &str) -> Tool {
+    let mut args: Vec<String> = lan
+        .args()
+        .into_iter()
+        .filter(|a| a != "--loopback")
+        .collect();
+    args.extend(["--relay".into(), relay.into()]);
+    Tool::with_args("ip", &["netns", "exec", host, TOOL], name, &args)
+}
+
+#[test]
+fn two_lans_that_cannot_see_each_other_are_joined_by_a_relay_that_both_can_reach() {
+    let Some(near) = Hosts::new("e") else { return };
+    let far = Host::new("f");
+    // The relay's host has a cable to each LAN, and passes nothing on by itself.
+    near.address(&near.left, "10.77.1.2/24");
+    near.address(&near.right, "10.77.1.1/24");
+    ip(&format!(
+        "-n {} link add second type veth peer name cable netns {}",
+        near.right, far.0
+    ));
+    ip(&format!(
+        "-n {} addr add 10.77.2.1/24 brd + dev second",
+        near.right
+    ));
+    ip(&format!("-n {} link set second up", near.right));
+    let relay_host = near.right.clone();
+    // One LAN knows the relay by name.
+    let _hosts = Etc::new(&near.left, "hosts", "10.77.1.1 relay.test\n");
+    let lan = Lan::new();
+    let key = peerbase::RelayKey::derive(&lan.key);
+    let args = [
+        "--listen",
+        "0.0.0.0:7700",
+        "--network",
+        "test",
+        "--relay-key",
+        &key.to_text(),
+    ];
+    let before = ["netns", "exec", &relay_host, TOOL];
+    let (mut relay, _) = Tool::relay("ip", &before, &args);
+
+    ip(&format!(
+        "-n {} addr add 10.77.2.2/24 brd + dev cable",
+        far.0
+    ));
+    ip(&format!("-n {} link set cable up", far.0));
+    let mut one = node_with_relay(&near.left, "one", &lan, "relay.test:7700");
+    one.wait_for("relay relay.test:7700 is up");
+    let mut beside = node(&near.left, "beside", &lan);
+    one.wait_for("beside joined");
+    let mut other = node_with_relay(&far.0, "other", &lan, "10.77.2.1:7700");
+    one.wait_for("other joined");
+    call_works(&mut one, "other");
+    call_works(&mut other, "one");
+    one.say("call one __peers__");
+    assert_eq!(
+        one.hear(),
+        r#"{"beside":"direct","other":"relay relay.test:7700"}"#
+    );
+    // On its LAN only, and told of no relay that it may use.
+    beside.say("call other __echo__ 1");
+    beside.wait_for("unreachable");
+
+    relay.kill();
+    one.wait_for("relay relay.test:7700 is down");
+    one.wait_for("other left");
+    call_works(&mut one, "beside");
+    let (_again, _) = Tool::relay("ip", &before, &args);
+    one.wait_for("other joined");
+    call_works(&mut other, "one");
+    assert!(other.signal("TERM").success());
+    one.wait_for("other left");
+}
+
+#[test]
+fn a_relay_whose_name_takes_for_ever_to_resolve_holds_up_nothing_else() {
+    let Some(hosts) = Hosts::new("g") else { return };
+    hosts.address(&hosts.left, "10.77.0.1/24");
+    hosts.address(&hosts.right, "10.77.0.2/24");
+    // Nobody has this address: questions are asked, and asked again, and never answered.
+    let _dns = Etc::new(
+        &hosts.left,
+        "resolv.conf",
+        "nameserver 10.77.0.99\noptions timeout:30\n",
+    );
+    let lan = Lan::new();
+    let mut waits = node_with_relay(&hosts.left, "waits", &lan, "slow.test:7700");
+    let mut right = node(&hosts.right, "right", &lan);
+    waits.wait_for("right joined");
+    call_works(&mut waits, "right");
+    call_works(&mut right, "waits");
+    waits.wait_for("relay slow.test:7700 is down");
+    call_works(&mut waits, "right");
+    assert!(
+        waits.signal("TERM").success(),
+        "it ends while the question is open"
+    );
 }
