@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Lan, have};
+use common::{Lan, Tool, have};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -184,6 +184,46 @@ fn examples(link: Link, under: Under) {
     );
     assert!(said.contains("roof is there"));
     sensor.stop();
+
+    let args = ["--listen", "127.0.0.1:0", "--network", "plant"];
+    let (_relay, at) = Tool::relay(env!("CARGO_BIN_EXE_peerbase"), &[], &args);
+    let relayed = compile(&source("examples-c/relayed.c"), link);
+    let mut far = command(&relayed, under);
+    far.args(["far", "plant", &key, &at]);
+    let far = Running::start(far);
+    let mut near = command(&relayed, under);
+    near.args(["near", "plant", &key, &at, "far"]);
+    let said = check("relayed", &near.output().unwrap());
+    assert_eq!(
+        said,
+        format!("far: \"hello, near\"\nfar: {{\"relay\":\"{at}\"}}\n")
+    );
+    far.stop();
+
+    // A relay whose key was derived from another network key says so, and the node serves on.
+    let other = peerbase::RelayKey::derive(&peerbase::Key::from_bytes([1; 32])).to_text();
+    let args = [
+        "--listen",
+        "127.0.0.1:0",
+        "--network",
+        "plant",
+        "--relay-key",
+        &other,
+    ];
+    let (_relay, at) = Tool::relay(env!("CARGO_BIN_EXE_peerbase"), &[], &args);
+    let mut refused = command(&relayed, under);
+    refused
+        .args(["far", "plant", &key, &at])
+        .stderr(Stdio::piped());
+    let mut refused = Running::start(refused);
+    let mut line = String::new();
+    let mut errors = BufReader::new(refused.0.stderr.take().unwrap());
+    errors.read_line(&mut line).unwrap();
+    assert!(
+        line.contains(&at) && line.contains("network key"),
+        "{line:?}"
+    );
+    refused.stop();
 }
 
 #[test]

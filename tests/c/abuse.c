@@ -112,6 +112,10 @@ static void null_everywhere(void) {
     CHECK(peerbase_config_set_advertise_address(NULL, NULL) == PEERBASE_ERR_ARGUMENT);
     CHECK(peerbase_config_set_advertise_interval(NULL, 100) == PEERBASE_ERR_ARGUMENT);
     CHECK(peerbase_config_set_loopback(NULL, true) == PEERBASE_ERR_ARGUMENT);
+    CHECK(peerbase_config_set_lan(NULL, true) == PEERBASE_ERR_ARGUMENT);
+    CHECK(peerbase_config_add_relay(NULL, "r:1") == PEERBASE_ERR_ARGUMENT);
+    CHECK(peerbase_config_set_max_remotes(NULL, 1) == PEERBASE_ERR_ARGUMENT);
+    CHECK(peerbase_config_set_relay_keepalive(NULL, 1000) == PEERBASE_ERR_ARGUMENT);
     CHECK(peerbase_config_add_key(NULL, key) == PEERBASE_ERR_ARGUMENT);
     CHECK(peerbase_config_register(NULL, "a", answer, NULL, count_drop) == PEERBASE_ERR_ARGUMENT);
     CHECK(peerbase_config_on_message(NULL, answer, NULL, count_drop) == PEERBASE_ERR_ARGUMENT);
@@ -156,6 +160,7 @@ static void null_everywhere(void) {
 static void bad_strings(void) {
     char short_key[PEERBASE_KEY_LEN];
     peerbase_config *config = config_of("a");
+    peerbase_node *node = NULL;
     strcpy(short_key, key);
     short_key[43] = 0;
     CHECK(!peerbase_config_new("a", "n", short_key) && strstr(peerbase_last_error(), "44"));
@@ -166,6 +171,17 @@ static void bad_strings(void) {
     CHECK(peerbase_config_set_listen(config, NULL) == PEERBASE_ERR_ARGUMENT);
     CHECK(peerbase_config_set_advertise_port(config, 0) == PEERBASE_ERR_ARGUMENT);
     CHECK(peerbase_config_set_advertise_interval(config, 1) == PEERBASE_ERR_ARGUMENT);
+    CHECK(peerbase_config_add_relay(config, NULL) == PEERBASE_ERR_ARGUMENT);
+    CHECK(peerbase_config_add_relay(config, "\xff:1") == PEERBASE_ERR_UTF8);
+    CHECK(peerbase_config_add_relay(config, "nowhere") == PEERBASE_ERR_ADDRESS);
+    CHECK(peerbase_config_add_relay(config, "a b:1") == PEERBASE_ERR_ADDRESS);
+    CHECK(peerbase_config_set_max_remotes(config, 17) == PEERBASE_ERR_ARGUMENT);
+    CHECK(peerbase_config_set_relay_keepalive(config, 99) == PEERBASE_ERR_ARGUMENT);
+    CHECK(peerbase_config_set_relay_keepalive(config, 30001) == PEERBASE_ERR_ARGUMENT);
+    /* Without the LAN and without a relay there is nobody to find. */
+    CHECK(peerbase_config_set_lan(config, false) == 0);
+    CHECK(peerbase_node_start(config, &node) == PEERBASE_ERR_ARGUMENT && node == NULL);
+    CHECK(peerbase_config_set_lan(config, true) == 0);
     CHECK(peerbase_config_add_key(config, "") == PEERBASE_ERR_KEY);
     CHECK(peerbase_config_register(config, "a..b", answer, NULL, NULL) == PEERBASE_ERR_PATH);
     CHECK(peerbase_config_register(config, "a", NULL, NULL, NULL) == PEERBASE_ERR_ARGUMENT);

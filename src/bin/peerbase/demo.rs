@@ -1,17 +1,19 @@
-//! `peerbase demo`: nodes in processes of their own on this host, and every path between them shown
-//! working. All traffic stays on 127.0.0.0/8.
+//! `peerbase demo`: relays and nodes in processes of their own on this host, and every path between
+//! them shown working. All traffic stays on 127.0.0.0/8.
 
 use crate::options::KEY_VARIABLE;
 use crate::{Failure, Outcome, options, signals};
 use lexopt::{Arg, ValueExt};
-use peerbase::{Entropy, Error, Event, Events, Key, Node, OsEntropy};
+use peerbase::{Call, Entropy, Error, Event, Events, Key, Node, OsEntropy, Path, RelayKey};
 use serde_json::json;
 use std::io::{BufRead, BufReader};
 use std::net::UdpSocket;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(10);
+const IN_FLIGHT: usize = 64;
 
 pub(crate) fn run(mut parser: lexopt::Parser) -> Outcome {
     let mut serve = None;
@@ -44,31 +46,27 @@ fn sensor(name: &str, options: options::Options) -> Outcome {
             data.reverse();
             message.reply(&data)
         });
+    let mut registered = Ok(());
     builder.run(|node| {
-        let node = node.clone();
+        let (ends, tells) = (node.clone(), node.clone());
+        let relays = move |call: Call| call.reply(tells.stats().relays_up);
+        registered = node.register("demo.relays", relays);
         println!("ready");
-        if signals::on_stop(move || node.stop()).is_err() {
+        if signals::on_stop(move || ends.stop()).is_err() {
             eprintln!("peerbase: cannot watch for signals");
         }
     })?;
-    Ok(())
+    Ok(registered?)
 }
 
 struct Process(Child);
 
 impl Process {
-    fn start(name: &str, network: &str, key: &str, port: &str) -> Outcome<Process> {
+    /// Starts one, and waits until it is ready.
+    fn start(name: &str, key: &str, args: &[&str]) -> Outcome<Process> {
         let mut child = Command::new(std::env::current_exe()?)
-            .args([
-                "demo",
-                "--serve",
-                name,
-                "--network",
-                network,
-                "--loopback",
-                "--advertise-port",
-                port,
-            ])
+            .args(["demo", "--serve", name, "--loopback"])
+            .args(args)
             .env(KEY_VARIABLE, key)
             .stdout(Stdio::piped())
             .spawn()?;
@@ -81,6 +79,24 @@ impl Process {
             Ok(process)
         } else {
             Err(Failure::Failed(format!("{name} did not start")))
+        }
+    }
+
+    /// Starts a relay, and gives where it listens.
+    fn relay(network: &str, key: &RelayKey) -> Outcome<(Process, String)> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .args(["relay", "--listen", "127.0.0.1:0", "--network", network])
+            .args(["--relay-key", &key.to_text()])
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let mut line = String::new();
+        if let Some(err) = child.stderr.as_mut() {
+            BufReader::new(err).read_line(&mut line)?;
+        }
+        let process = Process(child);
+        match line.trim().rsplit_once("listening on ") {
+            Some((_, address)) => Ok((process, address.to_owned())),
+            None => Err(Failure::Failed("a relay did not start".into())),
         }
     }
 
@@ -127,8 +143,9 @@ fn demo() -> Outcome {
     let text = port.to_string();
 
     eprintln!("a network of three processes on this host, with a key of its own");
-    let first = Process::start("sensor-1", &network, &key, &text)?;
-    let mut second = Process::start("sensor-2", &network, &key, &text)?;
+    let on_lan = ["--network", &network, "--advertise-port", &text];
+    let first = Process::start("sensor-1", &key, &on_lan)?;
+    let mut second = Process::start("sensor-2", &key, &on_lan)?;
     let node = Node::builder("console", &network, Key::parse(&key)?)
         .loopback(true)
         .advertise_port(port)
@@ -224,7 +241,7 @@ fn demo() -> Outcome {
     eprintln!("a process is killed and started again");
     let sensor_2 = list[1].node.clone();
     second.kill()?;
-    let second = Process::start("sensor-2", &network, &key, &text)?;
+    let second = Process::start("sensor-2", &key, &on_lan)?;
     wait_for(&events, &Event::PeerRestarted(sensor_2))?;
     let value = node
         .call("sensor.read")
@@ -238,7 +255,101 @@ fn demo() -> Outcome {
     )?;
 
     node.stop();
+    relays(&network, &Key::parse(&key)?)?;
     eprintln!("done");
     println!("{}", json!({"demo": "ok"}));
+    Ok(())
+}
+
+/// Two nodes that are on no LAN, two relays between them, and one of these dies.
+fn relays(network: &str, key: &Key) -> Outcome {
+    eprintln!("relays, for nodes that cannot see each other");
+    let text = key.to_text();
+    let relay_key = RelayKey::derive(key);
+    let (a, b) = (
+        Process::relay(network, &relay_key)?,
+        Process::relay(network, &relay_key)?,
+    );
+    let at = [a.1, b.1];
+    let mut running = [a.0, b.0];
+    let args = [
+        "--network",
+        network,
+        "--no-lan",
+        "--relay",
+        &at[0],
+        "--relay",
+        &at[1],
+    ];
+    let far = Process::start("sensor-far", &text, &args)?;
+    let node = Node::builder("outside", network, key.clone())
+        .loopback(true)
+        .lan(false)
+        .relay(&at[0])
+        .relay(&at[1])
+        .start()?;
+    let read = || {
+        node.call("sensor.read")
+            .to("sensor-far")
+            .timeout(PATIENCE)
+            .send()
+    };
+    let far_id = Some(u64::from(far.0.id()));
+    expect(
+        "a call through a relay is answered",
+        read()?["pid"].as_u64(),
+        &far_id,
+    )?;
+    let began = Instant::now();
+    let both_up = || -> Outcome<bool> {
+        let there = node
+            .call("demo.relays")
+            .to("sensor-far")
+            .timeout(PATIENCE)
+            .send()?;
+        Ok(node.stats().relays_up == 2 && there == 2)
+    };
+    while !both_up()? {
+        if began.elapsed() > PATIENCE {
+            return Err(Failure::Failed("the relays were not joined".into()));
+        }
+    }
+    let path = node.peers().into_iter().next().and_then(|p| p.path);
+    let Some(Path::Relay(used)) = path else {
+        return Err(Failure::Failed(format!("the path is {path:?}")));
+    };
+    eprintln!("  ok  its path is relay {used}");
+
+    eprintln!("that relay is killed with calls under way");
+    let (done, wait) = mpsc::channel();
+    for i in 0..IN_FLIGHT {
+        let done = done.clone();
+        let call = node
+            .call("__echo__")
+            .arg(i)
+            .to("sensor-far")
+            .timeout(PATIENCE);
+        call.send_async(move |result| {
+            let _ = done.send(result.is_ok_and(|v| v["args"][0] == i));
+        })?;
+    }
+    running[usize::from(used.as_str() == at[1])].kill()?;
+    let killed = Instant::now();
+    expect(
+        "the next call goes over the other one",
+        read()?["pid"].as_u64(),
+        &far_id,
+    )?;
+    eprintln!(
+        "  ok  {:.1} ms after the kill",
+        killed.elapsed().as_secs_f64() * 1e3
+    );
+    let answers = (0..IN_FLIGHT).filter(|_| wait.recv_timeout(PATIENCE) == Ok(true));
+    expect(
+        "every call that was under way is answered",
+        answers.count(),
+        &IN_FLIGHT,
+    )?;
+    node.stop();
     Ok(())
 }
