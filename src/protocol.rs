@@ -1,6 +1,6 @@
 //! What the event loop and a protocol without IO agree on: clocks, links, and what happens to them.
 //!
-//! The engine of a node and the hub of a relay are both a [`Protocol`]; the loop that serves one
+//! The engine of a node and the hub of a relay are both a `Protocol`; the loop that serves one
 //! serves the other.
 
 use std::net::SocketAddr;

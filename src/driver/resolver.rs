@@ -8,27 +8,25 @@ use crate::address::RelayAddress;
 use crate::protocol::LinkId;
 use mio::Waker;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 
 type Found = Vec<SocketAddr>;
+/// Answers that have come.
+type Answers = Arc<Mutex<Vec<(RelayAddress, Found)>>>;
 
 #[derive(Debug)]
 pub(super) struct Resolver {
     waker: Arc<Waker>,
-    tell: Sender<(RelayAddress, Found)>,
-    answers: Receiver<(RelayAddress, Found)>,
+    answers: Answers,
     /// What is being looked up, and for which link.
     asked: Vec<(RelayAddress, LinkId)>,
 }
 
 impl Resolver {
     pub(super) fn new(waker: Arc<Waker>) -> Resolver {
-        let (tell, answers) = channel();
         Resolver {
             waker,
-            tell,
-            answers,
+            answers: Answers::default(),
             asked: Vec::new(),
         }
     }
@@ -43,14 +41,14 @@ impl Resolver {
             *waits = link;
             return None;
         }
-        let (tell, waker, asked) = (self.tell.clone(), self.waker.clone(), relay.clone());
+        let (answers, waker, asked) = (self.answers.clone(), self.waker.clone(), relay.clone());
         let host = host.to_owned();
         let look_up = move || {
             let found = (host.as_str(), port).to_socket_addrs();
             let found = found.map(Iterator::collect).unwrap_or_default();
-            if tell.send((asked, found)).is_ok()
-                && let Err(e) = waker.wake()
-            {
+            let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
+            answers.push((asked, found));
+            if let Err(e) = waker.wake() {
                 log::error!("waking the event loop: {e}");
             }
         };
@@ -65,7 +63,11 @@ impl Resolver {
 
     /// An answer that has come: for which link, and the addresses, none if there are none.
     pub(super) fn next(&mut self) -> Option<(LinkId, Found)> {
-        let (relay, found) = self.answers.try_recv().ok()?;
+        if self.asked.is_empty() {
+            return None;
+        }
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let (relay, found) = answers.pop()?;
         let at = self.asked.iter().position(|(r, _)| *r == relay)?;
         Some((self.asked.swap_remove(at).1, found))
     }

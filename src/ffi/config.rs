@@ -148,7 +148,7 @@ pub unsafe extern "C" fn peerbase_config_set_lan(
     change(config, |b| Ok(b.lan(enabled)))
 }
 
-/// A relay to be linked to, as "HOST:PORT" or "[IPV6]:PORT", besides those added before; at most 16. One that
+/// A relay to be linked to, as "HOST:PORT" or `[IPV6]:PORT`, besides those added before; at most 16. One that
 /// cannot be reached, or whose name cannot be resolved, is an event, and is tried again. Returns 0,
 /// PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_ADDRESS.
 #[unsafe(no_mangle)]

@@ -122,11 +122,7 @@ impl State {
                 *started = Some(Err(error));
                 *stopped = true;
             }
-            Output::Event(event) if started.is_none() => {
-                if early.len() < EARLY {
-                    early.push(event);
-                }
-            }
+            Output::Event(event) if started.is_none() && early.len() < EARLY => early.push(event),
             Output::Event(event) => {
                 subscriptions.retain(|s| match s.upgrade() {
                     Some(s) => {

@@ -81,7 +81,7 @@ impl RelayBuilder {
         Ok(RelayServer {
             shared,
             address,
-            thread: Some(thread),
+            thread: Mutex::new(Some(thread)),
         })
     }
 }
@@ -90,7 +90,7 @@ impl RelayBuilder {
 pub struct RelayServer {
     shared: Arc<Shared>,
     address: SocketAddr,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl fmt::Debug for RelayServer {
@@ -129,31 +129,27 @@ impl RelayServer {
         self.shared.lock().hub.stats()
     }
 
-    /// Waits until [`RelayServer::stop`] was called, by another thread, or the loop has failed.
-    pub fn wait(&mut self) {
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
+    /// Tells the members, and ends. At once: [`RelayServer::wait`] waits until it is done.
+    pub fn stop(&self) {
+        self.shared.stop();
+    }
+
+    /// Waits until the relay has been stopped, or its event loop has failed.
+    pub fn wait(&self) {
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if thread.is_some_and(|t| t.join().is_err()) {
             log::error!("the relay's thread panicked");
         }
-    }
-
-    /// Something that stops the relay, from any thread.
-    pub fn stopper(&self) -> impl Fn() + Send + Sync + 'static {
-        let shared = self.shared.clone();
-        move || shared.stop()
-    }
-
-    /// What [`RelayServer::stats`] gives, from any thread.
-    pub fn counters(&self) -> impl Fn() -> RelayStats + Send + Sync + 'static {
-        let shared = self.shared.clone();
-        move || shared.lock().hub.stats()
     }
 }
 
 impl Drop for RelayServer {
     fn drop(&mut self) {
-        self.shared.stop();
+        self.stop();
         self.wait();
     }
 }

@@ -5,6 +5,7 @@ use lexopt::{Arg, ValueExt};
 use peerbase::{RelayKey, RelayLimits, RelayServer};
 use serde_json::{Map, Value};
 use std::net::{Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 /// Where a relay listens unless told otherwise.
 const PORT: u16 = 7700;
@@ -49,11 +50,11 @@ pub(crate) fn run(mut parser: lexopt::Parser) -> Outcome {
     for (name, key) in networks {
         builder = builder.network(&name, key);
     }
-    let mut relay = builder.start(listen)?;
-    signals::on_stop(relay.stopper())?;
-    let counters = relay.counters();
+    let relay = Arc::new(builder.start(listen)?);
+    let (ends, tells) = (relay.clone(), relay.clone());
+    signals::on_stop(move || ends.stop())?;
     signals::on_request(move || {
-        let entries = counters().entries().into_iter();
+        let entries = tells.stats().entries().into_iter();
         let object: Map<String, Value> = entries.map(|(k, v)| (k.into(), v.into())).collect();
         println!("{}", Value::Object(object));
     })?;

@@ -35,7 +35,7 @@ pub(super) fn server() -> Outcome {
     let address: SocketAddr = setting(ADDRESS_VARIABLE)?
         .parse()
         .map_err(|_| Failure::Usage("bad address".into()))?;
-    let mut relay = RelayServer::builder().limits(limits).start(address)?;
+    let relay = RelayServer::builder().limits(limits).start(address)?;
     println!("{}", relay.address());
     relay.wait();
     Ok(())
