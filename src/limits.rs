@@ -93,6 +93,8 @@ pub struct Limits {
     pub events: usize,
     /// First and longest pause between dials of one relay; doubled each time, and jittered.
     pub relay_redial: (Duration, Duration),
+    /// Frames that make no sense from one route before the relay is asked for no more of them.
+    pub route_faults: u32,
     /// Pause after a relay has refused us, for a wrong key say: asking again soon changes nothing.
     pub relay_refused: Duration,
     /// Failed dials in a row after which a relay that was learnt from others is dropped.
@@ -136,6 +138,7 @@ impl Default for Limits {
             interfaces: Duration::from_secs(2),
             events: 1_024,
             relay_redial: (Duration::from_millis(200), Duration::from_secs(30)),
+            route_faults: 16,
             relay_refused: Duration::from_secs(60),
             relay_attempts: 4,
             relay_shunned: Duration::from_secs(600),
@@ -159,13 +162,15 @@ pub struct RelayLimits {
     pub links: usize,
     /// Links from one address, or one IPv6 /64: a site behind one router.
     pub links_per_address: usize,
-    /// Joinings a second from one address, after as many at once as links are allowed: each is told to
-    /// every member.
+    /// Joinings a second from one address, after as many at once as links are allowed, and as many adverts:
+    /// each is told to every member.
     pub joins_per_second: u32,
     /// From connecting to having joined. Three round trips on the slowest link one would use.
     pub handshake: Duration,
     /// A member that is silent this long is gone. Members show themselves at least every 30 s.
     pub idle: Duration,
+    /// A frame begun must be finished within this.
+    pub frame: Duration,
     /// Bytes that may wait for one member; frames beyond are turned away, and their senders told.
     pub queue: usize,
     /// A member that takes nothing for this long, though something waits, is gone.
@@ -179,6 +184,8 @@ pub struct RelayLimits {
     pub advert_interval: Duration,
     /// Routes one member may have bytes under way to: more than a node has sessions.
     pub flows: usize,
+    /// Routes from which one member may want nothing: as many as join from one address.
+    pub blocked: usize,
 }
 
 impl Default for RelayLimits {
@@ -191,12 +198,14 @@ impl Default for RelayLimits {
             joins_per_second: 16,
             handshake: Duration::from_secs(10),
             idle: Duration::from_secs(90),
+            frame: Duration::from_secs(60),
             queue: 4 * 1024 * 1024,
             stalled: Duration::from_secs(30),
             bytes_per_second: 64 * 1024 * 1024,
             burst: 8 * 1024 * 1024,
             advert_interval: Duration::from_secs(1),
             flows: 1_024,
+            blocked: 256,
         }
     }
 }

@@ -188,6 +188,9 @@ impl Engine {
             Via::Relay(..) | Via::Name => None,
         };
         let direct = address.is_some();
+        if let Via::Relay(carrier, route) = link.via {
+            self.routes.proved(carrier, route);
+        }
         self.stats.sessions += 1;
         if self.is_own_name(&name) {
             self.same_name(now, instance, probing);

@@ -368,14 +368,13 @@ impl Engine {
         self.emit(now, id, FrameType::ERROR, &mut |_, out| {
             out.extend_from_slice(REFUSED);
         });
-        if self
-            .links
-            .get(&id)
-            .is_some_and(|l| matches!(l.via, Via::Relay(..)))
-        {
-            return self.ended(now, id);
+        match self.links.get(&id).map(|l| l.via) {
+            Some(Via::Relay(carrier, route)) => {
+                self.ended(now, id);
+                self.route_fault(now, carrier, route);
+            }
+            _ => self.cut(now, id),
         }
-        self.cut(now, id);
     }
 
     /// A link is over, whoever ended it.

@@ -30,6 +30,7 @@ mod calls;
 mod dialling;
 mod directory;
 mod discovery;
+mod fault;
 mod handshake;
 mod keepalive;
 mod links;
@@ -44,7 +45,7 @@ mod stats;
 pub use crate::protocol::{LinkId, Now, Time};
 pub use calls::Ask;
 pub use directory::{Path, PeerInfo};
-pub use relays::RelayFault;
+pub use fault::RelayFault;
 pub use serving::{Incoming, RequestId};
 pub use stats::Stats;
 

@@ -9,6 +9,7 @@
 //! opened under the network's key, a peer proves itself in the handshake.
 
 use super::discovery::Origin;
+use super::fault::RelayFault;
 use super::links::{Link, State, Via};
 use super::rate::Rate;
 use super::{Config, Engine, Event, LinkId, Now, Output, Phase, Time};
@@ -16,11 +17,9 @@ use crate::address::RelayAddress;
 use crate::frame::{Frame, FrameType};
 use crate::limits::{ADVERT_RELAYS_MAX, REMOTES_MAX};
 use crate::table::Table;
-use crate::wire::Instance;
 use crate::wire::advert::Advert;
 use crate::wire::membership::{Challenge, RelayKey};
-use crate::wire::relay::{Forward, FromRelay, Refusal, Route, ToRelay};
-use std::fmt;
+use crate::wire::relay::{Forward, FromRelay, Refusal, ToRelay};
 use std::time::Duration;
 
 /// A link that was up this long was good: the next dial is as soon as the first.
@@ -31,49 +30,6 @@ const HEARD_GOOD: Duration = Duration::from_secs(24 * 3600);
 const SHUNNED_MAX: usize = 64;
 /// How soon to dial another learnt relay when the second's allowance is used up.
 const LEARNT_WAIT: Duration = Duration::from_millis(500);
-
-/// Why a relay is down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RelayFault {
-    /// Its name means no address.
-    Unresolved,
-    /// Nobody answers there, or not in time.
-    Unreachable,
-    /// It was up, and the link ended.
-    Lost,
-    /// It was up, and fell silent.
-    Silent,
-    /// It says what no relay says.
-    Protocol,
-    /// It refused us, or told us to go.
-    Refused(Refusal),
-}
-
-impl fmt::Display for RelayFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            RelayFault::Unresolved => "its name cannot be resolved",
-            RelayFault::Unreachable => "nobody answers there",
-            RelayFault::Lost => "the link ended",
-            RelayFault::Silent => "it fell silent",
-            RelayFault::Protocol => "it does not speak as a relay does",
-            RelayFault::Refused(why) => match why {
-                Refusal::Frame => "it did not understand us",
-                Refusal::Network => "it does not serve this network",
-                Refusal::Networks => "it serves as many networks as it may",
-                Refusal::Key => "the network key is not the one it was given its key from",
-                Refusal::Full => "it is full",
-                Refusal::Address => "too many links come from this address",
-                Refusal::Late => "joining took too long",
-                Refusal::Idle => "it heard nothing from us",
-                Refusal::Slow => "we did not read fast enough",
-                Refusal::Flood => "we sent too much at once",
-                Refusal::Stopping => "it is being stopped",
-            },
-        })
-    }
-}
 
 /// What a link to a relay is about.
 #[derive(Debug)]
@@ -346,7 +302,7 @@ impl Engine {
         self.register(now, id, &|carrier| ToRelay::Join(carrier.challenge));
     }
 
-    fn register(&mut self, now: Now, id: LinkId, word: &dyn Fn(&Carrier) -> ToRelay) {
+    pub(super) fn register(&mut self, now: Now, id: LinkId, word: &dyn Fn(&Carrier) -> ToRelay) {
         self.emit(now, id, FrameType::REGISTER, &mut |state, out| {
             if let State::Relay(carrier) = state {
                 word(carrier).encode(out);
@@ -590,43 +546,6 @@ impl Engine {
                 vouched,
             });
             relays.due = now.at;
-        }
-    }
-
-    /// Remembers where a peer is at a relay, and plans to dial it there if it is nowhere else.
-    pub(super) fn learn_route(
-        &mut self,
-        now: Now,
-        instance: Instance,
-        carrier: LinkId,
-        route: Route,
-    ) {
-        let yields = self.instance > instance;
-        let limits = &self.config.limits;
-        let direct_first = limits.direct_first;
-        let Some(peer) = self.directory.get_mut(&instance) else {
-            return;
-        };
-        if peer.routes.contains(&(carrier, route)) {
-            return;
-        }
-        peer.routes.retain(|(over, _)| *over != carrier);
-        peer.routes.push((carrier, route));
-        if !peer.wants_route() || peer.route_dial.at.is_some() {
-            return;
-        }
-        let mut wait = Duration::ZERO;
-        if !peer.addresses.is_empty() {
-            wait += direct_first;
-        }
-        if yields {
-            wait += super::dialling::YIELD;
-        }
-        peer.route_dial.at = Some(now.at + wait);
-        let name = peer.name.clone();
-        self.directory.wake_at(now.at + wait);
-        if self.calls.waits_for(&name) {
-            self.want_dial(now, instance);
         }
     }
 }

@@ -1,13 +1,17 @@
 //! Links to peers that go through a relay: which there are, and how much may be under way on each.
 
+use super::dialling::YIELD;
 use super::links::{Link, REFUSED, State, Target, Via};
+use super::rate::Rate;
 use super::{Engine, LinkId, Now};
 use crate::frame::FrameType;
 use crate::table::Table;
 use crate::wire::Instance;
-use crate::wire::relay::{Forward, ROUTE_WINDOW, Route, encode_forward};
+use crate::wire::relay::{Forward, ROUTE_WINDOW, Route, ToRelay, encode_forward};
 use std::time::Duration;
 
+/// Words a second to those who send to links that are no more.
+const TURNED_AWAY_PER_SECOND: u32 = 100;
 /// How long another relay is preferred for a peer to one that has altered what it carried.
 const SPOILT: Duration = Duration::from_secs(30);
 
@@ -17,24 +21,29 @@ struct Way {
     link: Option<LinkId>,
     /// Bytes under way: sent, and not given back by the relay.
     used: u32,
+    /// Frames that made no sense since the last session.
+    faults: u32,
 }
 
 /// The ways through relays, by the link to the relay and the route there.
 #[derive(Debug, Default)]
-pub(super) struct Routes(Table<(LinkId, Route), Way>);
+pub(super) struct Routes {
+    ways: Table<(LinkId, Route), Way>,
+    turned_away: Rate,
+}
 
 impl Routes {
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.ways.len()
     }
 
     fn link(&self, carrier: LinkId, route: Route) -> Option<LinkId> {
-        self.0.get(&(carrier, route))?.link
+        self.ways.get(&(carrier, route))?.link
     }
 
     /// Every link that goes over `carrier`.
     pub(super) fn links_over(&self, carrier: LinkId) -> Vec<LinkId> {
-        self.0
+        self.ways
             .iter()
             .filter(|((over, _), _)| *over == carrier)
             .filter_map(|(_, way)| way.link)
@@ -42,36 +51,53 @@ impl Routes {
     }
 
     fn count_over(&self, carrier: LinkId) -> usize {
-        self.0.keys().filter(|(over, _)| *over == carrier).count()
+        self.ways
+            .keys()
+            .filter(|(over, _)| *over == carrier)
+            .count()
     }
 
     pub(super) fn unlink(&mut self, carrier: LinkId, route: Route) {
-        if let Some(way) = self.0.get_mut(&(carrier, route)) {
+        if let Some(way) = self.ways.get_mut(&(carrier, route)) {
             way.link = None;
-            if way.used == 0 {
-                self.0.remove(&(carrier, route));
+            if way.used == 0 && way.faults == 0 {
+                self.ways.remove(&(carrier, route));
             }
         }
     }
 
+    /// Counts a frame that made no sense; how many there were.
+    fn fault(&mut self, carrier: LinkId, route: Route) -> u32 {
+        let way = self.ways.or_insert_with((carrier, route), Way::default);
+        way.faults += 1;
+        way.faults
+    }
+
+    /// A session has been made over it: it is somebody's.
+    pub(super) fn proved(&mut self, carrier: LinkId, route: Route) {
+        if let Some(way) = self.ways.get_mut(&(carrier, route)) {
+            way.faults = 0;
+        }
+    }
+
     pub(super) fn spend(&mut self, carrier: LinkId, route: Route, bytes: usize) {
-        if let Some(way) = self.0.get_mut(&(carrier, route)) {
+        if let Some(way) = self.ways.get_mut(&(carrier, route)) {
             way.used = way.used.saturating_add(bytes as u32);
         }
     }
 
     /// Bytes that may still be sent.
     pub(super) fn window(&self, carrier: LinkId, route: Route) -> usize {
-        let used = self.0.get(&(carrier, route)).map_or(0, |way| way.used);
+        let used = self.ways.get(&(carrier, route)).map_or(0, |way| way.used);
         ROUTE_WINDOW.saturating_sub(used) as usize
     }
 
     /// The relay gave bytes back; the link that may go on.
     pub(super) fn credit(&mut self, carrier: LinkId, route: Route, bytes: u32) -> Option<LinkId> {
-        let way = self.0.get_mut(&(carrier, route))?;
+        let way = self.ways.get_mut(&(carrier, route))?;
         way.used = way.used.saturating_sub(bytes);
-        if way.link.is_none() && way.used == 0 {
-            self.0.remove(&(carrier, route));
+        if way.link.is_none() && way.used == 0 && way.faults == 0 {
+            self.ways.remove(&(carrier, route));
             return None;
         }
         way.link
@@ -79,7 +105,7 @@ impl Routes {
 
     /// The route, or all of a relay's, lead nowhere any more.
     pub(super) fn forget(&mut self, carrier: LinkId, route: Option<Route>) {
-        self.0
+        self.ways
             .retain(|(over, r), _| *over != carrier || route.is_some_and(|gone| *r != gone));
     }
 }
@@ -100,7 +126,7 @@ impl Engine {
         let via = Via::Relay(carrier, route);
         let id = self.add_link(now, Link::new(state, true, via, now.at));
         self.routes
-            .0
+            .ways
             .or_insert_with((carrier, route), Way::default)
             .link = Some(id);
         self.stats.dials += 1;
@@ -119,18 +145,34 @@ impl Engine {
         if let Some(before) = self.routes.link(carrier, route) {
             self.ended(now, before);
         }
-        // A relay that invents routes runs into this, and no other relay does.
-        let known = self.routes.0.contains_key(&(carrier, route));
-        if !known && self.routes.count_over(carrier) >= self.config.limits.peers {
+        if !self.has_room_at(carrier, route) {
             self.stats.forwards_stray += 1;
             return None;
         }
         let id = self.add_listening(now, Via::Relay(carrier, route));
         self.routes
-            .0
+            .ways
             .or_insert_with((carrier, route), Way::default)
             .link = Some(id);
         Some(id)
+    }
+
+    /// A relay that invents routes runs into this, and no other relay does.
+    fn has_room_at(&self, carrier: LinkId, route: Route) -> bool {
+        self.routes.ways.contains_key(&(carrier, route))
+            || self.routes.count_over(carrier) < self.config.limits.peers
+    }
+
+    /// A frame from a route made no sense. Who goes on like that is not listened to any more.
+    pub(super) fn route_fault(&mut self, now: Now, carrier: LinkId, route: Route) {
+        if !self.has_room_at(carrier, route)
+            || self.routes.fault(carrier, route) < self.config.limits.route_faults
+        {
+            return;
+        }
+        self.stats.routes_blocked += 1;
+        self.register(now, carrier, &|_| ToRelay::Block(route));
+        self.route_gone(now, carrier, route);
     }
 
     /// A frame of a peer came through a relay.
@@ -184,11 +226,11 @@ impl Engine {
     }
 
     fn turn_away(&mut self, now: Now, carrier: LinkId, route: Route) {
-        let queue = self.config.limits.link_queue;
         let Some(link) = self.links.get_mut(&carrier) else {
             return;
         };
-        if link.pending().len() >= queue {
+        // There may be a whole window of them; one word is enough, and another if that was lost.
+        if !self.routes.turned_away.take(now.at, TURNED_AWAY_PER_SECOND) {
             return;
         }
         let was_empty = link.pending().is_empty();
@@ -197,6 +239,43 @@ impl Engine {
             out.extend_from_slice(b"closed");
         });
         self.queued(now, carrier, was_empty);
+    }
+
+    /// Remembers where a peer is at a relay, and plans to dial it there if it is nowhere else.
+    pub(super) fn learn_route(
+        &mut self,
+        now: Now,
+        instance: Instance,
+        carrier: LinkId,
+        route: Route,
+    ) {
+        let yields = self.instance > instance;
+        let limits = &self.config.limits;
+        let direct_first = limits.direct_first;
+        let Some(peer) = self.directory.get_mut(&instance) else {
+            return;
+        };
+        if peer.routes.contains(&(carrier, route)) {
+            return;
+        }
+        peer.routes.retain(|(over, _)| *over != carrier);
+        peer.routes.push((carrier, route));
+        if !peer.wants_route() || peer.route_dial.at.is_some() {
+            return;
+        }
+        let mut wait = Duration::ZERO;
+        if !peer.addresses.is_empty() {
+            wait += direct_first;
+        }
+        if yields {
+            wait += YIELD;
+        }
+        peer.route_dial.at = Some(now.at + wait);
+        let name = peer.name.clone();
+        self.directory.wake_at(now.at + wait);
+        if self.calls.waits_for(&name) {
+            self.want_dial(now, instance);
+        }
     }
 
     /// The relay says that a route leads nowhere.

@@ -75,6 +75,8 @@ crate::stats::stats! {
     routes,
     /// Frames from relays for links that are no more, or from nobody known.
     forwards_stray,
+    /// Routes that sent nonsense, which their relay was asked to block.
+    routes_blocked,
     /// Times a path to a peer was replaced by another.
     paths_changed,
     /// Relays learnt from others and given up because they stayed dead.

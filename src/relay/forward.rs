@@ -5,7 +5,7 @@ use super::Hub;
 use crate::frame::{Frame, FrameType};
 use crate::limits::FRAME_MAX;
 use crate::protocol::{LinkId, Now};
-use crate::wire::relay::{Forward, FromRelay, ROUTE_WINDOW, Refusal, Route, route_range};
+use crate::wire::relay::{Forward, FromRelay, ROUTE_WINDOW, Refusal, Route, ToRelay, route_range};
 
 /// What a member may have under way to one other before it is taken for a flood: the window, and what
 /// keepalives and the like may add to it.
@@ -39,6 +39,10 @@ impl Hub {
             self.stats.forwards_gone += 1;
             return self.tell_of(now, id, FromRelay::Gone(inner.route));
         };
+        if target.blocked.contains_key(&id) {
+            self.stats.forwards_blocked += 1;
+            return self.tell_of(now, id, FromRelay::Gone(inner.route));
+        }
         let full = target.pending().len() >= queue;
         let Some(member) = self.members.get_mut(&id) else {
             return;
@@ -64,6 +68,25 @@ impl Hub {
             let place = route_range(frame.net);
             out[at + place.start..at + place.end].copy_from_slice(route.as_bytes());
         });
+    }
+
+    /// A member wants nothing more from a route. Of those that it names the latest are remembered.
+    pub(super) fn block(&mut self, now: Now, id: LinkId, frame: Frame<'_>) {
+        let Ok(ToRelay::Block(route)) = ToRelay::decode(frame.payload) else {
+            return self.refuse(now, id, Refusal::Frame);
+        };
+        let most = self.config.limits.blocked;
+        let (Some(from), Some(member)) = (self.routes.get(&route), self.members.get_mut(&id))
+        else {
+            return;
+        };
+        let first = member.blocked.keys().next().copied();
+        if member.blocked.len() >= most
+            && let Some(first) = first
+        {
+            member.blocked.remove(&first);
+        }
+        member.blocked.insert(*from, ());
     }
 
     fn tell_of(&mut self, now: Now, id: LinkId, word: FromRelay) {

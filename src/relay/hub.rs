@@ -17,7 +17,9 @@ mod forward;
 #[path = "presence.rs"]
 mod presence;
 
+use super::allowance::Allowance;
 use super::member::{Member, Stage, counted};
+pub use super::stats::RelayStats;
 use crate::entropy::Entropy;
 use crate::frame::{self, Frame, FrameType, Parsed};
 use crate::limits::{FRAME_MAX, RelayLimits};
@@ -29,7 +31,6 @@ use crate::wire::relay::{FromRelay, Refusal, Route, ToRelay};
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 /// Bytes of a keepalive's nonce; a longer one is nobody's.
 const PING_MAX: usize = 64;
@@ -60,69 +61,17 @@ pub enum Output {
     Resume(LinkId),
 }
 
-crate::stats::stats! {
-    /// What a relay has counted since start, and a few current sizes. Nothing in it tells one member from
-    /// another.
-    RelayStats;
-    /// Networks with members now.
-    networks,
-    /// Members now.
-    members,
-    /// Links now, in whatever stage.
-    links,
-    /// Links accepted.
-    accepted,
-    /// Links that joined.
-    joined,
-    /// Members that left or were lost.
-    left,
-    /// Frames carried.
-    forwarded,
-    /// Bytes of them.
-    forwarded_bytes,
-    /// Frames for routes that lead nowhere, turned away.
-    forwards_gone,
-    /// Frames for members too slow for them, turned away.
-    forwards_busy,
-    /// Adverts taken in.
-    adverts,
-    /// Adverts handed to a member.
-    adverts_handed,
-    /// Times a member was not read for a while, because it sent too fast.
-    held,
-    /// Links refused for bytes that are no frame, or a frame out of place.
-    refused_frame,
-    /// Links refused for a network that is not served.
-    refused_network,
-    /// Links refused because there are as many networks as may be.
-    refused_networks,
-    /// Links refused for a wrong proof.
-    refused_key,
-    /// Links refused because their network, or the relay, is full.
-    refused_full,
-    /// Links refused because too many come from their address.
-    refused_address,
-    /// Links that did not join in time.
-    refused_late,
-    /// Members lost because they were silent.
-    refused_idle,
-    /// Members lost because they did not read.
-    refused_slow,
-    /// Members lost because they went over a window.
-    refused_flood,
-}
-
 #[derive(Debug, Default)]
 struct Network {
     members: Table<LinkId, ()>,
 }
 
-/// Links of one address, and how many more may join at once.
+/// What one address has, and may do: each joining and each advert is told to every member.
 #[derive(Debug)]
 struct Source {
     links: usize,
-    joins: f64,
-    since: Time,
+    joins: Allowance,
+    adverts: Allowance,
 }
 
 /// The state machine. See the module's documentation for how to drive it.
@@ -184,11 +133,13 @@ impl Hub {
         self.stats.accepted += 1;
         let limits = &self.config.limits;
         let (links, per_address) = (limits.links, limits.links_per_address);
+        let (rate, most) = (limits.joins_per_second, per_address as u32);
         let address = counted(from.ip());
         let source = self.sources.or_insert_with(address, || Source {
             links: 0,
-            joins: per_address as f64,
-            since: now.at,
+            joins: Allowance::new(rate, most, now.at),
+            // Two at each start: asking for the name, and taking part.
+            adverts: Allowance::new(rate, most.saturating_mul(2), now.at),
         });
         source.links += 1;
         let crowded = source.links > per_address;
@@ -276,9 +227,16 @@ impl Hub {
                 Err(_) => return self.refuse(now, id, Refusal::Frame),
             }
         }
+        let due = now.at + self.config.limits.frame;
         let Some(member) = self.members.get_mut(&id) else {
             return;
         };
+        if at == data.len() {
+            member.unfinished = None;
+        } else if at > 0 || member.unfinished.is_none() {
+            member.unfinished = Some(now.at);
+            self.due = self.due.min(due);
+        }
         if at < data.len() {
             if input.is_empty() {
                 input.extend_from_slice(&bytes[at..]);
@@ -301,6 +259,7 @@ impl Hub {
                 FrameType::FORWARD => self.forward(now, id, frame, raw),
                 FrameType::PING if frame.payload.len() <= PING_MAX => self.echo(now, id, raw),
                 FrameType::ADVERT => self.advert(now, id, frame),
+                FrameType::REGISTER => self.block(now, id, frame),
                 // Advisory: the member closes the link itself.
                 FrameType::ERROR => {}
                 _ => self.refuse(now, id, Refusal::Frame),
@@ -367,18 +326,13 @@ impl Hub {
     fn join(&mut self, now: Now, id: LinkId, network: NetworkName) {
         let limits = &self.config.limits;
         let (members, networks) = (limits.members, limits.networks);
-        let (at_once, per_second) = (limits.links_per_address as f64, limits.joins_per_second);
         let Some(member) = self.members.get_mut(&id) else {
             return;
         };
-        if let Some(source) = self.sources.get_mut(&member.address) {
-            let gained = (now.at - source.since).as_secs_f64() * f64::from(per_second);
-            source.joins = (source.joins + gained).min(at_once);
-            source.since = now.at;
-            if source.joins < 1.0 {
-                return self.refuse(now, id, Refusal::Address);
-            }
-            source.joins -= 1.0;
+        if let Some(source) = self.sources.get_mut(&member.address)
+            && !source.joins.take(now.at)
+        {
+            return self.refuse(now, id, Refusal::Address);
         }
         match self.networks.get(&network) {
             Some(there) if there.members.len() >= members => {
@@ -543,7 +497,8 @@ impl Hub {
             return;
         }
         let limits = &self.config.limits;
-        let (handshake, idle, stalled) = (limits.handshake, limits.idle, limits.stalled);
+        let (handshake, idle) = (limits.handshake, limits.idle);
+        let (stalled, frame) = (limits.stalled, limits.frame);
         let mut due = Time::NEVER;
         let mut over = Vec::new();
         for (id, member) in self.members.iter() {
@@ -557,9 +512,14 @@ impl Hub {
             if !member.pending().is_empty() && stuck < until {
                 (until, why) = (stuck, Refusal::Slow);
             }
+            if let Some(since) = member.unfinished
+                && since + frame < until
+            {
+                (until, why) = (since + frame, Refusal::Late);
+            }
             // Who is not read, because it sent too fast, is not silent.
-            if self.held.contains_key(id) {
-                until = until.max(now.at + Duration::from_millis(1));
+            if let Some(read_again) = self.held.get(id) {
+                until = until.max(*read_again + idle);
             }
             if now.at >= until {
                 over.push((*id, why));
@@ -571,14 +531,9 @@ impl Hub {
         for (id, why) in over {
             self.refuse(now, id, why);
         }
-        let (full, per_second) = (
-            self.config.limits.links_per_address as f64,
-            f64::from(self.config.limits.joins_per_second),
-        );
         // An address is remembered until it could have been here for the first time.
-        self.sources.retain(|_, s| {
-            s.links > 0 || s.joins + (now.at - s.since).as_secs_f64() * per_second < full
-        });
+        self.sources
+            .retain(|_, s| s.links > 0 || !s.joins.is_full(now.at) || !s.adverts.is_full(now.at));
     }
 }
 

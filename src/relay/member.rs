@@ -39,8 +39,9 @@ pub(super) struct Member {
     pub(super) address: IpAddr,
     pub(super) opened: Time,
     pub(super) heard: Time,
-    /// An unfinished frame.
+    /// An unfinished frame, and since when.
     pub(super) input: Vec<u8>,
+    pub(super) unfinished: Option<Time>,
     pub(super) output: Vec<u8>,
     pub(super) written: usize,
     /// Whose bytes wait in the output, in order; its own for what the relay itself says.
@@ -48,6 +49,8 @@ pub(super) struct Member {
     /// When the output last moved, or began to wait.
     pub(super) progress: Time,
     pub(super) flows: Table<LinkId, Flow>,
+    /// From whom it wants nothing.
+    pub(super) blocked: Table<LinkId, ()>,
     /// The frame of its latest advert.
     pub(super) advert: Box<[u8]>,
     /// When an advert was last handed on.
@@ -67,11 +70,13 @@ impl Member {
             opened: now,
             heard: now,
             input: Vec::new(),
+            unfinished: None,
             output: Vec::new(),
             written: 0,
             segments: VecDeque::new(),
             progress: now,
             flows: Table::default(),
+            blocked: Table::default(),
             advert: Box::default(),
             advertised: None,
             catching_up: None,

@@ -32,18 +32,26 @@ impl Hub {
             out.extend_from_slice(frame.payload);
         });
         member.advert = handed.into_boxed_slice();
-        let next = member.advertised.map(|at| at + interval);
-        match next {
-            Some(next) if next > now.at => self.advert_waits.insert(id, next),
-            _ => self.hand_on(now, id),
+        let next = member.advertised.map_or(now.at, |at| at + interval);
+        if next > now.at {
+            self.advert_waits.insert(id, next);
+        } else {
+            self.hand_on(now, id);
         }
     }
 
     /// Hands a member's advert to all who have caught up with it.
     pub(super) fn hand_on(&mut self, now: Now, id: LinkId) {
+        let interval = self.config.limits.advert_interval;
         let Some(member) = self.members.get_mut(&id) else {
             return;
         };
+        let source = self.sources.get_mut(&member.address);
+        if source.is_some_and(|s| !s.adverts.take(now.at)) {
+            // The address has too much to tell. The latest waits, and is not lost.
+            self.advert_waits.insert(id, now.at + interval);
+            return;
+        }
         member.advertised = Some(now.at);
         let Some(network) = member.network().cloned() else {
             return;
@@ -131,6 +139,7 @@ impl Hub {
         for other in others {
             if let Some(member) = self.members.get_mut(&other) {
                 member.flows.remove(&id);
+                member.blocked.remove(&id);
             }
             // When all are told to go, nobody need be told of anybody.
             if !self.stopped {

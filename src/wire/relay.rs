@@ -1,7 +1,7 @@
 //! What a node and a relay say to each other: the payloads of `reg` and `fwd`, and the words of `err`.
 //!
 //! ```text
-//! reg, to the relay     join.VERSION.CHALLENGE | proof.PROOF *( "." PROOF )
+//! reg, to the relay     join.VERSION.CHALLENGE | proof.PROOF *( "." PROOF ) | block.ROUTE
 //! reg, from the relay   prove.CHALLENGE | joined.ROUTE | gone.ROUTE | busy.ROUTE.BYTES
 //!                       | credit.ROUTE.BYTES
 //! fwd                   ROUTE.TYPE.TOKEN       to the relay: for whom; from it: from whom
@@ -14,7 +14,7 @@
 //! as `fwd` frames of type `adv`, and then says `joined`, so that who has joined knows who is there.
 //! `gone` says that a route leads nowhere any more; `busy` that a frame for it was turned away because
 //! too much waits there, and gives its bytes back. A node has at most [`ROUTE_WINDOW`] bytes of `fwd` frames under way to one route;
-//! `credit` gives back what has left the relay.
+//! `credit` gives back what has left the relay. A node that is sent nonsense from a route has it blocked.
 //!
 //! Pure functions over bytes: who may say what when is for `relay` and `engine`.
 
@@ -157,6 +157,8 @@ pub enum ToRelay {
     Join(Challenge),
     /// Proves one of its keys: one proof for each, 1 to [`KEYS_MAX`].
     Prove(Vec<Proof>),
+    /// Wants nothing more from a route.
+    Block(Route),
 }
 
 /// A relay's word to a node.
@@ -225,6 +227,7 @@ impl ToRelay {
                 }
                 Ok(ToRelay::Prove(proofs))
             }
+            (b"block", rest) => Ok(ToRelay::Block(Route::parse(rest)?)),
             _ => Err(Malformed),
         }
     }
@@ -244,6 +247,10 @@ impl ToRelay {
                     out.push(b'.');
                     put32(proof, out);
                 }
+            }
+            ToRelay::Block(route) => {
+                out.extend_from_slice(b"block.");
+                out.extend_from_slice(&route.0);
             }
         }
     }
@@ -358,7 +365,7 @@ mod tests {
     proptest! {
         #[test]
         fn words_round_trip(a in any::<[u8; 32]>(), proofs in prop::collection::vec(any::<[u8; 32]>(), 1..=KEYS_MAX), route in routes(), n in 1u32..) {
-            for word in [ToRelay::Join(a), ToRelay::Prove(proofs)] {
+            for word in [ToRelay::Join(a), ToRelay::Prove(proofs), ToRelay::Block(route)] {
                 let mut bytes = Vec::new();
                 word.encode(&mut bytes);
                 prop_assert_eq!(ToRelay::decode(&bytes), Ok(word));
@@ -376,7 +383,7 @@ mod tests {
         }
 
         #[test]
-        fn what_decodes_encodes_back(bytes in "(join|proof|prove|joined|gone|busy|credit)(\\.[A-Za-z0-9=_-]{0,3}|\\.[A-Za-z0-9_-]{16}|\\.[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]=){0,6}") {
+        fn what_decodes_encodes_back(bytes in "(join|proof|block|prove|joined|gone|busy|credit)(\\.[A-Za-z0-9=_-]{0,3}|\\.[A-Za-z0-9_-]{16}|\\.[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]=){0,6}") {
             let bytes = bytes.as_bytes();
             let mut again = Vec::new();
             if let Ok(word) = ToRelay::decode(bytes) {

@@ -992,3 +992,80 @@ fn nothing_of_names_paths_or_payloads_is_seen_at_a_relay() {
     assert!(!dumped.contains("secret"));
     w.check_closed();
 }
+
+#[test]
+fn a_member_that_floods_with_nonsense_is_blocked_where_it_does() {
+    let mut w = World::new(crate::first_seed());
+    let hub = hub_with(&mut w, RelayLimits::default());
+    let (a, b) = pair(&mut w, hub);
+    let (mut flooder, _) = Raw::join(&mut w, hub, address(1));
+    flooder.read = 0;
+    let routes: Vec<Route> = flooder
+        .frames(&w)
+        .iter()
+        .filter_map(|(_, p)| Some(Forward::decode(p).ok()?.route))
+        .collect();
+    // Not sealed under the key; and then sealed under it, but of nobody.
+    for round in 0..2_000 {
+        for route in &routes {
+            let token = if round % 2 == 0 {
+                b"gAAAAnonsense".to_vec()
+            } else {
+                sealed(b"nonsense")
+            };
+            flooder.forward(&mut w, *route, FrameType::HELLO, &token);
+        }
+        w.run(ms(2));
+    }
+    for node in [a, b] {
+        let s = w.nodes[node].engine.stats();
+        assert_eq!(s.routes_blocked, 1);
+        assert!(s.refused_token + s.refused_hello < 40, "{s:?}");
+    }
+    assert!(w.hubs[hub].hub.stats().forwards_blocked > 3_000);
+    let told = flooder.words(&w);
+    assert!(told.iter().any(|word| matches!(word, FromRelay::Gone(_))));
+    unharmed(&mut w, a, b);
+}
+
+#[test]
+fn a_frame_that_never_ends_and_adverts_from_a_crowd_are_bounded() {
+    let mut w = World::new(crate::first_seed());
+    let limits = RelayLimits {
+        joins_per_second: 4,
+        links_per_address: 20,
+        ..RelayLimits::default()
+    };
+    let hub = hub_with(&mut w, limits);
+    let (mut slow, _) = Raw::join(&mut w, hub, address(1));
+    w.raw_send(slow.wire, b"sim|fwd|");
+    for _ in 0..59 {
+        w.raw_send(slow.wire, b"A");
+        w.run(secs(1));
+    }
+    assert_eq!(slow.refused(&w), None);
+    w.run(secs(2));
+    assert_eq!(slow.refused(&w), Some(Refusal::Late));
+    // Twenty members of one address each tell something new all the time.
+    let (mut hears, _) = Raw::join(&mut w, hub, address(2));
+    let crowd: Vec<Raw> = (0..20)
+        .map(|_| Raw::join(&mut w, hub, address(3)).0)
+        .collect();
+    let _ = hears.frames(&w);
+    for i in 0..300 {
+        for (k, member) in crowd.iter().enumerate() {
+            member.send(&mut w, FrameType::ADVERT, format!("gA{k}-{i}").as_bytes());
+        }
+        w.run(ms(100));
+    }
+    let during = hears.frames(&w).len();
+    assert!(during <= 40 + 4 * 31, "{during} adverts handed on in 30 s");
+    w.run(secs(20));
+    let last = hears.frames(&w);
+    let latest = |k: usize| {
+        let wanted = format!("gA{k}-299");
+        last.iter()
+            .any(|(_, p)| Forward::decode(p).unwrap().payload == wanted.as_bytes())
+    };
+    assert!((0..20).all(latest), "the latest of each is told in the end");
+}

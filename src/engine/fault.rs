@@ -1,0 +1,47 @@
+//! What can be wrong with a relay, in words.
+
+use crate::wire::relay::Refusal;
+use std::fmt;
+
+/// Why a relay is down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RelayFault {
+    /// Its name means no address.
+    Unresolved,
+    /// Nobody answers there, or not in time.
+    Unreachable,
+    /// It was up, and the link ended.
+    Lost,
+    /// It was up, and fell silent.
+    Silent,
+    /// It says what no relay says.
+    Protocol,
+    /// It refused us, or told us to go.
+    Refused(Refusal),
+}
+
+impl fmt::Display for RelayFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RelayFault::Unresolved => "its name cannot be resolved",
+            RelayFault::Unreachable => "nobody answers there",
+            RelayFault::Lost => "the link ended",
+            RelayFault::Silent => "it fell silent",
+            RelayFault::Protocol => "it does not speak as a relay does",
+            RelayFault::Refused(why) => match why {
+                Refusal::Frame => "it did not understand us",
+                Refusal::Network => "it does not serve this network",
+                Refusal::Networks => "it serves as many networks as it may",
+                Refusal::Key => "the network key is not the one it was given its key from",
+                Refusal::Full => "it is full",
+                Refusal::Address => "too many links come from this address",
+                Refusal::Late => "joining took too long",
+                Refusal::Idle => "it heard nothing from us",
+                Refusal::Slow => "we did not read fast enough",
+                Refusal::Flood => "we sent too much at once",
+                Refusal::Stopping => "it is being stopped",
+            },
+        })
+    }
+}

@@ -1,0 +1,73 @@
+//! So many at once, and then so many a second.
+
+use crate::protocol::Time;
+use std::time::Duration;
+
+#[derive(Debug)]
+pub(super) struct Allowance {
+    per_second: u32,
+    most: u32,
+    left: u32,
+    /// Until when what was gained is in `left`.
+    since: Time,
+}
+
+impl Allowance {
+    pub(super) fn new(per_second: u32, most: u32, now: Time) -> Allowance {
+        Allowance {
+            per_second,
+            most,
+            left: most,
+            since: now,
+        }
+    }
+
+    fn gained(&self, now: Time) -> u32 {
+        let gained = (now - self.since).as_micros() * u128::from(self.per_second) / 1_000_000;
+        u32::try_from(gained).unwrap_or(u32::MAX)
+    }
+
+    /// Whether one more may be, which is then counted.
+    pub(super) fn take(&mut self, now: Time) -> bool {
+        let gained = self.gained(now);
+        if gained > 0 {
+            self.left = self.left.saturating_add(gained).min(self.most);
+            // What makes no whole one yet goes on counting.
+            let counted = u64::from(gained) * 1_000_000 / u64::from(self.per_second);
+            self.since = if self.left == self.most {
+                now
+            } else {
+                self.since + Duration::from_micros(counted)
+            };
+        }
+        let free = self.left > 0;
+        self.left -= u32::from(free);
+        free
+    }
+
+    /// Whether as many may be at once as at the beginning.
+    pub(super) fn is_full(&self, now: Time) -> bool {
+        self.left.saturating_add(self.gained(now)) >= self.most
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_at_once_and_then_so_many_a_second() {
+        let at = |ms| Time(Duration::from_millis(ms));
+        let mut a = Allowance::new(4, 10, at(0));
+        assert_eq!((0..50).filter(|_| a.take(at(1))).count(), 10);
+        assert!(!a.is_full(at(2_000)));
+        // However often it is asked for meanwhile.
+        assert_eq!((0..1_000).filter(|i| a.take(at(2 + i))).count(), 4);
+        assert!(a.is_full(at(4_000)));
+        assert_eq!(
+            (0..50).filter(|_| a.take(at(9_000))).count(),
+            10,
+            "no more are saved up"
+        );
+    }
+}

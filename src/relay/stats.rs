@@ -1,0 +1,54 @@
+//! What a relay counts. Nothing in it tells one member from another.
+
+crate::stats::stats! {
+    /// What a relay has counted since start, and a few current sizes.
+    RelayStats;
+    /// Networks with members now.
+    networks,
+    /// Members now.
+    members,
+    /// Links now, in whatever stage.
+    links,
+    /// Links accepted.
+    accepted,
+    /// Links that joined.
+    joined,
+    /// Members that left or were lost.
+    left,
+    /// Frames carried.
+    forwarded,
+    /// Bytes of them.
+    forwarded_bytes,
+    /// Frames for routes that lead nowhere, turned away.
+    forwards_gone,
+    /// Frames for members too slow for them, turned away.
+    forwards_busy,
+    /// Adverts taken in.
+    adverts,
+    /// Adverts handed to a member.
+    adverts_handed,
+    /// Times a member was not read for a while, because it sent too fast.
+    held,
+    /// Frames kept from members that do not want them, turned away.
+    forwards_blocked,
+    /// Links refused for bytes that are no frame, or a frame out of place.
+    refused_frame,
+    /// Links refused for a network that is not served.
+    refused_network,
+    /// Links refused because there are as many networks as may be.
+    refused_networks,
+    /// Links refused for a wrong proof.
+    refused_key,
+    /// Links refused because their network, or the relay, is full.
+    refused_full,
+    /// Links refused because too many come from their address.
+    refused_address,
+    /// Links that did not join in time.
+    refused_late,
+    /// Members lost because they were silent.
+    refused_idle,
+    /// Members lost because they did not read.
+    refused_slow,
+    /// Members lost because they went over a window.
+    refused_flood,
+}
