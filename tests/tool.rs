@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Lan, Tool, secs};
-use peerbase::{Event, Key};
+use peerbase::{Event, Key, RelayKey};
 use std::process::{Command, Output};
 
 const TOOL: &str = env!("CARGO_BIN_EXE_peerbase");
@@ -29,6 +29,38 @@ fn keygen_gives_a_new_key_each_time() {
 }
 
 #[test]
+fn a_relay_key_comes_from_the_network_key_and_cannot_be_taken_for_it() {
+    let network = Key::from_bytes([5; 32]);
+    let derived = run(&["keygen", "--relay-from", &network.to_text()]);
+    let text = String::from_utf8(derived.stdout).unwrap();
+    assert_eq!(text.trim(), *RelayKey::derive(&network).to_text());
+    let relay = |args: &[&str]| {
+        let output = run(&[&["relay", "--listen", "127.0.0.1:0"], args].concat());
+        (
+            output.status.code(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    let (code, words) = relay(&["--network", "n", "--relay-key", &network.to_text()]);
+    assert!(
+        code == Some(1) && words.contains("never give a relay"),
+        "{words}"
+    );
+    assert!(
+        !words.contains(&*network.to_text()),
+        "a key is not repeated"
+    );
+    let (code, _) = relay(&["--relay-key", text.trim()]);
+    assert_eq!(code, Some(2), "which network is it for?");
+    let (code, _) = relay(&["--network", "a|b"]);
+    assert_eq!(code, Some(1));
+    assert_eq!(
+        run(&["keygen", "--relay-from", text.trim()]).status.code(),
+        Some(1)
+    );
+}
+
+#[test]
 fn a_wrong_command_line_is_status_2_and_a_failure_1() {
     for args in [
         &["fly"][..],
@@ -40,6 +72,9 @@ fn a_wrong_command_line_is_status_2_and_a_failure_1() {
         &["call", "a"],
         &["call", "a", "p", "not json", "--network", "n"],
         &["bench", "nothing"],
+        &["relay", "--listen", "nowhere"],
+        &["relay", "x"],
+        &["keygen", "--relay-from"],
     ] {
         assert_eq!(run(args).status.code(), Some(2), "{args:?}");
     }

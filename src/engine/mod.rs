@@ -23,8 +23,8 @@
 //!
 //! `directory` holds who is there, `discovery` what adverts do to it, `dialling` when and how to
 //! reach whom; `links`, `sending`, `handshake`, `keepalive` and `session` are how two nodes talk;
-//! `relays` is which relays we are linked to, `routes` how links to peers go through them; `calls` is
-//! what we ask of others, `serving` what they ask of us.
+//! `relays` is which relays we are linked to, `fault` what is wrong with one, `routes` how links to
+//! peers go through them; `calls` is what we ask of others, `serving` what they ask of us.
 
 mod calls;
 mod dialling;

@@ -11,15 +11,18 @@
 //! Whoever goes over a limit is told which by an `err` frame, and closed; nobody else notices. What one
 //! member can make wait for another is bounded by a window, for all by the other's queue; a frame beyond
 //! that is turned away, and its sender told. A member that sends too fast is not read for a while.
+//!
+//! `member` is one link and what waits for it, `presence` hands adverts on, `forward` carries frames,
+//! `allowance` is so many a second, `stats` what is counted.
 
-#[path = "forward.rs"]
+mod allowance;
 mod forward;
-#[path = "presence.rs"]
+mod member;
 mod presence;
+mod stats;
 
-use super::allowance::Allowance;
-use super::member::{Member, Stage, counted};
-pub use super::stats::RelayStats;
+pub use stats::RelayStats;
+
 use crate::entropy::Entropy;
 use crate::frame::{self, Frame, FrameType, Parsed};
 use crate::limits::{FRAME_MAX, RelayLimits};
@@ -28,6 +31,8 @@ use crate::protocol::{LinkEvent, LinkId, Now, Protocol, Time};
 use crate::table::Table;
 use crate::wire::membership::RelayKey;
 use crate::wire::relay::{FromRelay, Refusal, Route, ToRelay};
+use allowance::Allowance;
+use member::{Member, Stage, counted};
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};

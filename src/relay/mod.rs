@@ -5,10 +5,7 @@
 //! are sealed, and hands them on; it carries their handshakes and records, which are sealed too. It has
 //! no key that opens any of them, keeps nothing across restarts, and logs nothing.
 
-mod allowance;
 pub mod hub;
-mod member;
 mod server;
-mod stats;
 
 pub use server::{RelayBuilder, RelayServer};

@@ -744,6 +744,10 @@ impl World {
                     self.closed_raw.insert(wire);
                     return;
                 };
+                // A machine that sleeps hears of it when it wakes.
+                if e.open && !self.nodes[node].up {
+                    return self.after(secs(1), Happening::Closed { wire, end });
+                }
                 if !e.open {
                     return;
                 }

@@ -1,7 +1,7 @@
 //! Carrying frames from one member to another, and the windows that keep it bounded.
 
-use super::super::member::Flow;
 use super::Hub;
+use super::member::Flow;
 use crate::frame::{Frame, FrameType};
 use crate::limits::FRAME_MAX;
 use crate::protocol::{LinkId, Now};
