@@ -21,8 +21,9 @@ pub(super) const PING_TEXT: usize = 16;
 /// Room an idle link keeps for an unfinished frame or for output.
 const KEPT_CAPACITY: usize = 4 * 1024;
 
-/// The word to a peer whose link is refused.
-pub(super) const REFUSED: &[u8] = b"refused";
+/// The words to a peer whose link ends, through a relay, and to one whose link is refused.
+pub(super) const CLOSED: &[u8] = b"closed";
+const REFUSED: &[u8] = b"refused";
 
 #[derive(Debug)]
 pub(super) enum State {
@@ -332,7 +333,7 @@ impl Engine {
         if let Via::Relay(..) = link.via {
             // There is no socket whose end would tell the other side.
             self.emit(now, id, FrameType::ERROR, &mut |_, out| {
-                out.extend_from_slice(b"closed")
+                out.extend_from_slice(CLOSED)
             });
         } else {
             self.outputs.push_back(Output::Close(id, last));

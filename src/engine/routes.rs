@@ -1,7 +1,7 @@
 //! Links to peers that go through a relay: which there are, and how much may be under way on each.
 
 use super::dialling::YIELD;
-use super::links::{Link, REFUSED, State, Target, Via};
+use super::links::{CLOSED, Link, State, Target, Via};
 use super::rate::Rate;
 use super::{Engine, LinkId, Now};
 use crate::frame::FrameType;
@@ -196,9 +196,9 @@ impl Engine {
             link.heard = now.at;
         }
         match inner.kind {
-            // The other side has ended it.
+            // The other side has ended it: because it was to end, or because of what came there.
             FrameType::ERROR => {
-                if inner.payload == REFUSED {
+                if inner.payload != CLOSED {
                     self.spoil(now, id);
                 }
                 self.ended(now, id);
@@ -236,7 +236,7 @@ impl Engine {
         let was_empty = link.pending().is_empty();
         let net = self.config.network.as_str();
         encode_forward(net, &route, FrameType::ERROR, &mut link.output, |out| {
-            out.extend_from_slice(b"closed");
+            out.extend_from_slice(CLOSED);
         });
         self.queued(now, carrier, was_empty);
     }

@@ -22,6 +22,8 @@ pub(crate) struct Malice {
     pub alters: u64,
     /// Takes nothing in.
     pub deaf: bool,
+    /// Lets handshakes pass as they are.
+    pub spares_hellos: bool,
 }
 
 impl Malice {
@@ -35,6 +37,7 @@ impl Malice {
             truncates: percent,
             alters: percent,
             deaf: false,
+            spares_hellos: false,
         }
     }
 }
@@ -341,7 +344,10 @@ impl World {
         raw: &[u8],
         out: &mut Vec<u8>,
     ) {
-        let malice = self.hubs[hub].malice;
+        let mut malice = self.hubs[hub].malice;
+        if malice.spares_hellos && frame.payload[17..].starts_with(b"hel") {
+            malice = Malice::default();
+        }
         if malice.replays > 0 && self.hubs[hub].recorded.len() < 400 {
             self.hubs[hub].recorded.push(raw.to_vec());
         }

@@ -588,3 +588,35 @@ fn many_nodes_and_relays_under_every_fault_keep_the_promises() {
         }
     });
 }
+
+#[test]
+fn a_relay_that_alters_what_it_carries_is_left_for_an_honest_one_further_off() {
+    seeds(10, |seed| {
+        let mut w = World::new(seed);
+        let (a, b) = w.two_lans(2);
+        w.hubs[1].far = ms(20);
+        w.run(secs(3));
+        assert_eq!(path(&w, a, "b"), through(0));
+        // Handshakes pass, so that it would win the race each time.
+        w.hubs[0].malice.spares_hellos = true;
+        w.hubs[0].malice.alters = 100;
+        for _ in 0..20 {
+            let n = w.call(a, "b", secs(5)).unwrap();
+            w.run_until(secs(6), |w| w.result(a, n).is_some());
+            assert_eq!(w.result(a, n), Some(&Ok(b"b".to_vec())));
+            assert_eq!(path(&w, a, "b"), through(1));
+        }
+        w.hubs[0].malice.alters = 0;
+        unharmed(&mut w, a, b);
+    });
+}
+
+/// The nodes serve each other as if nothing had happened.
+fn unharmed(w: &mut World, a: usize, b: usize) {
+    for (from, to) in [(a, "b"), (b, "a")] {
+        let n = w.call(from, to, secs(5)).unwrap();
+        w.run(secs(1));
+        assert!(w.result(from, n).unwrap().is_ok());
+    }
+    w.check_closed();
+}
