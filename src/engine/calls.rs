@@ -225,9 +225,12 @@ impl Engine {
         match self.calls.open.get(&number.0).map(|c| &c.state) {
             Some(State::Sent { link, .. }) => {
                 let link = *link;
-                self.send_record(now, link, |sequence, out| {
-                    encode_cancel(sequence, number.0, out)
-                });
+                // Where too much waits already the callee learns of it from the deadline.
+                if self.takes_more(link) {
+                    self.send_record(now, link, |sequence, out| {
+                        encode_cancel(sequence, number.0, out)
+                    });
+                }
             }
             Some(State::Local | State::Waiting { .. }) => {}
             None => return,
@@ -387,11 +390,13 @@ impl Engine {
         session.settled.push(number);
         let peer = session.peer;
         if session.settled.len() >= SETTLED_WITH_CALL * 2 {
-            // No new call takes them along.
+            // No new call takes them along. Those that cannot be told are forgotten at their deadline.
             let settled = std::mem::take(&mut session.settled);
-            self.send_record(now, link, |sequence, out| {
-                encode_notice(sequence, &settled, out)
-            });
+            if self.takes_more(link) {
+                self.send_record(now, link, |sequence, out| {
+                    encode_notice(sequence, &settled, out)
+                });
+            }
         }
         match self.calls.open.get(&number) {
             Some(call) if matches!(call.state, State::Sent { instance, .. } if instance == peer) => {

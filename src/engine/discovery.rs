@@ -150,6 +150,11 @@ impl Engine {
     }
 
     fn advertise(&mut self, now: Now, phase: AdvertPhase) {
+        if !self.config.lan {
+            // Relays are told what is new when it is, and nobody else is there to be told.
+            self.advertiser.next = Time::NEVER;
+            return;
+        }
         let interval = self.config.interval;
         if now.at - self.advertiser.window >= interval {
             self.advertiser.window = now.at;
@@ -168,11 +173,9 @@ impl Engine {
             self.advertiser.next = now.at + pause;
         }
 
-        if self.config.lan {
-            let datagram = self.advert_frame(now, phase);
-            self.stats.adverts_sent += 1;
-            self.outputs.push_back(Output::Broadcast(datagram));
-        }
+        let datagram = self.advert_frame(now, phase);
+        self.stats.adverts_sent += 1;
+        self.outputs.push_back(Output::Broadcast(datagram));
     }
 
     /// What we say of ourselves, as the frame that goes out.
@@ -216,7 +219,7 @@ impl Engine {
     /// Lets a stranger know of us, at once but within the interval's budget; over it, the next
     /// regular advert does. Whether it is at once.
     fn answer_stranger(&mut self, now: Now) -> bool {
-        if self.phase != Phase::Running {
+        if self.phase != Phase::Running || !self.config.lan {
             return false;
         }
         if self.advertiser.answer.is_some() {

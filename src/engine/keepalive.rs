@@ -27,11 +27,10 @@ impl Engine {
     }
 
     pub(super) fn ping(&mut self, now: Now, id: LinkId, payload: &[u8]) {
-        let queue = self.config.limits.link_queue;
+        let full = !self.takes_more(id);
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
-        let full = link.pending().len() >= queue;
         let echo = link.ping.filter(|(text, _)| text == payload);
         let peer = match &link.state {
             State::Open(session) => Some(session.peer),

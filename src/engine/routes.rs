@@ -5,6 +5,7 @@ use super::links::{CLOSED, Link, State, Target, Via};
 use super::rate::Rate;
 use super::{Engine, LinkId, Now};
 use crate::frame::FrameType;
+use crate::limits::FRAME_MAX;
 use crate::table::Table;
 use crate::wire::Instance;
 use crate::wire::relay::{Forward, ROUTE_WINDOW, Route, ToRelay, encode_forward};
@@ -86,10 +87,10 @@ impl Routes {
         }
     }
 
-    /// Bytes that may still be sent.
-    pub(super) fn window(&self, carrier: LinkId, route: Route) -> usize {
+    /// Whether the largest frame may still be sent.
+    pub(super) fn is_free(&self, carrier: LinkId, route: Route) -> bool {
         let used = self.ways.get(&(carrier, route)).map_or(0, |way| way.used);
-        ROUTE_WINDOW.saturating_sub(used) as usize
+        used as usize + FRAME_MAX <= ROUTE_WINDOW as usize
     }
 
     /// The relay gave bytes back; the link that may go on.
@@ -145,7 +146,8 @@ impl Engine {
         if let Some(before) = self.routes.link(carrier, route) {
             self.ended(now, before);
         }
-        if !self.has_room_at(carrier, route) {
+        // Who does not take the answers need not ask.
+        if !self.has_room_at(carrier, route) || !self.routes.is_free(carrier, route) {
             self.stats.forwards_stray += 1;
             return None;
         }
@@ -225,19 +227,28 @@ impl Engine {
         }
     }
 
+    /// Says that there is no link, unless that was said often enough: there may be a whole window of
+    /// frames on their way to it.
     fn turn_away(&mut self, now: Now, carrier: LinkId, route: Route) {
+        if !self.has_room_at(carrier, route)
+            || !self.routes.is_free(carrier, route)
+            || !self.routes.turned_away.take(now.at, TURNED_AWAY_PER_SECOND)
+        {
+            return;
+        }
         let Some(link) = self.links.get_mut(&carrier) else {
             return;
         };
-        // There may be a whole window of them; one word is enough, and another if that was lost.
-        if !self.routes.turned_away.take(now.at, TURNED_AWAY_PER_SECOND) {
-            return;
-        }
-        let was_empty = link.pending().is_empty();
+        let (was_empty, before) = (link.pending().is_empty(), link.output.len());
         let net = self.config.network.as_str();
         encode_forward(net, &route, FrameType::ERROR, &mut link.output, |out| {
             out.extend_from_slice(CLOSED);
         });
+        let bytes = link.output.len() - before;
+        self.routes
+            .ways
+            .or_insert_with((carrier, route), Way::default);
+        self.routes.spend(carrier, route, bytes);
         self.queued(now, carrier, was_empty);
     }
 

@@ -5,7 +5,6 @@ use super::session::Session;
 use super::{Engine, LinkId, Now, Output};
 use crate::fernet::KeyIndex;
 use crate::frame::{self, FrameType};
-use crate::limits::FRAME_MAX;
 use crate::wire::Instance;
 use crate::wire::hello::Hello;
 use crate::wire::relay::encode_forward;
@@ -167,24 +166,24 @@ impl Engine {
     /// Where something for `peer` goes: the direct path before relays, of relays the one with the
     /// shortest round trip.
     pub(super) fn path_to(&self, peer: Instance) -> Outlet {
-        let Some(id) = self.best_session(peer) else {
-            return Outlet::None;
-        };
-        let Some(link) = self.links.get(&id) else {
-            return Outlet::None;
-        };
-        let (waits, window) = match link.via {
-            Via::Relay(carrier, route) => (
-                self.pending(carrier).len(),
-                self.routes.window(carrier, route),
-            ),
-            _ => (link.pending().len(), FRAME_MAX),
-        };
-        if waits < self.config.limits.link_queue && window >= FRAME_MAX {
-            Outlet::Ready(id)
-        } else {
-            Outlet::Full
+        match self.best_session(peer) {
+            Some(id) if self.takes_more(id) => Outlet::Ready(id),
+            Some(_) => Outlet::Full,
+            None => Outlet::None,
         }
+    }
+
+    /// Whether a link takes whatever comes next. What is not asked before it is sent is small, and comes
+    /// seldom: a relay ends the link of a node that overruns a window.
+    pub(super) fn takes_more(&self, id: LinkId) -> bool {
+        let (waits, free) = match self.links.get(&id).map(|l| l.via) {
+            Some(Via::Relay(carrier, route)) => (
+                self.pending(carrier).len(),
+                self.routes.is_free(carrier, route),
+            ),
+            _ => (self.pending(id).len(), true),
+        };
+        waits < self.config.limits.link_queue && free
     }
 
     pub(super) fn best_session(&self, peer: Instance) -> Option<LinkId> {

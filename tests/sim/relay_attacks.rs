@@ -1125,3 +1125,63 @@ fn a_suspended_machine_and_a_jumping_clock_behind_a_relay_do_no_harm() {
         unharmed(&mut w, a, b);
     });
 }
+
+#[test]
+fn who_asks_and_asks_and_never_reads_does_not_make_a_node_overrun_its_window() {
+    let mut w = World::new(crate::first_seed());
+    let hub = hub_with(&mut w, RelayLimits::default());
+    let (a, b) = pair(&mut w, hub);
+    let (mut evil, _) = Raw::join(&mut w, hub, address(1));
+    evil.read = 0;
+    let routes: Vec<Route> = evil
+        .frames(&w)
+        .iter()
+        .filter_map(|(_, p)| Some(Forward::decode(p).ok()?.route))
+        .collect();
+    w.stall(evil.wire);
+    let mut rng = Rng(4);
+    for i in 0..4_000u32 {
+        // A member's hello, to be answered; and a record of no session, to be turned away.
+        let hello = Hello {
+            role: Role::Ask,
+            probing: false,
+            instance: Instance(rng.array()),
+            nonce: rng.array(),
+            port: PORT,
+            name: name("evil"),
+            meant: name(if i % 2 == 0 { "a" } else { "b" }),
+        };
+        let mut plain = Vec::new();
+        hello.encode(&mut plain);
+        for route in &routes {
+            evil.forward(&mut w, *route, FrameType::MESSAGE, b"gAAA");
+            evil.forward(&mut w, *route, FrameType::HELLO, &sealed(&plain));
+        }
+        w.run(ms(5));
+    }
+    let s = w.hubs[hub].hub.stats();
+    assert_eq!((s.refused_flood, s.refused_slow), (0, 0));
+    assert_eq!((w.joined_hub(a), w.joined_hub(b)), (1, 1));
+
+    // Many calls given up while the callee takes nothing.
+    w.nodes[b].behaviour = Behaviour::Hold;
+    let calls: Vec<_> = (0..1_000)
+        .map(|_| w.call(a, "b", secs(60)).unwrap())
+        .collect();
+    w.run(secs(1));
+    let wire = w.wire_to_hub(b, hub);
+    w.stall(wire);
+    let more: Vec<_> = (0..3_000)
+        .map(|_| w.call(a, "b", secs(60)).unwrap())
+        .collect();
+    w.settle();
+    for n in calls.into_iter().chain(more) {
+        w.cancel(a, n);
+    }
+    w.settle();
+    assert_eq!(w.hubs[hub].hub.stats().refused_flood, 0);
+    w.unstall(wire);
+    w.nodes[b].behaviour = Behaviour::Echo;
+    w.run(secs(90));
+    unharmed(&mut w, a, b);
+}
