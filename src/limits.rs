@@ -171,7 +171,8 @@ pub struct RelayLimits {
     pub idle: Duration,
     /// A frame begun must be finished within this.
     pub frame: Duration,
-    /// Bytes that may wait for one member; frames beyond are turned away, and their senders told.
+    /// Bytes that may wait for one member; frames beyond are turned away, and their senders told. At twice
+    /// this, for which the relay's own words would have to wait, the member is gone.
     pub queue: usize,
     /// A member that takes nothing for this long, though something waits, is gone.
     pub stalled: Duration,

@@ -88,7 +88,7 @@ fuzz_target!(|data: &[u8]| {
         let s = hub.stats();
         assert!(s.links <= 12 && s.members <= 12 && s.networks <= 2);
         for link in &links {
-            assert!(hub.pending(*link).len() <= 4_096 + 3 * FRAME_MAX);
+            assert!(hub.pending(*link).len() <= 2 * 4_096 + 3 * FRAME_MAX);
         }
     }
     for link in links {

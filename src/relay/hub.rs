@@ -390,7 +390,9 @@ impl Hub {
         if was_empty {
             self.due = self.due.min(now.at + stalled);
             self.outputs.push_back(Output::Writable(id));
-        } else if member.pending().len() > queue + FRAME_MAX {
+        } else if member.pending().len() > 2 * queue + FRAME_MAX {
+            // Forwards stop at the queue: members cannot drive one of them out by filling it. This much is
+            // what the relay itself has to tell.
             self.refuse(now, id, Refusal::Slow);
             return false;
         }
