@@ -87,6 +87,15 @@ impl Raw {
             .collect()
     }
 
+    /// Where the others are, as the hub has told so far.
+    fn routes(&mut self, w: &World) -> Vec<Route> {
+        self.read = 0;
+        let frames = self.frames(w).into_iter();
+        frames
+            .filter_map(|(_, p)| Some(Forward::decode(&p).ok()?.route))
+            .collect()
+    }
+
     /// Why the hub has ended the link, if it has.
     fn refused(&mut self, w: &World) -> Option<Refusal> {
         let err = self
@@ -385,13 +394,7 @@ fn a_flood_costs_the_one_who_sends_it() {
     assert_eq!(victim, 0);
     w.stall(wire);
     let (mut flooder, _) = Raw::join(&mut w, hub, address(1));
-    flooder.read = 0;
-    let routes: Vec<Route> = flooder
-        .frames(&w)
-        .into_iter()
-        .filter(|(kind, _)| *kind == FrameType::FORWARD)
-        .map(|(_, p)| Forward::decode(&p).unwrap().route)
-        .collect();
+    let routes = flooder.routes(&w);
     assert_eq!(routes.len(), 2);
     for route in routes {
         for _ in 0..60 {
@@ -787,12 +790,7 @@ fn hellos_replayed_reflected_and_misdirected_make_no_session() {
     let sessions = [a, b].map(|n| w.nodes[n].engine.stats().sessions);
     let (raw, _) = Raw::join(&mut w, hub, address(1));
     let mut others = raw;
-    others.read = 0;
-    let routes: Vec<Route> = others
-        .frames(&w)
-        .iter()
-        .filter_map(|(_, p)| Some(Forward::decode(p).ok()?.route))
-        .collect();
+    let routes = others.routes(&w);
     for route in &routes {
         for token in &hellos {
             others.forward(&mut w, *route, FrameType::HELLO, token);
@@ -1007,12 +1005,7 @@ fn a_member_that_floods_with_nonsense_is_blocked_where_it_does() {
     let hub = hub_with(&mut w, RelayLimits::default());
     let (a, b) = pair(&mut w, hub);
     let (mut flooder, _) = Raw::join(&mut w, hub, address(1));
-    flooder.read = 0;
-    let routes: Vec<Route> = flooder
-        .frames(&w)
-        .iter()
-        .filter_map(|(_, p)| Some(Forward::decode(p).ok()?.route))
-        .collect();
+    let routes = flooder.routes(&w);
     // Not sealed under the key; and then sealed under it, but of nobody.
     for round in 0..2_000 {
         for route in &routes {
@@ -1132,12 +1125,7 @@ fn who_asks_and_asks_and_never_reads_does_not_make_a_node_overrun_its_window() {
     let hub = hub_with(&mut w, RelayLimits::default());
     let (a, b) = pair(&mut w, hub);
     let (mut evil, _) = Raw::join(&mut w, hub, address(1));
-    evil.read = 0;
-    let routes: Vec<Route> = evil
-        .frames(&w)
-        .iter()
-        .filter_map(|(_, p)| Some(Forward::decode(p).ok()?.route))
-        .collect();
+    let routes = evil.routes(&w);
     w.stall(evil.wire);
     let mut rng = Rng(4);
     for i in 0..4_000u32 {
