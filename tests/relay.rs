@@ -225,10 +225,14 @@ fn tap(to: String) -> Tap {
     Tap { address, copy }
 }
 
-/// Everything that a process has in memory that it may write.
-fn memory_of(process: u32) -> Vec<u8> {
+/// Everything that a process has in memory that it may write, if this machine lets us look.
+fn memory_of(process: u32) -> Option<Vec<u8>> {
     use std::os::unix::fs::FileExt;
-    let maps = std::fs::read_to_string(format!("/proc/{process}/maps")).unwrap();
+    let maps = format!("/proc/{process}/maps");
+    if !common::have("cat", &[&maps], "looking into a relay's memory") {
+        return None;
+    }
+    let maps = std::fs::read_to_string(maps).unwrap();
     let memory = std::fs::File::open(format!("/proc/{process}/mem")).unwrap();
     let mut all = Vec::new();
     for line in maps.lines().filter(|l| l.contains(" rw")) {
@@ -240,7 +244,7 @@ fn memory_of(process: u32) -> Vec<u8> {
             all.extend_from_slice(&region);
         }
     }
-    all
+    Some(all)
 }
 
 #[test]
@@ -277,14 +281,15 @@ fn neither_a_capture_nor_the_memory_of_a_relay_shows_names_paths_or_payloads() {
         let call = reader.call(secrets[2]).arg(said.as_str()).to(secrets[0]);
         assert_eq!(call.timeout(secs(20)).send().unwrap(), said.as_str());
     }
-    let memory = memory_of(process.id());
     let capture = tap.copy.lock().unwrap().clone();
-    assert!(capture.len() > 20_000 && memory.len() > 100_000);
-    for (what, bytes) in [("capture", &capture), ("memory", &memory)] {
-        common::shows_nothing(what, bytes, &secrets);
+    assert!(capture.len() > 20_000);
+    common::shows_nothing("capture", &capture, &secrets);
+    if let Some(memory) = memory_of(process.id()) {
+        assert!(memory.len() > 100_000);
+        let key = lan.key.to_text();
+        common::shows_nothing("memory", &memory, &secrets);
+        common::shows_nothing("memory", &memory, &[key.as_str()]);
     }
-    let key = lan.key.to_text();
-    common::shows_nothing("memory", &memory, &[key.as_str()]);
 }
 
 #[test]

@@ -29,6 +29,8 @@ pub(crate) fn run(mut parser: lexopt::Parser) -> Outcome {
     match what.as_deref() {
         Some("rpc") => rpc::run(&mut report)?,
         Some("relay") => relay::run(&mut report)?,
+        // How it measures a part of itself on one core.
+        Some("relay-round-trips") => relay::round_trips(&mut report)?,
         Some("fernet") => fernet::run(&mut report),
         Some("frame") => frame::run(&mut report),
         // How they start their other processes.

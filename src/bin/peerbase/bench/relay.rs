@@ -5,7 +5,9 @@ use super::process::{Process, resident_kib, setting};
 use super::{Report, percentiles};
 use crate::{Failure, Outcome, options::KEY_VARIABLE};
 use peerbase::{Builder, Key, Node, OsEntropy, RelayLimits, RelayServer};
+use serde_json::{Map, Value};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
@@ -101,13 +103,41 @@ fn echo(node: &Node, peer: &str, text: &str) -> Outcome {
 }
 
 pub(super) fn run(report: &mut Report) -> Outcome {
+    round_trips_on_one_core(report)?;
     round_trips(report)?;
     failover(report)?;
     forwarding::run(report, || start_relay("127.0.0.1:0"))?;
     members(report)
 }
 
-fn round_trips(report: &mut Report) -> Outcome {
+/// The same with every process on one core, if there is `taskset`. On two or more the scheduler keeps a
+/// pair that talks straight together, and spreads three: what is measured then is how long a halted
+/// core takes to wake.
+fn round_trips_on_one_core(report: &mut Report) -> Outcome {
+    let program = std::env::current_exe()?;
+    let mut command = Command::new("taskset");
+    command
+        .args(["-c", "0"])
+        .arg(program)
+        .args(["bench", "relay-round-trips", "--json"]);
+    let output = match command.output() {
+        Ok(output) if output.status.success() => output,
+        _ => return Ok(()),
+    };
+    let lines: Map<String, Value> = serde_json::from_slice(&output.stdout)
+        .map_err(|e| Failure::Failed(format!("the benchmark on one core: {e}")))?;
+    for (name, value) in lines {
+        let (name, unit) = name
+            .trim_end_matches(')')
+            .rsplit_once(" (")
+            .unwrap_or((&name, ""));
+        let value = value.as_f64().unwrap_or(0.0);
+        report.add(&format!("{name}, on one core"), value, unit);
+    }
+    Ok(())
+}
+
+pub(super) fn round_trips(report: &mut Report) -> Outcome {
     let key = Key::generate(&mut OsEntropy::new()?);
     let port = UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port();
     let (_relay, at) = start_relay("127.0.0.1:0")?;
