@@ -248,6 +248,19 @@ fn memory_of(process: u32) -> Option<Vec<u8>> {
 }
 
 #[test]
+fn what_looks_for_secrets_finds_them_however_they_are_written() {
+    use base64::Engine;
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+    for before in ["", "x", "xy", "xyz"] {
+        let text = format!("{before}the secret~~and more");
+        for shown in [text.clone(), URL_SAFE.encode(&text), STANDARD.encode(&text)] {
+            let look = || common::shows_nothing("text", shown.as_bytes(), &["the secret~~"]);
+            assert!(std::panic::catch_unwind(look).is_err(), "{shown}");
+        }
+    }
+}
+
+#[test]
 fn neither_a_capture_nor_the_memory_of_a_relay_shows_names_paths_or_payloads() {
     let lan = Lan::new();
     let key = RelayKey::derive(&lan.key);

@@ -18,6 +18,8 @@ const SLOT_WAIT: Duration = Duration::from_millis(100);
 /// How much longer than the lower instance the higher one waits before it dials, so that usually
 /// only one of the two does, and each does where only one hears the other.
 pub(super) const YIELD: Duration = Duration::from_secs(1);
+/// How often the relay that is used is compared with the others, while it is used.
+const COMPARE: Duration = Duration::from_secs(30);
 
 impl Engine {
     /// Whether a dial may begin now, within the bounds on how many and how fast.
@@ -96,6 +98,75 @@ impl Engine {
                 peer.route_dial.links.push(id);
             }
         }
+    }
+
+    /// A session through a relay is there: it is compared with the other relays while it is used, by the
+    /// side that dialled it, since of two of its sessions the newer is kept.
+    pub(super) fn plan_comparison(&mut self, now: Now, instance: Instance) {
+        let best = self.best_session(instance);
+        let compares = best
+            .and_then(|id| self.links.get(&id))
+            .is_some_and(|l| l.is_relayed() && l.dialled);
+        let at = compares.then(|| now.at + self.jitter(COMPARE));
+        if let Some(peer) = self.directory.get_mut(&instance) {
+            peer.route_dial.compare = at;
+            self.directory.wake_at(at.unwrap_or(Time::NEVER));
+        }
+    }
+
+    /// Measures the relay that is used, and dials through the others.
+    fn compare_routes(&mut self, now: Now, instance: Instance) {
+        self.plan_comparison(now, instance);
+        let Some(id) = self.best_session(instance) else {
+            return;
+        };
+        let used = self.session(id).map_or(Time::default(), |s| s.used);
+        let over = self.links.get(&id).map(|l| l.via);
+        if now.at - used > COMPARE {
+            return;
+        }
+        let Some(peer) = self.directory.get_mut(&instance) else {
+            return;
+        };
+        let name = peer.name.clone();
+        let others: Vec<_> = peer
+            .routes
+            .iter()
+            .filter(|(carrier, route)| {
+                over != Some(Via::Relay(*carrier, *route)) && !peer.spoilt.contains_key(carrier)
+            })
+            .copied()
+            .collect();
+        if others.is_empty() || !peer.route_dial.links.is_empty() {
+            return;
+        }
+        self.send_ping(now, id);
+        for (carrier, route) in others {
+            let target = Target {
+                instance,
+                name: name.clone(),
+            };
+            if self.may_dial(now)
+                && let Some(id) = self.dial_route(now, target, carrier, route)
+                && let Some(peer) = self.directory.get_mut(&instance)
+            {
+                peer.route_dial.links.push(id);
+            }
+        }
+    }
+
+    /// Whether a way that answered after `took` is no shorter than the one that is used.
+    pub(super) fn is_detour(&self, now: Now, instance: Instance, took: Duration) -> bool {
+        let used = self
+            .best_session(instance)
+            .and_then(|id| self.links.get(&id));
+        used.is_some_and(|used| {
+            // It may be longer by now than it was when it was last measured.
+            let waited = used.ping.map_or(Duration::ZERO, |(_, sent)| now.at - sent);
+            let round_trip = used.round_trip.unwrap_or_default().max(waited);
+            // What is only a little shorter is not worth the change.
+            used.is_relayed() && took * 5 / 4 >= round_trip
+        })
     }
 
     /// A full house dials only for those who wait.
@@ -245,7 +316,7 @@ impl Engine {
     pub(super) fn tick_directory(&mut self, now: Now) {
         self.directory.woken();
         let mut gone = Vec::new();
-        let (mut straight, mut routed) = (Vec::new(), Vec::new());
+        let (mut straight, mut routed, mut compared) = (Vec::new(), Vec::new(), Vec::new());
         let due = |at: Option<Time>| at.is_some_and(|at| now.at >= at);
         for (instance, peer) in self.directory.iter_mut() {
             if now.at >= peer.expires && peer.path != Some(Path::Direct) {
@@ -263,6 +334,9 @@ impl Engine {
             }
             if peer.wants_route() && due(peer.route_dial.at) {
                 routed.push(*instance);
+            }
+            if due(peer.route_dial.compare) {
+                compared.push(*instance);
             }
         }
         for instance in gone {
@@ -287,6 +361,9 @@ impl Engine {
             }
             self.dial_routes(now, instance);
         }
+        for instance in compared {
+            self.compare_routes(now, instance);
+        }
         let mut next = Time::NEVER;
         for (_, peer) in self.directory.iter() {
             if peer.sessions.is_empty() && peer.routes.is_empty()
@@ -294,6 +371,7 @@ impl Engine {
             {
                 next = next.min(peer.expires);
             }
+            next = next.min(peer.route_dial.compare.unwrap_or(Time::NEVER));
             if peer.wants_direct()
                 && let Some(at) = peer.dial.at
             {

@@ -53,6 +53,8 @@ pub(super) struct RoutePlan {
     pub(super) links: Vec<LinkId>,
     /// Times that none was answered, since the last success.
     pub(super) failures: u32,
+    /// When to look whether another relay has become the shorter way.
+    pub(super) compare: Option<Time>,
 }
 
 #[derive(Debug)]

@@ -110,6 +110,9 @@ impl Engine {
             {
                 let (asker, answerer) = session_keys(self.config.keys.key(key), ask, &hello);
                 let (dialled, took) = (target.instance, now.at - link.opened);
+                if matches!(link.via, Via::Relay(..)) && self.is_detour(now, dialled, took) {
+                    return self.close_quietly(now, id, Vec::new());
+                }
                 let session = Session::new(
                     party,
                     true,
@@ -255,6 +258,7 @@ impl Engine {
         }
         self.update_path(instance);
         self.plan_direct(now, instance);
+        self.plan_comparison(now, instance);
         self.pump_calls(now, &name);
     }
 

@@ -176,6 +176,44 @@ fn of_two_relays_the_nearer_is_taken() {
 }
 
 #[test]
+fn a_relay_that_becomes_the_longer_way_is_left_while_it_is_used() {
+    seeds(10, |seed| {
+        let mut w = World::new(seed);
+        let (a, b) = w.two_lans(2);
+        w.hubs[1].far = ms(20);
+        w.run(secs(3));
+        let call = |w: &mut World, from, to: &str| {
+            let n = w.call(from, to, secs(5)).unwrap();
+            w.run(secs(2));
+            assert!(w.result(from, n).unwrap().is_ok());
+        };
+        let changes = |w: &World| w.nodes[a].engine.stats().paths_changed;
+        for _ in 0..60 {
+            call(&mut w, a, "b");
+        }
+        assert_eq!(
+            (path(&w, a, "b"), changes(&w)),
+            (through(0), 0),
+            "the nearer is kept"
+        );
+        w.hubs[0].far = ms(100);
+        for _ in 0..60 {
+            call(&mut w, b, "a");
+        }
+        assert_eq!((path(&w, a, "b"), changes(&w)), (through(1), 1));
+        assert_eq!(path(&w, b, "a"), through(1));
+        // Nobody uses it: nothing is measured, and nothing changes.
+        w.hubs[0].far = ms(0);
+        w.run(secs(60));
+        let dials = w.nodes[a].engine.stats().dials + w.nodes[b].engine.stats().dials;
+        w.run(secs(300));
+        let more = w.nodes[a].engine.stats().dials + w.nodes[b].engine.stats().dials - dials;
+        assert_eq!(more, 0);
+        unharmed(&mut w, a, b);
+    });
+}
+
+#[test]
 fn nodes_that_meet_on_a_lan_leave_the_relay_for_it_and_come_back() {
     seeds(10, |seed| {
         let mut w = World::new(seed);
