@@ -103,6 +103,19 @@ impl Poller {
         }
     }
 
+    /// Looks for something to happen for a while, without sleeping, but leaving the processor to whoever
+    /// else wants it; whether it did.
+    pub(crate) fn look(&mut self, most: Duration) -> Result<bool, Error> {
+        let until = Instant::now() + most;
+        loop {
+            self.wait(Some(Duration::ZERO))?;
+            if !self.events.is_empty() || Instant::now() > until {
+                return Ok(!self.events.is_empty());
+            }
+            std::thread::yield_now();
+        }
+    }
+
     /// Readable when there is something to do.
     pub(crate) fn fd(&self) -> RawFd {
         self.poll.as_raw_fd()

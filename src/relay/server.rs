@@ -168,8 +168,9 @@ impl Shared {
 
     fn run(&self, mut poller: Poller) {
         let mut timeout = None;
+        let mut looking = Looking::default();
         loop {
-            if let Err(e) = poller.wait(timeout) {
+            if let Err(e) = looking.wait(&mut poller, timeout) {
                 log::error!("the relay's event loop: {e}");
                 return;
             }
@@ -180,6 +181,37 @@ impl Shared {
             core.process(&poller);
             timeout = core.timeout();
         }
+    }
+}
+
+/// How long to look for the next event before sleeping: about what being woken costs. What is carried
+/// is often answered by then, and both ways wait for the relay.
+const LOOK: Duration = Duration::from_micros(60);
+/// After looking in vain ever longer pauses, up to 2 to the power of this many waits: between far networks,
+/// or with nobody there, looking would only burn.
+const MISSES_MAX: u32 = 10;
+
+/// Whether to look before sleeping, as long as that is found to pay.
+#[derive(Default)]
+struct Looking {
+    /// Times in a row that looking was in vain.
+    misses: u32,
+    /// Waits to let pass before looking again.
+    skip: u32,
+}
+
+impl Looking {
+    fn wait(&mut self, poller: &mut Poller, timeout: Option<Duration>) -> Result<(), Error> {
+        if self.skip > 0 || timeout == Some(Duration::ZERO) {
+            self.skip = self.skip.saturating_sub(1);
+        } else if poller.look(LOOK)? {
+            self.misses = 0;
+            return Ok(());
+        } else {
+            self.misses = (self.misses + 1).min(MISSES_MAX);
+            self.skip = 1 << self.misses;
+        }
+        poller.wait(timeout)
     }
 }
 
