@@ -535,8 +535,8 @@ int peerbase_set_log(int level,
 /**
  * Starts a node on a thread of its own, named "peerbase".
  *
- * Takes the quarter of a second in which the network is asked whether the name is taken. `*out` is the
- * node, the caller's until `peerbase_node_free`, or NULL. Returns 0, or what is wrong: among others
+ * Takes the quarter of a second in which the network is asked whether the name is taken, and until the
+ * relays that were added have been asked as well, or have failed: two seconds at most. `*out` is the node, the caller's until `peerbase_node_free`, or NULL. Returns 0, or what is wrong: among others
  * PEERBASE_ERR_NAME_TAKEN, PEERBASE_ERR_PORT_IN_USE and PEERBASE_ERR_IO.
  */
 int peerbase_node_start(const struct peerbase_config *config,
@@ -635,7 +635,8 @@ int peerbase_node_on_message(struct peerbase_node *handle,
                              void (*drop_user)(void *user));
 
 /**
- * Sets what is told of events, instead of what was before; a NULL handler ends it. `drop_user` as for
+ * Sets what is told of events, instead of what was before; a NULL handler ends it. The first one is told
+ * what happened while the node started, too. `drop_user` as for
  * `peerbase_node_register`. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_STOPPED.
  */
 int peerbase_node_on_event(struct peerbase_node *handle,

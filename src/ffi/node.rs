@@ -92,8 +92,8 @@ fn start_with(
 
 /// Starts a node on a thread of its own, named "peerbase".
 ///
-/// Takes the quarter of a second in which the network is asked whether the name is taken. `*out` is the
-/// node, the caller's until `peerbase_node_free`, or NULL. Returns 0, or what is wrong: among others
+/// Takes the quarter of a second in which the network is asked whether the name is taken, and until the
+/// relays that were added have been asked as well, or have failed: two seconds at most. `*out` is the node, the caller's until `peerbase_node_free`, or NULL. Returns 0, or what is wrong: among others
 /// PEERBASE_ERR_NAME_TAKEN, PEERBASE_ERR_PORT_IN_USE and PEERBASE_ERR_IO.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_start(
@@ -278,7 +278,8 @@ pub unsafe extern "C" fn peerbase_node_on_message(
     guard(|| node(handle)?.set_message_handler(Some(message_handler(handler, user)?)))
 }
 
-/// Sets what is told of events, instead of what was before; a NULL handler ends it. `drop_user` as for
+/// Sets what is told of events, instead of what was before; a NULL handler ends it. The first one is told
+/// what happened while the node started, too. `drop_user` as for
 /// `peerbase_node_register`. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_STOPPED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_on_event(

@@ -302,7 +302,8 @@ impl Builder {
     }
 
     /// Starts the node on a thread of its own, named `peerbase`. Waits for the quarter of a second in
-    /// which the network is asked whether the name is taken.
+    /// which the network is asked whether the name is taken, and for the relays it was given to be asked as
+    /// well, or to have failed: two seconds at most.
     pub fn start(self) -> Result<Node, Error> {
         Node::start(self.open_shared()?)
     }

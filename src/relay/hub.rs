@@ -515,6 +515,12 @@ impl Hub {
             } else {
                 (member.opened + handshake, Refusal::Late)
             };
+            // Who is not read, because it sent too fast, is not silent.
+            if let Some(read_again) = self.held.get(id)
+                && joined
+            {
+                until = *read_again + idle;
+            }
             let stuck = member.progress + stalled;
             if !member.pending().is_empty() && stuck < until {
                 (until, why) = (stuck, Refusal::Slow);
@@ -523,10 +529,6 @@ impl Hub {
                 && since + frame < until
             {
                 (until, why) = (since + frame, Refusal::Late);
-            }
-            // Who is not read, because it sent too fast, is not silent.
-            if let Some(read_again) = self.held.get(id) {
-                until = until.max(*read_again + idle);
             }
             if now.at >= until {
                 over.push((*id, why));
