@@ -536,7 +536,8 @@ int peerbase_set_log(int level,
  * Starts a node on a thread of its own, named "peerbase".
  *
  * Takes the quarter of a second in which the network is asked whether the name is taken, and until the
- * relays that were added have been asked as well, or have failed: two seconds at most. `*out` is the node, the caller's until `peerbase_node_free`, or NULL. Returns 0, or what is wrong: among others
+ * relays that were added have been asked as well, or have failed: two seconds at most. `*out` is the node,
+ * the caller's until `peerbase_node_free`, or NULL. Returns 0, or what is wrong: among others
  * PEERBASE_ERR_NAME_TAKEN, PEERBASE_ERR_PORT_IN_USE and PEERBASE_ERR_IO.
  */
 int peerbase_node_start(const struct peerbase_config *config,
@@ -646,8 +647,9 @@ int peerbase_node_on_event(struct peerbase_node *handle,
 
 /**
  * The peers that are known now: `*out` has an entry for each, with its name; its code is 0 if a session with
- * it is open, and PEERBASE_ERR_UNREACHABLE if it is only known so far; its JSON, if any, is an object with its
- * address, "address", or the relay through which it is reached, "relay". Free it with `peerbase_reply_free`. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_STOPPED.
+ * it is open, and PEERBASE_ERR_UNREACHABLE if it is only known so far; its JSON, if any, is an object with
+ * its address, "address", or the relay through which it is reached, "relay". Free it with
+ * `peerbase_reply_free`. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_STOPPED.
  */
 int peerbase_node_peers(const struct peerbase_node *handle,
                         struct peerbase_reply **out);

@@ -93,7 +93,8 @@ fn start_with(
 /// Starts a node on a thread of its own, named "peerbase".
 ///
 /// Takes the quarter of a second in which the network is asked whether the name is taken, and until the
-/// relays that were added have been asked as well, or have failed: two seconds at most. `*out` is the node, the caller's until `peerbase_node_free`, or NULL. Returns 0, or what is wrong: among others
+/// relays that were added have been asked as well, or have failed: two seconds at most. `*out` is the node,
+/// the caller's until `peerbase_node_free`, or NULL. Returns 0, or what is wrong: among others
 /// PEERBASE_ERR_NAME_TAKEN, PEERBASE_ERR_PORT_IN_USE and PEERBASE_ERR_IO.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_start(
@@ -332,8 +333,9 @@ pub unsafe extern "C" fn peerbase_node_on_event(
 }
 
 /// The peers that are known now: `*out` has an entry for each, with its name; its code is 0 if a session with
-/// it is open, and PEERBASE_ERR_UNREACHABLE if it is only known so far; its JSON, if any, is an object with its
-/// address, "address", or the relay through which it is reached, "relay". Free it with `peerbase_reply_free`. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_STOPPED.
+/// it is open, and PEERBASE_ERR_UNREACHABLE if it is only known so far; its JSON, if any, is an object with
+/// its address, "address", or the relay through which it is reached, "relay". Free it with
+/// `peerbase_reply_free`. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_STOPPED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_peers(
     handle: *const peerbase_node,
