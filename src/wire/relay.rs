@@ -13,8 +13,9 @@
 //! A node joins; the relay asks for a proof where it has a relay key, hands over the adverts it holds
 //! as `fwd` frames of type `adv`, and then says `joined`, so that who has joined knows who is there.
 //! `gone` says that a route leads nowhere any more; `busy` that a frame for it was turned away because
-//! too much waits there, and gives its bytes back. A node has at most [`ROUTE_WINDOW`] bytes of `fwd` frames under way to one route;
-//! `credit` gives back what has left the relay. A node that is sent nonsense from a route has it blocked.
+//! too much waits there, and gives its bytes back. A node has at most [`ROUTE_WINDOW`] bytes of `fwd`
+//! frames under way to one route; `credit` gives back what has left the relay. A node that is sent
+//! nonsense from a route has it blocked.
 //!
 //! Pure functions over bytes: who may say what when is for `relay` and `engine`.
 
