@@ -271,7 +271,7 @@ impl Engine {
         }
         peer.routes.retain(|(over, _)| *over != carrier);
         peer.routes.push((carrier, route));
-        if !peer.wants_route() || peer.route_dial.at.is_some() {
+        if !peer.wants_route() {
             return;
         }
         let mut wait = Duration::ZERO;
@@ -281,9 +281,15 @@ impl Engine {
         if yields {
             wait += YIELD;
         }
-        peer.route_dial.at = Some(now.at + wait);
+        // What failed before was another way.
+        let at = peer
+            .route_dial
+            .at
+            .map_or(now.at + wait, |at| at.min(now.at + wait));
+        peer.route_dial.at = Some(at);
+        peer.route_dial.failures = 0;
         let name = peer.name.clone();
-        self.directory.wake_at(now.at + wait);
+        self.directory.wake_at(at);
         if self.calls.waits_for(&name) {
             self.want_dial(now, instance);
         }
