@@ -154,8 +154,6 @@ pub(crate) struct Driver {
     resolver: Resolver,
     port: u16,
     loopback: bool,
-    /// Dials of relays so far: of several addresses, each takes the next.
-    turn: usize,
 }
 
 impl Driver {
@@ -188,7 +186,6 @@ impl Driver {
             resolver: Resolver::new(waker.clone()),
             port,
             loopback: settings.loopback,
-            turn: 0,
         };
         Ok((driver, poller, waker))
     }
@@ -293,8 +290,9 @@ impl Driver {
         if found.is_empty() {
             return self.engine.handle(now, Input::Unresolved(id));
         }
-        self.turn = self.turn.wrapping_add(1);
-        let to = found[self.turn % found.len()];
+        // Of several any one: another attempt most likely takes another, whatever else is dialled.
+        let any = now.at.0.subsec_nanos() as usize;
+        let to = found[any % found.len()];
         let allowed = resolver::may_dial(to.ip(), learnt, self.loopback);
         self.dial(now, id, Some(to).filter(|_| allowed));
     }
