@@ -87,12 +87,14 @@ impl Engine {
         if !self.has_room_for(&name) {
             return;
         }
-        for (carrier, route) in routes {
+        for (i, (carrier, route)) in routes.into_iter().enumerate() {
             let target = Target {
                 instance,
                 name: name.clone(),
             };
-            if let Some(id) = self.dial_route(now, target, carrier, route)
+            // The first was allowed already.
+            if (i == 0 || self.may_dial(now))
+                && let Some(id) = self.dial_route(now, target, carrier, route)
                 && let Some(peer) = self.directory.get_mut(&instance)
             {
                 peer.route_dial.links.push(id);

@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// Words a second to those who send to links that are no more.
 const TURNED_AWAY_PER_SECOND: u32 = 100;
+/// Places at one relay where a peer is looked for.
+const ROUTES_PER_RELAY: usize = 4;
 /// How long another relay is preferred for a peer to one that has altered what it carried.
 const SPOILT: Duration = Duration::from_secs(30);
 
@@ -22,8 +24,16 @@ struct Way {
     link: Option<LinkId>,
     /// Bytes under way: sent, and not given back by the relay.
     used: u32,
-    /// Frames that made no sense since the last session.
+    /// Frames that made no sense.
     faults: u32,
+    /// Whether a session was made over it: somebody of the network is there.
+    proved: bool,
+}
+
+impl Way {
+    fn is_forgettable(&self) -> bool {
+        self.link.is_none() && self.used == 0 && self.faults == 0 && !self.proved
+    }
 }
 
 /// The ways through relays, by the link to the relay and the route there.
@@ -61,24 +71,30 @@ impl Routes {
     pub(super) fn unlink(&mut self, carrier: LinkId, route: Route) {
         if let Some(way) = self.ways.get_mut(&(carrier, route)) {
             way.link = None;
-            if way.used == 0 && way.faults == 0 {
+            if way.is_forgettable() {
                 self.ways.remove(&(carrier, route));
             }
         }
     }
 
-    /// Counts a frame that made no sense; how many there were.
+    /// Counts a frame that made no sense; how many there were. From somebody of the network it is the
+    /// relay that altered it.
     fn fault(&mut self, carrier: LinkId, route: Route) -> u32 {
         let way = self.ways.or_insert_with((carrier, route), Way::default);
-        way.faults += 1;
+        way.faults += u32::from(!way.proved);
         way.faults
     }
 
-    /// A session has been made over it: it is somebody's.
+    /// A session has been made over it.
     pub(super) fn proved(&mut self, carrier: LinkId, route: Route) {
         if let Some(way) = self.ways.get_mut(&(carrier, route)) {
+            way.proved = true;
             way.faults = 0;
         }
+    }
+
+    fn is_proved(&self, carrier: LinkId, route: Route) -> bool {
+        self.ways.get(&(carrier, route)).is_some_and(|w| w.proved)
     }
 
     pub(super) fn spend(&mut self, carrier: LinkId, route: Route, bytes: usize) {
@@ -97,7 +113,7 @@ impl Routes {
     pub(super) fn credit(&mut self, carrier: LinkId, route: Route, bytes: u32) -> Option<LinkId> {
         let way = self.ways.get_mut(&(carrier, route))?;
         way.used = way.used.saturating_sub(bytes);
-        if way.link.is_none() && way.used == 0 && way.faults == 0 {
+        if way.is_forgettable() {
             self.ways.remove(&(carrier, route));
             return None;
         }
@@ -252,7 +268,9 @@ impl Engine {
         self.queued(now, carrier, was_empty);
     }
 
-    /// Remembers where a peer is at a relay, and plans to dial it there if it is nowhere else.
+    /// Remembers where a peer is at a relay, and plans to dial it there if it is nowhere else. Whoever is at
+    /// a relay can show the sealed advert of another there as its own: a few places are tried, and one where
+    /// the peer has proved to be is kept.
     pub(super) fn learn_route(
         &mut self,
         now: Now,
@@ -269,7 +287,16 @@ impl Engine {
         if peer.routes.contains(&(carrier, route)) {
             return;
         }
-        peer.routes.retain(|(over, _)| *over != carrier);
+        let here = peer.routes.iter().filter(|(over, _)| *over == carrier);
+        if here.count() >= ROUTES_PER_RELAY {
+            let routes = &self.routes;
+            let unproved =
+                |(over, r): &(LinkId, Route)| *over == carrier && !routes.is_proved(*over, *r);
+            match peer.routes.iter().position(unproved) {
+                Some(at) => drop(peer.routes.remove(at)),
+                None => return,
+            }
+        }
         peer.routes.push((carrier, route));
         if !peer.wants_route() {
             return;

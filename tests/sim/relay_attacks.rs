@@ -1173,3 +1173,47 @@ fn who_asks_and_asks_and_never_reads_does_not_make_a_node_overrun_its_window() {
     w.run(secs(90));
     unharmed(&mut w, a, b);
 }
+
+#[test]
+fn who_shows_the_advert_of_another_at_a_relay_does_not_take_its_place() {
+    seeds(10, |seed| {
+        let mut w = World::new(seed);
+        let hub = hub_with(&mut w, RelayLimits::default());
+        let (a, b) = pair(&mut w, hub);
+        // Anybody at an open relay is handed the sealed adverts of all, and can say them again.
+        let thieves: Vec<Raw> = (1..8)
+            .map(|i| {
+                let (mut thief, _) = Raw::join(&mut w, hub, address(i));
+                thief.read = 0;
+                let adverts: Vec<Vec<u8>> = thief
+                    .frames(&w)
+                    .iter()
+                    .filter_map(|(_, p)| Some(Forward::decode(p).ok()?.payload.to_vec()))
+                    .collect();
+                for advert in adverts {
+                    thief.send(&mut w, FrameType::ADVERT, &advert);
+                    w.run(secs(2));
+                }
+                thief
+            })
+            .collect();
+        let n = w.call(a, "b", secs(5)).unwrap();
+        w.settle();
+        assert!(
+            w.result(a, n).unwrap().is_ok(),
+            "a session is not disturbed"
+        );
+        // Nor is the way back to one that has ended.
+        for round in 0..5 {
+            let carriers = [w.wire_to_hub(a, hub), w.wire_to_hub(b, hub)];
+            w.close_other(carriers[round % 2], 0);
+            w.close_other(carriers[round % 2], 1);
+            w.run(secs(1));
+            let n = w.call(a, "b", secs(9)).unwrap();
+            w.run(secs(9));
+            assert!(w.result(a, n).unwrap().is_ok(), "round {round}");
+        }
+        drop(thieves);
+        unharmed(&mut w, a, b);
+    });
+}
