@@ -213,7 +213,7 @@ impl Engine {
             return;
         };
         peer.route_dial.links.retain(|l| *l != id);
-        if !peer.wants_route() {
+        if !peer.wants_route() || !peer.route_dial.links.is_empty() {
             return;
         }
         peer.route_dial.failures += 1;

@@ -115,7 +115,7 @@ impl Peer {
 
     /// Whether it should be dialled through relays, now or later.
     pub(super) fn wants_route(&self) -> bool {
-        self.sessions.is_empty() && self.route_dial.links.is_empty() && !self.routes.is_empty()
+        self.sessions.is_empty() && self.route_dial.links.len() < self.routes.len()
     }
 
     /// Remembers where it may be, at most `max` places. A loopback address is the shortest way;
