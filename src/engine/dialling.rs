@@ -10,6 +10,7 @@ use super::links::{Link, State, Target, Via};
 use super::{Engine, Event, LinkId, Now, Output, Phase, Time};
 use crate::name::NodeName;
 use crate::wire::Instance;
+use crate::wire::relay::Route;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -87,13 +88,26 @@ impl Engine {
         if !self.has_room_for(&name) {
             return;
         }
-        for (i, (carrier, route)) in routes.into_iter().enumerate() {
+        // The first was allowed already.
+        self.dial_over(now, instance, &name, routes, true);
+    }
+
+    /// Dials a peer over each of these routes, as far as the bounds on dials allow; one more is, if
+    /// `allowed`.
+    fn dial_over(
+        &mut self,
+        now: Now,
+        instance: Instance,
+        name: &NodeName,
+        routes: Vec<(LinkId, Route)>,
+        mut allowed: bool,
+    ) {
+        for (carrier, route) in routes {
             let target = Target {
                 instance,
                 name: name.clone(),
             };
-            // The first was allowed already.
-            if (i == 0 || self.may_dial(now))
+            if (std::mem::take(&mut allowed) || self.may_dial(now))
                 && let Some(id) = self.dial_route(now, target, carrier, route)
                 && let Some(peer) = self.directory.get_mut(&instance)
             {
@@ -143,18 +157,7 @@ impl Engine {
             return;
         }
         self.send_ping(now, id);
-        for (carrier, route) in others {
-            let target = Target {
-                instance,
-                name: name.clone(),
-            };
-            if self.may_dial(now)
-                && let Some(id) = self.dial_route(now, target, carrier, route)
-                && let Some(peer) = self.directory.get_mut(&instance)
-            {
-                peer.route_dial.links.push(id);
-            }
-        }
+        self.dial_over(now, instance, &name, others, false);
     }
 
     /// Whether a way that answered after `took` is no shorter than the one that is used.

@@ -350,36 +350,30 @@ fn frames_cut_at_every_byte_are_the_same_frames() {
 fn who_sends_too_fast_waits_and_nothing_is_dropped() {
     let mut w = World::new(crate::first_seed());
     let limits = RelayLimits {
-        bytes_per_second: 100_000,
-        burst: 50_000,
+        bytes_per_second: 50_000,
+        burst: 20_000,
         ..RelayLimits::default()
     };
     let hub = hub_with(&mut w, limits);
     let (a, b) = pair(&mut w, hub);
-    let (mut raw, own) = Raw::join(&mut w, hub, address(1));
+    let (raw, own) = Raw::join(&mut w, hub, address(1));
     // To itself, so that it hears what came through.
-    let began = w.now;
-    for _ in 0..400 {
+    for _ in 0..200 {
         raw.forward(&mut w, own.unwrap(), FrameType::MESSAGE, &[b'A'; 1_000]);
-        if let Some(FromRelay::Credit(..)) = raw.words(&w).last() {}
     }
     w.run(secs(1));
     assert!(w.hubs[hub].hub.stats().held > 0);
     let so_far = w.raw[&raw.wire].len();
-    assert!(so_far < 300_000, "{so_far} bytes in a second");
+    assert!(so_far < 150_000, "{so_far} bytes in a second");
     let n = w.call(a, "b", secs(1)).unwrap();
     w.settle();
     assert!(w.result(a, n).unwrap().is_ok(), "others do not wait");
     w.run(secs(10));
-    assert!((w.now - began).as_secs() > 3);
     let through = w.raw[&raw.wire]
         .windows(5)
         .filter(|f| f == b".msg.")
         .count();
-    assert!(
-        through == 400 || w.closed_raw.contains(&raw.wire),
-        "{through}"
-    );
+    assert_eq!(through, 200);
     unharmed(&mut w, a, b);
 }
 
