@@ -64,13 +64,21 @@ pub enum Code {
     CommandExists = -24,
     /// A bug in the library; the call was abandoned and the process lives on.
     Internal = -25,
+    /// It would have to be waited for, and that was not wanted.
+    WouldBlock = -26,
+    /// A stream ended before it was whole; the message says how much arrived.
+    Broken = -27,
+    /// Nobody who can be asked has a file of this hash.
+    FileUnknown = -28,
+    /// What was read or received is not what it should be.
+    Damaged = -29,
 }
 
 impl Code {
     /// Every code, for tables and tests.
     ///
     /// cbindgen:ignore
-    pub const ALL: [Code; 26] = [
+    pub const ALL: [Code; 30] = [
         Code::Ok,
         Code::Argument,
         Code::Name,
@@ -97,6 +105,10 @@ impl Code {
         Code::Forked,
         Code::CommandExists,
         Code::Internal,
+        Code::WouldBlock,
+        Code::Broken,
+        Code::FileUnknown,
+        Code::Damaged,
     ];
 
     /// The code's short name, as `peerbase_strerror` gives it; NUL-terminated so that C can have it uncopied.
@@ -128,6 +140,10 @@ impl Code {
             Code::Forked => c"forked after start",
             Code::CommandExists => c"command exists",
             Code::Internal => c"internal error",
+            Code::WouldBlock => c"would block",
+            Code::Broken => c"stream broken",
+            Code::FileUnknown => c"file unknown",
+            Code::Damaged => c"damaged",
         }
     }
 
@@ -204,6 +220,19 @@ pub enum Error {
     CommandExists(String),
     /// A bug in the library.
     Internal(&'static str),
+    /// It would have to be waited for.
+    WouldBlock,
+    /// A stream ended before it was whole.
+    Broken {
+        /// Bytes that arrived before it did.
+        arrived: u64,
+        /// Why it ended.
+        why: String,
+    },
+    /// Nobody who can be asked has a file of this hash.
+    FileUnknown(String),
+    /// What was read or received is not what it should be; the text says what.
+    Damaged(String),
 }
 
 impl Error {
@@ -235,6 +264,10 @@ impl Error {
             Error::Forked => Code::Forked,
             Error::CommandExists(_) => Code::CommandExists,
             Error::Internal(_) => Code::Internal,
+            Error::WouldBlock => Code::WouldBlock,
+            Error::Broken { .. } => Code::Broken,
+            Error::FileUnknown(_) => Code::FileUnknown,
+            Error::Damaged(_) => Code::Damaged,
         }
     }
 
@@ -267,7 +300,12 @@ impl fmt::Display for Error {
             | Error::CommandFailed(text)
             | Error::Unreachable(text)
             | Error::Refused(text)
-            | Error::CommandExists(text) => write!(f, "{name}: {text}"),
+            | Error::CommandExists(text)
+            | Error::FileUnknown(text)
+            | Error::Damaged(text) => write!(f, "{name}: {text}"),
+            Error::Broken { arrived, why } => {
+                write!(f, "{name}: {why}, after {arrived} bytes had arrived")
+            }
             Error::TooLarge { size, limit } => {
                 write!(f, "{name}: {size} bytes, the limit is {limit}")
             }
@@ -278,6 +316,7 @@ impl fmt::Display for Error {
             | Error::Cancelled
             | Error::WouldDeadlock
             | Error::Stopped
+            | Error::WouldBlock
             | Error::Forked => f.write_str(name),
         }
     }

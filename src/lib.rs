@@ -52,15 +52,16 @@ mod stats;
 mod table;
 
 pub use address::RelayAddress;
-pub use engine::{Event, Path, PeerInfo, RelayFault, Stats};
+pub use engine::{Event, Path, PeerInfo, Ping, RelayFault, Stats};
 pub use entropy::{Entropy, OsEntropy};
 pub use error::{Code, Error};
 pub use fernet::Key;
 pub use limits::{Limits, RelayLimits};
 pub use name::{CommandPath, NetworkName, NodeName};
 pub use node::{
-    ADVERTISE_INTERVAL, ADVERTISE_PORT, Builder, Call, CallBuilder, CallId, CommandTree, Events,
-    MAX_IN_FLIGHT, MAX_REMOTES, Message, Node, RELAY_KEEPALIVE, TIMEOUT, TargetResult,
+    ADVERTISE_INTERVAL, ADVERTISE_PORT, Builder, Call, CallBuilder, CallId, CallStream,
+    CommandTree, Events, FanOut, MAX_IN_FLIGHT, MAX_REMOTES, Message, Node, RELAY_KEEPALIVE,
+    StreamReader, StreamValue, StreamWriter, TIMEOUT, TargetResult,
 };
 pub use relay::hub::RelayStats;
 pub use relay::{RelayBuilder, RelayServer};

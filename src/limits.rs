@@ -38,6 +38,24 @@ pub const ROUTE_WINDOW: u32 = 256 * 1024;
 /// Relays a node may be linked to at a time: more make it no more reachable, and each costs a link.
 pub const REMOTES_MAX: usize = 16;
 
+/// Bytes of one piece of a stream, unless set otherwise: sealing a piece takes some 30 us, and a short call
+/// waits for no more than a few of them.
+pub const CHUNK: usize = 16 * 1024;
+
+/// The furthest a receiver may let a sender go ahead of what it has: more than any line holds, and not so
+/// much that sums of it could overflow.
+pub const STREAM_WINDOW_MAX: u64 = 1 << 30;
+
+/// Bytes of streams that wait for one link, however much it would take: what a short call may find before it.
+pub const STREAM_QUEUE: usize = 64 * 1024;
+
+/// How many nodes may hand a broadcast on, one after the other: longer chains are not networks that anybody
+/// meant to build.
+pub const BROADCAST_HOPS: u8 = 32;
+
+/// Addresses that a program may ask to be linked to: a few to find the network again are enough.
+pub const SEEDS_MAX: usize = 256;
+
 /// What one node allows itself and others. All of it bounds memory, descriptors or CPU that
 /// somebody else could make us spend.
 #[derive(Clone, Debug)]
@@ -77,6 +95,21 @@ pub struct Limits {
     pub reply_bytes: usize,
     /// Longest time a call may be kept waiting; longer is shortened to this.
     pub call_timeout: Duration,
+    /// Bytes of what is asked in one call, and of its value. What does not fit one frame is sent in pieces.
+    pub max_message: usize,
+    /// Bytes of such large messages of others that are being received, half of them from one peer.
+    pub message_bytes: usize,
+    /// Bytes of one piece of a stream, at most [`BODY_MAX`].
+    pub chunk_size: usize,
+    /// Bytes of one stream that wait at each end: to be acknowledged at the sender, to be read at the
+    /// receiver. At least two of the largest pieces; a line of 50 ms is filled by 5 MB/s.
+    pub stream_window: usize,
+    /// Broadcasts delivered and handed on per second: each costs every node of the network as much.
+    pub broadcasts_per_second: u32,
+    /// Sessions beyond which nobody is dialled on a peer's word.
+    pub max_peers: usize,
+    /// Ends of streams that may be open, half of them with one peer: each holds at most a window.
+    pub streams: usize,
     /// Adverts opened per second; more are counted and dropped unread. A thousand nodes send about
     /// as many, ten thousand openings cost a small CPU a few percent.
     pub adverts_per_second: u32,
@@ -129,8 +162,15 @@ impl Default for Limits {
             calls: 65_536,
             call_bytes: 16 * 1024 * 1024,
             served_per_peer: 1_024,
-            reply_bytes: 4 * 1024 * 1024,
+            reply_bytes: 8 * 1024 * 1024,
             call_timeout: Duration::from_secs(24 * 3600),
+            max_message: 4 * 1024 * 1024,
+            message_bytes: 16 * 1024 * 1024,
+            chunk_size: CHUNK,
+            stream_window: 256 * 1024,
+            broadcasts_per_second: 200,
+            max_peers: 64,
+            streams: 128,
             adverts_per_second: 10_000,
             adverts_per_interval: 5,
             probe: Duration::from_millis(250),

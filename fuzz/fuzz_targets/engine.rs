@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use peerbase::engine::{Ask, Config, Engine, Input, LinkId, Now, Output, Time};
+use peerbase::engine::{Ask, Config, Engine, Input, LinkId, Now, Output, Terms, Time};
 use peerbase::entropy::Entropy;
 use peerbase::fernet::{Key, Keyring, Sealer};
 use peerbase::frame::{Frame, FrameType, encode};
@@ -90,7 +90,7 @@ fuzz_target!(|data: &[u8]| {
                 let path = CommandPath::new("p").expect("a path");
                 let ask = Ask::Command { path, args: bytes.to_vec(), kwargs: Vec::new() };
                 let timeout = Duration::from_millis(n as u64 * 10);
-                if let Ok(number) = engine.call(now, &target, ask, timeout, op & 16 == 0) {
+                if let Ok(number) = engine.call(now, &target, ask, Terms { timeout, wait: op & 16 == 0, streams: op & 32 == 0 }) {
                     begun.insert(number);
                 }
             }

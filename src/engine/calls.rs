@@ -4,13 +4,17 @@
 //! instance it may have reached. Its arguments are kept until it ends.
 
 use super::sending::Outlet;
-use super::{CallNumber, Engine, LinkId, Now, Output, Phase, Time, outcome};
+use super::stream::{Incoming, Outgoing};
+use super::{
+    Broadcast, CallNumber, Engine, LinkId, Now, Output, Phase, RequestId, StreamId, Time, outcome,
+};
 use crate::error::Error;
 use crate::limits::BODY_MAX;
 use crate::name::{CommandPath, NodeName};
 use crate::table::Table;
 use crate::wire::Instance;
-use crate::wire::record::{self, Status, encode_call, encode_cancel, encode_notice};
+use crate::wire::ask::{self, AskKind};
+use crate::wire::record::{Channel, Form, Status, encode_call, encode_cancel, encode_notice};
 use std::time::Duration;
 
 /// Settled calls told along with a new one. More wait for the next, or go by themselves.
@@ -30,6 +34,8 @@ pub enum Ask {
     },
     /// Bytes for the peer's message handler.
     Message(Vec<u8>),
+    /// Bytes for everyone's message handler.
+    Broadcast(Broadcast),
 }
 
 impl Ask {
@@ -37,24 +43,68 @@ impl Ask {
         match self {
             Ask::Command { path, args, kwargs } => path.as_str().len() + args.len() + kwargs.len(),
             Ask::Message(data) => data.len(),
+            Ask::Broadcast(b) => b.data.len(),
         }
     }
 
     fn path(&self) -> &str {
         match self {
             Ask::Command { path, .. } => path.as_str(),
-            Ask::Message(_) => "message",
+            Ask::Message(_) | Ask::Broadcast(_) => "message",
         }
     }
 
-    fn as_wire(&self) -> record::Ask<'_> {
+    fn as_wire(&self) -> ask::Ask<'_> {
         match self {
-            Ask::Command { path, args, kwargs } => record::Ask::Command {
+            Ask::Command { path, args, kwargs } => ask::Ask::Command {
                 path: path.as_str(),
                 args,
                 kwargs,
             },
-            Ask::Message(data) => record::Ask::Message(data),
+            Ask::Message(data) => ask::Ask::Message(data),
+            Ask::Broadcast(b) => ask::Ask::Broadcast(b.as_wire()),
+        }
+    }
+}
+
+/// How a call is to be carried out.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// How long to wait for its end; with streams, for anything of it to move.
+    pub timeout: Duration,
+    /// Whether to wait for a target that is not known yet; otherwise it is an error at once.
+    pub wait: bool,
+    /// Whether it may stream both ways.
+    pub streams: bool,
+}
+
+/// What a call carries in its record.
+#[derive(Debug)]
+enum Carried {
+    Whole(Ask),
+    /// All of it goes on a channel of its own; the path is kept for what may be wrong with it.
+    Apart {
+        kind: AskKind,
+        length: u64,
+        path: String,
+    },
+}
+
+impl Carried {
+    fn path(&self) -> &str {
+        match self {
+            Carried::Whole(ask) => ask.path(),
+            Carried::Apart { path, .. } => path,
+        }
+    }
+
+    fn as_wire(&self) -> ask::Ask<'_> {
+        match self {
+            Carried::Whole(ask) => ask.as_wire(),
+            Carried::Apart { kind, length, .. } => ask::Ask::Large {
+                kind: *kind,
+                length: *length,
+            },
         }
     }
 }
@@ -72,11 +122,13 @@ enum State {
 #[derive(Debug)]
 struct Call {
     target: NodeName,
-    ask: Ask,
+    carried: Carried,
+    size: usize,
     deadline: Time,
-    /// Whether to wait for a target that is not known.
-    wait: bool,
+    terms: Terms,
     state: State,
+    /// Its value, while what belongs to it is still coming.
+    reply: Option<Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -111,6 +163,25 @@ impl Calls {
         self.due
     }
 
+    /// A number for something else that ends as calls do.
+    pub(super) fn take_number(&mut self) -> CallNumber {
+        let number = self.next;
+        self.next += 1;
+        CallNumber(number)
+    }
+
+    /// The number that the next call will have.
+    pub(super) fn next_number(&self) -> u64 {
+        self.next
+    }
+
+    /// Something of a call's streams passed: it has as long again.
+    pub(super) fn moved(&mut self, now: Time, number: u64) {
+        if let Some(call) = self.open.get_mut(&number) {
+            call.deadline = now + call.terms.timeout;
+        }
+    }
+
     pub(super) fn numbers(&self) -> Vec<CallNumber> {
         self.open.keys().map(|n| CallNumber(*n)).collect()
     }
@@ -139,7 +210,7 @@ impl Calls {
 
     fn remove(&mut self, number: u64) -> Option<Box<Call>> {
         let call = self.open.remove(&number)?;
-        self.bytes -= call.ask.size();
+        self.bytes -= call.size;
         if matches!(call.state, State::Waiting { .. }) {
             self.unset_waiting(number, &call.target);
         }
@@ -156,26 +227,20 @@ enum Attempt {
 
 impl Engine {
     /// Begins a call. Its end comes as [`Output::Ended`].
-    ///
-    /// With `wait`, a target that is not known yet is waited for; otherwise it is an error at once.
     pub fn call(
         &mut self,
         now: Now,
         target: &NodeName,
         ask: Ask,
-        timeout: Duration,
-        wait: bool,
+        terms: Terms,
     ) -> Result<CallNumber, Error> {
         let limits = &self.config.limits;
-        let size = ask.size();
+        let (size, limit) = (ask.size(), limits.max_message);
         if self.phase == Phase::Stopped {
             return Err(Error::Stopped);
         }
-        if size > BODY_MAX {
-            return Err(Error::TooLarge {
-                size,
-                limit: BODY_MAX,
-            });
+        if size > limit {
+            return Err(Error::TooLarge { size, limit });
         }
         if self.calls.open.len() >= limits.calls || self.calls.bytes + size > limits.call_bytes {
             self.stats.overloaded += 1;
@@ -184,32 +249,56 @@ impl Engine {
             ));
         }
         let local = self.is_own_name(target);
-        if !local && !wait && self.directory.resolve(target).is_none() {
+        if local && terms.streams {
+            return Err(Error::Argument("a node does not stream to itself"));
+        }
+        if terms.streams && !self.has_room_for_streams(2, None) {
+            self.stats.overloaded += 1;
+            return Err(Error::Overloaded("too many streams of this node are open"));
+        }
+        if !local && !terms.wait && self.directory.resolve(target).is_none() {
             return Err(Error::Unreachable(target.to_string()));
         }
-        let deadline = now.at + timeout.min(limits.call_timeout);
+        let terms = Terms {
+            timeout: terms.timeout.min(limits.call_timeout),
+            ..terms
+        };
+        let deadline = now.at + terms.timeout;
         let number = self.calls.next;
         self.calls.next += 1;
         self.calls.bytes += size;
         self.calls.due = self.calls.due.min(deadline);
         self.stats.calls += 1;
+        if local {
+            self.serve_locally(number, ask.clone(), deadline);
+        } else if terms.streams {
+            let us = self.instance;
+            let (up, down) = (Channel::Request, Channel::Response);
+            let (up, down) = (self.own_stream(number, up), self.own_stream(number, down));
+            let window = self.stream_window();
+            self.streams.add_outgoing(up, us, Outgoing::default());
+            self.streams.add_incoming(down, us, Incoming::open(window));
+        }
         let call = Call {
             target: target.clone(),
-            ask,
+            carried: match local {
+                true => Carried::Whole(ask),
+                false => self.carry(number, ask),
+            },
+            size,
             deadline,
-            wait,
+            terms,
             state: if local {
                 State::Local
             } else {
                 State::Waiting { bound: None }
             },
+            reply: None,
         };
+        self.calls.open.insert(number, Box::new(call));
         if local {
-            self.serve_locally(number, call.ask.clone(), deadline);
-            self.calls.open.insert(number, Box::new(call));
             return Ok(CallNumber(number));
         }
-        self.calls.open.insert(number, Box::new(call));
         // Behind those that wait already, if any.
         if self.calls.waits_for(target) || !matches!(self.try_send(now, number), Attempt::Done) {
             self.calls.set_waiting(number, None);
@@ -218,6 +307,23 @@ impl Engine {
             }
         }
         Ok(CallNumber(number))
+    }
+
+    /// What goes into a call's record; what is too large for it becomes a stream.
+    fn carry(&mut self, number: u64, ask: Ask) -> Carried {
+        if ask.size() <= BODY_MAX {
+            return Carried::Whole(ask);
+        }
+        let mut bytes = Vec::with_capacity(ask.size() + 64);
+        ask.as_wire().encode(&mut bytes);
+        let out = Outgoing::whole(&bytes, self.config.limits.chunk_size);
+        let id = self.own_stream(number, Channel::Ask);
+        self.streams.add_outgoing(id, self.instance, out);
+        Carried::Apart {
+            kind: ask.as_wire().kind(),
+            length: bytes.len() as u64,
+            path: ask.path().to_owned(),
+        }
     }
 
     /// Gives up on a call; it ends as cancelled, unless it has ended.
@@ -235,13 +341,28 @@ impl Engine {
             Some(State::Local | State::Waiting { .. }) => {}
             None => return,
         }
-        self.end_call(number, Err(Error::Cancelled));
+        self.end_call(now, number, Err(Error::Cancelled));
     }
 
-    pub(super) fn end_call(&mut self, number: CallNumber, result: Result<Vec<u8>, Error>) {
-        if self.calls.remove(number.0).is_some() {
+    pub(super) fn end_call(
+        &mut self,
+        now: Now,
+        number: CallNumber,
+        result: Result<Vec<u8>, Error>,
+    ) {
+        let Some(call) = self.calls.remove(number.0) else {
+            return;
+        };
+        let why = result.as_ref().err().map(Error::to_string);
+        if !self.handed_on(now, number.0, &result) {
             self.outputs.push_back(Output::Ended(number, result));
         }
+        let caller = self.instance;
+        let of = RequestId {
+            caller,
+            number: number.0,
+        };
+        self.end_streams(of, why.as_deref(), call.terms.streams);
     }
 
     /// Sends a waiting call if there is a path; the caller keeps the waiting lists.
@@ -276,20 +397,36 @@ impl Engine {
         let Some(call) = self.calls.open.get_mut(&number) else {
             return Attempt::Done;
         };
-        let ask = std::mem::replace(&mut call.ask, Ask::Message(Vec::new()));
+        let nothing = Carried::Whole(Ask::Message(Vec::new()));
+        let carried = std::mem::replace(&mut call.carried, nothing);
+        let form = Form {
+            again: bound.is_some(),
+            streams: call.terms.streams,
+        };
         self.send_record(now, link, |sequence, out| {
             encode_call(
                 sequence,
-                (number, bound.is_some()),
+                (number, form),
                 timeout_ms,
                 &settled[..count],
-                &ask.as_wire(),
+                &carried.as_wire(),
                 out,
             );
         });
         if let Some(call) = self.calls.open.get_mut(&number) {
-            call.ask = ask;
+            call.carried = carried;
             call.state = State::Sent { instance, link };
+        }
+        if self.streams.len() > 0 {
+            for channel in [Channel::Request, Channel::Ask] {
+                let id = self.own_stream(number, channel);
+                self.streams.bind(id, instance);
+            }
+            for channel in [Channel::Response, Channel::Value] {
+                let id = self.own_stream(number, channel);
+                self.streams.bind(id, instance);
+                self.sync_incoming(now, link, id);
+            }
         }
         if bound.is_some() {
             self.stats.calls_retried += 1;
@@ -345,6 +482,7 @@ impl Engine {
     /// may.
     pub(super) fn fail_bound_calls(
         &mut self,
+        now: Now,
         instance: Instance,
         name: &NodeName,
         restarted: bool,
@@ -363,14 +501,16 @@ impl Engine {
                     };
                     over.push((*number, why));
                 }
-                State::Waiting { bound: None } if nobody && !call.wait && call.target == *name => {
+                State::Waiting { bound: None }
+                    if nobody && !call.terms.wait && call.target == *name =>
+                {
                     over.push((*number, Error::Unreachable(name.to_string())));
                 }
                 _ => {}
             }
         }
         for (number, why) in over {
-            self.end_call(CallNumber(number), Err(why));
+            self.end_call(now, CallNumber(number), Err(why));
         }
     }
 
@@ -387,8 +527,90 @@ impl Engine {
             return;
         };
         session.used = now.at;
-        session.settled.push(number);
         let peer = session.peer;
+        let Some(call) = self
+            .calls
+            .open
+            .get_mut(&number)
+            .filter(|c| matches!(c.state, State::Sent { instance, .. } if instance == peer))
+        else {
+            self.stats.replies_unexpected += 1;
+            return self.settled(now, link, number);
+        };
+        match status {
+            Status::Large => self.value_announced(now, link, number, body),
+            Status::Value if call.terms.streams => {
+                call.reply = Some(body.to_vec());
+                self.end_if_complete(now, self.own_stream(number, Channel::Response));
+            }
+            _ => {
+                let result = outcome(status, body, call.carried.path(), call.size);
+                self.settled(now, link, number);
+                self.end_call(now, CallNumber(number), result);
+            }
+        }
+    }
+
+    /// A large value is there.
+    pub(super) fn value_complete(&mut self, now: Now, number: u64, value: Result<Vec<u8>, Error>) {
+        let Some(call) = self.calls.open.get_mut(&number) else {
+            return;
+        };
+        let link = match call.state {
+            State::Sent { link, .. } => link,
+            _ => return,
+        };
+        match value {
+            Ok(value) => {
+                call.reply = Some(value);
+                self.end_if_complete(now, self.own_stream(number, Channel::Response));
+            }
+            Err(e) => {
+                self.settled(now, link, number);
+                self.end_call(now, CallNumber(number), Err(e));
+            }
+        }
+    }
+
+    /// Ends a call of ours if nothing of it is still to come: it has its value, and what was streamed to
+    /// it.
+    pub(super) fn end_if_complete(&mut self, now: Now, id: StreamId) {
+        let number = id.call.number;
+        let Some(call) = self.calls.open.get_mut(&number) else {
+            return;
+        };
+        if id.call.caller != self.instance || call.reply.is_none() {
+            return;
+        }
+        let State::Sent { link, .. } = call.state else {
+            return;
+        };
+        let mut failure = None;
+        if let Some(into) = self
+            .streams
+            .incoming(self.own_stream(number, Channel::Response))
+        {
+            if !into.is_ended() {
+                return;
+            }
+            failure = into.failure().cloned();
+        }
+        self.settled(now, link, number);
+        let value = self
+            .calls
+            .open
+            .get_mut(&number)
+            .and_then(|c| c.reply.take());
+        let value = value.unwrap_or_default();
+        self.end_call(now, CallNumber(number), failure.map_or(Ok(value), Err));
+    }
+
+    /// The callee may forget a call; it is told along with the next one, or when there are many.
+    pub(super) fn settled(&mut self, now: Now, link: LinkId, number: u64) {
+        let Some(session) = self.session(link) else {
+            return;
+        };
+        session.settled.push(number);
         if session.settled.len() >= SETTLED_WITH_CALL * 2 {
             // No new call takes them along. Those that cannot be told are forgotten at their deadline.
             let settled = std::mem::take(&mut session.settled);
@@ -398,13 +620,6 @@ impl Engine {
                 });
             }
         }
-        match self.calls.open.get(&number) {
-            Some(call) if matches!(call.state, State::Sent { instance, .. } if instance == peer) => {
-                let result = outcome(status, body, call.ask.path());
-                self.end_call(CallNumber(number), result);
-            }
-            _ => self.stats.replies_unexpected += 1,
-        }
     }
 
     /// Whether a call of ours has not ended.
@@ -413,11 +628,11 @@ impl Engine {
     }
 
     /// Our own answer to our own call.
-    pub(super) fn answered_locally(&mut self, number: u64, status: Status, body: &[u8]) {
+    pub(super) fn answered_locally(&mut self, now: Now, number: u64, status: Status, body: &[u8]) {
         match self.calls.open.get(&number) {
             Some(call) if matches!(call.state, State::Local) => {
-                let result = outcome(status, body, call.ask.path());
-                self.end_call(CallNumber(number), result);
+                let result = outcome(status, body, call.carried.path(), call.size);
+                self.end_call(now, CallNumber(number), result);
             }
             _ => self.stats.replies_late += 1,
         }
@@ -439,7 +654,7 @@ impl Engine {
         }
         self.calls.due = due;
         for (number, why) in over {
-            self.end_call(CallNumber(number), Err(why));
+            self.end_call(now, CallNumber(number), Err(why));
         }
     }
 }

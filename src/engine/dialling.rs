@@ -26,11 +26,7 @@ impl Engine {
     /// Whether a dial may begin now, within the bounds on how many and how fast.
     pub(super) fn may_dial(&mut self, now: Now) -> bool {
         let limits = &self.config.limits;
-        let under_way = self
-            .links
-            .values()
-            .filter(|l| l.dialling_name().is_some())
-            .count();
+        let under_way = self.links.values().filter(|l| l.is_dialling()).count();
         under_way < limits.dials && self.dial_rate.take(now.at, limits.dials_per_second)
     }
 
@@ -41,8 +37,17 @@ impl Engine {
         name: NodeName,
         to: SocketAddr,
     ) -> LinkId {
-        let state = State::Dialing(Target { instance, name });
+        let state = State::Dialing(Some(Target { instance, name }));
         let id = self.add_link(now, Link::new(state, true, Via::Socket(to), now.at));
+        self.stats.dials += 1;
+        self.outputs.push_back(Output::Dial(id, to));
+        id
+    }
+
+    /// Dials whoever is at an address.
+    pub(super) fn dial_address(&mut self, now: Now, to: SocketAddr) -> LinkId {
+        let link = Link::new(State::Dialing(None), true, Via::Socket(to), now.at);
+        let id = self.add_link(now, link);
         self.stats.dials += 1;
         self.outputs.push_back(Output::Dial(id, to));
         id

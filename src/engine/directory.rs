@@ -31,6 +31,17 @@ pub struct PeerInfo {
     pub reachable: bool,
     /// How calls to it go, if it is reachable.
     pub path: Option<Path>,
+    /// Its last sign of life that was asked for, if it is reachable.
+    pub ping: Option<Ping>,
+}
+
+/// An answered ping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ping {
+    /// From asking to the answer; of the last ones, smoothed.
+    pub round_trip: Duration,
+    /// How long ago the answer came.
+    pub ago: Duration,
 }
 
 /// When and where to dial a peer next.
@@ -78,6 +89,8 @@ pub(super) struct Peer {
     pub(super) sessions: Vec<LinkId>,
     /// Whether the program was told that it is there.
     pub(super) joined: bool,
+    /// Whose word it is known from, if from nobody else's.
+    pub(super) told_by: Option<Instance>,
     /// Another instance has proved to go by the name, and this one has not been heard since.
     pub(super) suspect: bool,
     pub(super) dial: DialPlan,
@@ -100,6 +113,7 @@ impl Peer {
             expires,
             sessions: Vec::new(),
             joined: false,
+            told_by: None,
             suspect: false,
             dial: DialPlan::default(),
             route_dial: RoutePlan::default(),
@@ -243,17 +257,20 @@ impl Directory {
             .map(|(i, _)| *i)
     }
 
-    pub(super) fn infos(&self) -> Vec<PeerInfo> {
+    pub(super) fn infos(&self) -> Vec<(Instance, PeerInfo)> {
         self.names
             .keys()
             .filter_map(|name| {
-                let peer = self.peers.get(&self.resolve(name)?)?;
-                Some(PeerInfo {
+                let instance = self.resolve(name)?;
+                let peer = self.peers.get(&instance)?;
+                let info = PeerInfo {
                     name: name.clone(),
                     address: peer.addresses.first().copied(),
                     reachable: !peer.sessions.is_empty(),
                     path: peer.path.clone(),
-                })
+                    ping: None,
+                };
+                Some((instance, info))
             })
             .collect()
     }

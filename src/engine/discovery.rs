@@ -489,7 +489,8 @@ impl Engine {
             self.cut(now, *link);
         }
         let restarted = !self.directory.instances(&peer.name).is_empty();
-        self.fail_bound_calls(instance, &peer.name, restarted);
+        self.fail_bound_calls(now, instance, &peer.name, restarted);
+        self.fail_streams_of(instance);
         if peer.joined {
             self.event(Event::PeerLeft(peer.name));
         }

@@ -2,7 +2,7 @@
 //! and who gives way to a new instance of a name.
 
 use super::directory::Peer;
-use super::links::{Refuse, State, Target, Via};
+use super::links::{Refuse, State, Via};
 use super::session::{Party, Session};
 use super::{Engine, Event, LinkId, Now, Phase};
 use crate::fernet::Sealer;
@@ -26,7 +26,7 @@ impl Engine {
             .count()
     }
 
-    fn fresh_hello(&mut self, role: Role, meant: NodeName) -> Hello {
+    fn fresh_hello(&mut self, role: Role, meant: Option<NodeName>) -> Hello {
         let mut nonce = [0; 32];
         self.entropy.fill(&mut nonce);
         Hello {
@@ -42,14 +42,12 @@ impl Engine {
 
     pub(super) fn connected(&mut self, now: Now, id: LinkId) {
         let target = match self.links.get(&id).map(|l| &l.state) {
-            Some(State::Dialing(t)) => Target {
-                instance: t.instance,
-                name: t.name.clone(),
-            },
+            Some(State::Dialing(target)) => target.clone(),
             Some(State::Relay(_)) => return self.relay_connected(now, id),
             _ => return,
         };
-        let hello = self.fresh_hello(Role::Ask, target.name.clone());
+        let meant = target.as_ref().map(|t| t.name.clone());
+        let hello = self.fresh_hello(Role::Ask, meant);
         self.send_hello(now, id, &hello, self.config.keys.first());
         if let Some(link) = self.links.get_mut(&id) {
             link.state = State::Asked(target, Box::new(hello));
@@ -69,7 +67,8 @@ impl Engine {
             Ok((Err(_), _)) => return self.refuse(now, id, Refuse::Hello),
             Err(_) => return self.refuse(now, id, Refuse::Token),
         };
-        if hello.meant != self.config.name || hello.instance == self.instance {
+        let meant = hello.meant.as_ref();
+        if meant.is_some_and(|m| *m != self.config.name) || hello.instance == self.instance {
             return self.refuse(now, id, Refuse::Hello);
         }
         let id = match hello.role {
@@ -91,7 +90,7 @@ impl Engine {
         match (&link.state, hello.role) {
             (State::Listening, Role::Ask) => {
                 // Under the key that opened theirs: they may not have our first one yet.
-                let answer = self.fresh_hello(Role::Answer(hello.nonce), hello.name.clone());
+                let answer = self.fresh_hello(Role::Answer(hello.nonce), Some(hello.name.clone()));
                 self.send_hello(now, id, &answer, key);
                 let (asker, answerer) = session_keys(self.config.keys.key(key), &hello, &answer);
                 let session = Session::new(
@@ -106,10 +105,11 @@ impl Engine {
                 }
             }
             (State::Asked(target, ask), Role::Answer(nonce))
-                if nonce == ask.nonce && hello.name == target.name =>
+                if nonce == ask.nonce && target.as_ref().is_none_or(|t| t.name == hello.name) =>
             {
                 let (asker, answerer) = session_keys(self.config.keys.key(key), ask, &hello);
-                let (dialled, took) = (target.instance, now.at - link.opened);
+                let dialled = target.as_ref().map_or(hello.instance, |t| t.instance);
+                let took = now.at - link.opened;
                 if matches!(link.via, Via::Relay(..)) && self.is_detour(now, dialled, took) {
                     return self.close_quietly(now, id, Vec::new());
                 }
@@ -122,7 +122,7 @@ impl Engine {
                 );
                 if let Some(link) = self.links.get_mut(&id) {
                     link.state = State::Open(Box::new(session));
-                    link.measured(took);
+                    link.measured(now.at, took);
                 }
                 // Proves our keys to the other side, which says nothing until then.
                 self.send_record(now, id, |sequence, out| encode_notice(sequence, &[], out));
@@ -147,7 +147,7 @@ impl Engine {
         };
         match &link.state {
             // Both asked: the lower instance's question stands.
-            State::Asked(target, _) if self.instance > asker => {
+            State::Asked(Some(target), _) if self.instance > asker => {
                 let target = target.instance;
                 link.state = State::Listening;
                 link.dialled = false;
@@ -163,11 +163,12 @@ impl Engine {
     }
 
     /// An instance whose place another of its name has taken; whether a program knew it.
-    pub(super) fn drop_replaced(&mut self, instance: Instance) -> bool {
+    pub(super) fn drop_replaced(&mut self, now: Now, instance: Instance) -> bool {
         let Some(peer) = self.directory.remove(&instance) else {
             return false;
         };
-        self.fail_bound_calls(instance, &peer.name, true);
+        self.fail_bound_calls(now, instance, &peer.name, true);
+        self.fail_streams_of(instance);
         peer.joined
     }
 
@@ -259,6 +260,7 @@ impl Engine {
         self.update_path(instance);
         self.plan_direct(now, instance);
         self.plan_comparison(now, instance);
+        self.mesh_session_up(now, id, instance);
         self.pump_calls(now, &name);
     }
 
@@ -300,7 +302,7 @@ impl Engine {
                 continue;
             };
             if peer.sessions.is_empty() {
-                known |= self.drop_replaced(other);
+                known |= self.drop_replaced(now, other);
                 continue;
             }
             known |= std::mem::take(&mut peer.joined);

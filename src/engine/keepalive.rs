@@ -5,6 +5,10 @@ use super::{Engine, LinkId, Now, RelayFault, Time};
 use crate::frame::FrameType;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
+use std::time::Duration;
+
+/// How long a measured round trip is taken for the present one.
+const MEASURED: Duration = Duration::from_secs(30);
 
 impl Engine {
     pub(super) fn send_ping(&mut self, now: Now, id: LinkId) {
@@ -40,7 +44,7 @@ impl Engine {
         };
         if let Some((_, sent)) = echo {
             link.ping = None;
-            link.measured(now.at - sent);
+            link.measured(now.at, now.at - sent);
             if link.challenge.take().is_some()
                 && let Some(peer) = peer.and_then(|p| self.directory.get_mut(&p))
             {
@@ -48,10 +52,22 @@ impl Engine {
                 peer.suspect = false;
                 peer.joined = true;
             }
-        } else if payload.len() != PING_TEXT || full {
-            self.refuse(now, id, Refuse::Frame);
+        } else if let Ok(nonce) = payload.try_into()
+            && link.owed.is_none()
+        {
+            link.owed = Some(nonce);
+            if !full {
+                self.echo_owed(now, id);
+            }
         } else {
-            self.send_plain(now, id, payload);
+            self.refuse(now, id, Refuse::Frame);
+        }
+    }
+
+    /// Echoes the keepalive that came when there was no room.
+    pub(super) fn echo_owed(&mut self, now: Now, id: LinkId) {
+        if let Some(nonce) = self.links.get_mut(&id).and_then(|l| l.owed.take()) {
+            self.send_plain(now, id, &nonce);
         }
     }
 
@@ -96,7 +112,8 @@ impl Engine {
             }
             due = due.min(limit);
             if link.ping.is_none() {
-                let when = link.heard + keepalive;
+                // Who is busy is measured as well, now and then.
+                let when = (link.heard + keepalive).min(link.measured_at + MEASURED);
                 if now.at >= when {
                     ask.push(*id);
                 } else {

@@ -11,7 +11,7 @@ use crate::limits::FRAME_MAX;
 use crate::name::NodeName;
 use crate::wire::Instance;
 use crate::wire::hello::Hello;
-use crate::wire::record::{Body, CloseReason, encode_close};
+use crate::wire::record::{Body, CloseReason, Form, encode_close};
 use crate::wire::relay::Route;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -28,9 +28,9 @@ const REFUSED: &[u8] = b"refused";
 #[derive(Debug)]
 pub(super) enum State {
     /// We are connecting.
-    Dialing(Target),
+    Dialing(Option<Target>),
     /// Our hello is on its way.
-    Asked(Target, Box<Hello>),
+    Asked(Option<Target>, Box<Hello>),
     /// They connected and have said nothing.
     Listening,
     /// We answered their hello; they have proved nothing yet.
@@ -52,8 +52,8 @@ pub(super) enum Via {
     Relay(LinkId, Route),
 }
 
-/// Whom we dial.
-#[derive(Debug)]
+/// Whom we dial, if not whoever is there.
+#[derive(Clone, Debug)]
 pub(super) struct Target {
     pub(super) instance: Instance,
     pub(super) name: NodeName,
@@ -75,10 +75,15 @@ pub(super) struct Link {
     pub(super) progress: Time,
     /// A keepalive that was not echoed yet, and when it was sent.
     pub(super) ping: Option<([u8; PING_TEXT], Time)>,
-    /// The round trip, as keepalives measure it.
+    /// The round trip, as keepalives measure it, and when it was measured last.
     pub(super) round_trip: Option<Duration>,
+    pub(super) measured_at: Time,
+    /// A keepalive to be echoed once there is room.
+    pub(super) owed: Option<[u8; PING_TEXT]>,
     /// Closed unless the keepalive is echoed before this.
     pub(super) challenge: Option<Time>,
+    /// Peers that the other side was told of.
+    pub(super) told: Vec<Instance>,
 }
 
 impl Link {
@@ -96,16 +101,23 @@ impl Link {
             progress: now,
             ping: None,
             round_trip: None,
+            measured_at: now,
+            owed: None,
             challenge: None,
+            told: Vec::new(),
         }
     }
 
     /// Whom the link is to, while that is not proved.
     pub(super) fn dialling_name(&self) -> Option<&NodeName> {
         match &self.state {
-            State::Dialing(target) | State::Asked(target, _) => Some(&target.name),
+            State::Dialing(target) | State::Asked(target, _) => target.as_ref().map(|t| &t.name),
             _ => None,
         }
+    }
+
+    pub(super) fn is_dialling(&self) -> bool {
+        matches!(self.state, State::Dialing(_) | State::Asked(..))
     }
 
     pub(super) fn pending(&self) -> &[u8] {
@@ -129,7 +141,8 @@ impl Link {
     }
 
     /// Takes a measured round trip in.
-    pub(super) fn measured(&mut self, round_trip: Duration) {
+    pub(super) fn measured(&mut self, now: Time, round_trip: Duration) {
+        self.measured_at = now;
         self.round_trip = Some(match self.round_trip {
             // There are few measurements, and one may be off.
             Some(before) => (before + round_trip) / 2,
@@ -272,11 +285,13 @@ impl Engine {
                         number,
                         timeout_ms,
                         again,
+                        streams,
                         settled,
                         ask,
                     } => {
                         self.settle(peer, settled);
-                        self.serve(now, id, (number, again), timeout_ms, ask);
+                        let form = Form { again, streams };
+                        self.serve(now, id, (number, form), timeout_ms, ask);
                     }
                     Body::Reply {
                         number,
@@ -285,7 +300,13 @@ impl Engine {
                     } => self.answered(now, id, number, status, body),
                     Body::Cancel { number } => self.withdraw(peer, number),
                     Body::Notice(settled) => self.settle(peer, settled),
+                    Body::Peers(peers) => self.told_of_peers(now, id, peers),
                     Body::Close(reason) => self.closed_by_peer(now, id, reason),
+                    of_stream => {
+                        if self.stream_record(now, id, of_stream).is_err() {
+                            self.violation(now, id);
+                        }
+                    }
                 }
             }
             Err(Rejection::Token) => self.refuse(now, id, Refuse::Token),
@@ -390,6 +411,9 @@ impl Engine {
             State::Dialing(target) | State::Asked(target, _) => {
                 self.stats.dials_failed += 1;
                 self.directory.wake_at(now.at);
+                let Some(target) = target else {
+                    return self.seed_failed(now, id);
+                };
                 if matches!(link.via, Via::Relay(..)) {
                     self.route_dial_failed(now, id, &target);
                 } else {
@@ -406,15 +430,17 @@ impl Engine {
         if self.phase == Phase::Stopped {
             return;
         }
+        self.streams.unlink(id);
         if let Some(peer) = self.directory.get_mut(&instance) {
             peer.sessions.retain(|l| *l != id);
             if peer.sessions.is_empty() && peer.suspect {
-                self.drop_replaced(instance);
+                self.drop_replaced(now, instance);
                 return;
             }
             self.plan_redial(now, instance);
             self.update_path(instance);
         }
+        self.mesh_session_down(now, instance);
         self.requeue_calls(now, id, instance);
     }
 

@@ -23,7 +23,9 @@
 //!
 //! `directory` holds who is there, `discovery` what adverts do to it, `dialling` when and how to
 //! reach whom; `links`, `sending`, `handshake`, `keepalive` and `session` are how two nodes talk;
-//! `relays` is which relays we are linked to, `fault` what is wrong with one, `routes` how links to
+//! `streams` is what programs stream
+//! along calls, `stream` one end of it, `large` what is too large for one record; `gossip` is what is said to
+//! everyone, `mesh` how others are found without advertising; `relays` is which relays we are linked to, `fault` what is wrong with one, `routes` how links to
 //! peers go through them; `calls` is what we ask of others, `serving` what they ask of us.
 
 mod calls;
@@ -31,9 +33,12 @@ mod dialling;
 mod directory;
 mod discovery;
 mod fault;
+mod gossip;
 mod handshake;
 mod keepalive;
+mod large;
 mod links;
+mod mesh;
 mod rate;
 mod relays;
 mod routes;
@@ -41,13 +46,17 @@ mod sending;
 mod serving;
 mod session;
 mod stats;
+mod stream;
+mod streams;
 
 pub use crate::protocol::{LinkId, Now, Time};
-pub use calls::Ask;
-pub use directory::{Path, PeerInfo};
+pub use calls::{Ask, Terms};
+pub use directory::{Path, PeerInfo, Ping};
 pub use fault::RelayFault;
-pub use serving::{Incoming, RequestId};
+pub use gossip::{Broadcast, Report};
+pub use serving::{Request, RequestId};
 pub use stats::Stats;
+pub use streams::StreamId;
 
 use crate::address::RelayAddress;
 use crate::entropy::Entropy;
@@ -62,7 +71,9 @@ use crate::wire::record::Status;
 use calls::Calls;
 use directory::Directory;
 use discovery::Advertiser;
+use gossip::Gossip;
 use links::Link;
+use mesh::Mesh;
 use rate::Rate;
 use relays::Relays;
 use routes::Routes;
@@ -71,6 +82,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
+use streams::Streams;
 
 pub use calls::SETTLED_WITH_CALL;
 
@@ -147,7 +159,11 @@ pub enum Output {
     /// Write what is pending if it can be done at once, then close.
     Close(LinkId, Vec<u8>),
     /// Answer this with [`Engine::reply`].
-    Request(Incoming),
+    Request(Request),
+    /// Something was said to everyone, by this node.
+    Message(NodeName, Vec<u8>),
+    /// A stream that the program waits for has moved: try again.
+    Stream(StreamId),
     /// A call of ours ended, this once.
     Ended(CallNumber, Result<Vec<u8>, Error>),
     /// The name is ours; the node takes part.
@@ -219,6 +235,9 @@ pub struct Engine {
     links_due: Time,
     calls: Calls,
     serving: Serving,
+    streams: Streams,
+    gossip: Gossip,
+    mesh: Mesh,
     outputs: VecDeque<Output>,
     stats: Stats,
     /// Where tokens are opened; lent out while one is read.
@@ -265,6 +284,9 @@ impl Engine {
             links_due: Time::NEVER,
             calls: Calls::default(),
             serving: Serving::default(),
+            streams: Streams::default(),
+            gossip: Gossip::default(),
+            mesh: Mesh::default(),
             outputs: VecDeque::new(),
             stats: Stats::default(),
             opened: Vec::new(),
@@ -312,6 +334,7 @@ impl Engine {
             self.relays.due(),
             self.calls.due(),
             self.serving.due(),
+            self.mesh.due(),
         ];
         due.into_iter().min().filter(|t| *t != Time::NEVER)
     }
@@ -336,6 +359,9 @@ impl Engine {
         if now.at >= self.serving.due() {
             self.tick_serving(now);
         }
+        if now.at >= self.mesh.due() {
+            self.tick_mesh(now);
+        }
     }
 
     /// Says goodbye, ends every call and link. Nothing but draining [`Engine::poll`] is left to do.
@@ -353,13 +379,17 @@ impl Engine {
     fn shut(&mut self, now: Now, why: Error) {
         self.phase = Phase::Stopped;
         for number in self.calls.numbers() {
-            self.end_call(number, Err(why.clone()));
+            self.end_call(now, number, Err(why.clone()));
         }
+        self.end_connects(&why);
         self.close_all(now);
         self.relays = Relays::default();
         self.routes = Routes::default();
         self.directory = Directory::default();
         self.serving = Serving::default();
+        self.streams = Streams::default();
+        self.gossip = Gossip::default();
+        self.mesh = Mesh::default();
     }
 
     /// This start of the node.
@@ -378,8 +408,20 @@ impl Engine {
     }
 
     /// Who is there, one entry for each name.
-    pub fn peers(&self) -> Vec<PeerInfo> {
-        self.directory.infos()
+    pub fn peers(&self, now: Now) -> Vec<PeerInfo> {
+        let mut infos = self.directory.infos();
+        for (instance, info) in &mut infos {
+            let link = self
+                .best_session(*instance)
+                .and_then(|id| self.links.get(&id));
+            info.ping = link.and_then(|link| {
+                Some(Ping {
+                    round_trip: link.round_trip?,
+                    ago: now.at - link.measured_at,
+                })
+            });
+        }
+        infos.into_iter().map(|(_, info)| info).collect()
     }
 
     /// What has been counted so far.
@@ -391,6 +433,7 @@ impl Engine {
         stats.serving = self.serving.len() as u64;
         stats.relays_up = self.relays.joined() as u64;
         stats.routes = self.routes.len() as u64;
+        stats.streams = self.streams.len() as u64;
         stats
     }
 
@@ -432,7 +475,7 @@ impl Protocol for Engine {
 }
 
 /// The callee's outcome as the caller's error.
-fn outcome(status: Status, body: &[u8], path: &str) -> Result<Vec<u8>, Error> {
+fn outcome(status: Status, body: &[u8], path: &str, size: usize) -> Result<Vec<u8>, Error> {
     let text = || String::from_utf8_lossy(body).into_owned();
     match status {
         Status::Value => Ok(body.to_vec()),
@@ -440,5 +483,11 @@ fn outcome(status: Status, body: &[u8], path: &str) -> Result<Vec<u8>, Error> {
         Status::Failed => Err(Error::CommandFailed(text())),
         Status::Overloaded => Err(Error::Overloaded("at the peer")),
         Status::Refused => Err(Error::Refused(text())),
+        Status::TooLarge => {
+            let limit = body.try_into().map_or(0, u64::from_be_bytes);
+            let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+            Err(Error::TooLarge { size, limit })
+        }
+        Status::Large => Err(Error::Internal("a large value without its stream")),
     }
 }

@@ -139,7 +139,7 @@ impl Engine {
         if self.routes.link(carrier, route).is_some() {
             return None;
         }
-        let state = State::Dialing(target);
+        let state = State::Dialing(Some(target));
         let via = Via::Relay(carrier, route);
         let id = self.add_link(now, Link::new(state, true, via, now.at));
         self.routes
@@ -235,8 +235,10 @@ impl Engine {
         };
         let instance = match &link.state {
             State::Open(session) | State::Answered(session) => session.peer,
-            State::Dialing(target) | State::Asked(target, _) => target.instance,
-            State::Listening | State::Relay(_) => return,
+            State::Dialing(Some(target)) | State::Asked(Some(target), _) => target.instance,
+            State::Dialing(None) | State::Asked(None, _) | State::Listening | State::Relay(_) => {
+                return;
+            }
         };
         if let Some(peer) = self.directory.get_mut(&instance) {
             peer.spoilt.insert(carrier, now.at + SPOILT);

@@ -139,14 +139,16 @@ impl Engine {
         if after > queue / 2 {
             return;
         }
-        match &link.state {
-            State::Open(_) => self.pump(now, id),
+        self.echo_owed(now, id);
+        match self.links.get(&id).map(|l| &l.state) {
+            Some(State::Open(_)) => self.pump(now, id),
             // Whoever waits for the link to drain waits until it is half empty.
-            State::Relay(_) if before > queue / 2 => {
+            Some(State::Relay(_)) if before > queue / 2 => {
                 for id in self.routes.links_over(id) {
                     self.pump(now, id);
                 }
             }
+            Some(State::Relay(_)) => self.pump_streams(now),
             _ => {}
         }
     }
@@ -157,10 +159,14 @@ impl Engine {
             return;
         };
         let (peer, name) = (session.peer, session.name.clone());
+        if self.takes_more(id) {
+            self.echo_owed(now, id);
+        }
         self.pump_replies(now, peer);
         if self.calls.waits_for(&name) {
             self.pump_calls(now, &name);
         }
+        self.pump_streams(now);
     }
 
     /// Where something for `peer` goes: the direct path before relays, of relays the one with the
@@ -173,17 +179,22 @@ impl Engine {
         }
     }
 
+    /// Bytes that wait to be written, for a link or for the one it goes over.
+    pub(super) fn waits_on(&self, id: LinkId) -> usize {
+        match self.links.get(&id).map(|l| l.via) {
+            Some(Via::Relay(carrier, _)) => self.pending(carrier).len(),
+            _ => self.pending(id).len(),
+        }
+    }
+
     /// Whether a link takes whatever comes next. What is not asked before it is sent is small, and comes
     /// seldom: a relay ends the link of a node that overruns a window.
     pub(super) fn takes_more(&self, id: LinkId) -> bool {
-        let (waits, free) = match self.links.get(&id).map(|l| l.via) {
-            Some(Via::Relay(carrier, route)) => (
-                self.pending(carrier).len(),
-                self.routes.is_free(carrier, route),
-            ),
-            _ => (self.pending(id).len(), true),
+        let free = match self.links.get(&id).map(|l| l.via) {
+            Some(Via::Relay(carrier, route)) => self.routes.is_free(carrier, route),
+            _ => true,
         };
-        waits < self.config.limits.link_queue && free
+        free && self.waits_on(id) < self.config.limits.link_queue
     }
 
     pub(super) fn best_session(&self, peer: Instance) -> Option<LinkId> {

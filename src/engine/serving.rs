@@ -8,17 +8,23 @@
 
 use super::calls::Ask;
 use super::sending::Outlet;
-use super::{Engine, LinkId, Now, Output, Phase, Time};
+use super::stream::{Incoming, Outgoing};
+use super::{Broadcast, Engine, LinkId, Now, Output, Phase, StreamId, Time};
+use crate::error::Error;
 use crate::limits::BODY_MAX;
 use crate::name::{CommandPath, NodeName};
 use crate::table::Table;
 use crate::wire::Instance;
-use crate::wire::record::{self, Settled, Status, encode_reply};
+use crate::wire::ask::{self, AskKind};
+use crate::wire::record::{Channel, Form, Settled, Status, encode_reply};
 use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Callers whose marks are kept: 40 bytes each, and only of those who left calls unconfirmed.
 const MARKS_MAX: usize = 1_024;
+
+/// Bytes that a call's path and lengths may add to what is asked.
+const PATH_ROOM: u64 = 512;
 
 /// Answers kept for all callers together, in shares of one caller's.
 const SHARES: usize = 4;
@@ -34,19 +40,23 @@ pub struct RequestId {
 
 /// A call to be answered with [`Engine::reply`].
 #[derive(Debug)]
-pub struct Incoming {
+pub struct Request {
     /// Which it is.
     pub id: RequestId,
     /// The caller's name.
     pub caller: NodeName,
     /// What is asked.
     pub ask: Ask,
-    /// After this nobody waits.
+    /// Whether the caller streams, and takes a stream: see [`Engine::accept_streams`].
+    pub streams: bool,
+    /// After this nobody waits; where there are streams, unless something moves.
     pub deadline: Time,
 }
 
 #[derive(Debug)]
 enum State {
+    /// What is asked is still coming.
+    Collecting(AskKind),
     Running,
     /// Running, and nobody waits.
     Withdrawn,
@@ -57,6 +67,13 @@ enum State {
 struct Served {
     state: State,
     deadline: Time,
+    timeout: Duration,
+    caller: NodeName,
+    streams: bool,
+    /// Whether a program reads what the caller streams.
+    reads: bool,
+    /// Bytes of the answer.
+    kept: usize,
 }
 
 /// The calls of one caller.
@@ -104,17 +121,31 @@ impl Serving {
         let Some(caller) = self.callers.get_mut(&id.caller) else {
             return;
         };
-        if let Some(Served {
-            state: State::Done(_, body),
-            ..
-        }) = caller.calls.remove(&id.number)
-        {
-            caller.bytes -= body.len();
-            self.bytes -= body.len();
+        if let Some(served) = caller.calls.remove(&id.number) {
+            caller.bytes -= served.kept;
+            self.bytes -= served.kept;
         }
         if caller.calls.is_empty() {
             self.callers.remove(&id.caller);
         }
+    }
+
+    /// Something of a call's streams passed: it has as long again.
+    pub(super) fn moved(&mut self, now: Time, id: RequestId) {
+        if let Some(served) = self.get_mut(id) {
+            served.deadline = now + served.timeout;
+        }
+    }
+
+    /// How long the caller still waits.
+    pub(super) fn time_left(&mut self, now: Time, id: RequestId) -> Duration {
+        self.get_mut(id)
+            .map_or(Duration::ZERO, |s| s.deadline - now)
+    }
+
+    /// Whether a program reads what the caller streams.
+    pub(super) fn reads(&mut self, id: RequestId) -> bool {
+        self.get_mut(id).is_some_and(|served| served.reads)
     }
 
     /// Remembers that a call was forgotten unconfirmed.
@@ -144,67 +175,56 @@ impl Engine {
         &mut self,
         now: Now,
         link: LinkId,
-        (number, again): (u64, bool),
+        (number, form): (u64, Form),
         timeout_ms: u32,
-        ask: record::Ask<'_>,
+        ask: ask::Ask<'_>,
     ) {
         let Some(session) = self.session(link) else {
             return;
         };
         session.used = now.at;
+        session.last_call = session.last_call.max(Some(number));
         let id = RequestId {
             caller: session.peer,
             number,
         };
         let caller = session.name.clone();
-        match self.serving.get_mut(id).map(|s| &s.state) {
-            Some(State::Done(..)) => {
-                self.stats.served_again += 1;
-                return self.send_reply(now, id);
+        if let Some(served) = self.serving.get_mut(id) {
+            let done = matches!(served.state, State::Done(..));
+            self.stats.served_again += 1;
+            // Its streams go on over this session.
+            for channel in [Channel::Request, Channel::Ask] {
+                self.sync_incoming(now, link, StreamId { call: id, channel });
             }
-            Some(State::Running | State::Withdrawn) => {
-                // The answer will find the newest path by itself.
-                self.stats.served_again += 1;
-                return;
+            // An answer that is still to come finds the newest path by itself.
+            if done {
+                self.send_reply(now, id);
             }
-            None => {}
-        }
-        if again
-            && self
-                .serving
-                .marks
-                .get(&id.caller)
-                .is_some_and(|(mark, _)| number <= *mark)
-        {
-            self.send_record(now, link, |sequence, out| {
-                encode_reply(
-                    sequence,
-                    number,
-                    Status::Refused,
-                    b"it may have run already",
-                    out,
-                );
-            });
             return;
         }
-        let held = self
-            .serving
-            .callers
-            .get(&id.caller)
-            .map_or(0, |c| c.calls.len());
-        if held >= self.config.limits.served_per_peer {
-            self.stats.overloaded += 1;
+        let length = match ask {
+            ask::Ask::Large { length, .. } => length,
+            _ => 0,
+        };
+        if let Err((status, body)) = self.admit(id, form, length) {
             // Not remembered: it did not run, so it may come again.
-            self.send_record(now, link, |sequence, out| {
-                encode_reply(sequence, number, Status::Overloaded, &[], out);
+            return self.send_record(now, link, |sequence, out| {
+                encode_reply(sequence, number, status, &body, out);
             });
-            return;
         }
         let timeout = Duration::from_millis(timeout_ms.into()).min(self.config.limits.call_timeout);
         let deadline = now.at + timeout;
         let served = Served {
-            state: State::Running,
+            state: match ask {
+                ask::Ask::Large { kind, .. } => State::Collecting(kind),
+                _ => State::Running,
+            },
             deadline,
+            timeout,
+            caller,
+            streams: form.streams,
+            reads: false,
+            kept: 0,
         };
         self.serving
             .callers
@@ -213,9 +233,77 @@ impl Engine {
             .insert(number, served);
         self.serving.due = self.serving.due.min(deadline);
         self.stats.served += 1;
+        let stream = |channel| StreamId { call: id, channel };
+        if form.streams {
+            let (up, down) = (stream(Channel::Request), stream(Channel::Response));
+            self.streams
+                .add_incoming(up, id.caller, Incoming::default());
+            self.streams
+                .add_outgoing(down, id.caller, Outgoing::default());
+            self.sync_incoming(now, link, up);
+        }
+        if length > 0 {
+            let into = Incoming::expecting(length, self.stream_window());
+            let id = stream(Channel::Ask);
+            self.streams.add_incoming(id, id.call.caller, into);
+            self.sync_incoming(now, link, id);
+        } else {
+            self.run(now, id, ask);
+        }
+    }
+
+    /// Whether a call may run, or how it is turned away.
+    fn admit(&mut self, id: RequestId, form: Form, length: u64) -> Result<(), (Status, Vec<u8>)> {
+        let mark = self.serving.marks.get(&id.caller);
+        if form.again && mark.is_some_and(|(mark, _)| id.number <= *mark) {
+            return Err((Status::Refused, b"it may have run already".to_vec()));
+        }
+        let limits = &self.config.limits;
+        let max = limits.max_message as u64;
+        if length > max + PATH_ROOM {
+            return Err((Status::TooLarge, max.to_be_bytes().to_vec()));
+        }
+        let held = self.serving.callers.get(&id.caller);
+        let held = held.map_or(0, |c| c.calls.len());
+        if held >= limits.served_per_peer
+            || form.streams && !self.has_room_for_streams(2, Some(id.caller))
+            || length > 0 && !self.has_room_for_message(length, id.caller)
+        {
+            self.stats.overloaded += 1;
+            return Err((Status::Overloaded, Vec::new()));
+        }
+        Ok(())
+    }
+
+    /// All of what is asked is there.
+    pub(super) fn ask_came(&mut self, now: Now, id: StreamId) {
+        let (call, into) = (id.call, self.streams.incoming(id));
+        let bytes = into.map(|into| (into.take_all(), into.failure().cloned()));
+        self.streams.remove(id);
+        let Some((bytes, failure)) = bytes else {
+            return;
+        };
+        let Some(served) = self.serving.get_mut(call) else {
+            return;
+        };
+        let State::Collecting(kind) = served.state else {
+            return;
+        };
+        served.state = State::Running;
+        match (failure, ask::Ask::decode(kind, &bytes)) {
+            (None, Ok(ask)) => self.run(now, call, ask),
+            (failure, _) => {
+                let why = failure.map_or("what was asked is malformed".into(), |e| e.to_string());
+                self.reply(now, call, Status::Failed, why.into_bytes());
+            }
+        }
+    }
+
+    /// Has a call answered, by whoever answers such.
+    fn run(&mut self, now: Now, id: RequestId, ask: ask::Ask<'_>) {
         let ask = match ask {
-            record::Ask::Message(data) => Ask::Message(data.to_vec()),
-            record::Ask::Command { path, args, kwargs } => match CommandPath::new(path) {
+            ask::Ask::Message(data) => Ask::Message(data.to_vec()),
+            ask::Ask::Command { path, args, kwargs } => match CommandPath::new(path) {
                 Ok(path) => Ask::Command {
                     path,
                     args: args.to_vec(),
@@ -223,13 +311,46 @@ impl Engine {
                 },
                 Err(_) => return self.reply(now, id, Status::NotFound, Vec::new()),
             },
+            ask::Ask::Broadcast(b) => match Broadcast::read(&b) {
+                Some(broadcast) => return self.heard_broadcast(now, id, broadcast),
+                None => return self.reply(now, id, Status::Refused, b"malformed".to_vec()),
+            },
+            ask::Ask::Large { .. } => return,
         };
-        self.outputs.push_back(Output::Request(Incoming {
+        let Some(served) = self.serving.get_mut(id) else {
+            return;
+        };
+        let incoming = Request {
             id,
-            caller,
+            caller: served.caller.clone(),
             ask,
-            deadline,
-        }));
+            streams: served.streams,
+            deadline: served.deadline,
+        };
+        self.outputs.push_back(Output::Request(incoming));
+    }
+
+    /// Takes what the caller streams from now on, and may stream to it.
+    pub fn accept_streams(&mut self, now: Now, call: RequestId) -> Result<(), Error> {
+        let window = self.stream_window();
+        let served = self.serving.get_mut(call);
+        let served = served.ok_or_else(super::streams::call_is_over)?;
+        if !served.streams {
+            return Err(Error::Argument("the caller does not stream"));
+        }
+        served.reads = true;
+        let id = StreamId {
+            call,
+            channel: Channel::Request,
+        };
+        let link = self.streams.incoming(id).and_then(|into| {
+            into.accept(window);
+            into.link
+        });
+        if let Some(link) = link {
+            self.sync_incoming(now, link, id);
+        }
+        Ok(())
     }
 
     /// A call of ours to ourselves.
@@ -239,10 +360,11 @@ impl Engine {
             number,
         };
         let caller = self.config.name.clone();
-        self.outputs.push_back(Output::Request(Incoming {
+        self.outputs.push_back(Output::Request(Request {
             id,
             caller,
             ask,
+            streams: false,
             deadline,
         }));
     }
@@ -266,41 +388,73 @@ impl Engine {
         )
     }
 
-    /// Answers a request. An answer that is late, or a second one, is counted and dropped.
+    /// Answers a request. An answer that is late, or a second one, is counted and dropped. What the
+    /// command streams is finished by it, or broken off if it failed.
     pub fn reply(&mut self, now: Now, id: RequestId, status: Status, body: Vec<u8>) {
-        let (mut status, mut body) = if body.len() > BODY_MAX {
-            let text = format!(
-                "the answer has {} bytes, the limit is {BODY_MAX}",
-                body.len()
-            );
+        let limits = &self.config.limits;
+        let most = match status {
+            Status::Value => limits.max_message,
+            _ => BODY_MAX,
+        };
+        let (mut status, mut body) = if body.len() > most {
+            let text = format!("the answer has {} bytes, the limit is {most}", body.len());
             (Status::Failed, text.into_bytes())
         } else {
             (status, body)
         };
         if id.caller == self.instance {
-            return self.answered_locally(id.number, status, &body);
+            return self.answered_locally(now, id.number, status, &body);
         }
-        let limit = self.config.limits.reply_bytes;
+        let limit = limits.reply_bytes;
         let total = self.serving.bytes;
         let Some(caller) = self.serving.callers.get_mut(&id.caller) else {
             self.stats.replies_late += 1;
             return;
         };
         let full = caller.bytes + body.len() > limit || total + body.len() > limit * SHARES;
-        match caller.calls.get_mut(&id.number) {
-            Some(served) if matches!(served.state, State::Running) => {
-                if full {
-                    self.stats.overloaded += 1;
-                    (status, body) = (Status::Overloaded, Vec::new());
-                }
-                caller.bytes += body.len();
-                self.serving.bytes += body.len();
-                served.state = State::Done(status, body);
-                self.send_reply(now, id);
+        let Some(served) = caller.calls.get_mut(&id.number) else {
+            self.stats.replies_late += 1;
+            return;
+        };
+        match served.state {
+            State::Running => {}
+            State::Withdrawn => return self.forget(id, None),
+            _ => {
+                self.stats.replies_late += 1;
+                return;
             }
-            Some(served) if matches!(served.state, State::Withdrawn) => self.serving.forget(id),
-            _ => self.stats.replies_late += 1,
         }
+        if full {
+            self.stats.overloaded += 1;
+            (status, body) = (Status::Overloaded, Vec::new());
+        }
+        served.kept = body.len();
+        caller.bytes += body.len();
+        self.serving.bytes += body.len();
+        let streams = served.streams;
+        if body.len() > BODY_MAX {
+            let length = (body.len() as u64).to_be_bytes().to_vec();
+            let out = Outgoing::whole(&body, self.config.limits.chunk_size);
+            let value = StreamId {
+                call: id,
+                channel: Channel::Value,
+            };
+            self.streams.add_outgoing(value, id.caller, out);
+            (status, body) = (Status::Large, length);
+        }
+        let why = String::from_utf8_lossy(&body).into_owned();
+        served.state = State::Done(status, body);
+        if streams {
+            let down = StreamId {
+                call: id,
+                channel: Channel::Response,
+            };
+            match status {
+                Status::Value | Status::Large => self.stream_finish(now, down),
+                _ => self.stream_abort(now, down, &why),
+            }
+        }
+        self.send_reply(now, id);
     }
 
     /// Sends an answer from memory, now or when the link has drained. Without a link the caller
@@ -372,9 +526,16 @@ impl Engine {
                     ..
                 })
             ) {
-                self.serving.forget(id);
+                self.forget(id, None);
             }
         }
+    }
+
+    /// A call is over, and so are its streams.
+    fn forget(&mut self, id: RequestId, why: Option<&str>) {
+        let reads = self.serving.reads(id);
+        self.serving.forget(id);
+        self.end_streams(id, why, reads);
     }
 
     /// The caller no longer waits.
@@ -382,9 +543,13 @@ impl Engine {
         let id = RequestId { caller, number };
         match self.serving.get_mut(id) {
             Some(served) if matches!(served.state, State::Running) => {
-                served.state = State::Withdrawn
+                served.state = State::Withdrawn;
+                let reads = served.reads;
+                self.end_streams(id, Some("the caller gave up"), reads);
             }
-            Some(served) if matches!(served.state, State::Done(..)) => self.serving.forget(id),
+            Some(served) if matches!(served.state, State::Done(..) | State::Collecting(_)) => {
+                self.forget(id, None)
+            }
             _ => {}
         }
     }
@@ -409,7 +574,7 @@ impl Engine {
         }
         self.serving.due = due;
         for id in over {
-            self.serving.forget(id);
+            self.forget(id, Some("the caller's time is over"));
             self.serving.mark(now.at, id);
         }
     }

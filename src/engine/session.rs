@@ -32,6 +32,8 @@ pub(super) struct Session {
     pub(super) probing: bool,
     /// Calls whose answers have come, for the callee to forget.
     pub(super) settled: Vec<u64>,
+    /// The highest number of a call that came.
+    pub(super) last_call: Option<u64>,
     /// When a call or answer last passed.
     pub(super) used: Time,
     outbound: Direction,
@@ -76,6 +78,7 @@ impl Session {
             port: with.port,
             probing: with.probing,
             settled: Vec::new(),
+            last_call: None,
             used: now,
             outbound,
             inbound,

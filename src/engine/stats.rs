@@ -37,6 +37,8 @@ crate::stats::stats! {
     refused_hello,
     /// Links closed for a record that was malformed, replayed, skipped or out of order.
     refused_record,
+    /// Sessions closed because a rule of streams or of broadcasts was broken.
+    refused_stream,
     /// Links closed because the handshake took too long.
     timed_out_handshake,
     /// Links closed because the peer was silent, or did not read, for too long.
@@ -65,6 +67,20 @@ crate::stats::stats! {
     overloaded,
     /// Answers that came after their call was over.
     replies_late,
+    /// Broadcasts of this node.
+    broadcasts_said,
+    /// Broadcasts of others, delivered here.
+    broadcasts_heard,
+    /// Peers told of by others that there was no room to look into.
+    hearsay_dropped,
+    /// Ends of streams open now.
+    streams,
+    /// Bytes of streams sent, large messages included; again after a lost session, too.
+    stream_bytes_out,
+    /// Bytes of streams taken in.
+    stream_bytes_in,
+    /// Records of streams that are over, or from another session than the one they go over now.
+    stream_stray,
     /// Relays joined now.
     relays_up,
     /// Dials of relays begun.

@@ -7,7 +7,6 @@ use super::reply::{Holds, peerbase_reply};
 use crate::engine::{Ask, CallNumber};
 use crate::error::Error;
 use crate::json;
-use crate::limits::BODY_MAX;
 use crate::name::{CommandPath, NodeName};
 use crate::node::{CallId, Node, Options, RawAnswer, Targets, first_failure};
 use std::ffi::{c_char, c_int, c_void};
@@ -23,7 +22,7 @@ pub const PEERBASE_CALL_NO_WAIT: u32 = 2;
 pub type peerbase_callback =
     Option<unsafe extern "C" fn(reply: *const peerbase_reply, user: *mut c_void)>;
 
-fn milliseconds(timeout_ms: c_int) -> Result<Duration, Error> {
+pub(super) fn milliseconds(timeout_ms: c_int) -> Result<Duration, Error> {
     let ms =
         u64::try_from(timeout_ms).map_err(|_| Error::Argument("a timeout must not be negative"))?;
     Ok(Duration::from_millis(ms))
@@ -34,7 +33,8 @@ fn milliseconds(timeout_ms: c_int) -> Result<Duration, Error> {
 /// # Safety
 ///
 /// Each is NULL or NUL-terminated.
-unsafe fn command(
+pub(super) unsafe fn command(
+    handle: *const peerbase_node,
     path: *const c_char,
     args: *const c_char,
     kwargs: *const c_char,
@@ -54,12 +54,9 @@ unsafe fn command(
         (text(path, "path")?, args, kwargs)
     };
     // Before reading them: a hundred megabytes are not worth it.
-    let size = args.len() + kwargs.len();
-    if size > BODY_MAX {
-        return Err(Error::TooLarge {
-            size,
-            limit: BODY_MAX,
-        });
+    let (size, limit) = (args.len() + kwargs.len(), node(handle)?.max_message());
+    if size > limit {
+        return Err(Error::TooLarge { size, limit });
     }
     json::parse_args(args.as_bytes())?;
     json::parse_kwargs(kwargs.as_bytes())?;
@@ -95,7 +92,7 @@ pub unsafe extern "C" fn peerbase_node_call(
             put(out, std::ptr::null_mut())?;
             (
                 NodeName::new(text(target, "target")?)?,
-                command(path, args, kwargs)?,
+                command(handle, path, args, kwargs)?,
             )
         };
         let options = Options {
@@ -184,7 +181,7 @@ pub unsafe extern "C" fn peerbase_node_call_many(
         // SAFETY: the header asks for room for a pointer, NUL-terminated strings and `count` names.
         let (targets, ask) = unsafe {
             put(out, std::ptr::null_mut())?;
-            (names(targets, count)?, command(path, args, kwargs)?)
+            (names(targets, count)?, command(handle, path, args, kwargs)?)
         };
         if flags & !(PEERBASE_CALL_RAISE_ERRORS | PEERBASE_CALL_NO_WAIT) != 0 {
             return Err(Error::Argument("unknown flags"));
@@ -242,7 +239,7 @@ pub unsafe extern "C" fn peerbase_node_call_all(
 /// # Safety
 ///
 /// `targets` is NULL or `count` NUL-terminated strings.
-unsafe fn names(targets: *const *const c_char, count: usize) -> Result<Targets, Error> {
+pub(super) unsafe fn names(targets: *const *const c_char, count: usize) -> Result<Targets, Error> {
     if count == 0 {
         return Ok(Targets::All);
     }
@@ -281,7 +278,12 @@ pub unsafe extern "C" fn peerbase_node_call_async(
     guard(|| {
         let callback = callback.ok_or(Error::Argument("callback is NULL"))?;
         // SAFETY: the header asks for NUL-terminated strings.
-        let (target, ask) = unsafe { (text(target, "target")?, command(path, args, kwargs)?) };
+        let (target, ask) = unsafe {
+            (
+                text(target, "target")?,
+                command(handle, path, args, kwargs)?,
+            )
+        };
         let options = Options {
             timeout: milliseconds(timeout_ms)?,
             ..Options::default()

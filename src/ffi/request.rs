@@ -56,7 +56,7 @@ pub(super) fn message_handler(
     Ok(Arc::new(move |message: Message| {
         let user = &user;
         let request = peerbase_request {
-            caller: c_string(message.caller().as_str()),
+            caller: c_string(message.sender().as_str()),
             path: CString::default(),
             args: c"[]".to_owned(),
             kwargs: c"{}".to_owned(),

@@ -3,7 +3,7 @@
 use super::Node;
 use super::shared::{Completion, Shared};
 use super::slot::Slot;
-use crate::engine::{Ask, CallNumber};
+use crate::engine::{Ask, CallNumber, Terms};
 use crate::error::Error;
 use crate::json;
 use crate::name::{CommandPath, NodeName};
@@ -35,6 +35,16 @@ pub(crate) struct Options {
     pub(crate) max_in_flight: usize,
     /// Whether the first failure ends the whole.
     pub(crate) raise_errors: bool,
+}
+
+impl Options {
+    pub(super) fn terms(self, streams: bool) -> Terms {
+        Terms {
+            timeout: self.timeout,
+            wait: self.wait,
+            streams,
+        }
+    }
 }
 
 impl Default for Options {
@@ -99,8 +109,7 @@ impl FanOut {
             let begun = self.shared.begin(
                 &target,
                 self.ask.clone(),
-                self.options.timeout,
-                self.options.wait,
+                self.options.terms(false),
                 completion,
             );
             let mut p = self.lock();
@@ -166,13 +175,13 @@ impl FanOut {
 }
 
 impl Node {
-    fn targets(&self, targets: Targets) -> Vec<NodeName> {
+    pub(crate) fn targets(&self, targets: Targets) -> Vec<NodeName> {
         match targets {
             Targets::List(list) => list,
             Targets::All => self
                 .0
                 .shared
-                .with(|e, _| e.peers().into_iter().map(|p| p.name).collect()),
+                .with(|e, now| e.peers(now).into_iter().map(|p| p.name).collect()),
         }
     }
 
@@ -239,8 +248,7 @@ impl Node {
         shared.begin(
             target,
             ask,
-            options.timeout,
-            options.wait,
+            options.terms(false),
             Completion::Slot(slot.clone()),
         )?;
         shared.wait_for(&slot)
@@ -258,8 +266,7 @@ impl Node {
         self.0.shared.begin(
             target,
             ask,
-            options.timeout,
-            options.wait,
+            options.terms(false),
             Completion::Callback(done),
         )
     }
@@ -368,7 +375,21 @@ impl<'a> CallBuilder<'a> {
         self
     }
 
-    fn ask(&self) -> Result<Ask, Error> {
+    pub(super) fn node(&self) -> &Node {
+        self.node
+    }
+
+    pub(super) fn options(&self) -> Options {
+        self.options
+    }
+
+    pub(super) fn target_names(&self) -> Result<Vec<NodeName>, Error> {
+        let missing = Err(Error::Argument("a call needs a target"));
+        let targets = self.targets.clone().unwrap_or(missing)?;
+        Ok(self.node.targets(targets))
+    }
+
+    pub(super) fn ask(&self) -> Result<Ask, Error> {
         Ok(Ask::Command {
             path: CommandPath::new(&self.path)?,
             args: to_text(&self.args)?,
@@ -376,7 +397,7 @@ impl<'a> CallBuilder<'a> {
         })
     }
 
-    fn single(&self) -> Result<NodeName, Error> {
+    pub(super) fn single(&self) -> Result<NodeName, Error> {
         match self.targets.clone() {
             Some(Ok(Targets::List(list))) if list.len() == 1 => Ok(list[0].clone()),
             Some(Err(e)) => Err(e),

@@ -2,7 +2,8 @@
 
 use super::Node;
 use super::shared::Shared;
-use crate::engine::{Ask, Incoming, Path, RequestId};
+use super::stream::{self, Ends, StreamReader, StreamWriter};
+use crate::engine::{Ask, Path, Request, RequestId};
 use crate::error::Error;
 use crate::json;
 use crate::limits::BODY_MAX;
@@ -174,32 +175,47 @@ impl Registry {
     }
 
     /// Runs what was asked for.
-    pub(super) fn dispatch(&self, shared: &Arc<Shared>, incoming: Incoming) {
+    pub(super) fn dispatch(&self, shared: &Arc<Shared>, incoming: Request) {
         let answer = Answer {
             shared: shared.clone(),
             id: incoming.id,
+            streams: incoming.streams,
+            needed: matches!(incoming.ask, Ask::Command { .. }),
             answered: false,
         };
         match incoming.ask {
-            Ask::Message(data) => {
-                let handler = self
-                    .message
-                    .read()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .clone();
-                match handler {
-                    Some(handler) => handler(Message {
-                        caller: incoming.caller,
-                        data,
-                        answer,
-                    }),
-                    None => answer.send(Status::NotFound, Vec::new()),
-                }
-            }
+            Ask::Message(data) => match self.message_handler() {
+                Some(handler) => handler(Message {
+                    sender: incoming.caller,
+                    data,
+                    answer: Some(answer),
+                }),
+                None => answer.send(Status::NotFound, Vec::new()),
+            },
             Ask::Command { path, args, kwargs } => {
                 self.command(incoming.caller, path, args, kwargs, answer)
             }
+            // The engine hands these on itself.
+            Ask::Broadcast(_) => {}
         }
+    }
+
+    /// Runs what takes messages, for one that everyone is told.
+    pub(super) fn told(&self, sender: NodeName, data: Vec<u8>) {
+        if let Some(handler) = self.message_handler() {
+            handler(Message {
+                sender,
+                data,
+                answer: None,
+            });
+        }
+    }
+
+    fn message_handler(&self) -> Option<MessageHandler> {
+        self.message
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn command(
@@ -247,7 +263,7 @@ impl Registry {
                 answer.json(&list);
             }
             "__peers__" => {
-                let peers = answer.shared.with(|engine, _| engine.peers());
+                let peers = answer.shared.with(|engine, now| engine.peers(now));
                 let how = |path: &Option<Path>| match path {
                     Some(Path::Direct) => "direct".into(),
                     Some(Path::Relay(relay)) => format!("relay {relay}"),
@@ -280,6 +296,10 @@ impl Serialize for Object<'_> {
 struct Answer {
     shared: Arc<Shared>,
     id: RequestId,
+    /// Whether the caller streams.
+    streams: bool,
+    /// Whether no answer is a failure.
+    needed: bool,
     answered: bool,
 }
 
@@ -296,21 +316,23 @@ impl Answer {
     }
 
     fn end(self, status: Status, text: &str) -> Result<(), Error> {
-        let checked = self.check(text.len());
+        let checked = self.check(text.len(), BODY_MAX);
         self.send(status, text.as_bytes().to_vec());
         checked
     }
 
     /// Whether there is still somebody to answer, and a node to do it with.
-    fn check(&self, size: usize) -> Result<(), Error> {
+    fn check(&self, size: usize, limit: usize) -> Result<(), Error> {
         self.shared.check()?;
-        if size > BODY_MAX {
-            return Err(Error::TooLarge {
-                size,
-                limit: BODY_MAX,
-            });
+        if size > limit {
+            return Err(Error::TooLarge { size, limit });
         }
         Ok(())
+    }
+
+    /// Whether a value of this size can be given.
+    fn check_value(&self, size: usize) -> Result<(), Error> {
+        self.check(size, self.shared.max_message())
     }
 
     fn is_wanted(&self) -> bool {
@@ -321,12 +343,14 @@ impl Answer {
 impl Drop for Answer {
     fn drop(&mut self) {
         if !self.answered && !self.shared.is_forked() {
-            let why: &[u8] = if std::thread::panicking() {
-                b"the command panicked"
+            let (status, why): (Status, &[u8]) = if std::thread::panicking() {
+                (Status::Failed, b"the command panicked")
+            } else if self.needed {
+                (Status::Failed, b"the command gave no answer")
             } else {
-                b"the command gave no answer"
+                (Status::Value, b"")
             };
-            self.shared.reply(self.id, Status::Failed, why.to_vec());
+            self.shared.reply(self.id, status, why.to_vec());
         }
     }
 }
@@ -380,8 +404,25 @@ impl Call {
         self.answer.shared.node()
     }
 
-    /// Answers with a value. An answer too large for one message is an error here, and the caller
-    /// is told that the command failed.
+    /// Whether the caller streams, and takes a stream: see [`Call::streams`].
+    pub fn has_streams(&self) -> bool {
+        self.answer.streams
+    }
+
+    /// What the caller streams, and what is streamed to it, for a caller that does
+    /// ([`CallBuilder::stream`](crate::CallBuilder::stream)). To be read and written on another thread
+    /// than the loop's, which this call must be answered from, too: with [`Call::reply`] once all is
+    /// written, which finishes the writer. An error if the caller does not stream.
+    pub fn streams(&self) -> Result<(StreamReader, StreamWriter), Error> {
+        Ok(stream::split(&self.ends()?))
+    }
+
+    pub(crate) fn ends(&self) -> Result<Arc<Ends>, Error> {
+        Ends::accept(&self.answer.shared, self.answer.id)
+    }
+
+    /// Answers with a value. An answer larger than [`max_message`](crate::Limits::max_message) is an error
+    /// here, and the caller is told that the command failed.
     pub fn reply(self, value: impl Into<Value>) -> Result<(), Error> {
         let text = serde_json::to_vec(&value.into()).map_err(|e| Error::Json(e.to_string()))?;
         self.reply_text(text)
@@ -389,7 +430,7 @@ impl Call {
 
     /// Answers with a JSON text that has been checked.
     pub(crate) fn reply_text(self, text: Vec<u8>) -> Result<(), Error> {
-        if let Err(e) = self.answer.check(text.len()) {
+        if let Err(e) = self.answer.check_value(text.len()) {
             self.answer.send(Status::Failed, e.to_string().into_bytes());
             return Err(e);
         }
@@ -417,18 +458,19 @@ impl fmt::Debug for Call {
     }
 }
 
-/// A message of bytes, to be answered with bytes, now or later, from any thread. Dropped
-/// unanswered, it answers that the command failed.
+/// A message of bytes: for this node alone, which may answer with bytes, now or later, from any thread; or
+/// for everyone. Dropped unanswered, it is answered with no bytes.
 pub struct Message {
-    caller: NodeName,
+    sender: NodeName,
     data: Vec<u8>,
-    answer: Answer,
+    answer: Option<Answer>,
 }
 
 impl Message {
-    /// Who sent it.
-    pub fn caller(&self) -> &NodeName {
-        &self.caller
+    /// Who sent it. Of a message for everyone, what those say who handed it on: any member of the network
+    /// could have given itself another's name there.
+    pub fn sender(&self) -> &NodeName {
+        &self.sender
     }
 
     /// What was sent.
@@ -436,37 +478,50 @@ impl Message {
         &self.data
     }
 
-    /// Answers with bytes.
-    pub fn reply(self, data: &[u8]) -> Result<(), Error> {
-        let checked = self.answer.check(data.len());
+    /// Whether it is for this node alone.
+    pub fn is_private(&self) -> bool {
+        self.answer.is_some()
+    }
+
+    /// Answers with bytes. Nobody waits for the answer to a message for everyone.
+    pub fn reply(mut self, data: &[u8]) -> Result<(), Error> {
+        let Some(answer) = self.answer.take() else {
+            return Ok(());
+        };
+        let checked = answer.check_value(data.len());
         match &checked {
-            Ok(()) => self.answer.send(Status::Value, data.to_vec()),
-            Err(e) => self.answer.send(Status::Failed, e.to_string().into_bytes()),
+            Ok(()) => answer.send(Status::Value, data.to_vec()),
+            Err(e) => answer.send(Status::Failed, e.to_string().into_bytes()),
         }
         checked
     }
 
     /// Answers that it failed, and why.
     pub fn fail(self, message: &str) -> Result<(), Error> {
-        self.answer.end(Status::Failed, message)
+        self.end(Status::Failed, message)
     }
 
     /// Answers that this sender may not have it, and why.
     pub fn refuse(self, reason: &str) -> Result<(), Error> {
-        self.answer.end(Status::Refused, reason)
+        self.end(Status::Refused, reason)
     }
 
-    /// Whether the sender still waits.
+    fn end(mut self, status: Status, text: &str) -> Result<(), Error> {
+        self.answer.take().map_or(Ok(()), |a| a.end(status, text))
+    }
+
+    /// Whether the sender waits for an answer, still.
     pub fn is_wanted(&self) -> bool {
-        self.answer.is_wanted()
+        self.answer.as_ref().is_some_and(Answer::is_wanted)
     }
 }
 
 impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Message")
-            .field("caller", &self.caller)
+            .field("sender", &self.sender)
             .field("bytes", &self.data.len())
-            .finish_non_exhaustive()
+            .field("private", &self.is_private())
+            .finish()
     }
 }

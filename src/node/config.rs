@@ -7,10 +7,11 @@ use crate::driver::Settings;
 use crate::engine;
 use crate::error::Error;
 use crate::fernet::{Key, Keyring};
-use crate::limits::{Limits, REMOTES_MAX};
+use crate::limits::{BODY_MAX, Limits, REMOTES_MAX, STREAM_WINDOW_MAX};
 use crate::name::{NetworkName, NodeName};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,13 @@ pub const RELAY_KEEPALIVE: Duration = Duration::from_secs(10);
 const KEEPALIVES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 /// Shortest and longest interval: below, adverts are a storm; above, peers take minutes to be missed.
 const INTERVALS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(300));
+
+/// Smallest and largest bound on a message: below, calls hardly fit; above, one call is all a node does.
+const MESSAGES: RangeInclusive<usize> = 1024..=1 << 30;
+/// Smallest piece of a stream: below, most of what is sent is not the stream.
+const CHUNK_MIN: usize = 1024;
+/// Shortest and longest pause between pings.
+const PINGS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
 
 /// A node to be. Nothing is opened or sent before it is started.
 #[derive(Clone)]
@@ -118,7 +126,8 @@ impl Builder {
     }
 
     /// Whether to look for peers on the networks this host is on; yes unless switched off. Without, a
-    /// node needs a relay, and listens only if [`Builder::listen`] or [`Builder::advertise_address`] is set.
+    /// node needs a relay or [`Node::connect`], and listens only if [`Builder::listen`] or
+    /// [`Builder::advertise_address`] is set.
     #[must_use]
     pub fn lan(mut self, on: bool) -> Self {
         self.lan = on;
@@ -153,6 +162,37 @@ impl Builder {
     #[must_use]
     pub fn relay_keepalive(mut self, interval: Duration) -> Self {
         self.relay_keepalive = interval;
+        self
+    }
+
+    /// Bytes of what is asked in one call, and of its value, at most, 1 KiB to 1 GiB; 4 MiB unless set. What
+    /// does not fit one frame goes in pieces, unseen.
+    #[must_use]
+    pub fn max_message(mut self, bytes: usize) -> Self {
+        self.limits.max_message = bytes;
+        self
+    }
+
+    /// Bytes of one piece of a stream, 1 KiB to 47 KiB; 16 KiB unless set.
+    #[must_use]
+    pub fn chunk_size(mut self, bytes: usize) -> Self {
+        self.limits.chunk_size = bytes;
+        self
+    }
+
+    /// How long a peer may be silent before it is pinged, 100 ms to 1 h, and how long in all before it is
+    /// taken for dead, at least twice that; 5 s and 15 s unless set.
+    #[must_use]
+    pub fn ping(mut self, interval: Duration, dead: Duration) -> Self {
+        (self.limits.keepalive, self.limits.dead) = (interval, dead);
+        self
+    }
+
+    /// Sessions beyond which nobody is dialled only because another peer told of it; 64 unless set, and 0
+    /// for not at all.
+    #[must_use]
+    pub fn max_peers(mut self, count: usize) -> Self {
+        self.limits.max_peers = count;
         self
     }
 
@@ -234,6 +274,7 @@ impl Builder {
         if self.max_remotes.is_some_and(|max| max > REMOTES_MAX) {
             return Err(Error::Argument("at most 16 remotes"));
         }
+        self.check_limits()?;
         if self.advertise_port == 0 {
             return Err(Error::Argument(
                 "the advertise port must not be 0: nodes meet there",
@@ -247,15 +288,30 @@ impl Builder {
         Ok(())
     }
 
+    fn check_limits(&self) -> Result<(), Error> {
+        let limits = &self.limits;
+        if !MESSAGES.contains(&limits.max_message) {
+            return Err(Error::Argument("max_message must be 1 KiB to 1 GiB"));
+        }
+        if !(CHUNK_MIN..=BODY_MAX).contains(&limits.chunk_size) {
+            return Err(Error::Argument("chunk_size must be 1 KiB to 47 KiB"));
+        }
+        if limits.stream_window < 2 * BODY_MAX || limits.stream_window as u64 > STREAM_WINDOW_MAX {
+            return Err(Error::Argument("stream_window must be 95 KiB to 1 GiB"));
+        }
+        let (ping, dead) = (limits.keepalive, limits.dead);
+        if !PINGS.contains(&ping) || dead < ping * 2 {
+            return Err(Error::Argument(
+                "pings must be 100 ms to 1 h apart, and the dead time twice that",
+            ));
+        }
+        Ok(())
+    }
+
     /// Checks what only the whole can be checked for.
     fn check_whole(&self) -> Result<(), Error> {
         self.check()?;
         let given = self.relays.as_ref().map_or(0, Vec::len);
-        if !self.lan && given == 0 {
-            return Err(Error::Argument(
-                "without the LAN a node needs a relay: both are off",
-            ));
-        }
         if given > self.max_remotes.unwrap_or(REMOTES_MAX) {
             return Err(Error::Argument("more relays than max_remotes allows"));
         }

@@ -1,7 +1,8 @@
 //! The node: what a program holds. Threads, blocking and callbacks over the driver.
 //!
 //! `config` starts one, `call` asks others, `command` answers them, `event` tells what happens;
-//! `shared` is how threads take turns with the engine, `slot` how one waits.
+//! `stream` is
+//! what a call streams, `shared` how threads take turns with the engine, `slot` how one waits.
 
 mod call;
 mod command;
@@ -9,6 +10,7 @@ mod config;
 mod event;
 mod shared;
 mod slot;
+mod stream;
 
 pub use call::{CallBuilder, CallId, MAX_IN_FLIGHT, TIMEOUT, TargetResult};
 pub(crate) use call::{Options, RawAnswer, Targets, first_failure};
@@ -16,6 +18,8 @@ pub use command::{Call, CommandTree, Message};
 pub(crate) use command::{Handler, MessageHandler};
 pub use config::{ADVERTISE_INTERVAL, ADVERTISE_PORT, Builder, MAX_REMOTES, RELAY_KEEPALIVE};
 pub use event::Events;
+pub(crate) use stream::Ends;
+pub use stream::{CallStream, FanOut, StreamReader, StreamValue, StreamWriter};
 
 use crate::engine::{Ask, PeerInfo, Stats};
 use crate::error::Error;
@@ -130,6 +134,11 @@ impl Node {
         self.0.shared.name()
     }
 
+    /// Bytes of the largest args or value.
+    pub(crate) fn max_message(&self) -> usize {
+        self.0.shared.max_message()
+    }
+
     /// The TCP port this node listens on.
     pub fn port(&self) -> u16 {
         self.0.shared.port()
@@ -232,7 +241,7 @@ impl Node {
         if self.0.shared.is_forked() {
             Vec::new()
         } else {
-            self.0.shared.with(|engine, _| engine.peers())
+            self.0.shared.with(|engine, now| engine.peers(now))
         }
     }
 

@@ -11,14 +11,16 @@
 use super::command::{CommandTree, MessageHandler, Registry};
 use super::event::Subscription;
 use super::slot::{Slot, Spinning};
+use super::stream::{Ready, Signal};
 use super::{Handle, Node};
 use crate::driver::{Driver, Poller, Settings};
 use crate::engine::{
-    Ask, CallNumber, Config, Engine, Event, Incoming, Now, Output, RequestId, Time,
+    Ask, CallNumber, Config, Engine, Event, Now, Output, Request, RequestId, Terms, Time,
 };
 use crate::error::Error;
 use crate::name::NodeName;
 use crate::table::Table;
+use crate::wire::Instance;
 use crate::wire::record::Status;
 use mio::Waker;
 use std::collections::VecDeque;
@@ -51,13 +53,17 @@ fn this_thread() -> ThreadMark {
 pub(super) enum Completion {
     /// A thread that waits.
     Slot(Arc<Slot<Outcome>>),
+    /// A thread that does something else meanwhile, maybe the loop's.
+    Waiting(Arc<Slot<Outcome>>),
     /// A callback, on the loop's thread.
     Callback(Callback),
 }
 
 /// What must be done without the lock, on the loop's thread, in order.
 enum Callbacks {
-    Request(Incoming),
+    Request(Request),
+    Message(NodeName, Vec<u8>),
+    Ready(Ready),
     Ended(Callback, Outcome),
     Event(EventHandler, Event),
     Do(Box<dyn FnOnce() + Send>),
@@ -67,6 +73,7 @@ struct State {
     driver: Driver,
     callbacks: VecDeque<Callbacks>,
     pending: Table<CallNumber, Completion>,
+    signals: Table<RequestId, Arc<Signal>>,
     /// How the start went, once that is known.
     started: Option<Result<(), Error>>,
     stopped: bool,
@@ -101,6 +108,7 @@ impl State {
             driver,
             callbacks,
             pending,
+            signals,
             started,
             stopped,
             subscriptions,
@@ -109,9 +117,16 @@ impl State {
             ..
         } = self;
         f(driver, &mut |output| match output {
-            Output::Request(incoming) => callbacks.push_back(Callbacks::Request(incoming)),
+            Output::Request(request) => callbacks.push_back(Callbacks::Request(request)),
+            Output::Message(sender, data) => callbacks.push_back(Callbacks::Message(sender, data)),
+            Output::Stream(id) => {
+                if let Some(signal) = signals.get(&id.call) {
+                    signal.moved.notify_all();
+                    callbacks.extend(signal.ready().map(Callbacks::Ready));
+                }
+            }
             Output::Ended(number, outcome) => match pending.remove(&number) {
-                Some(Completion::Slot(slot)) => slot.fill(outcome),
+                Some(Completion::Slot(slot) | Completion::Waiting(slot)) => slot.fill(outcome),
                 Some(Completion::Callback(callback)) => {
                     callbacks.push_back(Callbacks::Ended(callback, outcome))
                 }
@@ -176,6 +191,8 @@ pub(super) struct Shared {
     spinning: Spinning,
     pub(super) registry: Registry,
     name: NodeName,
+    instance: Instance,
+    max_message: usize,
     port: u16,
     fd: i32,
     pid: u32,
@@ -197,6 +214,8 @@ pub(super) fn open(
     driver.perform(now, &mut |_| {});
     Ok(Arc::new(Shared {
         name: driver.engine.name().clone(),
+        instance: driver.engine.instance(),
+        max_message: driver.engine.limits().max_message,
         port: driver.port(),
         fd: poller.fd(),
         pid: std::process::id(),
@@ -210,6 +229,7 @@ pub(super) fn open(
             driver,
             callbacks: VecDeque::new(),
             pending: Table::default(),
+            signals: Table::default(),
             started: None,
             stopped: false,
             led: false,
@@ -235,6 +255,16 @@ impl Shared {
 
     pub(super) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// This start of the node.
+    pub(super) fn instance(&self) -> Instance {
+        self.instance
+    }
+
+    /// Bytes of the largest answer.
+    pub(super) fn max_message(&self) -> usize {
+        self.max_message
     }
 
     pub(super) fn fd(&self) -> i32 {
@@ -305,8 +335,7 @@ impl Shared {
         &self,
         target: &NodeName,
         ask: Ask,
-        timeout: Duration,
-        wait: bool,
+        terms: Terms,
         completion: Completion,
     ) -> Result<CallNumber, Error> {
         if self.is_forked() {
@@ -317,10 +346,90 @@ impl Shared {
             return Err(Error::WouldDeadlock);
         }
         let now = state.driver.now();
-        let number = state.driver.engine.call(now, target, ask, timeout, wait)?;
+        let number = state.driver.engine.call(now, target, ask, terms)?;
         state.pending.insert(number, completion);
         self.settle(state, now);
         Ok(number)
+    }
+
+    /// Begins something else that ends as a call does.
+    pub(super) fn begin_with(
+        &self,
+        completion: Completion,
+        f: impl FnOnce(&mut Engine, Now) -> Result<CallNumber, Error>,
+    ) -> Result<(), Error> {
+        if self.is_forked() {
+            return Err(Error::Forked);
+        }
+        let mut state = self.lock();
+        if matches!(completion, Completion::Slot(_)) && state.running == Some(this_thread()) {
+            return Err(Error::WouldDeadlock);
+        }
+        let now = state.driver.now();
+        let number = f(&mut state.driver.engine, now)?;
+        state.pending.insert(number, completion);
+        self.settle(state, now);
+        Ok(())
+    }
+
+    /// Who is told that a call's streams have moved.
+    pub(super) fn signal(&self, call: RequestId) -> Arc<Signal> {
+        let mut state = self.lock();
+        state
+            .signals
+            .or_insert_with(call, Arc::<Signal>::default)
+            .clone()
+    }
+
+    pub(super) fn forget_signal(&self, call: RequestId) {
+        let signal = self.lock().signals.remove(&call);
+        // Outside the lock: what it would tell may be dropped with it.
+        drop(signal);
+    }
+
+    /// Does something with a stream as soon as that can be done; waits at most `timeout`, or for as long as
+    /// it takes. The loop's thread must not wait.
+    pub(super) fn wait_stream<T>(
+        &self,
+        signal: &Signal,
+        timeout: Option<Duration>,
+        mut f: impl FnMut(&mut Engine, Now) -> Result<Option<T>, Error>,
+    ) -> Result<T, Error> {
+        if self.is_forked() {
+            return Err(Error::Forked);
+        }
+        let until = timeout.map(|timeout| Instant::now() + timeout);
+        let mut state = self.lock();
+        loop {
+            if state.stopped {
+                return Err(Error::Stopped);
+            }
+            let now = state.driver.now();
+            match f(&mut state.driver.engine, now).transpose() {
+                Some(result) => {
+                    self.settle(state, now);
+                    return result;
+                }
+                None if timeout == Some(Duration::ZERO) => return Err(Error::WouldBlock),
+                None if state.running == Some(this_thread()) => return Err(Error::WouldDeadlock),
+                None => {}
+            }
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                return Err(Error::WouldBlock);
+            }
+            state = if state.dedicated {
+                wait_on(&signal.moved, state, left)
+            } else if state.led {
+                state.followers += 1;
+                let mut state = wait_on(&self.handover, state, left);
+                state.followers -= 1;
+                state
+            } else {
+                self.turn(state, left)?;
+                self.lock()
+            };
+        }
     }
 
     pub(super) fn cancel(&self, number: CallNumber) {
@@ -377,8 +486,7 @@ impl Shared {
     /// Waits until something changed for those who follow.
     fn follow<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         state.followers += 1;
-        let waited = self.handover.wait(state);
-        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        let mut state = wait_on(&self.handover, state, None);
         state.followers -= 1;
         state
     }
@@ -448,11 +556,13 @@ impl Shared {
             // A handler that panics has failed; the node lives on. Its call answers for itself when
             // it is dropped.
             let run = catch_unwind(AssertUnwindSafe(|| match next {
-                Callbacks::Request(incoming) => {
+                Callbacks::Request(request) => {
                     if let Some(shared) = self.arc() {
-                        shared.registry.dispatch(&shared, incoming);
+                        shared.registry.dispatch(&shared, request);
                     }
                 }
+                Callbacks::Message(sender, data) => self.registry.told(sender, data),
+                Callbacks::Ready(ready) => ready(),
                 Callbacks::Ended(callback, outcome) => callback(outcome),
                 Callbacks::Event(handler, event) => handler(&event),
                 Callbacks::Do(f) => f(),
@@ -516,12 +626,7 @@ impl Shared {
         if state.led {
             // Another thread leads; its turn is as good as ours.
             state.followers += 1;
-            let until = most.unwrap_or(Duration::from_secs(3600));
-            let waited = self
-                .handover
-                .wait_timeout(state, until)
-                .unwrap_or_else(PoisonError::into_inner);
-            let mut state = waited.0;
+            let mut state = wait_on(&self.handover, state, most);
             state.followers -= 1;
             return Ok(());
         }
@@ -591,6 +696,9 @@ impl Shared {
                     subscription.close();
                 }
             }
+            for (_, signal) in state.signals.iter() {
+                signal.moved.notify_all();
+            }
         }
         let nobody = !state.led && !state.dedicated;
         drop(state);
@@ -627,6 +735,20 @@ impl Shared {
         }
         self.registry.clear();
         self.set_event_handler(None);
+    }
+}
+
+fn wait_on<'a>(
+    condvar: &Condvar,
+    state: MutexGuard<'a, State>,
+    most: Option<Duration>,
+) -> MutexGuard<'a, State> {
+    match most {
+        None => condvar.wait(state).unwrap_or_else(PoisonError::into_inner),
+        Some(most) => {
+            let waited = condvar.wait_timeout(state, most);
+            waited.unwrap_or_else(PoisonError::into_inner).0
+        }
     }
 }
 

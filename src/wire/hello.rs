@@ -40,8 +40,8 @@ pub struct Hello {
     pub port: u16,
     /// The speaker's name.
     pub name: NodeName,
-    /// Who the speaker thinks it speaks to.
-    pub meant: NodeName,
+    /// Who the speaker thinks it speaks to; only who asks may leave that open, as an empty text.
+    pub meant: Option<NodeName>,
 }
 
 impl Hello {
@@ -57,7 +57,7 @@ impl Hello {
         out.extend_from_slice(&self.nonce);
         out.extend_from_slice(&self.port.to_be_bytes());
         put_text(self.name.as_str(), out);
-        put_text(self.meant.as_str(), out);
+        put_text(self.meant.as_ref().map_or("", |m| m.as_str()), out);
         if let Role::Answer(asked) = &self.role {
             out.extend_from_slice(asked);
         }
@@ -79,7 +79,10 @@ impl Hello {
         let nonce = r.array()?;
         let port = r.u16()?;
         let name = NodeName::new(r.text()?).map_err(|_| Malformed)?;
-        let meant = NodeName::new(r.text()?).map_err(|_| Malformed)?;
+        let meant = match r.text()? {
+            "" if role == 0 => None,
+            name => Some(NodeName::new(name).map_err(|_| Malformed)?),
+        };
         let role = match role {
             0 => Role::Ask,
             1 => Role::Answer(r.array()?),
@@ -135,7 +138,7 @@ mod tests {
             nonce: [who; 32],
             port: 7,
             name: NodeName::new(name).unwrap(),
-            meant: NodeName::new(meant).unwrap(),
+            meant: Some(NodeName::new(meant).unwrap()),
         }
     }
 

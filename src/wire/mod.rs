@@ -1,4 +1,5 @@
-//! What the payload of a frame holds: once its token is open, [`advert`], [`hello`] and [`record`];
+//! What the payload of a frame holds: once its token is open, [`advert`], [`hello`] and [`record`], in
+//! which [`ask`], [`peers`] and [`report`] travel;
 //! in clear, between a node and a relay, [`relay`] and [`membership`].
 //!
 //! Each is a pure codec over bytes. Integers are big-endian; a text is its length in one byte and
@@ -6,10 +7,13 @@
 //! These files know names and limits, and nothing of sessions, sockets or time.
 
 pub mod advert;
+pub mod ask;
 pub mod hello;
 pub mod membership;
+pub mod peers;
 pub mod record;
 pub mod relay;
+pub mod report;
 
 use std::fmt;
 
@@ -51,9 +55,14 @@ impl<'a> Reader<'a> {
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        self.take().copied()
+    }
+
+    /// As `array`, without a copy.
+    fn take<const N: usize>(&mut self) -> Result<&'a [u8; N], Malformed> {
         let (head, rest) = self.0.split_first_chunk::<N>().ok_or(Malformed)?;
         self.0 = rest;
-        Ok(*head)
+        Ok(head)
     }
 
     fn u8(&mut self) -> Result<u8, Malformed> {

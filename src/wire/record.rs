@@ -3,43 +3,74 @@
 //! ```text
 //! sequence u64 | kind u8 | channel u32 | body
 //! call   (1)  number u64 | timeout u32 ms | form u8 | settled: u8 count, that many u64
-//!             | path text | args u32 length, bytes | kwargs, the rest      (a command)
-//!             | data, the rest                                             (a message)
-//!             form is a sum: 1, a message; 2, sent before
-//! reply  (2)  number u64 | status u8 | value or message, the rest
-//! cancel (6)  number u64
+//!             | what is asked, the rest; or its length u64, if that is large
+//!             form is a sum: 1, a message; 2, sent before; 4, with streams; 8, large; 16, a broadcast
+//! reply  (2)  number u64 | status u8 | value or message, the rest; the value's length u64, if that is large
+//! data   (3)  number u64 | offset u64 | bytes, the rest
+//! end    (4)  number u64 | length u64 | 0 u8, SHA-256 of the whole [32]; or 1 u8, why, the rest
+//! credit (5)  number u64 | received u64 | limit u64
+//! cancel (6)  number u64; on a channel, also why, the rest
 //! notice (7)  settled: u8 count, that many u64
+//! peers  (8)  see `peers`
 //! close  (9)  reason u8
 //! ```
 //!
-//! Args and kwargs are JSON texts; this layer carries them unread. Kinds 3, 4, 5 and 8 are those of
-//! streams and of meshes, as is a channel other than 0.
+//! The channel says which of a call's streams a record is about, and is 0 where it is about none: see
+//! [`Channel`]. Offsets and limits count from the stream's beginning, so that a stream can go on over
+//! another session.
 
-use super::{Malformed, Reader, put_text};
+use super::ask::{Ask, AskKind};
+use super::{Malformed, Reader};
 
 /// Bytes before the body.
 pub const HEADER: usize = 13;
 
 const MESSAGE: u8 = 1;
 const AGAIN: u8 = 2;
+const STREAMS: u8 = 4;
+const LARGE: u8 = 8;
+const BROADCAST: u8 = 16;
 
 /// The most call numbers one list of settled calls can hold: its count is one byte.
 pub const SETTLED_MAX: usize = 255;
 
-/// What a call asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ask<'a> {
-    /// A command: its path, its args as a JSON array, its kwargs as a JSON object.
-    Command {
-        /// Dotted path; not checked here.
-        path: &'a str,
-        /// JSON array; not checked here.
-        args: &'a [u8],
-        /// JSON object; not checked here.
-        kwargs: &'a [u8],
-    },
-    /// Bytes for the peer's message handler, which answers with bytes.
-    Message(&'a [u8]),
+/// Which of a call's streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Channel {
+    /// What the caller's program streams to the command.
+    Request,
+    /// What the command streams to the caller's program.
+    Response,
+    /// What is asked, when it is too large for the call's record.
+    Ask,
+    /// The value, when it is too large for the reply's record.
+    Value,
+}
+
+impl Channel {
+    fn from_u32(number: u32) -> Result<Channel, Malformed> {
+        Ok(match number {
+            1 => Channel::Request,
+            2 => Channel::Response,
+            3 => Channel::Ask,
+            4 => Channel::Value,
+            _ => return Err(Malformed),
+        })
+    }
+
+    fn to_u32(self) -> u32 {
+        match self {
+            Channel::Request => 1,
+            Channel::Response => 2,
+            Channel::Ask => 3,
+            Channel::Value => 4,
+        }
+    }
+
+    /// Whether it is the caller who sends on it.
+    pub fn is_callers(self) -> bool {
+        matches!(self, Channel::Request | Channel::Ask)
+    }
 }
 
 /// How a call ended at the callee.
@@ -55,6 +86,10 @@ pub enum Status {
     Overloaded,
     /// Not wanted; the body is the reason.
     Refused,
+    /// What was asked is larger than the callee takes; the body is its limit, u64.
+    TooLarge,
+    /// The value comes on a channel of its own; the body is its length, u64.
+    Large,
 }
 
 impl Status {
@@ -65,6 +100,8 @@ impl Status {
             2 => Status::Failed,
             3 => Status::Overloaded,
             4 => Status::Refused,
+            5 => Status::TooLarge,
+            6 => Status::Large,
             _ => return Err(Malformed),
         })
     }
@@ -81,6 +118,8 @@ pub enum CloseReason {
     Idle,
     /// Both have the same name.
     NameConflict,
+    /// The other side broke a rule of streams, or of broadcasts.
+    Violation,
 }
 
 /// A list of call numbers the caller has settled: the callee may forget them.
@@ -107,6 +146,18 @@ fn put_settled(numbers: &[u64], out: &mut Vec<u8>) {
     }
 }
 
+/// How a stream ended, as its sender says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome<'a> {
+    /// It is whole; the SHA-256 of all of it.
+    Whole(&'a [u8; 32]),
+    /// It broke off; why, in words.
+    Broken(&'a [u8]),
+}
+
+/// Which stream of which call.
+pub type Of = (Channel, u64);
+
 /// The contents of one record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Body<'a> {
@@ -118,6 +169,8 @@ pub enum Body<'a> {
         timeout_ms: u32,
         /// Whether it was sent before, over a path that died.
         again: bool,
+        /// Whether the programs on both sides may stream to each other.
+        streams: bool,
         /// Earlier calls the callee may forget.
         settled: Settled<'a>,
         /// What is asked.
@@ -137,6 +190,42 @@ pub enum Body<'a> {
         /// The number of the call.
         number: u64,
     },
+    /// A piece of a stream.
+    Data {
+        /// Of which.
+        of: Of,
+        /// How much came before it.
+        offset: u64,
+        /// The piece.
+        bytes: &'a [u8],
+    },
+    /// A stream's end.
+    End {
+        /// Of which.
+        of: Of,
+        /// How much there was.
+        length: u64,
+        /// How it ended.
+        outcome: Outcome<'a>,
+    },
+    /// How far a stream may be sent now, and over this session.
+    Credit {
+        /// Of which.
+        of: Of,
+        /// How much has come, which the sender may forget.
+        received: u64,
+        /// How much may come.
+        limit: u64,
+    },
+    /// The receiver of a stream takes no more of it.
+    Stop {
+        /// Of which.
+        of: Of,
+        /// Why, in words.
+        why: &'a [u8],
+    },
+    /// Others the sender is in a session with, as `peers` decodes them.
+    Peers(&'a [u8]),
     /// Calls the callee may forget; an empty list proves the asker's keys and says nothing else.
     Notice(Settled<'a>),
     /// The last record of a session.
@@ -158,36 +247,46 @@ impl<'a> Record<'a> {
         let mut r = Reader(bytes);
         let sequence = r.u64()?;
         let kind = r.u8()?;
-        if r.u32()? != 0 {
-            return Err(Malformed);
-        }
-        let body = match kind {
+        let channel = r.u32()?;
+        let body = if channel == 0 {
+            Body::decode(kind, &mut r)?
+        } else {
+            Body::decode_on(Channel::from_u32(channel)?, kind, &mut r)?
+        };
+        r.end()?;
+        Ok(Record { sequence, body })
+    }
+}
+
+impl<'a> Body<'a> {
+    /// What is about no stream.
+    fn decode(kind: u8, r: &mut Reader<'a>) -> Result<Body<'a>, Malformed> {
+        Ok(match kind {
             1 => {
                 let number = r.u64()?;
                 let timeout_ms = r.u32()?;
                 let form = r.u8()?;
-                let settled = Settled::decode(&mut r)?;
-                if form > MESSAGE | AGAIN {
+                let settled = Settled::decode(r)?;
+                if form > MESSAGE | AGAIN | STREAMS | LARGE | BROADCAST {
                     return Err(Malformed);
                 }
-                let again = form & AGAIN != 0;
-                let ask = match form & MESSAGE {
-                    0 => {
-                        let path = r.text()?;
-                        let n = r.u32()?;
-                        let args = r.bytes(n as usize)?;
-                        Ask::Command {
-                            path,
-                            args,
-                            kwargs: r.rest(),
-                        }
-                    }
-                    _ => Ask::Message(r.rest()),
+                let kind = match form & (MESSAGE | BROADCAST) {
+                    0 => AskKind::Command,
+                    MESSAGE => AskKind::Message,
+                    BROADCAST => AskKind::Broadcast,
+                    _ => return Err(Malformed),
+                };
+                let ask = if form & LARGE == 0 {
+                    Ask::decode(kind, r.rest())?
+                } else {
+                    let length = r.u64()?;
+                    Ask::Large { kind, length }
                 };
                 Body::Call {
                     number,
                     timeout_ms,
-                    again,
+                    again: form & AGAIN != 0,
+                    streams: form & STREAMS != 0,
                     settled,
                     ask,
                 }
@@ -198,60 +297,91 @@ impl<'a> Record<'a> {
                 body: r.rest(),
             },
             6 => Body::Cancel { number: r.u64()? },
-            7 => Body::Notice(Settled::decode(&mut r)?),
+            7 => Body::Notice(Settled::decode(r)?),
+            8 => Body::Peers(r.rest()),
             9 => Body::Close(match r.u8()? {
                 0 => CloseReason::Leaving,
                 1 => CloseReason::Duplicate,
                 2 => CloseReason::Idle,
                 3 => CloseReason::NameConflict,
+                4 => CloseReason::Violation,
                 _ => return Err(Malformed),
             }),
             _ => return Err(Malformed),
-        };
-        r.end()?;
-        Ok(Record { sequence, body })
+        })
+    }
+
+    /// What is about a stream.
+    fn decode_on(channel: Channel, kind: u8, r: &mut Reader<'a>) -> Result<Body<'a>, Malformed> {
+        let of = (channel, r.u64()?);
+        Ok(match kind {
+            3 => Body::Data {
+                of,
+                offset: r.u64()?,
+                bytes: r.rest(),
+            },
+            4 => Body::End {
+                of,
+                length: r.u64()?,
+                outcome: match r.u8()? {
+                    0 => Outcome::Whole(r.take()?),
+                    1 => Outcome::Broken(r.rest()),
+                    _ => return Err(Malformed),
+                },
+            },
+            5 => Body::Credit {
+                of,
+                received: r.u64()?,
+                limit: r.u64()?,
+            },
+            6 => Body::Stop { of, why: r.rest() },
+            _ => return Err(Malformed),
+        })
     }
 }
 
-fn header(sequence: u64, kind: u8, out: &mut Vec<u8>) {
+fn header(sequence: u64, kind: u8, channel: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(&sequence.to_be_bytes());
     out.push(kind);
-    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&channel.to_be_bytes());
 }
 
-/// Appends a call: its number, and whether it was sent before.
+/// How a call is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Form {
+    /// Whether it was sent before.
+    pub again: bool,
+    /// Whether the programs may stream.
+    pub streams: bool,
+}
+
+/// Appends a call: its number, and how it is sent.
 pub fn encode_call(
     sequence: u64,
-    (number, again): (u64, bool),
+    (number, form): (u64, Form),
     timeout_ms: u32,
     settled: &[u64],
     ask: &Ask<'_>,
     out: &mut Vec<u8>,
 ) {
-    header(sequence, 1, out);
+    header(sequence, 1, 0, out);
     out.extend_from_slice(&number.to_be_bytes());
     out.extend_from_slice(&timeout_ms.to_be_bytes());
-    let message = if matches!(ask, Ask::Message(_)) {
-        MESSAGE
-    } else {
-        0
+    let kind = match ask.kind() {
+        AskKind::Command => 0,
+        AskKind::Message => MESSAGE,
+        AskKind::Broadcast => BROADCAST,
     };
-    out.push(message | if again { AGAIN } else { 0 });
+    let flag = |on, bit| if on { bit } else { 0 };
+    let large = matches!(ask, Ask::Large { .. });
+    out.push(kind | flag(form.again, AGAIN) | flag(form.streams, STREAMS) | flag(large, LARGE));
     put_settled(settled, out);
-    match ask {
-        Ask::Command { path, args, kwargs } => {
-            put_text(path, out);
-            out.extend_from_slice(&(args.len() as u32).to_be_bytes());
-            out.extend_from_slice(args);
-            out.extend_from_slice(kwargs);
-        }
-        Ask::Message(data) => out.extend_from_slice(data),
-    }
+    ask.encode(out);
 }
 
 /// Appends a reply.
 pub fn encode_reply(sequence: u64, number: u64, status: Status, body: &[u8], out: &mut Vec<u8>) {
-    header(sequence, 2, out);
+    header(sequence, 2, 0, out);
     out.extend_from_slice(&number.to_be_bytes());
     out.push(match status {
         Status::Value => 0,
@@ -259,30 +389,80 @@ pub fn encode_reply(sequence: u64, number: u64, status: Status, body: &[u8], out
         Status::Failed => 2,
         Status::Overloaded => 3,
         Status::Refused => 4,
+        Status::TooLarge => 5,
+        Status::Large => 6,
     });
     out.extend_from_slice(body);
 }
 
+fn stream_header(sequence: u64, kind: u8, (channel, number): Of, out: &mut Vec<u8>) {
+    header(sequence, kind, channel.to_u32(), out);
+    out.extend_from_slice(&number.to_be_bytes());
+}
+
+/// Appends a piece of a stream.
+pub fn encode_data(sequence: u64, of: Of, offset: u64, bytes: &[u8], out: &mut Vec<u8>) {
+    stream_header(sequence, 3, of, out);
+    out.extend_from_slice(&offset.to_be_bytes());
+    out.extend_from_slice(bytes);
+}
+
+/// Appends a stream's end.
+pub fn encode_end(sequence: u64, of: Of, length: u64, outcome: &Outcome<'_>, out: &mut Vec<u8>) {
+    stream_header(sequence, 4, of, out);
+    out.extend_from_slice(&length.to_be_bytes());
+    match outcome {
+        Outcome::Whole(digest) => {
+            out.push(0);
+            out.extend_from_slice(*digest);
+        }
+        Outcome::Broken(why) => {
+            out.push(1);
+            out.extend_from_slice(why);
+        }
+    }
+}
+
+/// Appends a stream's credit.
+pub fn encode_credit(sequence: u64, of: Of, received: u64, limit: u64, out: &mut Vec<u8>) {
+    stream_header(sequence, 5, of, out);
+    out.extend_from_slice(&received.to_be_bytes());
+    out.extend_from_slice(&limit.to_be_bytes());
+}
+
+/// Appends that no more of a stream is taken.
+pub fn encode_stop(sequence: u64, of: Of, why: &[u8], out: &mut Vec<u8>) {
+    stream_header(sequence, 6, of, out);
+    out.extend_from_slice(why);
+}
+
+/// Appends what [`peers`](super::peers) has encoded.
+pub fn encode_peers(sequence: u64, peers: &[u8], out: &mut Vec<u8>) {
+    header(sequence, 8, 0, out);
+    out.extend_from_slice(peers);
+}
+
 /// Appends a cancel.
 pub fn encode_cancel(sequence: u64, number: u64, out: &mut Vec<u8>) {
-    header(sequence, 6, out);
+    header(sequence, 6, 0, out);
     out.extend_from_slice(&number.to_be_bytes());
 }
 
 /// Appends a notice.
 pub fn encode_notice(sequence: u64, settled: &[u64], out: &mut Vec<u8>) {
-    header(sequence, 7, out);
+    header(sequence, 7, 0, out);
     put_settled(settled, out);
 }
 
 /// Appends a close.
 pub fn encode_close(sequence: u64, reason: CloseReason, out: &mut Vec<u8>) {
-    header(sequence, 9, out);
+    header(sequence, 9, 0, out);
     out.push(match reason {
         CloseReason::Leaving => 0,
         CloseReason::Duplicate => 1,
         CloseReason::Idle => 2,
         CloseReason::NameConflict => 3,
+        CloseReason::Violation => 4,
     });
 }
 
@@ -294,12 +474,17 @@ pub fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
             number,
             timeout_ms,
             again,
+            streams,
             settled,
             ask,
         } => {
+            let form = Form {
+                again: *again,
+                streams: *streams,
+            };
             encode_call(
                 s,
-                (*number, *again),
+                (*number, form),
                 *timeout_ms,
                 &settled.iter().collect::<Vec<_>>(),
                 ask,
@@ -311,6 +496,19 @@ pub fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
             status,
             body,
         } => encode_reply(s, *number, *status, body, out),
+        Body::Data { of, offset, bytes } => encode_data(s, *of, *offset, bytes, out),
+        Body::End {
+            of,
+            length,
+            outcome,
+        } => encode_end(s, *of, *length, outcome, out),
+        Body::Credit {
+            of,
+            received,
+            limit,
+        } => encode_credit(s, *of, *received, *limit, out),
+        Body::Stop { of, why } => encode_stop(s, *of, why, out),
+        Body::Peers(peers) => encode_peers(s, peers, out),
         Body::Cancel { number } => encode_cancel(s, *number, out),
         Body::Notice(settled) => encode_notice(s, &settled.iter().collect::<Vec<_>>(), out),
         Body::Close(reason) => encode_close(s, *reason, out),
@@ -334,23 +532,26 @@ mod tests {
 
     proptest! {
         #[test]
-        fn calls_round_trip(s in any::<u64>(), again in any::<bool>(), n in any::<u64>(), t in any::<u32>(), settled in prop::collection::vec(any::<u64>(), 0..=255),
+        fn calls_round_trip(s in any::<u64>(), again in any::<bool>(), streams in any::<bool>(), n in any::<u64>(), t in any::<u32>(), settled in prop::collection::vec(any::<u64>(), 0..=255),
                             path in "[a-z.]{0,40}", args in prop::collection::vec(any::<u8>(), 0..90), kwargs in prop::collection::vec(any::<u8>(), 0..90)) {
             let ask = Ask::Command { path: &path, args: &args, kwargs: &kwargs };
             let mut bytes = Vec::new();
-            encode_call(s, (n, again), t, &settled, &ask, &mut bytes);
+            encode_call(s, (n, Form { again, streams }), t, &settled, &ask, &mut bytes);
             let record = Record::decode(&bytes).unwrap();
             prop_assert_eq!(record.sequence, s);
-            let Body::Call { number, timeout_ms, again: is_again, settled: got, ask: asked } = record.body else { panic!() };
+            let Body::Call { number, timeout_ms, again: is_again, streams: has_streams, settled: got, ask: asked } = record.body else { panic!() };
+            prop_assert_eq!(has_streams, streams);
             prop_assert_eq!((number, timeout_ms, is_again, got.iter().collect::<Vec<_>>(), asked), (n, t, again, settled, ask));
         }
 
         #[test]
-        fn what_decodes_encodes_back(mut bytes in prop::collection::vec(any::<u8>(), 13..80), kind in 0u8..11) {
+        fn what_decodes_encodes_back(mut bytes in prop::collection::vec(any::<u8>(), 13..90), kind in 0u8..11, channel in 0u8..6) {
             bytes[8] = kind;
-            bytes[9..13].fill(0);
-            if let Some(b) = bytes.get_mut(25) { *b %= 5; }
+            bytes[9..12].fill(0);
+            bytes[12] = channel;
+            if let Some(b) = bytes.get_mut(25) { *b %= 32; }
             if let Some(b) = bytes.get_mut(26) { *b %= 4; }
+            if kind == 4 && let Some(b) = bytes.get_mut(29) { *b %= 2; }
             if let Ok(record) = Record::decode(&bytes) {
                 let mut again = Vec::new();
                 encode(&record, &mut again);

@@ -1,8 +1,8 @@
 //! What a stranger on the LAN, somebody who recorded everything, and a member gone bad can try.
 
 use crate::seeds;
-use crate::world::{Behaviour, PORT, Rng, World, key, ms, name, secs};
-use peerbase::engine::{Ask, Event};
+use crate::world::{Behaviour, PORT, Rng, World, key, ms, name, secs, terms};
+use peerbase::engine::{self, Event};
 use peerbase::entropy::Entropy;
 use peerbase::error::Error;
 use peerbase::fernet::{Key, Keyring, Sealer};
@@ -10,8 +10,15 @@ use peerbase::frame::{Frame, FrameType, Parsed, encode, parse};
 use peerbase::limits::FRAME_MAX;
 use peerbase::wire::Instance;
 use peerbase::wire::advert::{Advert, Phase};
+use peerbase::wire::ask::Ask;
 use peerbase::wire::hello::{Hello, Role, session_keys};
-use peerbase::wire::record::{self, Body, Record, Status};
+use peerbase::wire::record::{self, Body, Form, Record, Status};
+
+/// A call that was not sent before, without streams.
+pub(crate) const FIRST: Form = Form {
+    again: false,
+    streams: false,
+};
 
 /// A member gone bad: it holds the network key, speaks the protocol, and says what it likes.
 struct Member {
@@ -49,7 +56,7 @@ fn ask(instance: u8, own: &str, meant: &str) -> Hello {
         nonce: [instance; 32],
         port: PORT,
         name: name(own),
-        meant: name(meant),
+        meant: Some(name(meant)),
     }
 }
 
@@ -108,13 +115,13 @@ impl Member {
     }
 
     fn call(&mut self, w: &mut World, number: u64) {
-        let ask = record::Ask::Command {
+        let ask = Ask::Command {
             path: "echo",
             args: b"[]",
             kwargs: b"{}",
         };
         self.send(w, |s, out| {
-            record::encode_call(s, (number, false), 60_000, &[], &ask, out)
+            record::encode_call(s, (number, FIRST), 60_000, &[], &ask, out)
         });
     }
 
@@ -464,12 +471,12 @@ fn records_replayed_skipped_or_of_another_session_close_the_session() {
         let mut other = Member::join(&mut w, a, "other");
         let mut m = Member::join(&mut w, a, "m");
         let call = |s, out: &mut Vec<u8>| {
-            let ask = record::Ask::Command {
+            let ask = Ask::Command {
                 path: "echo",
                 args: b"[]",
                 kwargs: b"{}",
             };
-            record::encode_call(s, (s, false), 1_000, &[], &ask, out);
+            record::encode_call(s, (s, FIRST), 1_000, &[], &ask, out);
         };
         let first = m.frame(call);
         let second = m.frame(call);
@@ -649,11 +656,11 @@ fn our_own_calls_are_bounded_too() {
     }
     assert_eq!(w.call(a, "nobody", secs(1)), None, "overloaded");
     w.run(secs(2));
-    let large = Ask::Message(vec![0; 100_000_000]);
+    let large = engine::Ask::Message(vec![0; 100_000_000]);
     let now = w.clock_of(a);
     let e = w.nodes[a]
         .engine
-        .call(now, &name("b"), large, secs(1), true);
+        .call(now, &name("b"), large, terms(secs(1)));
     assert!(matches!(e, Err(Error::TooLarge { .. })));
     unharmed(&mut w, a, b);
 }
@@ -706,13 +713,13 @@ fn kept_answers_are_bounded_in_bytes() {
     let mut m = Member::join(&mut w, a, "m");
     let args = vec![b'x'; 1_000];
     for n in 0..20 {
-        let ask = record::Ask::Command {
+        let ask = Ask::Command {
             path: "echo",
             args: &args,
             kwargs: b"{}",
         };
         m.send(&mut w, |s, out| {
-            record::encode_call(s, (n, false), 5_000, &[], &ask, out)
+            record::encode_call(s, (n, FIRST), 5_000, &[], &ask, out)
         });
     }
     w.run(ms(100));

@@ -701,7 +701,7 @@ fn invented_members_and_routes_fill_bounded_tables() {
             nonce: rng.array(),
             port: PORT,
             name: name(&format!("y{i}")),
-            meant: name("a"),
+            meant: Some(name("a")),
         };
         let mut plain = Vec::new();
         hello.encode(&mut plain);
@@ -1131,7 +1131,7 @@ fn who_asks_and_asks_and_never_reads_does_not_make_a_node_overrun_its_window() {
             nonce: rng.array(),
             port: PORT,
             name: name("evil"),
-            meant: name(if i % 2 == 0 { "a" } else { "b" }),
+            meant: Some(name(if i % 2 == 0 { "a" } else { "b" })),
         };
         let mut plain = Vec::new();
         hello.encode(&mut plain);

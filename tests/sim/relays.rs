@@ -13,7 +13,7 @@ fn network() -> NetworkName {
 }
 
 fn path(w: &World, node: usize, other: &str) -> Option<Path> {
-    let peers = w.nodes[node].engine.peers();
+    let peers = w.nodes[node].engine.peers(w.clock_of(node));
     peers.into_iter().find(|p| p.name.as_str() == other)?.path
 }
 

@@ -3,7 +3,7 @@
 use crate::hubs::SimHub;
 use peerbase::RelayAddress;
 use peerbase::engine::{
-    Ask, CallNumber, Config, Engine, Event, Input, LinkId, Now, Output, RequestId, Time,
+    Ask, CallNumber, Config, Engine, Event, Input, LinkId, Now, Output, RequestId, Terms, Time,
 };
 use peerbase::entropy::Entropy;
 use peerbase::error::Error;
@@ -58,6 +58,15 @@ pub(crate) fn name(text: &str) -> NodeName {
     NodeName::new(text).unwrap()
 }
 
+/// A call that waits for its target.
+pub(crate) fn terms(timeout: Duration) -> Terms {
+    Terms {
+        timeout,
+        wait: true,
+        streams: false,
+    }
+}
+
 pub(crate) fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
 }
@@ -87,6 +96,8 @@ pub(crate) struct Node {
     pub failed: Option<Error>,
     pub events: Vec<Event>,
     pub held: Vec<(RequestId, Vec<u8>)>,
+    /// What everyone was told, as it was delivered here.
+    pub told: Vec<(NodeName, Vec<u8>)>,
     /// The other end of each link.
     pub links: HashMap<LinkId, usize>,
     wake: Option<Duration>,
@@ -293,6 +304,7 @@ impl World {
             failed: None,
             events: Vec::new(),
             held: Vec::new(),
+            told: Vec::new(),
             links: HashMap::new(),
             wake: None,
             lag: Duration::ZERO,
@@ -363,7 +375,7 @@ impl World {
         let now = self.clock_of(node);
         let number = self.nodes[node]
             .engine
-            .call(now, &name(target), ask, timeout, true)
+            .call(now, &name(target), ask, terms(timeout))
             .ok()?;
         self.begun
             .insert((self.nodes[node].engine.instance(), number));
@@ -632,6 +644,8 @@ impl World {
                 let id = (self.nodes[node].engine.instance(), number);
                 assert!(self.ends.insert(id, result).is_none(), "{id:?} ended twice");
             }
+            Output::Message(sender, data) => self.nodes[node].told.push((sender, data)),
+            Output::Stream(_) => {}
             Output::Running => self.nodes[node].running = true,
             Output::Failed(error) => self.nodes[node].failed = Some(error),
             Output::Event(event) => self.nodes[node].events.push(event),
@@ -823,7 +837,7 @@ impl World {
     pub(crate) fn knows(&self, node: usize, other: &str) -> bool {
         self.nodes[node]
             .engine
-            .peers()
+            .peers(self.clock_of(node))
             .iter()
             .any(|p| p.name.as_str() == other)
     }
@@ -831,7 +845,7 @@ impl World {
     pub(crate) fn reaches(&self, node: usize, other: &str) -> bool {
         self.nodes[node]
             .engine
-            .peers()
+            .peers(self.clock_of(node))
             .iter()
             .any(|p| p.name.as_str() == other && p.reachable)
     }

@@ -1,0 +1,500 @@
+//! Streams of a call, as programs use them: each end reads or writes, blocking or not.
+
+use super::Node;
+use super::call::{CallBuilder, TargetResult};
+use super::shared::{Completion, Shared};
+use super::slot::Slot;
+use crate::engine::{CallNumber, Engine, Now, RequestId, StreamId};
+use crate::error::Error;
+use crate::json;
+use crate::name::NodeName;
+use crate::wire::record::Channel;
+use serde_json::Value;
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+/// What runs when a stream can be read or written again.
+pub(crate) type Ready = Arc<dyn Fn() + Send + Sync>;
+
+/// Who is told that something of a call's streams has moved.
+#[derive(Default)]
+pub(super) struct Signal {
+    pub(super) moved: Condvar,
+    ready: Mutex<Option<Ready>>,
+}
+
+impl Signal {
+    pub(super) fn ready(&self) -> Option<Ready> {
+        let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        ready.clone()
+    }
+}
+
+/// Both streams of a call, at one of its sides.
+pub(crate) struct Ends {
+    shared: Arc<Shared>,
+    call: RequestId,
+    read: StreamId,
+    write: StreamId,
+    signal: Arc<Signal>,
+    closed: AtomicBool,
+    finished: AtomicBool,
+}
+
+impl Ends {
+    fn new(shared: &Arc<Shared>, call: RequestId, is_caller: bool) -> Arc<Ends> {
+        let stream = |channel| StreamId { call, channel };
+        let (request, response) = (stream(Channel::Request), stream(Channel::Response));
+        let (read, write) = match is_caller {
+            true => (response, request),
+            false => (request, response),
+        };
+        Arc::new(Ends {
+            shared: shared.clone(),
+            call,
+            read,
+            write,
+            signal: shared.signal(call),
+            closed: AtomicBool::new(false),
+            finished: AtomicBool::new(false),
+        })
+    }
+
+    /// The callee's ends; from now on the caller may stream.
+    pub(super) fn accept(shared: &Arc<Shared>, call: RequestId) -> Result<Arc<Ends>, Error> {
+        shared.check()?;
+        shared.with(|engine, now| engine.accept_streams(now, call))?;
+        Ok(Ends::new(shared, call, false))
+    }
+
+    /// Reads what has come; 0 at the end. Waits at most `timeout` for something; without, for as long as the
+    /// call lives.
+    pub(crate) fn read(&self, buf: &mut [u8], timeout: Option<Duration>) -> Result<usize, Error> {
+        let id = self.read;
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(Error::Argument("the stream was closed"));
+        }
+        self.shared
+            .wait_stream(&self.signal, timeout, |engine: &mut Engine, now: Now| {
+                engine.stream_read(now, id, buf)
+            })
+    }
+
+    /// Writes as much of `data` as there is room for, at least a byte; waits as [`Ends::read`] does.
+    pub(crate) fn write(&self, data: &[u8], timeout: Option<Duration>) -> Result<usize, Error> {
+        let id = self.write;
+        if data.is_empty() {
+            return Ok(0);
+        }
+        self.shared
+            .wait_stream(&self.signal, timeout, |engine: &mut Engine, now: Now| {
+                let n = engine.stream_write(now, id, data)?;
+                Ok(Some(n).filter(|n| *n > 0))
+            })
+    }
+
+    /// All was written.
+    pub(crate) fn finish(&self) {
+        if !self.finished.swap(true, Ordering::Relaxed) && !self.shared.is_forked() {
+            let id = self.write;
+            self.shared
+                .with(|engine, now| engine.stream_finish(now, id));
+        }
+    }
+
+    /// Not all was written.
+    pub(crate) fn abort(&self, why: &str) {
+        if !self.finished.swap(true, Ordering::Relaxed) && !self.shared.is_forked() {
+            let id = self.write;
+            self.shared
+                .with(|engine, now| engine.stream_abort(now, id, why));
+        }
+    }
+
+    /// No more is read.
+    pub(crate) fn close(&self) {
+        if !self.closed.swap(true, Ordering::Relaxed) && !self.shared.is_forked() {
+            let id = self.read;
+            self.shared.with(|engine, now| engine.stream_close(now, id));
+        }
+    }
+
+    /// What is told on the loop's thread when a read or write that would have had to wait no longer has to.
+    pub(crate) fn on_ready(&self, ready: Option<Ready>) {
+        let mut place = self
+            .signal
+            .ready
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let old = std::mem::replace(&mut *place, ready);
+        drop(place);
+        drop(old);
+    }
+}
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        if !self.shared.is_forked() {
+            self.close();
+            self.abort("the sender gave it up");
+            self.shared.forget_signal(self.call);
+        }
+    }
+}
+
+fn io_error(error: Error) -> io::Error {
+    let kind = match error {
+        Error::Broken { .. } => ErrorKind::UnexpectedEof,
+        Error::Timeout => ErrorKind::TimedOut,
+        Error::WouldBlock => ErrorKind::WouldBlock,
+        _ => ErrorKind::Other,
+    };
+    io::Error::new(kind, error)
+}
+
+/// What the other side of a call streams, to be read. A stream that broke off ends in an error
+/// ([`ErrorKind::UnexpectedEof`], holding [`Error::Broken`]) and never looks whole; a whole one has been
+/// checked by its SHA-256 when this gives 0. Dropped, it tells the other side that no more is read.
+pub struct StreamReader(Arc<Ends>);
+
+impl StreamReader {
+    /// As [`Read::read`], waiting at most `timeout`: then it is [`Error::WouldBlock`].
+    pub fn read_timeout(&mut self, buf: &mut [u8], timeout: Duration) -> Result<usize, Error> {
+        self.0.read(buf, Some(timeout))
+    }
+}
+
+impl Read for StreamReader {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buf, None).map_err(io_error)
+    }
+}
+
+impl Drop for StreamReader {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+impl fmt::Debug for StreamReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("StreamReader").field(&self.0.call).finish()
+    }
+}
+
+/// What this side of a call streams, to be written. It ends with [`StreamWriter::finish`]; dropped before, it
+/// is broken off, and its reader is told so.
+pub struct StreamWriter(Arc<Ends>);
+
+impl StreamWriter {
+    /// As [`Write::write`], waiting at most `timeout`: then it is [`Error::WouldBlock`].
+    pub fn write_timeout(&mut self, data: &[u8], timeout: Duration) -> Result<usize, Error> {
+        self.0.write(data, Some(timeout))
+    }
+
+    /// Says that this is all. What was written is still on its way; that it has arrived is known when the
+    /// call has its value.
+    pub fn finish(self) {
+        self.0.finish();
+    }
+
+    /// Breaks the stream off, and tells the reader why.
+    pub fn abort(self, why: &str) {
+        self.0.abort(why);
+    }
+}
+
+impl Write for StreamWriter {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.0.write(data, None).map_err(io_error)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for StreamWriter {
+    fn drop(&mut self) {
+        self.0.abort("the sender gave it up");
+    }
+}
+
+impl fmt::Debug for StreamWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("StreamWriter").field(&self.0.call).finish()
+    }
+}
+
+/// The value of a call that streams, once there is one.
+pub(crate) struct Pending {
+    shared: Arc<Shared>,
+    number: CallNumber,
+    slot: Arc<Slot<Result<Vec<u8>, Error>>>,
+    over: bool,
+}
+
+impl Pending {
+    pub(crate) fn wait(&mut self) -> Result<Vec<u8>, Error> {
+        self.shared.check_may_wait()?;
+        if std::mem::replace(&mut self.over, true) {
+            return Err(Error::Argument("the call was waited for already"));
+        }
+        self.shared.wait_for(&self.slot)
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if !self.over && !self.shared.is_forked() {
+            self.shared.cancel(self.number);
+        }
+    }
+}
+
+/// A call under way that streams both ways: written to, it streams to the command; read, it gives what the
+/// command streams. Dropped, the call is cancelled.
+///
+/// ```no_run
+/// # use std::io::{Read, Write};
+/// # let node = peerbase::Node::builder("a", "b", peerbase::Key::from_bytes([0; 32])).start()?;
+/// let mut stream = node.call("compress").to("gateway").stream()?;
+/// stream.write_all(b"as much as one likes").unwrap();
+/// stream.finish();
+/// let mut result = Vec::new();
+/// stream.read_to_end(&mut result).unwrap();
+/// let value = stream.value()?;
+/// # Ok::<(), peerbase::Error>(())
+/// ```
+pub struct CallStream {
+    // In this order they are dropped: the call is cancelled before its streams are given up.
+    pending: Pending,
+    ends: Arc<Ends>,
+}
+
+impl CallStream {
+    /// Says that all was written.
+    pub fn finish(&mut self) {
+        self.ends.finish();
+    }
+
+    /// The three parts of it, for use on different threads.
+    pub fn split(self) -> (StreamReader, StreamWriter, StreamValue) {
+        let (ends, pending) = (self.ends, self.pending);
+        (
+            StreamReader(ends.clone()),
+            StreamWriter(ends),
+            StreamValue(pending),
+        )
+    }
+
+    /// Says that all was written, gives up what was not read, and waits for the command's value.
+    pub fn value(mut self) -> Result<Value, Error> {
+        let text = self.value_text()?;
+        json::parse(&text)
+    }
+
+    pub(crate) fn value_text(&mut self) -> Result<Vec<u8>, Error> {
+        self.pending.shared.check_may_wait()?;
+        self.ends.finish();
+        self.ends.close();
+        self.pending.wait()
+    }
+
+    pub(crate) fn ends(&self) -> &Arc<Ends> {
+        &self.ends
+    }
+}
+
+impl Read for CallStream {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.ends.read(buf, None).map_err(io_error)
+    }
+}
+
+impl Write for CallStream {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.ends.write(data, None).map_err(io_error)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl fmt::Debug for CallStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CallStream").field(&self.ends.call).finish()
+    }
+}
+
+/// The value of a call that streams, to be waited for. Dropped, the call is cancelled.
+pub struct StreamValue(Pending);
+
+impl StreamValue {
+    /// Waits for it. What the command streams must be read meanwhile, or its reader dropped.
+    pub fn wait(mut self) -> Result<Value, Error> {
+        json::parse(&self.0.wait()?)
+    }
+}
+
+impl fmt::Debug for StreamValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("StreamValue").field(&self.0.number).finish()
+    }
+}
+
+/// One source for several targets: what is written goes to each. The slowest sets the pace; one that fails
+/// is left out, and the others go on.
+pub struct FanOut {
+    targets: Vec<(NodeName, Result<CallStream, Error>)>,
+}
+
+impl FanOut {
+    pub(crate) fn write_some(&mut self, data: &[u8]) -> Result<usize, Error> {
+        let mut last = Error::Argument("a call needs a target");
+        let mut took = false;
+        for (_, stream) in &mut self.targets {
+            let Ok(open) = stream else { continue };
+            let mut rest = data;
+            let outcome = loop {
+                if rest.is_empty() {
+                    break Ok(());
+                }
+                match open.ends.write(rest, None) {
+                    Ok(n) => rest = &rest[n..],
+                    Err(e) => break Err(e),
+                }
+            };
+            match outcome {
+                Ok(()) => took = true,
+                // Its value says better than the write why it takes no more.
+                Err(e) => {
+                    let why = open.value_text().err().unwrap_or_else(|| e.clone());
+                    *stream = Err(why);
+                    last = e;
+                }
+            }
+        }
+        if took { Ok(data.len()) } else { Err(last) }
+    }
+
+    /// Says that all was written, and waits for each target's value.
+    pub fn values(self) -> Vec<TargetResult> {
+        for (_, stream) in &self.targets {
+            if let Ok(open) = stream {
+                open.ends.finish();
+            }
+        }
+        let result = |stream: Result<CallStream, Error>| stream.and_then(CallStream::value);
+        self.targets
+            .into_iter()
+            .map(|(node, stream)| TargetResult {
+                node,
+                result: result(stream),
+            })
+            .collect()
+    }
+
+    pub(crate) fn value_texts(&mut self) -> Vec<(NodeName, Result<Vec<u8>, Error>)> {
+        for (_, stream) in &self.targets {
+            if let Ok(open) = stream {
+                open.ends.finish();
+            }
+        }
+        std::mem::take(&mut self.targets)
+            .into_iter()
+            .map(|(node, stream)| (node, stream.and_then(|mut s| s.value_text())))
+            .collect()
+    }
+
+    /// The only stream, if there is but one target.
+    pub(crate) fn only(&self) -> Result<&CallStream, Error> {
+        match self.targets.as_slice() {
+            [(_, stream)] => stream.as_ref().map_err(Clone::clone),
+            _ => Err(Error::Argument("several targets stream to one source")),
+        }
+    }
+}
+
+impl Write for FanOut {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.write_some(data).map_err(io_error)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl fmt::Debug for FanOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.targets.iter().map(|(name, _)| name);
+        f.debug_list().entries(names).finish()
+    }
+}
+
+impl CallBuilder<'_> {
+    /// Calls one node and streams to it, and from it. [`CallBuilder::timeout`] is then how long nothing may
+    /// move.
+    pub fn stream(self) -> Result<CallStream, Error> {
+        let (target, ask, options) = (self.single()?, self.ask()?, self.options());
+        self.node().begin_stream(&target, ask, options)
+    }
+
+    /// Calls every target and streams the same to each.
+    pub fn stream_to_all(self) -> Result<FanOut, Error> {
+        let (targets, ask, options) = (self.target_names()?, self.ask()?, self.options());
+        self.node().begin_fan_out(targets, ask, options)
+    }
+}
+
+impl Node {
+    pub(crate) fn begin_stream(
+        &self,
+        target: &NodeName,
+        ask: crate::engine::Ask,
+        options: super::call::Options,
+    ) -> Result<CallStream, Error> {
+        let shared = &self.0.shared;
+        let slot = Slot::new();
+        let terms = options.terms(true);
+        let number = shared.begin(target, ask, terms, Completion::Waiting(slot.clone()))?;
+        let call = RequestId {
+            caller: shared.instance(),
+            number: number.0,
+        };
+        Ok(CallStream {
+            pending: Pending {
+                shared: shared.clone(),
+                number,
+                slot,
+                over: false,
+            },
+            ends: Ends::new(shared, call, true),
+        })
+    }
+
+    pub(crate) fn begin_fan_out(
+        &self,
+        targets: Vec<NodeName>,
+        ask: crate::engine::Ask,
+        options: super::call::Options,
+    ) -> Result<FanOut, Error> {
+        self.0.shared.check()?;
+        let mut streams = Vec::with_capacity(targets.len());
+        for target in targets {
+            let stream = self.begin_stream(&target, ask.clone(), options);
+            streams.push((target, stream));
+        }
+        Ok(FanOut { targets: streams })
+    }
+}
+
+/// What the caller streams, and what is streamed to it: see [`super::Call::streams`].
+pub(super) fn split(ends: &Arc<Ends>) -> (StreamReader, StreamWriter) {
+    (StreamReader(ends.clone()), StreamWriter(ends.clone()))
+}

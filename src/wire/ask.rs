@@ -1,0 +1,120 @@
+//! What a call asks for: a command, a message for one, or a message for everyone.
+//!
+//! ```text
+//! command    path text | args u32 length, bytes | kwargs, the rest
+//! message    data, the rest
+//! broadcast  origin [16] | number u64 | hops u8 | sender text | data, the rest
+//! ```
+//!
+//! It stands in the call's own record, or comes on the call's channel [`Channel::Ask`] when it is too
+//! large for one. Args and kwargs are JSON texts; this layer carries them unread.
+//!
+//! [`Channel::Ask`]: super::record::Channel::Ask
+
+use super::{Instance, Malformed, Reader, put_text};
+
+/// Which kind of thing is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AskKind {
+    /// A command.
+    Command,
+    /// Bytes for the peer's message handler, which answers with bytes.
+    Message,
+    /// Bytes for everyone's message handler.
+    Broadcast,
+}
+
+/// Bytes for everyone, on their way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Broadcast<'a> {
+    /// Who said it first.
+    pub origin: Instance,
+    /// Counted by the origin, from 0.
+    pub number: u64,
+    /// How many more nodes may hand it on, one after the other.
+    pub hops: u8,
+    /// The origin's name; not checked here.
+    pub sender: &'a str,
+    /// What was said.
+    pub data: &'a [u8],
+}
+
+/// What a call asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask<'a> {
+    /// A command: its path, its args as a JSON array, its kwargs as a JSON object.
+    Command {
+        /// Dotted path; not checked here.
+        path: &'a str,
+        /// JSON array; not checked here.
+        args: &'a [u8],
+        /// JSON object; not checked here.
+        kwargs: &'a [u8],
+    },
+    /// Bytes for the peer's message handler, which answers with bytes.
+    Message(&'a [u8]),
+    /// Bytes for everyone.
+    Broadcast(Broadcast<'a>),
+    /// What is asked comes on a channel of its own.
+    Large {
+        /// What it will be.
+        kind: AskKind,
+        /// Its bytes.
+        length: u64,
+    },
+}
+
+impl<'a> Ask<'a> {
+    /// Which kind it is, or will be.
+    pub fn kind(&self) -> AskKind {
+        match self {
+            Ask::Command { .. } => AskKind::Command,
+            Ask::Message(_) => AskKind::Message,
+            Ask::Broadcast(_) => AskKind::Broadcast,
+            Ask::Large { kind, .. } => *kind,
+        }
+    }
+
+    /// Reads one that takes all of `bytes`.
+    pub fn decode(kind: AskKind, bytes: &'a [u8]) -> Result<Ask<'a>, Malformed> {
+        let mut r = Reader(bytes);
+        Ok(match kind {
+            AskKind::Command => {
+                let path = r.text()?;
+                let n = r.u32()?;
+                let args = r.bytes(n as usize)?;
+                let kwargs = r.rest();
+                Ask::Command { path, args, kwargs }
+            }
+            AskKind::Message => Ask::Message(r.rest()),
+            AskKind::Broadcast => Ask::Broadcast(Broadcast {
+                origin: Instance(r.array()?),
+                number: r.u64()?,
+                hops: r.u8()?,
+                sender: r.text()?,
+                data: r.rest(),
+            }),
+        })
+    }
+
+    /// Appends the encoding.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Ask::Command { path, args, kwargs } => {
+                put_text(path, out);
+                out.extend_from_slice(&(args.len() as u32).to_be_bytes());
+                out.extend_from_slice(args);
+                out.extend_from_slice(kwargs);
+            }
+            Ask::Message(data) => out.extend_from_slice(data),
+            Ask::Broadcast(b) => {
+                out.extend_from_slice(&b.origin.0);
+                out.extend_from_slice(&b.number.to_be_bytes());
+                out.push(b.hops);
+                put_text(b.sender, out);
+                out.extend_from_slice(b.data);
+            }
+            Ask::Large { length, .. } => out.extend_from_slice(&length.to_be_bytes()),
+        }
+    }
+}

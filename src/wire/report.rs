@@ -1,0 +1,108 @@
+//! What became of a message for everyone: the answer of a node that has handed it on.
+//!
+//! ```text
+//! delivered u32 | failed u32 | cut u8 | count u8 | that many texts
+//! ```
+
+use super::{Malformed, Reader, put_text};
+use crate::name::NodeName;
+
+/// Failed nodes that a report names; the others it counts.
+const NAMED_MAX: usize = 64;
+
+/// What became of a broadcast.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Nodes it was delivered to, each once.
+    pub delivered: u32,
+    /// Times that a node did not answer: it may have the message or not, and so those behind it.
+    pub failed: u32,
+    /// Who did not answer, as far as there was room for names.
+    pub names: Vec<NodeName>,
+    /// Whether somebody did not hand it on because it had come so far.
+    pub cut: bool,
+}
+
+impl Report {
+    /// Somebody did not answer.
+    pub(crate) fn add_failed(&mut self, name: NodeName) {
+        self.failed = self.failed.saturating_add(1);
+        if self.names.len() < NAMED_MAX && !self.names.contains(&name) {
+            self.names.push(name);
+        }
+    }
+
+    /// What another has reached.
+    pub(crate) fn add(&mut self, other: Report) {
+        self.delivered = self.delivered.saturating_add(other.delivered);
+        self.failed = self.failed.saturating_add(other.failed);
+        self.cut |= other.cut;
+        for name in other.names {
+            if self.names.len() < NAMED_MAX && !self.names.contains(&name) {
+                self.names.push(name);
+            }
+        }
+    }
+
+    /// Appends the encoding.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.delivered.to_be_bytes());
+        out.extend_from_slice(&self.failed.to_be_bytes());
+        out.push(u8::from(self.cut));
+        out.push(self.names.len() as u8);
+        for name in &self.names {
+            put_text(name.as_str(), out);
+        }
+    }
+}
+
+/// Reads one.
+pub fn decode(bytes: &[u8]) -> Result<Report, Malformed> {
+    let mut r = Reader(bytes);
+    let (delivered, failed) = (r.u32()?, r.u32()?);
+    let cut = match r.u8()? {
+        0 => false,
+        1 => true,
+        _ => return Err(Malformed),
+    };
+    let count = usize::from(r.u8()?);
+    if count > NAMED_MAX {
+        return Err(Malformed);
+    }
+    let mut names = Vec::with_capacity(count);
+    for _ in 0..count {
+        names.push(NodeName::new(r.text()?).map_err(|_| Malformed)?);
+    }
+    r.end()?;
+    Ok(Report {
+        delivered,
+        failed,
+        names,
+        cut,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_add_up_and_round_trip() {
+        let mut report = Report {
+            delivered: 2,
+            ..Report::default()
+        };
+        for i in 0..100 {
+            report.add_failed(NodeName::new(&format!("n{i}")).unwrap());
+        }
+        let mut sum = report.clone();
+        sum.add(report.clone());
+        assert_eq!((sum.delivered, sum.failed, sum.names.len()), (4, 200, 64));
+        let mut bytes = Vec::new();
+        sum.encode(&mut bytes);
+        assert_eq!(decode(&bytes), Ok(sum));
+        for n in 0..bytes.len() {
+            assert!(decode(&bytes[..n]).is_err());
+        }
+    }
+}
