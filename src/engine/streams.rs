@@ -397,6 +397,7 @@ impl Engine {
         }
         match outcome {
             Outcome::Whole(digest) => into.whole(length, digest)?,
+            Outcome::Broken(_) if into.is_ended() => return Err(Violation),
             Outcome::Broken(why) => into.fail(&String::from_utf8_lossy(why)),
         }
         self.stream_moved(now, id);

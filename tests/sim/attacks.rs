@@ -21,7 +21,7 @@ pub(crate) const FIRST: Form = Form {
 };
 
 /// A member gone bad: it holds the network key, speaks the protocol, and says what it likes.
-struct Member {
+pub(crate) struct Member {
     wire: usize,
     hello: Hello,
     /// For what it sends and for what it is sent.
@@ -78,7 +78,7 @@ fn frames(mut bytes: &[u8]) -> Vec<(FrameType, Vec<u8>)> {
 
 impl Member {
     /// Connects to a node and makes a session with it.
-    fn join(w: &mut World, node: usize, own: &str) -> Member {
+    pub(crate) fn join(w: &mut World, node: usize, own: &str) -> Member {
         let meant = w.nodes[node].engine.name().to_string();
         let wire = w.raw_connect(node);
         let hello = ask(w.rng.below(200) as u8 + 1, own, &meant);
@@ -109,12 +109,12 @@ impl Member {
         sealed(FrameType::MESSAGE, &self.keys.as_ref().unwrap().0, &plain)
     }
 
-    fn send(&mut self, w: &mut World, encode: impl FnOnce(u64, &mut Vec<u8>)) {
+    pub(crate) fn send(&mut self, w: &mut World, encode: impl FnOnce(u64, &mut Vec<u8>)) {
         let frame = self.frame(encode);
         w.raw_send(self.wire, &frame);
     }
 
-    fn call(&mut self, w: &mut World, number: u64) {
+    pub(crate) fn call(&mut self, w: &mut World, number: u64) {
         let ask = Ask::Command {
             path: "echo",
             args: b"[]",
@@ -125,45 +125,52 @@ impl Member {
         });
     }
 
-    fn next(&mut self, w: &World) -> Vec<(FrameType, Vec<u8>)> {
-        let all = &w.raw[&self.wire];
-        let new = frames(&all[self.read..]);
-        self.read = all.len();
+    pub(crate) fn next(&mut self, w: &World) -> Vec<(FrameType, Vec<u8>)> {
+        let mut new = Vec::new();
+        while let Ok(Parsed::Complete(frame, used)) =
+            parse(&w.raw[&self.wire][self.read..], FRAME_MAX)
+        {
+            new.push((frame.kind, frame.payload.to_vec()));
+            self.read += used;
+        }
         new
     }
 
-    /// How the calls whose answers came since the last time have ended.
-    fn statuses(&mut self, w: &World) -> Vec<Status> {
-        let mut list = Vec::new();
+    /// What the records say that came since the last time; `f` is given each.
+    pub(crate) fn hear(&mut self, w: &World, mut f: impl FnMut(&Body<'_>)) {
         for (_, token) in self.next(w) {
             let mut buf = Vec::new();
-            let plain = self
-                .keys
-                .as_ref()
-                .unwrap()
-                .1
-                .open(&token, &mut buf)
-                .unwrap();
-            if let Body::Reply { status, .. } = Record::decode(plain).unwrap().body {
-                list.push(status);
+            let (_, theirs) = self.keys.as_ref().unwrap();
+            if let Ok(plain) = theirs.open(&token, &mut buf) {
+                f(&Record::decode(plain).unwrap().body);
             }
         }
+    }
+
+    /// How the calls whose answers came since the last time have ended.
+    pub(crate) fn statuses(&mut self, w: &World) -> Vec<Status> {
+        let mut list = Vec::new();
+        self.hear(w, |body| {
+            if let Body::Reply { status, .. } = body {
+                list.push(*status);
+            }
+        });
         list
     }
 
-    fn is_closed(&self, w: &World) -> bool {
+    pub(crate) fn is_closed(&self, w: &World) -> bool {
         w.closed_raw.contains(&self.wire)
     }
 }
 
-fn two(w: &mut World) -> (usize, usize) {
+pub(crate) fn two(w: &mut World) -> (usize, usize) {
     let pair = (w.add("a"), w.add("b"));
     w.run(secs(2));
     pair
 }
 
 /// The node serves others as if nothing had happened, and keeps nothing of the attack.
-fn unharmed(w: &mut World, a: usize, b: usize) {
+pub(crate) fn unharmed(w: &mut World, a: usize, b: usize) {
     let n = w.call(b, "a", secs(5)).unwrap();
     w.run(secs(1));
     assert!(w.result(b, n).unwrap().is_ok());

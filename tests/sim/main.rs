@@ -5,10 +5,14 @@ mod attacks;
 #[path = "../common/mod.rs"]
 mod common;
 mod faults;
+mod gossip;
 mod hubs;
+mod mesh;
 mod names;
 mod relay_attacks;
 mod relays;
+mod stream_attacks;
+mod streams;
 mod world;
 
 /// The seed to begin with: fixed, or the one in the environment.

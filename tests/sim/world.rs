@@ -96,6 +96,8 @@ pub(crate) struct Node {
     pub failed: Option<Error>,
     pub events: Vec<Event>,
     pub held: Vec<(RequestId, Vec<u8>)>,
+    /// Calls with streams that came, for the test to serve.
+    pub streamed: Vec<RequestId>,
     /// What everyone was told, as it was delivered here.
     pub told: Vec<(NodeName, Vec<u8>)>,
     /// The other end of each link.
@@ -304,6 +306,7 @@ impl World {
             failed: None,
             events: Vec::new(),
             held: Vec::new(),
+            streamed: Vec::new(),
             told: Vec::new(),
             links: HashMap::new(),
             wake: None,
@@ -381,6 +384,57 @@ impl World {
             .insert((self.nodes[node].engine.instance(), number));
         self.drain(node);
         Some(number)
+    }
+
+    /// A call that streams.
+    pub(crate) fn call_streaming(
+        &mut self,
+        node: usize,
+        target: &str,
+        timeout: Duration,
+    ) -> Result<CallNumber, Error> {
+        let ask = Ask::Command {
+            path: CommandPath::new("stream").unwrap(),
+            args: b"[]".to_vec(),
+            kwargs: b"{}".to_vec(),
+        };
+        let terms = Terms {
+            streams: true,
+            ..terms(timeout)
+        };
+        let now = self.clock_of(node);
+        let engine = &mut self.nodes[node].engine;
+        let number = engine.call(now, &name(target), ask, terms)?;
+        self.begun.insert((engine.instance(), number));
+        self.drain(node);
+        Ok(number)
+    }
+
+    /// Does something with a node's engine.
+    pub(crate) fn with<R>(&mut self, node: usize, f: impl FnOnce(&mut Engine, Now) -> R) -> R {
+        let now = self.clock_of(node);
+        let result = f(&mut self.nodes[node].engine, now);
+        self.drain(node);
+        result
+    }
+
+    /// Has a node dial another's address.
+    pub(crate) fn connect(&mut self, node: usize, to: usize) -> CallNumber {
+        let address = SocketAddr::new(self.nodes[to].address, PORT);
+        let number = self.with(node, |e, now| e.connect(now, address, secs(20)));
+        let number = number.unwrap();
+        let id = (self.nodes[node].engine.instance(), number);
+        self.begun.insert(id);
+        number
+    }
+
+    /// Has a node say something to everyone.
+    pub(crate) fn broadcast(&mut self, node: usize, data: &[u8]) -> CallNumber {
+        let number = self.with(node, |e, now| e.broadcast(now, data, secs(20)));
+        let number = number.unwrap();
+        let id = (self.nodes[node].engine.instance(), number);
+        self.begun.insert(id);
+        number
     }
 
     pub(crate) fn cancel(&mut self, node: usize, number: CallNumber) {
@@ -617,6 +671,9 @@ impl World {
                 self.close_other(wire, end);
             }
             Output::Request(incoming) => {
+                if incoming.streams {
+                    self.nodes[node].streamed.push(incoming.id);
+                }
                 assert!(
                     self.ran.insert(incoming.id),
                     "a handler ran twice for {:?}",
@@ -625,6 +682,9 @@ impl World {
                 let Ask::Command { args, .. } = incoming.ask else {
                     return;
                 };
+                if incoming.streams {
+                    return;
+                }
                 let delay = match self.nodes[node].behaviour {
                     Behaviour::Echo => ms(0),
                     Behaviour::Erratic if self.rng.chance(15) => return,
@@ -799,6 +859,12 @@ impl World {
         self.now = end;
     }
 
+    /// Lets less than so many milliseconds pass.
+    pub(crate) fn pause(&mut self, most: u64) {
+        let pause = self.rng.below(most);
+        self.run(ms(pause));
+    }
+
     /// Lets time pass until `done`, at most `limit`; how long it took.
     pub(crate) fn run_until(
         &mut self,
@@ -861,8 +927,8 @@ impl World {
         for node in self.nodes.iter().filter(|n| n.up) {
             let s = node.engine.stats();
             assert_eq!(
-                (s.peers, s.links, s.calls_open, s.serving),
-                (0, 0, 0, 0),
+                (s.peers, s.links, s.calls_open, s.serving, s.streams),
+                (0, 0, 0, 0, 0),
                 "{:?}",
                 node.engine
             );

@@ -1,0 +1,198 @@
+//! Messages for everyone, over chains and rings and whatever else: once each, and reported.
+
+use crate::attacks::{Member, two, unharmed};
+use crate::seeds;
+use crate::world::{World, ms, secs};
+use peerbase::engine::CallNumber;
+use peerbase::wire::Instance;
+use peerbase::wire::ask::{Ask, Broadcast};
+use peerbase::wire::record::{self, Form};
+use peerbase::wire::report::{self, Report};
+
+/// Nodes that do not advertise, and who dials whom.
+fn graph(w: &mut World, count: usize, edges: &[(usize, usize)]) {
+    w.lan = false;
+    w.limits.max_peers = 0;
+    for i in 0..count {
+        w.add(&format!("n{i}"));
+    }
+    w.run(secs(1));
+    for (a, b) in edges {
+        w.connect(*a, *b);
+    }
+    w.run(secs(2));
+}
+
+fn report(w: &World, node: usize, n: CallNumber) -> Report {
+    let body = w.result(node, n).expect("reported").as_ref().unwrap();
+    report::decode(body).unwrap()
+}
+
+fn heard(w: &World, data: &[u8]) -> Vec<usize> {
+    let of = |n: &crate::world::Node| n.told.iter().filter(|(_, d)| d == data).count();
+    w.nodes.iter().map(of).collect()
+}
+
+#[test]
+fn everyone_on_a_chain_a_ring_and_a_tree_is_told_once() {
+    let chain: Vec<_> = (0..19).map(|i| (i, i + 1)).collect();
+    let ring: Vec<_> = (0..20).map(|i| (i, (i + 1) % 20)).collect();
+    let tree: Vec<_> = (1..20).map(|i| (i, i / 2)).collect();
+    for edges in [chain, ring, tree] {
+        let mut w = World::new(crate::first_seed());
+        graph(&mut w, 20, &edges);
+        for from in [0, 7] {
+            let data = format!("from {from}").into_bytes();
+            let n = w.broadcast(from, &data);
+            w.run(secs(3));
+            let mut expected = vec![1; 20];
+            expected[from] = 0;
+            assert_eq!(heard(&w, &data), expected);
+            let sum = Report {
+                delivered: 19,
+                ..Report::default()
+            };
+            assert_eq!(report(&w, from, n), sum);
+        }
+        w.check_closed();
+    }
+}
+
+#[test]
+fn while_links_break_nobody_is_told_twice_and_who_was_not_is_reported() {
+    seeds(20, |seed| {
+        let mut w = World::new(seed);
+        let count = 16;
+        let mut edges: Vec<_> = (1..count)
+            .map(|i| (i, w.rng.below(i as u64) as usize))
+            .collect();
+        for _ in 0..8 {
+            let (a, b) = (w.rng.below(16) as usize, w.rng.below(16) as usize);
+            if a != b {
+                edges.push((a, b));
+            }
+        }
+        graph(&mut w, count, &edges);
+        let mut said = Vec::new();
+        for i in 0..10 {
+            let from = w.rng.below(16) as usize;
+            let data = format!("{i}").into_bytes();
+            said.push((from, w.broadcast(from, &data), data));
+            w.pause(10);
+            let broken = w.rng.below(16) as usize;
+            w.break_links(broken);
+            w.pause(200);
+        }
+        w.run(secs(30));
+        for (from, n, data) in said {
+            let counts = heard(&w, &data);
+            assert!(counts.iter().all(|c| *c <= 1), "{counts:?}");
+            assert_eq!(counts[from], 0);
+            let told = counts.iter().filter(|c| **c == 1).count();
+            let report = report(&w, from, n);
+            assert!(report.delivered as usize <= told);
+            if report.failed == 0 {
+                assert_eq!(told, count - 1, "all, or it is reported");
+                assert_eq!(report.delivered as usize, told);
+            }
+        }
+        w.check_closed();
+    });
+}
+
+#[test]
+fn who_has_died_is_reported_by_name_and_the_others_are_told() {
+    let mut w = World::new(crate::first_seed());
+    graph(&mut w, 4, &[(0, 1), (1, 2), (1, 3)]);
+    w.kill(2, true);
+    let n = w.broadcast(0, b"hello");
+    w.run(secs(25));
+    let report = report(&w, 0, n);
+    assert_eq!((report.delivered, report.failed), (2, 1));
+    assert_eq!(report.names, [crate::world::name("n2")]);
+    assert_eq!(heard(&w, b"hello"), [0, 1, 0, 1]);
+    w.check_closed();
+}
+
+#[test]
+fn a_chain_longer_than_any_network_is_cut_and_that_is_reported() {
+    let mut w = World::new(crate::first_seed());
+    let edges: Vec<_> = (0..39).map(|i| (i, i + 1)).collect();
+    graph(&mut w, 40, &edges);
+    let n = w.broadcast(0, b"far");
+    w.run(secs(5));
+    let report = report(&w, 0, n);
+    let told = heard(&w, b"far").iter().sum::<usize>();
+    assert_eq!(told, usize::from(peerbase::limits::BROADCAST_HOPS));
+    assert!(report.cut && report.delivered as usize == told);
+    w.check_closed();
+}
+
+#[test]
+fn on_one_lan_and_through_relays_too() {
+    let mut w = World::new(crate::first_seed());
+    let (a, b) = w.two_lans(1);
+    let c = w.add("c");
+    w.run_until(secs(5), |w| w.reaches(a, "b") && w.reaches(c, "b"));
+    w.run(secs(2));
+    let large: Vec<u8> = (0..300_000).map(|i| i as u8).collect();
+    let n = w.broadcast(a, &large);
+    w.run(secs(5));
+    assert_eq!(report(&w, a, n).delivered, 2);
+    assert!(w.nodes[b].told[0].1 == large && w.nodes[c].told[0].1 == large);
+    w.check_closed();
+}
+
+#[test]
+fn a_member_that_repeats_invents_and_floods_is_bounded() {
+    let mut w = World::new(crate::first_seed());
+    let (a, b) = two(&mut w);
+    let mut m = Member::join(&mut w, a, "m");
+    let form = Form {
+        again: false,
+        streams: false,
+    };
+    let say = |w: &mut World, m: &mut Member, call: u64, origin: u8, number: u64, sender: &str| {
+        let ask = Ask::Broadcast(Broadcast {
+            origin: Instance([origin; 16]),
+            number,
+            hops: 200,
+            sender,
+            data: b"x",
+        });
+        m.send(w, |s, out| {
+            record::encode_call(s, (call, form), 5_000, &[], &ask, out)
+        });
+    };
+    for call in 0..50 {
+        say(&mut w, &mut m, call, 1, 7, "x");
+    }
+    w.run(secs(2));
+    assert_eq!(heard(&w, b"x"), [1, 1], "fifty times the same is once");
+    say(&mut w, &mut m, 60, 1, 8, "a.bad|name");
+    // Its own words, as if they had come back.
+    let own = w.nodes[a].engine.instance().0;
+    let ask = Ask::Broadcast(Broadcast {
+        origin: Instance(own),
+        number: 0,
+        hops: 3,
+        sender: "a",
+        data: b"x",
+    });
+    m.send(&mut w, |s, out| {
+        record::encode_call(s, (61, form), 5_000, &[], &ask, out)
+    });
+    w.run(secs(2));
+    assert_eq!(heard(&w, b"x"), [1, 1]);
+    for call in 100..1_000 {
+        say(&mut w, &mut m, call, 2, call, "x");
+    }
+    w.run(ms(900));
+    let told = heard(&w, b"x")[1];
+    let per_second = w.limits.broadcasts_per_second as usize;
+    assert!(told <= 1 + 2 * per_second, "{told}");
+    w.run(secs(10));
+    unharmed(&mut w, a, b);
+    w.run(secs(20));
+    w.check_closed();
+}

@@ -1,0 +1,267 @@
+//! A member gone bad, and streams: whatever was not granted or is out of place ends the session, with a
+//! reason, and nothing is kept.
+
+use crate::attacks::{Member, two, unharmed};
+use crate::streams::{Pipe, Streaming};
+use crate::world::{World, ms, secs};
+use peerbase::engine::{RequestId, StreamId};
+use peerbase::error::Error;
+use peerbase::wire::ask::{Ask, AskKind};
+use peerbase::wire::record::{self, Body, Channel, CloseReason, Form, Of, Outcome, Status};
+
+const STREAMS: Form = Form {
+    again: false,
+    streams: true,
+};
+const CALL: u64 = 5;
+
+fn ask<'a>() -> Ask<'a> {
+    Ask::Command {
+        path: "stream",
+        args: b"[]",
+        kwargs: b"{}",
+    }
+}
+
+/// A member whose call streams to `node`, which takes it.
+fn caller(w: &mut World, node: usize) -> (Member, RequestId) {
+    let mut m = Member::join(w, node, "m");
+    m.send(w, |s, out| {
+        record::encode_call(s, (CALL, STREAMS), 60_000, &[], &ask(), out)
+    });
+    w.run(ms(20));
+    let call = w.nodes[node].streamed.remove(0);
+    w.with(node, |e, now| e.accept_streams(now, call)).unwrap();
+    w.run(ms(20));
+    (m, call)
+}
+
+fn was_told_why(w: &World, m: &mut Member) -> bool {
+    let mut told = false;
+    m.hear(w, |body| {
+        told |= *body == Body::Close(CloseReason::Violation)
+    });
+    told && m.is_closed(w)
+}
+
+type Attack = (&'static str, fn(u64, &mut Vec<u8>));
+
+fn up() -> Of {
+    (Channel::Request, CALL)
+}
+
+fn down() -> Of {
+    (Channel::Response, CALL)
+}
+
+#[test]
+fn a_sender_and_a_receiver_that_break_a_rule_are_told_and_cut_off() {
+    let attacks: [Attack; 16] = [
+        ("a gap", |s, out| record::encode_data(s, up(), 1, b"x", out)),
+        ("an empty piece", |s, out| {
+            record::encode_data(s, up(), 0, b"", out)
+        }),
+        ("at the end of all offsets", |s, out| {
+            record::encode_data(s, up(), u64::MAX, b"x", out);
+        }),
+        ("an end before all came", |s, out| {
+            record::encode_end(s, up(), 1, &Outcome::Whole(&[0; 32]), out);
+        }),
+        ("a call that never was", |s, out| {
+            record::encode_data(s, (Channel::Request, CALL + 1), 0, b"x", out);
+        }),
+        ("a call of ours that never was", |s, out| {
+            record::encode_data(s, (Channel::Response, 99), 0, b"x", out);
+        }),
+        ("data on a channel that is ours to send on", |s, out| {
+            record::encode_data(s, (Channel::Response, CALL), 0, b"x", out);
+        }),
+        ("credit for its own stream", |s, out| {
+            record::encode_credit(s, (Channel::Request, 99), 0, 5, out);
+        }),
+        ("credit for more than was sent", |s, out| {
+            record::encode_credit(s, down(), 1, 100, out);
+        }),
+        ("huge credit", |s, out| {
+            record::encode_credit(s, down(), 0, u64::MAX, out);
+        }),
+        ("credit below what was received", |s, out| {
+            record::encode_credit(s, down(), 5, 4, out);
+        }),
+        ("credit for a call that never was", |s, out| {
+            record::encode_credit(s, (Channel::Response, CALL + 1), 0, 4, out);
+        }),
+        ("no more of a stream that never was", |s, out| {
+            record::encode_stop(s, (Channel::Response, CALL + 1), b"", out);
+        }),
+        ("an ask that was not announced", |s, out| {
+            record::encode_data(s, (Channel::Ask, CALL + 1), 0, b"x", out);
+        }),
+        ("a value that nobody asked for", |s, out| {
+            record::encode_data(s, (Channel::Value, 77), 0, b"x", out);
+        }),
+        ("peers that are none", |s, out| {
+            record::encode_peers(s, b"\x01", out)
+        }),
+    ];
+    for (what, attack) in attacks {
+        let mut w = World::new(crate::first_seed());
+        let (a, b) = two(&mut w);
+        let (mut m, call) = caller(&mut w, a);
+        m.send(&mut w, attack);
+        w.run(ms(20));
+        assert!(was_told_why(&w, &mut m), "{what}");
+        assert_eq!(w.nodes[a].engine.stats().refused_stream, 1, "{what}");
+        unharmed(&mut w, a, b);
+        w.run(secs(70));
+        let id = StreamId {
+            call,
+            channel: Channel::Request,
+        };
+        w.with(a, |e, now| e.stream_close(now, id));
+        assert_eq!(w.nodes[a].engine.stats().streams, 0, "{what}");
+        w.check_closed();
+    }
+}
+
+#[test]
+fn more_than_was_granted_and_pieces_after_the_end_end_the_session() {
+    let mut w = World::new(crate::first_seed());
+    let (a, b) = two(&mut w);
+    let window = w.limits.stream_window as u64;
+    let piece = vec![1; 32 * 1024];
+    let (mut m, call) = caller(&mut w, a);
+    let id = StreamId {
+        call,
+        channel: Channel::Request,
+    };
+    for i in 0..window / piece.len() as u64 {
+        let offset = i * piece.len() as u64;
+        m.send(&mut w, |s, out| {
+            record::encode_data(s, up(), offset, &piece, out)
+        });
+    }
+    w.run(ms(50));
+    assert!(!m.is_closed(&w), "all of that was granted");
+    m.send(&mut w, |s, out| {
+        record::encode_data(s, up(), window, b"x", out)
+    });
+    w.run(ms(50));
+    assert!(was_told_why(&w, &mut m));
+    assert_eq!(w.nodes[a].engine.stats().stream_bytes_in, window);
+    w.with(a, |e, now| e.stream_close(now, id));
+    w.run(secs(70));
+
+    for again in [
+        |s: u64, out: &mut Vec<u8>| record::encode_data(s, up(), 1, b"x", out),
+        |s: u64, out: &mut Vec<u8>| record::encode_end(s, up(), 1, &Outcome::Broken(b""), out),
+    ] {
+        let (mut m, call) = caller(&mut w, a);
+        let id = StreamId { call, ..id };
+        m.send(&mut w, |s, out| record::encode_data(s, up(), 0, b"x", out));
+        let none = Outcome::Whole(&[0; 32]);
+        m.send(&mut w, |s, out| record::encode_end(s, up(), 1, &none, out));
+        w.run(ms(20));
+        let mut buf = [0; 9];
+        let mut read = |w: &mut World| w.with(a, |e, now| e.stream_read(now, id, &mut buf));
+        assert_eq!(read(&mut w), Ok(Some(1)));
+        let why = "its SHA-256 is not what the sender said".into();
+        assert_eq!(read(&mut w), Err(Error::Broken { arrived: 1, why }));
+        assert!(!m.is_closed(&w));
+        m.send(&mut w, again);
+        w.run(ms(20));
+        assert!(was_told_why(&w, &mut m));
+        w.with(a, |e, now| e.stream_close(now, id));
+        w.run(secs(70));
+    }
+    unharmed(&mut w, a, b);
+    w.check_closed();
+}
+
+#[test]
+fn what_is_still_on_its_way_to_a_stream_that_is_over_harms_nobody() {
+    let mut w = World::new(crate::first_seed());
+    let (a, b) = two(&mut w);
+    let mut s = Streaming::begin(&mut w, a, b, (vec![1; 3_000_000], Vec::new()));
+    for _ in 0..20 {
+        s.up.write(&mut w);
+        w.run(ms(1));
+        s.up.read(&mut w);
+        s.up.write(&mut w);
+    }
+    let up = StreamId {
+        call: s.call,
+        channel: Channel::Request,
+    };
+    w.with(b, |e, now| e.stream_close(now, up));
+    w.run(ms(50));
+    let stats = w.nodes[b].engine.stats();
+    assert_eq!(stats.refused_stream, 0, "honest and late");
+    w.cancel(a, s.number);
+    let down = StreamId {
+        call: s.call,
+        channel: Channel::Response,
+    };
+    w.with(a, |e, now| e.stream_close(now, down));
+    w.run(secs(1));
+    let Pipe { .. } = s.down;
+    w.check_closed();
+}
+
+#[test]
+fn large_messages_that_never_come_are_bounded_and_forgotten() {
+    let mut w = World::new(crate::first_seed());
+    let (a, b) = two(&mut w);
+    let mut m = Member::join(&mut w, a, "m");
+    let max = w.limits.max_message as u64;
+    let large = |length| Ask::Large {
+        kind: AskKind::Command,
+        length,
+    };
+    let form = Form {
+        again: false,
+        streams: false,
+    };
+    for (number, length) in [(1, max + 10_000), (2, u64::MAX), (3, 100_000_000)] {
+        m.send(&mut w, |s, out| {
+            record::encode_call(s, (number, form), 5_000, &[], &large(length), out)
+        });
+    }
+    w.run(ms(20));
+    assert_eq!(m.statuses(&w), [Status::TooLarge; 3]);
+    for number in 10..14 {
+        m.send(&mut w, |s, out| {
+            record::encode_call(s, (number, form), 5_000, &[], &large(max), out)
+        });
+    }
+    w.run(ms(20));
+    assert_eq!(m.statuses(&w), [Status::Overloaded; 2], "two at a time");
+    // Nested as deep as it likes: it is not read before it is all there, and then refused.
+    let deep = b"[".repeat(1_000_000);
+    let mut whole = Vec::new();
+    Ask::Command {
+        path: "echo",
+        args: &deep,
+        kwargs: b"{}",
+    }
+    .encode(&mut whole);
+    w.run(secs(6));
+    assert_eq!(w.nodes[a].engine.stats().serving, 0, "forgotten");
+    let length = whole.len() as u64;
+    m.send(&mut w, |s, out| {
+        record::encode_call(s, (20, form), 5_000, &[], &large(length), out)
+    });
+    m.send(&mut w, |s, out| {
+        record::encode_data(s, (Channel::Ask, 20), 0, &whole[..40_000], out)
+    });
+    // Shorter than was said.
+    let digest = [0; 32];
+    m.send(&mut w, |s, out| {
+        record::encode_end(s, (Channel::Ask, 20), 40_000, &Outcome::Whole(&digest), out)
+    });
+    w.run(ms(50));
+    assert!(was_told_why(&w, &mut m));
+    unharmed(&mut w, a, b);
+    w.run(secs(70));
+    w.check_closed();
+}
