@@ -47,7 +47,7 @@ pub const CHUNK: usize = 16 * 1024;
 pub const STREAM_WINDOW_MAX: u64 = 1 << 30;
 
 /// Bytes of streams that wait for one link, however much it would take: what a short call may find before it.
-pub const STREAM_QUEUE: usize = 64 * 1024;
+pub const STREAM_QUEUE: usize = 48 * 1024;
 
 /// How many nodes may hand a broadcast on, one after the other: longer chains are not networks that anybody
 /// meant to build.

@@ -307,6 +307,8 @@ impl Engine {
             Input::Sent(link, n) => self.sent(now, link, n),
             Input::Closed(link) => self.ended(now, link),
             Input::InterfacesChanged => self.advertise_burst(now),
+            // Not with every input, as the rest of what is due.
+            Input::Tick if now.at >= self.streams.due() => self.tick_streams(now),
             Input::Tick => {}
         }
         self.tick(now);
@@ -335,6 +337,7 @@ impl Engine {
             self.calls.due(),
             self.serving.due(),
             self.mesh.due(),
+            self.streams.due(),
         ];
         due.into_iter().min().filter(|t| *t != Time::NEVER)
     }

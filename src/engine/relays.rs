@@ -394,6 +394,7 @@ impl Engine {
             FromRelay::Credit(route, bytes) if up => {
                 if let Some(link) = self.routes.credit(id, route, bytes) {
                     self.pump(now, link);
+                    self.streams_go_on(now);
                 }
             }
             _ => return false,

@@ -8,6 +8,7 @@ use crate::frame::{self, FrameType};
 use crate::wire::Instance;
 use crate::wire::hello::Hello;
 use crate::wire::relay::encode_forward;
+use sha2::Sha256;
 
 /// Room an idle link keeps for output.
 const KEPT_CAPACITY: usize = 4 * 1024;
@@ -91,18 +92,26 @@ impl Engine {
             let (sequence, kind) = (session.next_sequence(), session.kind());
             self.plain.clear();
             encode(sequence, &mut self.plain);
-            self.send_plain_record(now, id, kind);
+            self.send_plain_record(now, id, kind, None);
         }
     }
 
-    /// Seals and sends the record that was put together.
-    fn send_plain_record(&mut self, now: Now, id: LinkId, kind: FrameType) {
+    /// Seals and sends the record that was put together; with a digest that what begins at an offset in it
+    /// is to be added to.
+    pub(super) fn send_plain_record(
+        &mut self,
+        now: Now,
+        id: LinkId,
+        kind: FrameType,
+        mut digest: Option<(usize, &mut Sha256)>,
+    ) {
         let mut iv = [0; 16];
         self.entropy.fill(&mut iv);
         let plain = std::mem::take(&mut self.plain);
         self.emit(now, id, kind, &mut |state, out| {
             if let State::Open(session) = state {
-                session.seal(&plain, now.unix, &iv, out);
+                let digest = digest.take().map(|(at, hash)| (&plain[at..], hash));
+                session.seal(&plain, now.unix, &iv, out, digest);
             }
         });
         self.plain = plain;
@@ -132,7 +141,7 @@ impl Engine {
         link.progress = now.at;
         if link.written == link.output.len() {
             link.output.clear();
-            link.output.shrink_to(KEPT_CAPACITY.max(queue / 4));
+            link.output.shrink_to(KEPT_CAPACITY.max(queue / 2));
             link.written = 0;
         }
         let after = link.pending().len();
@@ -141,14 +150,18 @@ impl Engine {
         }
         self.echo_owed(now, id);
         match self.links.get(&id).map(|l| &l.state) {
-            Some(State::Open(_)) => self.pump(now, id),
+            Some(State::Open(_)) => {
+                self.pump(now, id);
+                self.streams_go_on(now);
+            }
             // Whoever waits for the link to drain waits until it is half empty.
             Some(State::Relay(_)) if before > queue / 2 => {
                 for id in self.routes.links_over(id) {
                     self.pump(now, id);
                 }
+                self.streams_go_on(now);
             }
-            Some(State::Relay(_)) => self.pump_streams(now),
+            Some(State::Relay(_)) => self.streams_go_on(now),
             _ => {}
         }
     }
@@ -166,7 +179,6 @@ impl Engine {
         if self.calls.waits_for(&name) {
             self.pump_calls(now, &name);
         }
-        self.pump_streams(now);
     }
 
     /// Where something for `peer` goes: the direct path before relays, of relays the one with the

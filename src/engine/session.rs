@@ -7,6 +7,7 @@ use crate::frame::FrameType;
 use crate::name::NodeName;
 use crate::wire::Instance;
 use crate::wire::record::Record;
+use sha2::Sha256;
 
 /// Why a record was refused. The peer is not told which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,9 +119,21 @@ impl Session {
         self.outbound.kind
     }
 
-    /// Seals the record that `plain` holds, and appends its token.
-    pub(super) fn seal(&mut self, plain: &[u8], unix: u64, iv: &[u8; 16], out: &mut Vec<u8>) {
-        self.outbound.sealer.seal(plain, unix, iv, out);
+    /// Seals the record that `plain` holds, and appends its token; if something is to be added to a digest,
+    /// that is done along the way.
+    pub(super) fn seal(
+        &mut self,
+        plain: &[u8],
+        unix: u64,
+        iv: &[u8; 16],
+        out: &mut Vec<u8>,
+        digest: Option<(&[u8], &mut Sha256)>,
+    ) {
+        let sealer = &self.outbound.sealer;
+        match digest {
+            Some(digest) => sealer.seal_hashing(plain, unix, iv, out, digest),
+            None => sealer.seal(plain, unix, iv, out),
+        }
         self.outbound.sequence += 1;
     }
 }
@@ -152,7 +165,7 @@ mod tests {
         encode_cancel(from.next_sequence(), 5, &mut plain);
         let kind = from.kind();
         encode_with("n", kind, &mut out, |out| {
-            from.seal(&plain, 1, &[9; 16], out)
+            from.seal(&plain, 1, &[9; 16], out, None)
         });
         out
     }

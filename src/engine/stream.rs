@@ -16,15 +16,17 @@ pub(super) struct Violation;
 
 /// How a stream ends, at its sender.
 #[derive(Clone, Debug)]
-pub(super) enum Ending {
-    Whole([u8; 32]),
+enum Ending {
+    Whole,
     Broken(String),
 }
 
 /// What to send next.
 pub(super) enum Piece<'a> {
-    Data(u64, &'a [u8]),
-    End(u64, &'a Ending),
+    /// Where it begins, and the digest that it is to be added to if this is the first time it is sent.
+    Data(u64, &'a [u8], Option<&'a mut Sha256>),
+    Whole(u64, [u8; 32]),
+    Broken(u64, &'a str),
 }
 
 /// The sending end.
@@ -62,26 +64,20 @@ impl Outgoing {
     }
 
     fn push(&mut self, mut bytes: &[u8], chunk: usize) {
-        self.hash.update(bytes);
-        self.written += bytes.len() as u64;
         while !bytes.is_empty() {
-            // What was sent must come the same if it comes again.
-            let open = self.chunks.len() > self.sent;
-            match self.chunks.back_mut().filter(|c| open && c.len() < chunk) {
-                Some(last) => {
-                    let (now, rest) = bytes.split_at(bytes.len().min(chunk - last.len()));
-                    last.extend_from_slice(now);
-                    bytes = rest;
-                }
-                None => {
-                    let mut fresh = std::mem::take(&mut self.spare);
-                    fresh.clear();
-                    self.chunks.push_back(fresh);
-                    let at = self.chunks.len() - 1;
-                    let (now, rest) = bytes.split_at(bytes.len().min(chunk));
-                    self.chunks[at].extend_from_slice(now);
-                    bytes = rest;
-                }
+            let begins = |last: &Vec<u8>| self.written - last.len() as u64;
+            // What was sent must come the same if it comes again, and counts in the digest as it was.
+            let open = |last: &Vec<u8>| last.len() < chunk && begins(last) >= self.top;
+            if !self.chunks.back().is_some_and(open) {
+                let mut fresh = std::mem::take(&mut self.spare);
+                fresh.clear();
+                self.chunks.push_back(fresh);
+            }
+            if let Some(last) = self.chunks.back_mut() {
+                let (now, rest) = bytes.split_at(bytes.len().min(chunk - last.len()));
+                last.extend_from_slice(now);
+                self.written += now.len() as u64;
+                bytes = rest;
             }
         }
     }
@@ -116,7 +112,7 @@ impl Outgoing {
     /// No more will be written.
     pub(super) fn finish(&mut self) {
         if self.end.is_none() {
-            self.end = Some(Ending::Whole(self.hash.clone().finalize().into()));
+            self.end = Some(Ending::Whole);
         }
     }
 
@@ -175,17 +171,29 @@ impl Outgoing {
         Ok(())
     }
 
+    /// Whether something can be sent now.
+    pub(super) fn has_next(&self) -> bool {
+        let waits = match self.chunks.get(self.sent) {
+            Some(chunk) => self.at + chunk.len() as u64 <= self.limit,
+            None => self.end.is_some() && !self.end_sent,
+        };
+        waits && self.link.is_some()
+    }
+
     /// What can be sent now, if anything.
-    pub(super) fn next(&self) -> Option<Piece<'_>> {
-        self.link?;
-        match self.chunks.get(self.sent) {
-            Some(chunk) if self.at + chunk.len() as u64 <= self.limit => {
-                Some(Piece::Data(self.at, chunk))
-            }
-            Some(_) => None,
-            None if self.end_sent => None,
-            None => self.end.as_ref().map(|end| Piece::End(self.at, end)),
+    pub(super) fn next(&mut self) -> Option<Piece<'_>> {
+        if !self.has_next() {
+            return None;
         }
+        let at = self.at;
+        Some(match (self.chunks.get(self.sent), &self.end) {
+            (Some(chunk), _) => {
+                let fresh = at >= self.top;
+                Piece::Data(at, chunk, fresh.then_some(&mut self.hash))
+            }
+            (None, Some(Ending::Broken(why))) => Piece::Broken(at, why),
+            (None, _) => Piece::Whole(at, self.hash.clone().finalize().into()),
+        })
     }
 
     /// What [`Outgoing::next`] gave was sent.
@@ -345,7 +353,7 @@ impl Incoming {
     pub(super) fn credit_due(&mut self) -> Option<(u64, u64)> {
         let news = self.reach() - self.granted.min(self.reach());
         let rest = self.expected == Some(self.reach()) && news > 0;
-        if self.end.is_some() || !rest && news < self.window / 4 {
+        if self.end.is_some() || !rest && news < self.window / 2 {
             return None;
         }
         self.credit()
@@ -379,11 +387,14 @@ mod tests {
     fn carry(out: &mut Outgoing, into: &mut Incoming, most: usize) {
         for _ in 0..most {
             match out.next() {
-                Some(Piece::Data(at, bytes)) => into.data(at, bytes).unwrap(),
-                Some(Piece::End(length, Ending::Whole(digest))) => {
-                    into.whole(length, digest).unwrap()
+                Some(Piece::Data(at, bytes, hash)) => {
+                    if let Some(hash) = hash {
+                        hash.update(bytes);
+                    }
+                    into.data(at, bytes).unwrap();
                 }
-                Some(Piece::End(_, Ending::Broken(why))) => into.fail(why),
+                Some(Piece::Whole(length, digest)) => into.whole(length, &digest).unwrap(),
+                Some(Piece::Broken(_, why)) => into.fail(why),
                 None => return,
             }
             out.sent();
@@ -414,9 +425,11 @@ mod tests {
                 }
                 if lose {
                     // Some of what was sent does not arrive.
-                    if out.next().is_some() {
-                        out.sent();
-                    }
+                    let mut lost = Incoming::open(1 << 20);
+                    lost.granted = u64::MAX;
+                    lost.received = out.at;
+                    let some = usize::from(out.at < out.written);
+                    carry(&mut out, &mut lost, some);
                     link += 1;
                     sync(&mut out, &mut into, LinkId(link));
                 }
@@ -467,14 +480,14 @@ mod tests {
     fn credit_that_goes_back_or_too_far_is_a_violation() {
         let mut out = Outgoing::default();
         out.write(&[7; 40], WINDOW, 16).unwrap();
-        assert!(out.next().is_none(), "nobody takes it yet");
+        assert!(!out.has_next(), "nobody takes it yet");
         assert_eq!(out.credit(A, 1, 50), Err(Violation), "nothing was sent");
         assert_eq!(out.credit(A, 0, STREAM_WINDOW_MAX + 1), Err(Violation));
         out.credit(A, 0, 32).unwrap();
-        assert!(out.next().is_some());
+        assert!(out.has_next());
         out.sent();
         out.sent();
-        assert!(out.next().is_none(), "the last piece is beyond the credit");
+        assert!(!out.has_next(), "the last piece is beyond the credit");
         assert_eq!(out.credit(A, 0, 31), Err(Violation), "taken back");
         assert_eq!(out.credit(A, 33, 64), Err(Violation), "more than was sent");
         assert_eq!(out.credit(A, 8, 64), Err(Violation), "within a piece");
@@ -485,7 +498,7 @@ mod tests {
         out.credit(A, 16, 116).unwrap();
         assert_eq!(out.credit(A, 0, 116), Err(Violation), "forgotten already");
         out.stop("enough".into());
-        assert!(out.next().is_none());
+        assert!(!out.has_next());
         assert!(matches!(
             out.write(b"x", WINDOW, 16),
             Err(Error::Broken { arrived: 40, .. })

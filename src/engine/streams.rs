@@ -5,7 +5,7 @@
 //! on from there. Nothing is sent that was not granted; whatever comes that was not granted, or out of
 //! place, ends the session it came in.
 
-use super::stream::{Ending, Incoming, Outgoing, Piece, Violation};
+use super::stream::{Incoming, Outgoing, Piece, Violation};
 use super::{Engine, LinkId, Now, Output, RequestId, Time};
 use crate::error::Error;
 use crate::limits::STREAM_QUEUE;
@@ -43,16 +43,33 @@ struct Stream {
     end: End,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Streams {
     open: Table<StreamId, Box<Stream>>,
     /// Those that have something to send.
     ready: VecDeque<StreamId>,
+    /// When to go on with them.
+    due: Time,
+}
+
+impl Default for Streams {
+    fn default() -> Streams {
+        Streams {
+            open: Table::default(),
+            ready: VecDeque::new(),
+            due: Time::NEVER,
+        }
+    }
 }
 
 impl Streams {
     pub(super) fn len(&self) -> usize {
         self.open.len()
+    }
+
+    /// When to go on with what waits to be sent.
+    pub(super) fn due(&self) -> Time {
+        self.due
     }
 
     fn count_of(&self, peer: Instance) -> usize {
@@ -223,11 +240,24 @@ impl Engine {
     pub(super) fn send_stream(&mut self, now: Now, id: StreamId) {
         if let Some(out) = self.streams.outgoing(id)
             && !out.queued
-            && out.next().is_some()
+            && out.has_next()
         {
             out.queued = true;
             self.streams.ready.push_back(id);
         }
+        self.pump_streams(now);
+    }
+
+    /// A link takes more: what streams have goes on with the next tick, so that one input leads to no more
+    /// than a queue of work, and whoever else wants the engine has it in between.
+    pub(super) fn streams_go_on(&mut self, now: Now) {
+        if !self.streams.ready.is_empty() {
+            self.streams.due = now.at;
+        }
+    }
+
+    pub(super) fn tick_streams(&mut self, now: Now) {
+        self.streams.due = Time::NEVER;
         self.pump_streams(now);
     }
 
@@ -241,7 +271,7 @@ impl Engine {
             let Some(out) = self.streams.outgoing(id) else {
                 continue;
             };
-            let Some(link) = out.link.filter(|_| out.next().is_some()) else {
+            let Some(link) = out.link.filter(|_| out.has_next()) else {
                 out.queued = false;
                 continue;
             };
@@ -260,28 +290,38 @@ impl Engine {
     }
 
     fn send_piece(&mut self, now: Now, link: LinkId, id: StreamId) {
-        let mut sent = 0;
+        let Some((sequence, kind)) = self.session(link).map(|s| (s.next_sequence(), s.kind()))
+        else {
+            return;
+        };
+        let of = id.of();
+        // Lent out while the record is made.
         let mut streams = std::mem::take(&mut self.streams);
+        self.plain.clear();
         if let Some(out) = streams.outgoing(id) {
-            if let Some(piece) = out.next() {
-                self.send_record(now, link, |sequence, plain| match piece {
-                    Piece::Data(offset, bytes) => {
-                        sent = bytes.len() as u64;
-                        encode_data(sequence, id.of(), offset, bytes, plain);
-                    }
-                    Piece::End(length, ending) => {
-                        let outcome = match ending {
-                            Ending::Whole(digest) => Outcome::Whole(digest),
-                            Ending::Broken(why) => Outcome::Broken(why.as_bytes()),
-                        };
-                        encode_end(sequence, id.of(), length, &outcome, plain);
-                    }
-                });
+            let mut digest = None;
+            match out.next() {
+                Some(Piece::Data(offset, bytes, hash)) => {
+                    encode_data(sequence, of, offset, bytes, &mut self.plain);
+                    digest = hash.map(|hash| (self.plain.len() - bytes.len(), hash));
+                    self.stats.stream_bytes_out += bytes.len() as u64;
+                }
+                Some(Piece::Whole(length, digest)) => {
+                    let whole = Outcome::Whole(&digest);
+                    encode_end(sequence, of, length, &whole, &mut self.plain);
+                }
+                Some(Piece::Broken(length, why)) => {
+                    let broken = Outcome::Broken(why.as_bytes());
+                    encode_end(sequence, of, length, &broken, &mut self.plain);
+                }
+                None => {}
             }
-            out.sent();
+            if !self.plain.is_empty() {
+                self.send_plain_record(now, link, kind, digest);
+                out.sent();
+            }
         }
         self.streams = streams;
-        self.stats.stream_bytes_out += sent;
     }
 
     /// The stream that a record of `link`'s peer is about, as its sender or as its receiver. One that is

@@ -25,12 +25,16 @@ use crate::wire::record::Status;
 use mio::Waker;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// How long callbacks may take before what they answered is sent; until then answers are put
 /// together into fewer writes.
 const BATCH: Duration = Duration::from_millis(1);
+
+/// How long a thread that streams lets others have the lock first: about what waking one takes.
+const POLITE: Duration = Duration::from_micros(100);
 
 /// Events kept from the start: each relay that was given can fail in a few ways.
 const EARLY: usize = 64;
@@ -74,6 +78,8 @@ struct State {
     callbacks: VecDeque<Callbacks>,
     pending: Table<CallNumber, Completion>,
     signals: Table<RequestId, Arc<Signal>>,
+    /// Those to be told once the lock is free: whoever is woken needs it at once.
+    moved: Vec<Arc<Signal>>,
     /// How the start went, once that is known.
     started: Option<Result<(), Error>>,
     stopped: bool,
@@ -109,6 +115,7 @@ impl State {
             callbacks,
             pending,
             signals,
+            moved,
             started,
             stopped,
             subscriptions,
@@ -121,7 +128,7 @@ impl State {
             Output::Message(sender, data) => callbacks.push_back(Callbacks::Message(sender, data)),
             Output::Stream(id) => {
                 if let Some(signal) = signals.get(&id.call) {
-                    signal.moved.notify_all();
+                    moved.push(signal.clone());
                     callbacks.extend(signal.ready().map(Callbacks::Ready));
                 }
             }
@@ -184,6 +191,8 @@ impl State {
 /// See the module's documentation.
 pub(super) struct Shared {
     state: Mutex<State>,
+    /// Threads that wait for the lock.
+    queueing: AtomicUsize,
     poller: Mutex<Poller>,
     waker: Arc<Waker>,
     /// Told when nobody leads any more, and when something ended while somebody follows.
@@ -224,12 +233,14 @@ pub(super) fn open(
         spinning: Spinning::default(),
         registry: Registry::new(commands, message),
         handle: OnceLock::new(),
+        queueing: AtomicUsize::new(0),
         poller: Mutex::new(poller),
         state: Mutex::new(State {
             driver,
             callbacks: VecDeque::new(),
             pending: Table::default(),
             signals: Table::default(),
+            moved: Vec::new(),
             started: None,
             stopped: false,
             led: false,
@@ -246,7 +257,23 @@ pub(super) fn open(
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        if let Ok(state) = self.state.try_lock() {
+            return state;
+        }
+        self.queueing.fetch_add(1, Ordering::Relaxed);
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.queueing.fetch_sub(1, Ordering::Relaxed);
+        state
+    }
+
+    /// The lock for who takes it over and over: whoever waits for it comes first, since a lock that is
+    /// given back and taken again at once is hardly ever had by another.
+    fn lock_politely(&self) -> MutexGuard<'_, State> {
+        let patience = Instant::now() + POLITE;
+        while self.queueing.load(Ordering::Relaxed) > 0 && Instant::now() < patience {
+            std::thread::yield_now();
+        }
+        self.lock()
     }
 
     pub(super) fn name(&self) -> &NodeName {
@@ -311,12 +338,21 @@ impl Shared {
         state.settle(now, !in_batch);
         let wake = !in_batch && state.must_wake();
         let followers = state.followers > 0;
-        drop(state);
+        self.release(state);
         if wake {
             self.wake();
         }
         if followers {
             self.handover.notify_all();
+        }
+    }
+
+    /// Gives the lock back, and wakes those who wait for streams that have moved.
+    fn release(&self, mut state: MutexGuard<'_, State>) {
+        let moved = std::mem::take(&mut state.moved);
+        drop(state);
+        for signal in moved {
+            signal.moved.notify_all();
         }
     }
 
@@ -399,7 +435,7 @@ impl Shared {
             return Err(Error::Forked);
         }
         let until = timeout.map(|timeout| Instant::now() + timeout);
-        let mut state = self.lock();
+        let mut state = self.lock_politely();
         loop {
             if state.stopped {
                 return Err(Error::Stopped);
@@ -521,11 +557,11 @@ impl Shared {
         state.with_outputs(|driver, outputs| driver.process(&poller, outputs));
         drop(poller);
         let batch = state.callbacks.len();
-        drop(state);
-
-        self.run_callbacks(batch);
-
-        let mut state = self.lock();
+        if batch > 0 {
+            self.release(state);
+            self.run_callbacks(batch);
+            state = self.lock();
+        }
         state.running = None;
         let now = state.driver.now();
         state.settle(now, true);
@@ -534,7 +570,7 @@ impl Shared {
         let more = !state.dedicated && (!state.callbacks.is_empty() || state.driver.has_unread());
         let followers = state.followers > 0;
         let over = state.stopped && !state.dedicated;
-        drop(state);
+        self.release(state);
         if more {
             self.wake();
         }

@@ -161,6 +161,13 @@ fn io_error(error: Error) -> io::Error {
 pub struct StreamReader(Arc<Ends>);
 
 impl StreamReader {
+    /// Sets what is told, on the loop's thread, when reading or writing would have been
+    /// [`Error::WouldBlock`] and no longer is: for a program with an event loop, which must not wait. Of a
+    /// call's reader and writer it is one and the same; it is dropped with the last of them.
+    pub fn on_ready(&self, ready: impl Fn() + Send + Sync + 'static) {
+        self.0.on_ready(Some(Arc::new(ready)));
+    }
+
     /// As [`Read::read`], waiting at most `timeout`: then it is [`Error::WouldBlock`].
     pub fn read_timeout(&mut self, buf: &mut [u8], timeout: Duration) -> Result<usize, Error> {
         self.0.read(buf, Some(timeout))

@@ -7,6 +7,7 @@ mod frame;
 mod process;
 mod relay;
 mod rpc;
+mod stream;
 
 use crate::{Failure, Outcome};
 use lexopt::{Arg, ValueExt};
@@ -31,14 +32,20 @@ pub(crate) fn run(mut parser: lexopt::Parser) -> Outcome {
         Some("relay") => relay::run(&mut report)?,
         // How it measures a part of itself on one core.
         Some("relay-round-trips") => relay::round_trips(&mut report)?,
+        Some("stream") => stream::run(&mut report)?,
         Some("fernet") => fernet::run(&mut report),
         Some("frame") => frame::run(&mut report),
         // How they start their other processes.
         Some("rpc-peer") => return rpc::peer(),
+        Some("stream-peer") => return stream::peer(),
         Some("relay-peer") => return relay::peer(),
         Some("relay-server") => return relay::server(),
         Some("plain-forwarder") => return forwarding::plain(),
-        _ => return Err(Failure::Usage("bench rpc, relay, fernet or frame".into())),
+        _ => {
+            return Err(Failure::Usage(
+                "bench rpc, relay, stream, fernet or frame".into(),
+            ));
+        }
     }
     report.print();
     Ok(())
