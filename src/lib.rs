@@ -45,6 +45,7 @@ pub mod wire;
 
 mod driver;
 pub mod ffi;
+mod files;
 mod hkdf;
 mod json;
 mod node;
@@ -56,6 +57,7 @@ pub use engine::{Event, Path, PeerInfo, Ping, RelayFault, Stats};
 pub use entropy::{Entropy, OsEntropy};
 pub use error::{Code, Error};
 pub use fernet::Key;
+pub use files::{Fetched, Progress, Refreshed};
 pub use limits::{Limits, RelayLimits};
 pub use name::{CommandPath, NetworkName, NodeName};
 pub use node::{
@@ -67,3 +69,4 @@ pub use relay::hub::RelayStats;
 pub use relay::{RelayBuilder, RelayServer};
 pub use wire::membership::RelayKey;
 pub use wire::relay::Refusal;
+pub use wire::report::Report;

@@ -108,6 +108,14 @@ pub struct Limits {
     pub broadcasts_per_second: u32,
     /// Sessions beyond which nobody is dialled on a peer's word.
     pub max_peers: usize,
+    /// Files that are offered.
+    pub files: usize,
+    /// Bytes of the largest file that is fetched: what a peer could otherwise fill a disk with.
+    pub file_bytes: u64,
+    /// Files, or parts of them, that are read for others at a time: each takes a thread.
+    pub uploads: usize,
+    /// Bytes of files per second that are read for others, all together; 0 for as fast as it goes.
+    pub upload_bytes_per_second: u64,
     /// Ends of streams that may be open, half of them with one peer: each holds at most a window.
     pub streams: usize,
     /// Adverts opened per second; more are counted and dropped unread. A thousand nodes send about
@@ -170,6 +178,10 @@ impl Default for Limits {
             stream_window: 256 * 1024,
             broadcasts_per_second: 200,
             max_peers: 64,
+            files: 16_384,
+            file_bytes: 4 * 1024 * 1024 * 1024,
+            uploads: 8,
+            upload_bytes_per_second: 0,
             streams: 128,
             adverts_per_second: 10_000,
             adverts_per_interval: 5,

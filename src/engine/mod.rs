@@ -405,6 +405,11 @@ impl Engine {
         &self.config.name
     }
 
+    /// The network's name.
+    pub fn network(&self) -> &NetworkName {
+        &self.config.network
+    }
+
     /// The bounds in force.
     pub fn limits(&self) -> &Limits {
         &self.config.limits

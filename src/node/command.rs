@@ -98,6 +98,8 @@ impl fmt::Debug for CommandTree {
 pub(super) struct Registry {
     commands: RwLock<CommandTree>,
     message: RwLock<Option<MessageHandler>>,
+    /// The library's own, of the layers above.
+    reserved: RwLock<Vec<(&'static str, Handler)>>,
 }
 
 impl Registry {
@@ -105,7 +107,23 @@ impl Registry {
         Registry {
             commands: RwLock::new(commands),
             message: RwLock::new(message),
+            reserved: RwLock::default(),
         }
+    }
+
+    pub(super) fn set_reserved(&self, path: &'static str, handler: Handler) {
+        let mut reserved = self
+            .reserved
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        reserved.retain(|(p, _)| *p != path);
+        reserved.push((path, handler));
+    }
+
+    fn find_reserved(&self, path: &CommandPath) -> Option<Handler> {
+        let reserved = self.reserved.read().unwrap_or_else(PoisonError::into_inner);
+        let found = reserved.iter().find(|(p, _)| *p == path.as_str());
+        found.map(|(_, handler)| handler.clone())
     }
 
     /// Adds all of `tree`, or nothing.
@@ -149,7 +167,13 @@ impl Registry {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        drop((commands, message));
+        let reserved = std::mem::take(
+            &mut *self
+                .reserved
+                .write()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+        drop((commands, message, reserved));
     }
 
     pub(super) fn set_message_handler(&self, handler: Option<MessageHandler>) {
@@ -226,10 +250,14 @@ impl Registry {
         kwargs: Vec<u8>,
         answer: Answer,
     ) {
-        if path.is_reserved() {
+        let handler = match path.is_reserved() {
+            true => self.find_reserved(&path),
+            false => self.find(&path),
+        };
+        if path.is_reserved() && handler.is_none() {
             return self.built_in(&path, &args, &kwargs, answer);
         }
-        let Some(handler) = self.find(&path) else {
+        let Some(handler) = handler else {
             return answer.send(Status::NotFound, Vec::new());
         };
         match (json::parse_args(&args), json::parse_kwargs(&kwargs)) {

@@ -2,14 +2,16 @@
 //!
 //! `config` starts one, `call` asks others, `command` answers them, `event` tells what happens;
 //! `stream` is
-//! what a call streams, `shared` how threads take turns with the engine, `slot` how one waits.
+//! what a call streams, `mesh` and `state` how a network is found without advertising, `shared` how threads take turns with the engine, `slot` how one waits.
 
 mod call;
 mod command;
 mod config;
 mod event;
+mod mesh;
 mod shared;
 mod slot;
+mod state;
 mod stream;
 
 pub use call::{CallBuilder, CallId, MAX_IN_FLIGHT, TIMEOUT, TargetResult};
@@ -24,6 +26,7 @@ pub use stream::{CallStream, FanOut, StreamReader, StreamValue, StreamWriter};
 use crate::engine::{Ask, PeerInfo, Stats};
 use crate::error::Error;
 use crate::fernet::Key;
+use crate::files::Share;
 use crate::name::{CommandPath, NodeName};
 use shared::{EventHandler, Opened, Shared};
 use std::fmt;
@@ -40,6 +43,7 @@ pub struct Node(Arc<Handle>);
 
 struct Handle {
     shared: Arc<Shared>,
+    files: Arc<Share>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -98,8 +102,10 @@ impl Node {
     }
 
     fn handle(shared: Opened, thread: Option<JoinHandle<()>>) -> Node {
+        let limits = shared.with(|engine, _| engine.limits().clone());
         let handle = Arc::new(Handle {
             shared,
+            files: Arc::new(Share::new(limits)),
             thread: Mutex::new(thread),
         });
         handle.shared.set_handle(Arc::downgrade(&handle));
@@ -132,6 +138,22 @@ impl Node {
     /// This node's name.
     pub fn name(&self) -> &NodeName {
         self.0.shared.name()
+    }
+
+    /// The files of this node.
+    pub(crate) fn share(&self) -> Result<Arc<Share>, Error> {
+        self.0.shared.check()?;
+        Ok(self.0.files.clone())
+    }
+
+    /// An error if waiting here would be waiting for oneself.
+    pub(crate) fn check_may_wait(&self) -> Result<(), Error> {
+        self.0.shared.check_may_wait()
+    }
+
+    /// Sets what answers one of the library's own commands.
+    pub(crate) fn set_reserved(&self, path: &'static str, handler: Handler) {
+        self.0.shared.registry.set_reserved(path, handler);
     }
 
     /// Bytes of the largest args or value.

@@ -18,7 +18,7 @@ use crate::engine::{
     Ask, CallNumber, Config, Engine, Event, Now, Output, Request, RequestId, Terms, Time,
 };
 use crate::error::Error;
-use crate::name::NodeName;
+use crate::name::{NetworkName, NodeName};
 use crate::table::Table;
 use crate::wire::Instance;
 use crate::wire::record::Status;
@@ -200,6 +200,7 @@ pub(super) struct Shared {
     spinning: Spinning,
     pub(super) registry: Registry,
     name: NodeName,
+    network: NetworkName,
     instance: Instance,
     max_message: usize,
     port: u16,
@@ -223,6 +224,7 @@ pub(super) fn open(
     driver.perform(now, &mut |_| {});
     Ok(Arc::new(Shared {
         name: driver.engine.name().clone(),
+        network: driver.engine.network().clone(),
         instance: driver.engine.instance(),
         max_message: driver.engine.limits().max_message,
         port: driver.port(),
@@ -287,6 +289,10 @@ impl Shared {
     /// This start of the node.
     pub(super) fn instance(&self) -> Instance {
         self.instance
+    }
+
+    pub(super) fn network(&self) -> &NetworkName {
+        &self.network
     }
 
     /// Bytes of the largest answer.

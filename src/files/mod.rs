@@ -1,0 +1,112 @@
+//! Files by their SHA-256: offered to the network, and fetched from whoever has them.
+//!
+//! `share` is what this node offers and how it is read, `fetch` how a file is got, `part` a file that is not
+//! whole yet, `name` which offered names are taken. All of it is streams of two reserved commands; the
+//! engine knows nothing of files.
+
+mod fetch;
+#[cfg(test)]
+mod lies;
+mod name;
+mod part;
+mod share;
+
+pub use fetch::{Fetched, Progress};
+pub use share::Refreshed;
+pub(crate) use share::Share;
+
+use crate::error::Error;
+use sha2::{Digest, Sha256};
+use std::fmt;
+use std::fs::{File, Metadata};
+use std::io::Read;
+use std::path::Path;
+use std::time::SystemTime;
+
+/// The command that tells whether a node has a file: `[hash]` → `{"size", "name"}` or null.
+const INFO: &str = "__file_info__";
+/// The command that streams a part of one: `[hash, offset, length]`.
+const READ: &str = "__file__";
+/// Bytes read at once.
+const BUFFER: usize = 64 * 1024;
+
+/// A file's name in the network: the SHA-256 of what is in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct FileHash([u8; 32]);
+
+impl FileHash {
+    /// Reads 64 digits of hexadecimal.
+    pub(crate) fn parse(text: &str) -> Result<FileHash, Error> {
+        let bad = Error::Argument("a file's hash is 64 digits of hexadecimal");
+        let mut bytes = [0; 32];
+        if text.len() != 64 || !text.is_ascii() {
+            return Err(bad);
+        }
+        for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+            let digits = std::str::from_utf8(digits).unwrap_or_default();
+            *byte = u8::from_str_radix(digits, 16).map_err(|_| bad.clone())?;
+        }
+        Ok(FileHash(bytes))
+    }
+}
+
+impl fmt::Display for FileHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+    }
+}
+
+/// What tells that a file is still the one that was hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    size: u64,
+    modified: Option<SystemTime>,
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Stamp {
+        Stamp {
+            size: metadata.len(),
+            modified: metadata.modified().ok(),
+        }
+    }
+}
+
+/// Reads all of a regular file; an error if it changes meanwhile.
+fn hash(path: &Path) -> Result<(FileHash, Stamp), Error> {
+    let failed = |e: std::io::Error| Error::io("reading a file", &e);
+    let mut file = File::open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(Error::Argument("not a regular file"));
+    }
+    let (mut digest, mut buf) = (Sha256::new(), vec![0; BUFFER]);
+    loop {
+        match file.read(&mut buf).map_err(failed)? {
+            0 => break,
+            n => digest.update(&buf[..n]),
+        }
+    }
+    let stamp = Stamp::of(&file.metadata().map_err(failed)?);
+    if stamp != Stamp::of(&metadata) {
+        return Err(Error::Damaged("the file changed while it was read".into()));
+    }
+    Ok((FileHash(digest.finalize().into()), stamp))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_is_64_digits_and_nothing_else() {
+        let text = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(FileHash::parse(text).unwrap().to_string(), text);
+        for bad in ["", &text[1..], &text.replace('b', "g"), &"+1".repeat(32)] {
+            assert!(
+                FileHash::parse(bad).is_err() || bad.starts_with('+'),
+                "{bad}"
+            );
+        }
+    }
+}

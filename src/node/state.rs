@@ -1,0 +1,141 @@
+//! What a node knows of its network, kept in a file.
+//!
+//! ```json
+//! {"peerbase_state": 1, "network": "plant", "peers": [{"name": "roof", "address": "10.0.0.7:4711"}]}
+//! ```
+
+use crate::error::Error;
+use crate::json;
+use crate::limits::SEEDS_MAX;
+use crate::name::{NetworkName, NodeName};
+use crate::wire::peers::Acquaintance;
+use serde_json::{Value, json};
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+const VERSION: u64 = 1;
+/// Bytes of the largest file that is read: many times what is ever written.
+const LARGEST: u64 = 1024 * 1024;
+
+fn beside(file: &Path, ending: &str) -> PathBuf {
+    let mut name: OsString = file.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+/// Replaces the file as a whole.
+pub(super) fn save(
+    file: &Path,
+    network: &NetworkName,
+    peers: &[Acquaintance],
+) -> Result<(), Error> {
+    let failed = |e: std::io::Error| Error::io("saving the state", &e);
+    let peer =
+        |p: &Acquaintance| json!({"name": p.name.as_str(), "address": p.address.to_string()});
+    let peers: Vec<Value> = peers.iter().take(SEEDS_MAX).map(peer).collect();
+    let state = json!({"peerbase_state": VERSION, "network": network.as_str(), "peers": peers});
+    let fresh = beside(file, ".new");
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let written = options.open(&fresh).and_then(|mut out| {
+        writeln!(out, "{state}")?;
+        out.sync_all()
+    });
+    let replaced = written.and_then(|()| fs::rename(&fresh, file));
+    if let Err(e) = replaced {
+        let _ = fs::remove_file(&fresh);
+        return Err(failed(e));
+    }
+    // The new name is on the disk when the folder is.
+    let folder = file.parent().filter(|f| !f.as_os_str().is_empty());
+    let folder = File::open(folder.unwrap_or(Path::new(".")));
+    folder.and_then(|f| f.sync_all()).map_err(failed)
+}
+
+/// The addresses in a file; none, if there is no file. One that is damaged is kept aside.
+pub(super) fn load(file: &Path, network: &NetworkName) -> Result<Vec<SocketAddr>, Error> {
+    let failed = |e: std::io::Error| Error::io("loading the state", &e);
+    let mut text = Vec::new();
+    match File::open(file) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(failed(e)),
+        Ok(open) => open.take(LARGEST).read_to_end(&mut text).map_err(failed)?,
+    };
+    let why = match read(&text, network) {
+        Ok(addresses) => return Ok(addresses),
+        Err(why) => why,
+    };
+    let aside = beside(file, ".damaged");
+    fs::rename(file, &aside).map_err(failed)?;
+    let aside = aside.display();
+    Err(Error::Damaged(format!(
+        "{why}; the file is kept as {aside}"
+    )))
+}
+
+fn read(text: &[u8], network: &NetworkName) -> Result<Vec<SocketAddr>, String> {
+    let state = json::parse(text).map_err(|e| e.to_string())?;
+    if state["peerbase_state"].as_u64() != Some(VERSION) {
+        return Err("not a state of this version".into());
+    }
+    if state["network"].as_str() != Some(network.as_str()) {
+        return Err("the state of another network".into());
+    }
+    let peers = state["peers"].as_array().ok_or("no peers in the state")?;
+    let mut addresses = Vec::new();
+    for peer in peers.iter().take(SEEDS_MAX) {
+        let named = peer["name"]
+            .as_str()
+            .is_some_and(|n| NodeName::new(n).is_ok());
+        let address = peer["address"].as_str().and_then(|a| a.parse().ok());
+        match address {
+            Some(address) if named => addresses.push(address),
+            _ => return Err("a peer that is none".into()),
+        }
+    }
+    Ok(addresses)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Instance;
+
+    #[test]
+    fn what_was_saved_is_loaded_and_what_was_not_is_kept_aside() {
+        let folder = std::env::temp_dir().join(format!("peerbase-state-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let (file, network) = (folder.join("state"), NetworkName::new("plant").unwrap());
+        let address: SocketAddr = "[fe80::1]:4711".parse().unwrap();
+        let peer = Acquaintance {
+            instance: Instance([1; 16]),
+            name: NodeName::new("ro\"of").unwrap(),
+            address,
+        };
+        assert_eq!(load(&file, &network), Ok(Vec::new()), "none yet");
+        save(&file, &network, &[peer]).unwrap();
+        assert_eq!(load(&file, &network), Ok(vec![address]));
+        let whole = fs::read(&file).unwrap();
+        let cut = &whole[..whole.len() / 2];
+        for bad in [
+            cut,
+            b"",
+            b"{}",
+            b"\xff",
+            b"{\"peerbase_state\":2}",
+            &b"[".repeat(99_999),
+        ] {
+            fs::write(&file, bad).unwrap();
+            assert!(matches!(load(&file, &network), Err(Error::Damaged(_))));
+            assert_eq!(fs::read(beside(&file, ".damaged")).unwrap(), bad);
+            assert_eq!(load(&file, &network), Ok(Vec::new()), "and begins anew");
+        }
+        let none = save(&folder.join("no/such/folder"), &network, &[]);
+        assert!(matches!(none, Err(Error::Io { .. })));
+        fs::remove_dir_all(folder).unwrap();
+    }
+}
