@@ -24,6 +24,11 @@
 #define PEERBASE_CALL_NO_WAIT 2
 
 /**
+ * Bytes of a file's hash as text: 64 digits of hexadecimal and a NUL.
+ */
+#define PEERBASE_HASH_LEN 65
+
+/**
  * Room for a key as text: 44 characters and the NUL.
  */
 #define PEERBASE_KEY_LEN 45
@@ -207,6 +212,22 @@ enum peerbase_err
      * A bug in the library; the call was abandoned and the process lives on.
      */
     PEERBASE_ERR_INTERNAL = -25,
+    /**
+     * It would have to be waited for, and that was not wanted.
+     */
+    PEERBASE_ERR_WOULD_BLOCK = -26,
+    /**
+     * A stream ended before it was whole; the message says how much arrived.
+     */
+    PEERBASE_ERR_BROKEN = -27,
+    /**
+     * Nobody who can be asked has a file of this hash.
+     */
+    PEERBASE_ERR_FILE_UNKNOWN = -28,
+    /**
+     * What was read or received is not what it should be.
+     */
+    PEERBASE_ERR_DAMAGED = -29,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -242,6 +263,13 @@ typedef struct peerbase_reply peerbase_reply;
 typedef struct peerbase_request peerbase_request;
 
 /**
+ * What a call streams, at one of its sides. The caller's of whoever made it, until `peerbase_stream_free`. One
+ * thread may read while another writes; freeing must be the last use. What is read was checked when
+ * reading has come to the end: a stream that broke off ends in PEERBASE_ERR_BROKEN and never looks whole.
+ */
+typedef struct peerbase_stream peerbase_stream;
+
+/**
  * What is told how a call ended: the reply, which is the library's and good during the call, and the
  * `user` it was begun with. Runs where handlers run.
  */
@@ -255,6 +283,12 @@ typedef void (*peerbase_callback)(const struct peerbase_reply *reply, void *user
  * PEERBASE_ERR_WOULD_DEADLOCK. It must not be NULL where it is registered.
  */
 typedef void (*peerbase_handler)(struct peerbase_request *request, void *user);
+
+/**
+ * What is told how far a file has come: the bytes that are there, those of the whole, and the `user` it was
+ * given with. Runs on the thread that called `peerbase_node_request_file`.
+ */
+typedef void (*peerbase_progress)(uint64_t received, uint64_t size, void *user);
 
 /**
  * What is given log lines: how grave (1 error, 2 warning, 3 information, 4 debug), and the text, good
@@ -290,6 +324,11 @@ typedef struct peerbase_command {
  * `peerbase_last_error` says why. Runs where handlers run.
  */
 typedef void (*peerbase_event_handler)(int event, const char *node, void *user);
+
+/**
+ * What is told, where handlers run, that a stream can be read or written again.
+ */
+typedef void (*peerbase_ready)(void *user);
 
 #ifdef __cplusplus
 extern "C" {
@@ -432,7 +471,7 @@ int peerbase_config_set_advertise_interval(struct peerbase_config *config,
 
 /**
  * Whether to look for peers on the networks this host is on; yes unless switched off. Without, a node needs
- * a relay, or does not start (PEERBASE_ERR_ARGUMENT). Returns 0 or PEERBASE_ERR_ARGUMENT.
+ * a relay, or `peerbase_node_connect`. Returns 0 or PEERBASE_ERR_ARGUMENT.
  */
 int peerbase_config_set_lan(struct peerbase_config *config,
                             bool enabled);
@@ -459,6 +498,44 @@ int peerbase_config_set_max_remotes(struct peerbase_config *config,
  */
 int peerbase_config_set_relay_keepalive(struct peerbase_config *config,
                                         uint32_t interval_ms);
+
+/**
+ * Bytes of what is asked in one call, and of its value, at most, 1024 to 2^30; 4 MiB unless set. What does not
+ * fit one frame goes in pieces, unseen. Returns 0 or PEERBASE_ERR_ARGUMENT.
+ */
+int peerbase_config_set_max_message(struct peerbase_config *config,
+                                    size_t bytes);
+
+/**
+ * Bytes of one piece of a stream, 1024 to 48640; 16384 unless set. Returns 0 or PEERBASE_ERR_ARGUMENT.
+ */
+int peerbase_config_set_chunk_size(struct peerbase_config *config,
+                                   size_t bytes);
+
+/**
+ * Milliseconds that a peer may be silent before it is pinged, 100 to 3600000, and in all before it is taken for
+ * dead, at least twice that; 5000 and 15000 unless set. Returns 0 or PEERBASE_ERR_ARGUMENT.
+ */
+int peerbase_config_set_ping(struct peerbase_config *config,
+                             uint32_t interval_ms,
+                             uint32_t dead_ms);
+
+/**
+ * Links beyond which nobody is dialled only because another peer told of it; 64 unless set, and 0 for not at
+ * all. Returns 0 or PEERBASE_ERR_ARGUMENT.
+ */
+int peerbase_config_set_max_peers(struct peerbase_config *config,
+                                  uint32_t count);
+
+/**
+ * What files may cost: bytes of the largest that is fetched, 4 GiB unless set; how many are read for others at a
+ * time, 8 unless set; and bytes per second that are read for others, all together, 0 for as fast as it goes,
+ * which it is unless set. Returns 0 or PEERBASE_ERR_ARGUMENT.
+ */
+int peerbase_config_set_file_limits(struct peerbase_config *config,
+                                    uint64_t max_bytes,
+                                    uint32_t uploads,
+                                    uint64_t bytes_per_second);
 
 /**
  * Whether to keep all traffic on this host, on 127.0.0.0/8; not unless set. Returns 0 or
@@ -516,6 +593,50 @@ const char *peerbase_last_error(void);
 const char *peerbase_version(void);
 
 /**
+ * Offers a file to the network. All of it is read; changed or removed later, it is not offered any more.
+ * `hash` has room for PEERBASE_HASH_LEN bytes, and is then what others ask for it by. Returns 0,
+ * PEERBASE_ERR_IO if it cannot be read, PEERBASE_ERR_DAMAGED if it changed meanwhile,
+ * PEERBASE_ERR_OVERLOADED, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
+ */
+int peerbase_node_add_file(struct peerbase_node *handle,
+                           const char *path,
+                           char *hash);
+
+/**
+ * Where fetched files are put, and whose files `peerbase_node_refresh` offers; made if it is not there. Returns
+ * 0, PEERBASE_ERR_IO, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
+ */
+int peerbase_node_set_file_dir(struct peerbase_node *handle,
+                               const char *folder);
+
+/**
+ * Looks at the offered files again: those that have changed are offered as what they are now, those that are
+ * gone not any more, and new regular files of the folder, hidden ones apart, from now on. `*out`, if `out` is
+ * not NULL, has one entry, whose JSON is an object with "added", "changed" and "removed". Returns 0,
+ * PEERBASE_ERR_IO, PEERBASE_ERR_OVERLOADED, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
+ */
+int peerbase_node_refresh(struct peerbase_node *handle,
+                          struct peerbase_reply **out);
+
+/**
+ * Fetches a file by its hash, from whoever of the peers has it, several at once, into the folder of
+ * `peerbase_node_set_file_dir`. `timeout_ms` is how long nothing may come. Interrupted, the next request
+ * goes on with what is there. The final name appears when all was checked.
+ *
+ * `progress` may be NULL. `*out`, if `out` is not NULL, has one entry, whose JSON is an object with "path" and
+ * "size". Returns 0, PEERBASE_ERR_FILE_UNKNOWN if nobody has it, PEERBASE_ERR_DAMAGED if nobody has what the
+ * hash says, PEERBASE_ERR_TOO_LARGE, PEERBASE_ERR_BROKEN if it was interrupted, PEERBASE_ERR_IO if it cannot
+ * be written, which leaves nothing behind, PEERBASE_ERR_WOULD_DEADLOCK in a callback,
+ * PEERBASE_ERR_STOPPED, or PEERBASE_ERR_ARGUMENT, also if no folder is set.
+ */
+int peerbase_node_request_file(struct peerbase_node *handle,
+                               const char *hash,
+                               int timeout_ms,
+                               peerbase_progress progress,
+                               void *user,
+                               struct peerbase_reply **out);
+
+/**
  * Makes a new network key, as text.
  *
  * `out` is room for PEERBASE_KEY_LEN characters, not NULL, and the caller's; it holds a secret
@@ -531,6 +652,61 @@ int peerbase_key_generate(char *out);
  */
 int peerbase_set_log(int level,
                      peerbase_log_handler handler);
+
+/**
+ * Links to the node at an address, "IP:PORT" or `[IPV6]:PORT`, whoever it is. From then on the address is
+ * dialled again whenever the link is lost, peers are exchanged with it, and its peers are linked to as well.
+ *
+ * `*out`, if `out` is not NULL, has an entry with the name of who answered. Returns 0,
+ * PEERBASE_ERR_UNREACHABLE if nobody of this network answered in time, PEERBASE_ERR_ADDRESS,
+ * PEERBASE_ERR_WOULD_DEADLOCK in a callback, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
+ */
+int peerbase_node_connect(struct peerbase_node *handle,
+                          const char *addr,
+                          int timeout_ms,
+                          struct peerbase_reply **out);
+
+/**
+ * Sends bytes to every node that can be reached through any chain of nodes, once to each, and waits for the
+ * report; `data` may be NULL when `len` is 0.
+ *
+ * `*out`, if `out` is not NULL, has one entry, whose JSON is an object: "delivered", how many have it; "failed",
+ * how many did not answer, and "names", some of those; "cut", whether a chain was too long. Returns 0 if it was
+ * delivered to all, PEERBASE_ERR_UNREACHABLE if not, PEERBASE_ERR_TOO_LARGE, PEERBASE_ERR_WOULD_DEADLOCK in
+ * a callback, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
+ */
+int peerbase_node_broadcast(struct peerbase_node *handle,
+                            const uint8_t *data,
+                            size_t len,
+                            int timeout_ms,
+                            struct peerbase_reply **out);
+
+/**
+ * Sends bytes to one node's message handler, and waits until it has them. Otherwise as `peerbase_node_send`,
+ * without an answer.
+ */
+int peerbase_node_send_to(struct peerbase_node *handle,
+                          const char *target,
+                          const uint8_t *data,
+                          size_t len,
+                          int timeout_ms);
+
+/**
+ * Writes where the peers are that this node is linked to straight, for `peerbase_node_load_state` after the
+ * next start. The file is replaced as a whole: after a power cut it is the old one or the new one. Returns 0,
+ * PEERBASE_ERR_IO, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
+ */
+int peerbase_node_save_state(struct peerbase_node *handle,
+                             const char *file);
+
+/**
+ * Has the addresses of a file that `peerbase_node_save_state` wrote dialled, for as long as the node runs.
+ * Returns how many those are, 0 if there is no such file; PEERBASE_ERR_DAMAGED if it is not such a file: then
+ * it is kept aside, with ".damaged" added to its name, and the node goes on with no address;
+ * PEERBASE_ERR_IO, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
+ */
+int peerbase_node_load_state(struct peerbase_node *handle,
+                             const char *file);
 
 /**
  * Starts a node on a thread of its own, named "peerbase".
@@ -648,8 +824,8 @@ int peerbase_node_on_event(struct peerbase_node *handle,
 /**
  * The peers that are known now: `*out` has an entry for each, with its name; its code is 0 if a session with
  * it is open, and PEERBASE_ERR_UNREACHABLE if it is only known so far; its JSON, if any, is an object with
- * its address, "address", or the relay through which it is reached, "relay". Free it with
- * `peerbase_reply_free`. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_STOPPED.
+ * its address, "address", or the relay through which it is reached, "relay"; and of its last ping how long it
+ * took, "ping_us", and how long ago that was, "ping_ago_ms". Free it with `peerbase_reply_free`. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_STOPPED.
  */
 int peerbase_node_peers(const struct peerbase_node *handle,
                         struct peerbase_reply **out);
@@ -738,6 +914,18 @@ const uint8_t *peerbase_request_data(const struct peerbase_request *request, siz
 bool peerbase_request_is_wanted(const struct peerbase_request *request);
 
 /**
+ * Whether a message is for this node alone; false if it was sent to everyone, by
+ * `peerbase_node_broadcast`: then nobody waits for an answer, but the request is to be consumed all the same.
+ * True for a command, false for NULL.
+ */
+bool peerbase_request_is_private(const struct peerbase_request *request);
+
+/**
+ * Whether the caller of a command streams, and takes a stream: see `peerbase_request_stream`.
+ */
+bool peerbase_request_has_streams(const struct peerbase_request *request);
+
+/**
  * Answers a command with a JSON value, and consumes the request whatever it returns.
  *
  * `json` is copied. Any thread. Returns 0; PEERBASE_ERR_JSON or PEERBASE_ERR_UTF8 if it is none, and
@@ -770,6 +958,111 @@ int peerbase_request_fail(struct peerbase_request *request,
  * Answers that this caller may not have it, and why; otherwise as `peerbase_request_fail`.
  */
 int peerbase_request_refuse(struct peerbase_request *request, const char *reason);
+
+/**
+ * Calls a command of another node and streams to it, and from it.
+ *
+ * As `peerbase_node_call`, but it returns at once. `timeout_ms` is how long nothing may move in either
+ * direction. `*out` is the stream, or NULL. Returns 0, what is wrong with the arguments,
+ * PEERBASE_ERR_OVERLOADED or PEERBASE_ERR_STOPPED; how the call ends tells `peerbase_stream_wait`. Safe in a
+ * callback.
+ */
+int peerbase_node_call_stream(struct peerbase_node *handle,
+                              const char *target,
+                              const char *path,
+                              const char *args,
+                              const char *kwargs,
+                              int timeout_ms,
+                              struct peerbase_stream **out);
+
+/**
+ * Calls a command of several nodes and streams the same to each; NULL and 0 are every peer that is known now.
+ * The slowest sets the pace, and one that fails is left out. The stream cannot be read. Otherwise as
+ * `peerbase_node_call_stream`.
+ */
+int peerbase_node_call_stream_many(struct peerbase_node *handle,
+                                   const char *const *targets,
+                                   size_t count,
+                                   const char *path,
+                                   const char *args,
+                                   const char *kwargs,
+                                   int timeout_ms,
+                                   struct peerbase_stream **out);
+
+/**
+ * What the caller of a command streams, and what is streamed to it. The request is still to be answered, with
+ * a function that consumes it, once all is written: answered with a value, what was written is finished.
+ * `*out` is the stream, or NULL. Returns 0, PEERBASE_ERR_ARGUMENT if the caller does not stream,
+ * PEERBASE_ERR_BROKEN if it has given up, or PEERBASE_ERR_STOPPED. Handlers must not wait: read and write on
+ * another thread, or with a timeout of 0.
+ */
+int peerbase_request_stream(const struct peerbase_request *request,
+                            struct peerbase_stream **out);
+
+/**
+ * Reads at most `size` bytes into `data`, and says in `*got` how many: 0 at the end, when all has come and was
+ * checked. Waits at most `timeout_ms` for something to come; negative is as long as the call lives, 0 is not
+ * at all.
+ *
+ * Returns 0, PEERBASE_ERR_WOULD_BLOCK if nothing came in time, PEERBASE_ERR_BROKEN if the stream ended before
+ * it was whole (`peerbase_last_error` says why, and how much had arrived), PEERBASE_ERR_WOULD_DEADLOCK in a
+ * callback, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
+ */
+int peerbase_stream_read(struct peerbase_stream *stream,
+                         uint8_t *data,
+                         size_t size,
+                         int timeout_ms,
+                         size_t *got);
+
+/**
+ * Writes `len` bytes, or as many of them as there is room for in time; says in `*wrote` how many, which are
+ * copied. A stream to several takes all of them and waits as long as it takes. `wrote` may be NULL if
+ * `timeout_ms` is negative: then all are written, or it fails. Otherwise as `peerbase_stream_read`;
+ * PEERBASE_ERR_BROKEN also if the reader takes no more.
+ */
+int peerbase_stream_write(struct peerbase_stream *stream,
+                          const uint8_t *data,
+                          size_t len,
+                          int timeout_ms,
+                          size_t *wrote);
+
+/**
+ * Says that all was written. A stream that is freed before is broken off, and its reader told so. Returns 0 or
+ * PEERBASE_ERR_ARGUMENT.
+ */
+int peerbase_stream_finish(struct peerbase_stream *stream);
+
+/**
+ * Breaks off what is written, and tells the reader why; `why` is copied, and NULL is "". Returns 0,
+ * PEERBASE_ERR_UTF8 or PEERBASE_ERR_ARGUMENT.
+ */
+int peerbase_stream_abort(struct peerbase_stream *stream, const char *why);
+
+/**
+ * Sets what is told when reading or writing would have been PEERBASE_ERR_WOULD_BLOCK and no longer is; a NULL
+ * handler ends it. It may read and write with a timeout of 0, and must not free the stream. `drop_user` is
+ * called once with `user`, and may be NULL. Returns 0 or PEERBASE_ERR_ARGUMENT.
+ */
+int peerbase_stream_on_ready(struct peerbase_stream *stream,
+                             peerbase_ready handler,
+                             void *user,
+                             void (*drop_user)(void *user));
+
+/**
+ * Says that all was written, gives up what was not read, and waits for the value of the call that this stream
+ * was made with: `*out` has an entry for each target. Returns as `peerbase_node_call` for one target,
+ * PEERBASE_ERR_BROKEN also if what the command streamed broke off; 0 for several; PEERBASE_ERR_ARGUMENT for a
+ * command's own stream, or the second time.
+ */
+int peerbase_stream_wait(struct peerbase_stream *stream,
+                         struct peerbase_reply **out);
+
+/**
+ * Frees a stream: what was not read is given up, what was not finished is broken off, and a call that was not
+ * waited for is cancelled. NULL is fine; freeing twice is not, which a debug build of the library notices
+ * and ignores.
+ */
+void peerbase_stream_free(struct peerbase_stream *stream);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -116,7 +116,7 @@ fn one_source_streams_to_several_and_one_that_fails_is_left_out() {
     let mut all = call.stream_to_all().unwrap();
     let data = vec![7; 3_000_000];
     all.write_all(&data).unwrap();
-    let results = all.values();
+    let results = all.values().unwrap();
     let whole = json!(hex(&Sha256::digest(&data)));
     assert_eq!(results[0].result, Ok(whole.clone()));
     assert_eq!(results[1].result, Ok(whole));
@@ -137,7 +137,7 @@ fn who_gives_up_is_told_from_who_is_done() {
     drop((writer, reader));
     let failed = value.wait();
     assert!(
-        matches!(&failed, Err(Error::CommandFailed(why)) if why.contains("gave it up") && why.contains("7 bytes")),
+        matches!(&failed, Err(Error::CommandFailed(why)) if why.contains("gave it up")),
         "{failed:?}"
     );
     // A command without streams, called with: it answers, and the stream is over.

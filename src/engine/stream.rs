@@ -125,6 +125,11 @@ impl Outgoing {
         }
     }
 
+    /// Whether nothing was ever written.
+    pub(super) fn is_unused(&self) -> bool {
+        self.written == 0
+    }
+
     /// The receiver takes no more.
     pub(super) fn stop(&mut self, why: String) {
         self.stopped.get_or_insert(why);

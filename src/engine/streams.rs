@@ -183,6 +183,17 @@ impl Engine {
         }
     }
 
+    /// The program lets go of a stream of ours that it has not finished: that breaks it off. A command that
+    /// has streamed nothing may still succeed: its answer decides.
+    pub fn stream_let_go(&mut self, now: Now, id: StreamId) {
+        let own = id.call.caller == self.instance;
+        if let Some(out) = self.streams.outgoing(id)
+            && (own || !out.is_unused())
+        {
+            self.stream_abort(now, id, "the sender gave it up");
+        }
+    }
+
     /// Reads what has come of a stream into `buf`; 0 at its end. With `None`, [`Output::Stream`] tells when
     /// to try again.
     pub fn stream_read(

@@ -139,7 +139,7 @@ pub unsafe extern "C" fn peerbase_config_set_advertise_interval(
 }
 
 /// Whether to look for peers on the networks this host is on; yes unless switched off. Without, a node needs
-/// a relay, or does not start (PEERBASE_ERR_ARGUMENT). Returns 0 or PEERBASE_ERR_ARGUMENT.
+/// a relay, or `peerbase_node_connect`. Returns 0 or PEERBASE_ERR_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_config_set_lan(
     config: *mut peerbase_config,
@@ -187,6 +187,71 @@ pub unsafe extern "C" fn peerbase_config_set_relay_keepalive(
     change(config, |b| {
         let b = b.relay_keepalive(Duration::from_millis(interval_ms.into()));
         b.check().map(|()| b)
+    })
+}
+
+/// Bytes of what is asked in one call, and of its value, at most, 1024 to 2^30; 4 MiB unless set. What does not
+/// fit one frame goes in pieces, unseen. Returns 0 or PEERBASE_ERR_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_config_set_max_message(
+    config: *mut peerbase_config,
+    bytes: usize,
+) -> c_int {
+    change(config, |b| {
+        let b = b.max_message(bytes);
+        b.check().map(|()| b)
+    })
+}
+
+/// Bytes of one piece of a stream, 1024 to 48640; 16384 unless set. Returns 0 or PEERBASE_ERR_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_config_set_chunk_size(
+    config: *mut peerbase_config,
+    bytes: usize,
+) -> c_int {
+    change(config, |b| {
+        let b = b.chunk_size(bytes);
+        b.check().map(|()| b)
+    })
+}
+
+/// Milliseconds that a peer may be silent before it is pinged, 100 to 3600000, and in all before it is taken for
+/// dead, at least twice that; 5000 and 15000 unless set. Returns 0 or PEERBASE_ERR_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_config_set_ping(
+    config: *mut peerbase_config,
+    interval_ms: u32,
+    dead_ms: u32,
+) -> c_int {
+    change(config, |b| {
+        let ms = |ms: u32| Duration::from_millis(ms.into());
+        let b = b.ping(ms(interval_ms), ms(dead_ms));
+        b.check().map(|()| b)
+    })
+}
+
+/// Links beyond which nobody is dialled only because another peer told of it; 64 unless set, and 0 for not at
+/// all. Returns 0 or PEERBASE_ERR_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_config_set_max_peers(
+    config: *mut peerbase_config,
+    count: u32,
+) -> c_int {
+    change(config, |b| Ok(b.max_peers(count as usize)))
+}
+
+/// What files may cost: bytes of the largest that is fetched, 4 GiB unless set; how many are read for others at a
+/// time, 8 unless set; and bytes per second that are read for others, all together, 0 for as fast as it goes,
+/// which it is unless set. Returns 0 or PEERBASE_ERR_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_config_set_file_limits(
+    config: *mut peerbase_config,
+    max_bytes: u64,
+    uploads: u32,
+    bytes_per_second: u64,
+) -> c_int {
+    change(config, |b| {
+        Ok(b.file_limits(max_bytes, uploads as usize, bytes_per_second))
     })
 }
 

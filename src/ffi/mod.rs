@@ -13,18 +13,24 @@
 mod call;
 mod config;
 mod error;
+mod file;
 mod handle;
 mod key;
 mod log;
+mod mesh;
 mod node;
 mod reply;
 mod request;
+mod stream;
 
 pub use call::*;
 pub use config::*;
 pub use error::*;
+pub use file::*;
 pub use key::*;
 pub use log::*;
+pub use mesh::*;
 pub use node::*;
 pub use reply::*;
 pub use request::*;
+pub use stream::*;

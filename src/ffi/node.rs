@@ -334,8 +334,8 @@ pub unsafe extern "C" fn peerbase_node_on_event(
 
 /// The peers that are known now: `*out` has an entry for each, with its name; its code is 0 if a session with
 /// it is open, and PEERBASE_ERR_UNREACHABLE if it is only known so far; its JSON, if any, is an object with
-/// its address, "address", or the relay through which it is reached, "relay". Free it with
-/// `peerbase_reply_free`. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_STOPPED.
+/// its address, "address", or the relay through which it is reached, "relay"; and of its last ping how long it
+/// took, "ping_us", and how long ago that was, "ping_ago_ms". Free it with `peerbase_reply_free`. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_STOPPED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_peers(
     handle: *const peerbase_node,
@@ -343,12 +343,19 @@ pub unsafe extern "C" fn peerbase_node_peers(
 ) -> c_int {
     guard(|| {
         let answer = |peer: PeerInfo| {
-            // Addresses need no escaping.
-            let how = match (&peer.path, peer.address) {
-                (Some(Path::Relay(relay)), _) => format!("{{\"relay\":\"{relay}\"}}"),
-                (_, Some(address)) => format!("{{\"address\":\"{address}\"}}"),
-                (_, None) => "{}".into(),
+            // Addresses and numbers need no escaping.
+            let place = match (&peer.path, peer.address) {
+                (Some(Path::Relay(relay)), _) => format!("\"relay\":\"{relay}\""),
+                (_, Some(address)) => format!("\"address\":\"{address}\""),
+                (_, None) => String::new(),
             };
+            let ping = peer.ping.map(|p| {
+                let (us, ago) = (p.round_trip.as_micros(), p.ago.as_millis());
+                format!("\"ping_us\":{us},\"ping_ago_ms\":{ago}")
+            });
+            let parts: Vec<String> = [Some(place), ping].into_iter().flatten().collect();
+            let parts: Vec<String> = parts.into_iter().filter(|p| !p.is_empty()).collect();
+            let how = format!("{{{}}}", parts.join(","));
             let known = Error::Unreachable(peer.name.to_string());
             (
                 peer.name,

@@ -4,7 +4,7 @@ use super::error::{guard, guard_value};
 use super::handle::{UserData, borrow, bytes, c_string, give, put, take, text};
 use crate::error::Error;
 use crate::json;
-use crate::node::{Call, Handler, Message, MessageHandler};
+use crate::node::{Call, Ends, Handler, Message, MessageHandler};
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::sync::Arc;
 
@@ -65,6 +65,19 @@ pub(super) fn message_handler(
         // SAFETY: registered for being called like this; it owns the request now.
         unsafe { handler(give(request), user.user) };
     }))
+}
+
+/// The streams of a command whose caller streams.
+///
+/// # Safety
+///
+/// `request` is NULL or was not consumed.
+pub(super) unsafe fn request_ends(request: *const peerbase_request) -> Result<Arc<Ends>, Error> {
+    // SAFETY: by the function's contract.
+    match &unsafe { borrow(request) }?.asked {
+        Asked::Command(call) => call.ends(),
+        Asked::Message(_) => Err(Error::Argument("a message has no streams")),
+    }
 }
 
 fn look(
@@ -169,6 +182,32 @@ pub unsafe extern "C" fn peerbase_request_is_wanted(request: *const peerbase_req
         Ok(match &request.asked {
             Asked::Command(call) => call.is_wanted(),
             Asked::Message(message) => message.is_wanted(),
+        })
+    })
+}
+
+/// Whether a message is for this node alone; false if it was sent to everyone, by
+/// `peerbase_node_broadcast`: then nobody waits for an answer, but the request is to be consumed all the same.
+/// True for a command, false for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_request_is_private(request: *const peerbase_request) -> bool {
+    guard_value(false, || {
+        // SAFETY: the header asks for a request that was not consumed.
+        Ok(match &unsafe { borrow(request) }?.asked {
+            Asked::Command(_) => true,
+            Asked::Message(message) => message.is_private(),
+        })
+    })
+}
+
+/// Whether the caller of a command streams, and takes a stream: see `peerbase_request_stream`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_request_has_streams(request: *const peerbase_request) -> bool {
+    guard_value(false, || {
+        // SAFETY: the header asks for a request that was not consumed.
+        Ok(match &unsafe { borrow(request) }?.asked {
+            Asked::Command(call) => call.has_streams(),
+            Asked::Message(_) => false,
         })
     })
 }

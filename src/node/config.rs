@@ -188,6 +188,17 @@ impl Builder {
         self
     }
 
+    /// What files may cost: bytes of the largest that is fetched, 4 GiB unless set; how many are read for
+    /// others at a time, 8 unless set; and bytes per second that are read for others, all together, 0 for
+    /// as fast as it goes, which it is unless set.
+    #[must_use]
+    pub fn file_limits(mut self, max_bytes: u64, uploads: usize, bytes_per_second: u64) -> Self {
+        self.limits.file_bytes = max_bytes;
+        self.limits.uploads = uploads;
+        self.limits.upload_bytes_per_second = bytes_per_second;
+        self
+    }
+
     /// Sessions beyond which nobody is dialled only because another peer told of it; 64 unless set, and 0
     /// for not at all.
     #[must_use]

@@ -1,7 +1,7 @@
 //! Streams of a call, as programs use them: each end reads or writes, blocking or not.
 
 use super::Node;
-use super::call::{CallBuilder, TargetResult};
+use super::call::{CallBuilder, RawAnswer, TargetResult};
 use super::shared::{Completion, Shared};
 use super::slot::Slot;
 use crate::engine::{CallNumber, Engine, Now, RequestId, StreamId};
@@ -114,6 +114,15 @@ impl Ends {
         }
     }
 
+    /// Nobody writes any more, whether all was written or not.
+    fn let_go(&self) {
+        if !self.finished.swap(true, Ordering::Relaxed) && !self.shared.is_forked() {
+            let id = self.write;
+            self.shared
+                .with(|engine, now| engine.stream_let_go(now, id));
+        }
+    }
+
     /// No more is read.
     pub(crate) fn close(&self) {
         if !self.closed.swap(true, Ordering::Relaxed) && !self.shared.is_forked() {
@@ -139,7 +148,7 @@ impl Drop for Ends {
     fn drop(&mut self) {
         if !self.shared.is_forked() {
             self.close();
-            self.abort("the sender gave it up");
+            self.let_go();
             self.shared.forget_signal(self.call);
         }
     }
@@ -193,7 +202,7 @@ impl fmt::Debug for StreamReader {
 }
 
 /// What this side of a call streams, to be written. It ends with [`StreamWriter::finish`]; dropped before, it
-/// is broken off, and its reader is told so.
+/// is broken off, and its reader is told so. A command that has written nothing may just drop it.
 pub struct StreamWriter(Arc<Ends>);
 
 impl StreamWriter {
@@ -226,7 +235,7 @@ impl Write for StreamWriter {
 
 impl Drop for StreamWriter {
     fn drop(&mut self) {
-        self.0.abort("the sender gave it up");
+        self.0.let_go();
     }
 }
 
@@ -356,6 +365,7 @@ impl fmt::Debug for StreamValue {
 
 /// One source for several targets: what is written goes to each. The slowest sets the pace; one that fails
 /// is left out, and the others go on.
+#[derive(Default)]
 pub struct FanOut {
     targets: Vec<(NodeName, Result<CallStream, Error>)>,
 }
@@ -389,41 +399,35 @@ impl FanOut {
         if took { Ok(data.len()) } else { Err(last) }
     }
 
-    /// Says that all was written, and waits for each target's value.
-    pub fn values(self) -> Vec<TargetResult> {
-        for (_, stream) in &self.targets {
-            if let Ok(open) = stream {
-                open.ends.finish();
-            }
+    /// Says that all was written.
+    pub fn finish(&mut self) {
+        for open in self.targets.iter().filter_map(|(_, s)| s.as_ref().ok()) {
+            open.ends.finish();
         }
-        let result = |stream: Result<CallStream, Error>| stream.and_then(CallStream::value);
-        self.targets
-            .into_iter()
-            .map(|(node, stream)| TargetResult {
-                node,
-                result: result(stream),
-            })
-            .collect()
     }
 
-    pub(crate) fn value_texts(&mut self) -> Vec<(NodeName, Result<Vec<u8>, Error>)> {
-        for (_, stream) in &self.targets {
-            if let Ok(open) = stream {
-                open.ends.finish();
-            }
+    /// Says that all was written, and waits for each target's value.
+    pub fn values(mut self) -> Result<Vec<TargetResult>, Error> {
+        let read = |text: Vec<u8>| json::parse(&text);
+        let texts = self.value_texts()?.into_iter();
+        Ok(texts
+            .map(|(node, text)| TargetResult {
+                node,
+                result: text.and_then(read),
+            })
+            .collect())
+    }
+
+    pub(crate) fn value_texts(&mut self) -> Result<Vec<RawAnswer>, Error> {
+        let open = self.targets.iter().find_map(|(_, s)| s.as_ref().ok());
+        if let Some(open) = open {
+            open.pending.shared.check_may_wait()?;
         }
-        std::mem::take(&mut self.targets)
+        self.finish();
+        Ok(std::mem::take(&mut self.targets)
             .into_iter()
             .map(|(node, stream)| (node, stream.and_then(|mut s| s.value_text())))
-            .collect()
-    }
-
-    /// The only stream, if there is but one target.
-    pub(crate) fn only(&self) -> Result<&CallStream, Error> {
-        match self.targets.as_slice() {
-            [(_, stream)] => stream.as_ref().map_err(Clone::clone),
-            _ => Err(Error::Argument("several targets stream to one source")),
-        }
+            .collect())
     }
 }
 

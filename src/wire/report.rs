@@ -24,6 +24,20 @@ pub struct Report {
 }
 
 impl Report {
+    /// Whether everyone who could be reached has it.
+    pub fn is_complete(&self) -> bool {
+        self.failed == 0 && !self.cut
+    }
+
+    /// As an object in JSON.
+    pub(crate) fn to_json(&self) -> Vec<u8> {
+        let names: Vec<&str> = self.names.iter().map(NodeName::as_str).collect();
+        let names = serde_json::to_string(&names).unwrap_or_default();
+        let (delivered, failed, cut) = (self.delivered, self.failed, self.cut);
+        format!("{{\"delivered\":{delivered},\"failed\":{failed},\"names\":{names},\"cut\":{cut}}}")
+            .into_bytes()
+    }
+
     /// Somebody did not answer.
     pub(crate) fn add_failed(&mut self, name: NodeName) {
         self.failed = self.failed.saturating_add(1);

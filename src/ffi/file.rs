@@ -1,0 +1,119 @@
+//! Files of a `peerbase_node`.
+
+use super::call::milliseconds;
+use super::error::guard;
+use super::handle::{put, text};
+use super::mesh::{one_json, quoted};
+use super::node::{node, peerbase_node};
+use super::reply::peerbase_reply;
+use crate::error::Error;
+use std::ffi::{c_char, c_int, c_void};
+
+/// Bytes of a file's hash as text: 64 digits of hexadecimal and a NUL.
+pub const PEERBASE_HASH_LEN: usize = 65;
+
+/// What is told how far a file has come: the bytes that are there, those of the whole, and the `user` it was
+/// given with. Runs on the thread that called `peerbase_node_request_file`.
+pub type peerbase_progress =
+    Option<unsafe extern "C" fn(received: u64, size: u64, user: *mut c_void)>;
+
+/// Offers a file to the network. All of it is read; changed or removed later, it is not offered any more.
+/// `hash` has room for PEERBASE_HASH_LEN bytes, and is then what others ask for it by. Returns 0,
+/// PEERBASE_ERR_IO if it cannot be read, PEERBASE_ERR_DAMAGED if it changed meanwhile,
+/// PEERBASE_ERR_OVERLOADED, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_node_add_file(
+    handle: *mut peerbase_node,
+    path: *const c_char,
+    hash: *mut c_char,
+) -> c_int {
+    guard(|| {
+        if hash.is_null() {
+            return Err(Error::Argument("hash is NULL"));
+        }
+        // SAFETY: the header asks for a NUL-terminated string.
+        let path = unsafe { text(path, "path") }?;
+        let found = node(handle)?.add_file(path)?;
+        let mut bytes = [0; PEERBASE_HASH_LEN];
+        for (to, from) in bytes.iter_mut().zip(found.bytes()) {
+            *to = from as c_char;
+        }
+        // SAFETY: the header asks for this much room.
+        unsafe { put(hash.cast::<[c_char; PEERBASE_HASH_LEN]>(), bytes) }
+    })
+}
+
+/// Where fetched files are put, and whose files `peerbase_node_refresh` offers; made if it is not there. Returns
+/// 0, PEERBASE_ERR_IO, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_node_set_file_dir(
+    handle: *mut peerbase_node,
+    folder: *const c_char,
+) -> c_int {
+    guard(|| {
+        // SAFETY: the header asks for a NUL-terminated string.
+        let folder = unsafe { text(folder, "folder") }?;
+        node(handle)?.set_file_dir(folder)
+    })
+}
+
+/// Looks at the offered files again: those that have changed are offered as what they are now, those that are
+/// gone not any more, and new regular files of the folder, hidden ones apart, from now on. `*out`, if `out` is
+/// not NULL, has one entry, whose JSON is an object with "added", "changed" and "removed". Returns 0,
+/// PEERBASE_ERR_IO, PEERBASE_ERR_OVERLOADED, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_node_refresh(
+    handle: *mut peerbase_node,
+    out: *mut *mut peerbase_reply,
+) -> c_int {
+    guard(|| {
+        let found = node(handle)?.refresh()?;
+        if out.is_null() {
+            return Ok(());
+        }
+        let (added, changed, removed) = (found.added, found.changed, found.removed);
+        let json = format!("{{\"added\":{added},\"changed\":{changed},\"removed\":{removed}}}");
+        one_json(handle, json, out)
+    })
+}
+
+/// Fetches a file by its hash, from whoever of the peers has it, several at once, into the folder of
+/// `peerbase_node_set_file_dir`. `timeout_ms` is how long nothing may come. Interrupted, the next request
+/// goes on with what is there. The final name appears when all was checked.
+///
+/// `progress` may be NULL. `*out`, if `out` is not NULL, has one entry, whose JSON is an object with "path" and
+/// "size". Returns 0, PEERBASE_ERR_FILE_UNKNOWN if nobody has it, PEERBASE_ERR_DAMAGED if nobody has what the
+/// hash says, PEERBASE_ERR_TOO_LARGE, PEERBASE_ERR_BROKEN if it was interrupted, PEERBASE_ERR_IO if it cannot
+/// be written, which leaves nothing behind, PEERBASE_ERR_WOULD_DEADLOCK in a callback,
+/// PEERBASE_ERR_STOPPED, or PEERBASE_ERR_ARGUMENT, also if no folder is set.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_node_request_file(
+    handle: *mut peerbase_node,
+    hash: *const c_char,
+    timeout_ms: c_int,
+    progress: peerbase_progress,
+    user: *mut c_void,
+    out: *mut *mut peerbase_reply,
+) -> c_int {
+    guard(|| {
+        if !out.is_null() {
+            // SAFETY: the header asks for NULL or room for a pointer.
+            unsafe { put(out, std::ptr::null_mut()) }?;
+        }
+        // SAFETY: the header asks for a NUL-terminated string.
+        let hash = unsafe { text(hash, "hash") }?;
+        let told = |p: crate::files::Progress| {
+            if let Some(progress) = progress {
+                // SAFETY: given for being called like this, on this thread.
+                unsafe { progress(p.received, p.size, user) };
+            }
+        };
+        let got = node(handle)?.request_file(hash, milliseconds(timeout_ms)?, told)?;
+        if out.is_null() {
+            return Ok(());
+        }
+        let path = quoted(&got.path.to_string_lossy());
+        let json = format!("{{\"path\":{path},\"size\":{}}}", got.size);
+        one_json(handle, json, out)
+    })
+}

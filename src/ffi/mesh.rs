@@ -1,0 +1,154 @@
+//! Networks without advertising, and messages for everyone, of a `peerbase_node`.
+
+use super::call::milliseconds;
+use super::error::guard;
+use super::handle::{bytes, c_string, put, text};
+use super::node::{node, peerbase_node};
+use super::reply::{Holds, peerbase_reply};
+use crate::error::Error;
+use std::ffi::{c_char, c_int};
+
+/// Links to the node at an address, "IP:PORT" or `[IPV6]:PORT`, whoever it is. From then on the address is
+/// dialled again whenever the link is lost, peers are exchanged with it, and its peers are linked to as well.
+///
+/// `*out`, if `out` is not NULL, has an entry with the name of who answered. Returns 0,
+/// PEERBASE_ERR_UNREACHABLE if nobody of this network answered in time, PEERBASE_ERR_ADDRESS,
+/// PEERBASE_ERR_WOULD_DEADLOCK in a callback, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_node_connect(
+    handle: *mut peerbase_node,
+    addr: *const c_char,
+    timeout_ms: c_int,
+    out: *mut *mut peerbase_reply,
+) -> c_int {
+    guard(|| {
+        if !out.is_null() {
+            // SAFETY: the header asks for NULL or room for a pointer.
+            unsafe { put(out, std::ptr::null_mut()) }?;
+        }
+        // SAFETY: the header asks for a NUL-terminated string.
+        let addr = unsafe { text(addr, "addr") }?;
+        let address = addr.parse().map_err(|_| Error::Address(addr.to_owned()))?;
+        let name = node(handle)?.connect(address, milliseconds(timeout_ms)?)?;
+        if out.is_null() {
+            return Ok(());
+        }
+        let reply = peerbase_reply::new(vec![(name, Ok(b"true".to_vec()))], Holds::Json);
+        // SAFETY: as above.
+        unsafe { put(out, reply.give()) }
+    })
+}
+
+/// Sends bytes to every node that can be reached through any chain of nodes, once to each, and waits for the
+/// report; `data` may be NULL when `len` is 0.
+///
+/// `*out`, if `out` is not NULL, has one entry, whose JSON is an object: "delivered", how many have it; "failed",
+/// how many did not answer, and "names", some of those; "cut", whether a chain was too long. Returns 0 if it was
+/// delivered to all, PEERBASE_ERR_UNREACHABLE if not, PEERBASE_ERR_TOO_LARGE, PEERBASE_ERR_WOULD_DEADLOCK in
+/// a callback, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_node_broadcast(
+    handle: *mut peerbase_node,
+    data: *const u8,
+    len: usize,
+    timeout_ms: c_int,
+    out: *mut *mut peerbase_reply,
+) -> c_int {
+    guard(|| {
+        if !out.is_null() {
+            // SAFETY: the header asks for NULL or room for a pointer.
+            unsafe { put(out, std::ptr::null_mut()) }?;
+        }
+        // SAFETY: the header asks for `len` readable bytes.
+        let data = unsafe { bytes(data, len) }?;
+        let node = node(handle)?;
+        let report = node.broadcast(data, milliseconds(timeout_ms)?)?;
+        if !out.is_null() {
+            let answers = vec![(node.name().clone(), Ok(report.to_json()))];
+            // SAFETY: as above.
+            unsafe { put(out, peerbase_reply::new(answers, Holds::Json).give()) }?;
+        }
+        match report.names.first() {
+            _ if report.is_complete() => Ok(()),
+            Some(name) => Err(Error::Unreachable(format!(
+                "{name}, and {} more",
+                report.failed - 1
+            ))),
+            None => Err(Error::Unreachable("nodes that are too far away".into())),
+        }
+    })
+}
+
+/// Sends bytes to one node's message handler, and waits until it has them. Otherwise as `peerbase_node_send`,
+/// without an answer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_node_send_to(
+    handle: *mut peerbase_node,
+    target: *const c_char,
+    data: *const u8,
+    len: usize,
+    timeout_ms: c_int,
+) -> c_int {
+    guard(|| {
+        // SAFETY: the header asks for a NUL-terminated string and `len` readable bytes.
+        let (target, data) = unsafe { (text(target, "target")?, bytes(data, len)?) };
+        node(handle)?.send_to(target, data, milliseconds(timeout_ms)?)
+    })
+}
+
+/// Writes where the peers are that this node is linked to straight, for `peerbase_node_load_state` after the
+/// next start. The file is replaced as a whole: after a power cut it is the old one or the new one. Returns 0,
+/// PEERBASE_ERR_IO, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_node_save_state(
+    handle: *mut peerbase_node,
+    file: *const c_char,
+) -> c_int {
+    guard(|| {
+        // SAFETY: the header asks for a NUL-terminated string.
+        let file = unsafe { text(file, "file") }?;
+        node(handle)?.save_state(file)
+    })
+}
+
+/// Has the addresses of a file that `peerbase_node_save_state` wrote dialled, for as long as the node runs.
+/// Returns how many those are, 0 if there is no such file; PEERBASE_ERR_DAMAGED if it is not such a file: then
+/// it is kept aside, with ".damaged" added to its name, and the node goes on with no address;
+/// PEERBASE_ERR_IO, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_node_load_state(
+    handle: *mut peerbase_node,
+    file: *const c_char,
+) -> c_int {
+    let mut count = 0;
+    let code = guard(|| {
+        // SAFETY: the header asks for a NUL-terminated string.
+        let file = unsafe { text(file, "file") }?;
+        count = node(handle)?.load_state(file)?;
+        Ok(())
+    });
+    if code < 0 {
+        code
+    } else {
+        c_int::try_from(count).unwrap_or(c_int::MAX)
+    }
+}
+
+/// As it would be in JSON, for a text in it.
+pub(super) fn quoted(text: &str) -> String {
+    serde_json::to_string(text).unwrap_or_default()
+}
+
+/// A reply of one entry, in JSON that is known to be such.
+pub(super) fn one_json(
+    handle: *const peerbase_node,
+    json: String,
+    out: *mut *mut peerbase_reply,
+) -> Result<(), Error> {
+    let answers = vec![(
+        node(handle)?.name().clone(),
+        Ok(c_string(json).into_bytes()),
+    )];
+    // SAFETY: the header asks for room for a pointer.
+    unsafe { put(out, peerbase_reply::new(answers, Holds::Json).give()) }
+}

@@ -1,0 +1,317 @@
+//! `peerbase_stream`: what a call streams, read and written.
+
+use super::call::{command, milliseconds, names};
+use super::error::guard;
+use super::handle::{UserData, borrow, bytes, give, put, take, text};
+use super::node::{node, peerbase_node};
+use super::reply::{Holds, peerbase_reply};
+use super::request::{peerbase_request, request_ends};
+use crate::error::Error;
+use crate::name::NodeName;
+use crate::node::{CallStream, Ends, FanOut, Options, Targets};
+use std::ffi::{c_char, c_int, c_void};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// What a call streams, at one of its sides. The caller's of whoever made it, until `peerbase_stream_free`. One
+/// thread may read while another writes; freeing must be the last use. What is read was checked when
+/// reading has come to the end: a stream that broke off ends in PEERBASE_ERR_BROKEN and never looks whole.
+pub struct peerbase_stream {
+    side: Side,
+}
+
+enum Side {
+    One(Arc<Ends>, Mutex<Option<(NodeName, CallStream)>>),
+    Several(Mutex<FanOut>),
+    Served(Arc<Ends>),
+}
+
+/// What is told, where handlers run, that a stream can be read or written again.
+pub type peerbase_ready = Option<unsafe extern "C" fn(user: *mut c_void)>;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl peerbase_stream {
+    fn ends(&self) -> Result<&Arc<Ends>, Error> {
+        match &self.side {
+            Side::One(ends, _) | Side::Served(ends) => Ok(ends),
+            Side::Several(_) => Err(Error::Argument("a stream to several can only be written")),
+        }
+    }
+}
+
+/// How long to wait: as long as it takes, if negative.
+fn patience(timeout_ms: c_int) -> Option<Duration> {
+    u64::try_from(timeout_ms).ok().map(Duration::from_millis)
+}
+
+/// Calls a command of another node and streams to it, and from it.
+///
+/// As `peerbase_node_call`, but it returns at once. `timeout_ms` is how long nothing may move in either
+/// direction. `*out` is the stream, or NULL. Returns 0, what is wrong with the arguments,
+/// PEERBASE_ERR_OVERLOADED or PEERBASE_ERR_STOPPED; how the call ends tells `peerbase_stream_wait`. Safe in a
+/// callback.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_node_call_stream(
+    handle: *mut peerbase_node,
+    target: *const c_char,
+    path: *const c_char,
+    args: *const c_char,
+    kwargs: *const c_char,
+    timeout_ms: c_int,
+    out: *mut *mut peerbase_stream,
+) -> c_int {
+    guard(|| {
+        // SAFETY: the header asks for room for a pointer and NUL-terminated strings.
+        let (target, ask) = unsafe {
+            put(out, std::ptr::null_mut())?;
+            (
+                NodeName::new(text(target, "target")?)?,
+                command(handle, path, args, kwargs)?,
+            )
+        };
+        let options = Options {
+            timeout: milliseconds(timeout_ms)?,
+            ..Options::default()
+        };
+        let stream = node(handle)?.begin_stream(&target, ask, options)?;
+        let ends = stream.ends().clone();
+        let side = Side::One(ends, Mutex::new(Some((target, stream))));
+        // SAFETY: as above.
+        unsafe { put(out, give(peerbase_stream { side })) }
+    })
+}
+
+/// Calls a command of several nodes and streams the same to each; NULL and 0 are every peer that is known now.
+/// The slowest sets the pace, and one that fails is left out. The stream cannot be read. Otherwise as
+/// `peerbase_node_call_stream`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_node_call_stream_many(
+    handle: *mut peerbase_node,
+    targets: *const *const c_char,
+    count: usize,
+    path: *const c_char,
+    args: *const c_char,
+    kwargs: *const c_char,
+    timeout_ms: c_int,
+    out: *mut *mut peerbase_stream,
+) -> c_int {
+    guard(|| {
+        // SAFETY: the header asks for room for a pointer, NUL-terminated strings and `count` names.
+        let (targets, ask): (Targets, _) = unsafe {
+            put(out, std::ptr::null_mut())?;
+            (names(targets, count)?, command(handle, path, args, kwargs)?)
+        };
+        let options = Options {
+            timeout: milliseconds(timeout_ms)?,
+            ..Options::default()
+        };
+        let node = node(handle)?;
+        let fan_out = node.begin_fan_out(node.targets(targets), ask, options)?;
+        let side = Side::Several(Mutex::new(fan_out));
+        // SAFETY: as above.
+        unsafe { put(out, give(peerbase_stream { side })) }
+    })
+}
+
+/// What the caller of a command streams, and what is streamed to it. The request is still to be answered, with
+/// a function that consumes it, once all is written: answered with a value, what was written is finished.
+/// `*out` is the stream, or NULL. Returns 0, PEERBASE_ERR_ARGUMENT if the caller does not stream,
+/// PEERBASE_ERR_BROKEN if it has given up, or PEERBASE_ERR_STOPPED. Handlers must not wait: read and write on
+/// another thread, or with a timeout of 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_request_stream(
+    request: *const peerbase_request,
+    out: *mut *mut peerbase_stream,
+) -> c_int {
+    guard(|| {
+        // SAFETY: the header asks for a request that was not consumed, and room for a pointer.
+        unsafe {
+            put(out, std::ptr::null_mut())?;
+            let side = Side::Served(request_ends(request)?);
+            put(out, give(peerbase_stream { side }))
+        }
+    })
+}
+
+/// Reads at most `size` bytes into `data`, and says in `*got` how many: 0 at the end, when all has come and was
+/// checked. Waits at most `timeout_ms` for something to come; negative is as long as the call lives, 0 is not
+/// at all.
+///
+/// Returns 0, PEERBASE_ERR_WOULD_BLOCK if nothing came in time, PEERBASE_ERR_BROKEN if the stream ended before
+/// it was whole (`peerbase_last_error` says why, and how much had arrived), PEERBASE_ERR_WOULD_DEADLOCK in a
+/// callback, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_stream_read(
+    stream: *mut peerbase_stream,
+    data: *mut u8,
+    size: usize,
+    timeout_ms: c_int,
+    got: *mut usize,
+) -> c_int {
+    guard(|| {
+        if data.is_null() || size == 0 || size > isize::MAX as usize {
+            return Err(Error::Argument("data is NULL or its size is out of range"));
+        }
+        // SAFETY: the header asks for a live stream, room for `size` bytes and for a length.
+        let (stream, buf) = unsafe {
+            put(got, 0)?;
+            // What is there is read by nobody, but must be something.
+            data.write_bytes(0, size);
+            (borrow(stream)?, std::slice::from_raw_parts_mut(data, size))
+        };
+        let n = stream.ends()?.read(buf, patience(timeout_ms))?;
+        // SAFETY: as above.
+        unsafe { put(got, n) }
+    })
+}
+
+/// Writes `len` bytes, or as many of them as there is room for in time; says in `*wrote` how many, which are
+/// copied. A stream to several takes all of them and waits as long as it takes. `wrote` may be NULL if
+/// `timeout_ms` is negative: then all are written, or it fails. Otherwise as `peerbase_stream_read`;
+/// PEERBASE_ERR_BROKEN also if the reader takes no more.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_stream_write(
+    stream: *mut peerbase_stream,
+    data: *const u8,
+    len: usize,
+    timeout_ms: c_int,
+    wrote: *mut usize,
+) -> c_int {
+    guard(|| {
+        if wrote.is_null() && timeout_ms >= 0 {
+            return Err(Error::Argument("wrote is NULL"));
+        }
+        // SAFETY: the header asks for a live stream and `len` bytes.
+        let (stream, data) = unsafe { (borrow(stream)?, bytes(data, len)?) };
+        let mut count = 0;
+        let outcome = match &stream.side {
+            Side::Several(all) => lock(all).write_some(data).map(|n| count = n),
+            Side::One(ends, _) | Side::Served(ends) => loop {
+                if count == len {
+                    break Ok(());
+                }
+                match ends.write(&data[count..], patience(timeout_ms)) {
+                    Ok(n) => count += n,
+                    // Some went: the rest is for another time.
+                    Err(Error::WouldBlock) if count > 0 => break Ok(()),
+                    Err(e) => break Err(e),
+                }
+            },
+        };
+        if !wrote.is_null() {
+            // SAFETY: the header asks for NULL or room for a length.
+            unsafe { put(wrote, count) }?;
+        }
+        outcome
+    })
+}
+
+/// Says that all was written. A stream that is freed before is broken off, and its reader told so. Returns 0 or
+/// PEERBASE_ERR_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_stream_finish(stream: *mut peerbase_stream) -> c_int {
+    guard(|| {
+        // SAFETY: the header asks for a live stream.
+        match &unsafe { borrow(stream) }?.side {
+            Side::One(ends, _) | Side::Served(ends) => ends.finish(),
+            Side::Several(all) => lock(all).finish(),
+        }
+        Ok(())
+    })
+}
+
+/// Breaks off what is written, and tells the reader why; `why` is copied, and NULL is "". Returns 0,
+/// PEERBASE_ERR_UTF8 or PEERBASE_ERR_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_stream_abort(
+    stream: *mut peerbase_stream,
+    why: *const c_char,
+) -> c_int {
+    guard(|| {
+        // SAFETY: the header asks for a live stream and NULL or a NUL-terminated string.
+        let (stream, why) = unsafe {
+            let why = if why.is_null() { "" } else { text(why, "why")? };
+            (borrow(stream)?, why)
+        };
+        stream.ends()?.abort(why);
+        Ok(())
+    })
+}
+
+/// Sets what is told when reading or writing would have been PEERBASE_ERR_WOULD_BLOCK and no longer is; a NULL
+/// handler ends it. It may read and write with a timeout of 0, and must not free the stream. `drop_user` is
+/// called once with `user`, and may be NULL. Returns 0 or PEERBASE_ERR_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_stream_on_ready(
+    stream: *mut peerbase_stream,
+    handler: peerbase_ready,
+    user: *mut c_void,
+    drop_user: Option<unsafe extern "C" fn(user: *mut c_void)>,
+) -> c_int {
+    let user = UserData::new(user, drop_user);
+    guard(|| {
+        // SAFETY: the header asks for a live stream.
+        let ends = unsafe { borrow(stream) }?.ends()?;
+        let Some(handler) = handler else {
+            ends.on_ready(None);
+            return Ok(());
+        };
+        ends.on_ready(Some(Arc::new(move || {
+            let user = &user;
+            // SAFETY: set for being called like this.
+            unsafe { handler(user.user) };
+        })));
+        Ok(())
+    })
+}
+
+/// Says that all was written, gives up what was not read, and waits for the value of the call that this stream
+/// was made with: `*out` has an entry for each target. Returns as `peerbase_node_call` for one target,
+/// PEERBASE_ERR_BROKEN also if what the command streamed broke off; 0 for several; PEERBASE_ERR_ARGUMENT for a
+/// command's own stream, or the second time.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_stream_wait(
+    stream: *mut peerbase_stream,
+    out: *mut *mut peerbase_reply,
+) -> c_int {
+    guard(|| {
+        // SAFETY: the header asks for a live stream and room for a pointer.
+        let stream = unsafe {
+            put(out, std::ptr::null_mut())?;
+            borrow(stream)?
+        };
+        let (reply, failure) = match &stream.side {
+            Side::Served(_) => return Err(Error::Argument("a command waits for no value")),
+            Side::Several(all) => {
+                let mut all = std::mem::take(&mut *lock(all));
+                (peerbase_reply::new(all.value_texts()?, Holds::Json), None)
+            }
+            Side::One(_, call) => {
+                let taken = lock(call).take();
+                let again = Error::Argument("the call was waited for already");
+                let (target, mut call) = taken.ok_or(again)?;
+                peerbase_reply::of_one(target, call.value_text(), Holds::Json)
+            }
+        };
+        // SAFETY: as above.
+        unsafe { put(out, reply.give()) }?;
+        failure.map_or(Ok(()), Err)
+    })
+}
+
+/// Frees a stream: what was not read is given up, what was not finished is broken off, and a call that was not
+/// waited for is cancelled. NULL is fine; freeing twice is not, which a debug build of the library notices
+/// and ignores.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_stream_free(stream: *mut peerbase_stream) {
+    if !stream.is_null() {
+        guard(|| {
+            // SAFETY: the header asks for one that was not freed before.
+            drop(unsafe { take(stream) }?);
+            Ok(())
+        });
+    }
+}
