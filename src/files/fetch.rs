@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -59,6 +59,49 @@ enum News {
     /// Nothing can be written, which is nobody's fault but ours.
     Disk(Error),
     GaveUp(Error),
+}
+
+/// What is still to be fetched, and what has happened. Not a channel of the standard library: one makes a
+/// handle of the thread that waits, which is kept until that ends, in a program whose threads are not
+/// ours.
+#[derive(Default)]
+struct Pieces {
+    state: Mutex<PiecesState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct PiecesState {
+    missing: VecDeque<(u64, u64)>,
+    news: VecDeque<News>,
+    /// Threads that fetch.
+    fetching: usize,
+}
+
+impl Pieces {
+    fn lock(&self) -> MutexGuard<'_, PiecesState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, news: News) {
+        self.lock().news.push_back(news);
+        self.changed.notify_one();
+    }
+
+    /// What happened next; `None` when nobody fetches any more.
+    fn next(&self) -> Option<News> {
+        let mut state = self.lock();
+        loop {
+            if let Some(news) = state.news.pop_front() {
+                return Some(news);
+            }
+            if state.fetching == 0 {
+                return None;
+            }
+            let waited = self.changed.wait(state);
+            state = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
 }
 
 impl Node {
@@ -214,90 +257,118 @@ impl Fetch<'_> {
         size: u64,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(), Error> {
-        let missing: VecDeque<(u64, u64)> = part.missing().into();
-        let mut left = missing.len();
-        let queue = Mutex::new(missing);
-        let (tell, news) = mpsc::channel();
-        let mut received = part.received();
-        let mut active = holders.len();
-        let mut last = Error::FileUnknown(self.hash.to_string());
-        thread::scope(|scope| {
-            for holder in holders {
-                let (queue, tell, file) = (&queue, tell.clone(), part.file()?);
-                let body = move || self.fetch_from(holder, queue, &file, &tell);
-                let thread = thread::Builder::new().name("peerbase-file".into());
-                thread
-                    .spawn_scoped(scope, body)
-                    .map_err(|e| Error::io("starting a thread", &e))?;
-            }
-            drop(tell);
-            let outcome = loop {
-                progress(Progress {
-                    received,
-                    size,
-                    holders: active,
-                });
-                if left == 0 {
-                    break Ok(());
-                }
-                match news.recv() {
-                    Ok(News::Bytes(n)) => received = received.saturating_add_signed(n),
-                    Ok(News::Piece(offset)) => {
-                        left -= 1;
-                        if let Err(e) = part.mark(offset) {
-                            break Err(e);
-                        }
-                    }
-                    Ok(News::Disk(e)) => break Err(e),
-                    Ok(News::GaveUp(e)) => {
-                        active -= 1;
-                        last = e;
-                    }
-                    Err(_) => {
-                        break Err(Error::Broken {
-                            arrived: part.received(),
-                            why: last.to_string(),
-                        });
-                    }
-                }
+        let pieces = Arc::new(Pieces::default());
+        pieces.lock().missing = part.missing().into();
+        let mut threads = Vec::new();
+        let mut outcome = Ok(());
+        for holder in holders {
+            let worker = Worker {
+                node: self.node.clone(),
+                hash: self.hash,
+                timeout: self.timeout,
+                holder: holder.node.clone(),
+                pieces: pieces.clone(),
+                file: part.file()?,
             };
-            // Whoever is still at it finds nothing more to do.
-            lock(&queue).clear();
-            drop(news);
-            outcome
-        })
+            pieces.lock().fetching += 1;
+            let thread = thread::Builder::new().name("peerbase-file".into());
+            match thread.spawn(move || worker.run()) {
+                Ok(thread) => threads.push(thread),
+                Err(e) => {
+                    pieces.lock().fetching -= 1;
+                    outcome = Err(Error::io("starting a thread", &e));
+                }
+            }
+        }
+        if !threads.is_empty() {
+            outcome = Self::follow(&pieces, holders.len(), part, size, progress);
+        }
+        // Whoever is still at it finds nothing more to do.
+        pieces.lock().missing.clear();
+        for thread in threads {
+            let _ = thread.join();
+        }
+        outcome
     }
 
-    /// Fetches one piece after the other from one node, as long as there are some.
-    fn fetch_from(
-        &self,
-        holder: &Holder,
-        queue: &Mutex<VecDeque<(u64, u64)>>,
-        file: &File,
-        tell: &mpsc::Sender<News>,
-    ) {
+    /// Notes what has come until all has, or nobody fetches any more.
+    fn follow(
+        pieces: &Pieces,
+        mut holders: usize,
+        part: &mut Part,
+        size: u64,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(), Error> {
+        let mut left = part.missing().len();
+        let mut received = part.received();
+        let mut last = None;
+        loop {
+            progress(Progress {
+                received,
+                size,
+                holders,
+            });
+            if left == 0 {
+                return Ok(());
+            }
+            match pieces.next() {
+                Some(News::Bytes(n)) => received = received.saturating_add_signed(n),
+                Some(News::Piece(offset)) => {
+                    left -= 1;
+                    part.mark(offset)?;
+                }
+                Some(News::Disk(e)) => return Err(e),
+                Some(News::GaveUp(e)) => {
+                    holders -= 1;
+                    last = Some(e);
+                }
+                None => {
+                    return Err(Error::Broken {
+                        arrived: part.received(),
+                        why: last.map_or("nobody sends it".into(), |e| e.to_string()),
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// Fetches pieces from one node.
+struct Worker {
+    node: Node,
+    hash: FileHash,
+    timeout: Duration,
+    holder: NodeName,
+    pieces: Arc<Pieces>,
+    file: File,
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.pieces.lock().fetching -= 1;
+        self.pieces.changed.notify_one();
+    }
+}
+
+impl Worker {
+    /// One piece after the other, as long as there are some.
+    fn run(&self) {
         let mut failures = 0;
         loop {
-            let Some((offset, length)) = lock(queue).pop_front() else {
+            let Some((offset, length)) = self.pieces.lock().missing.pop_front() else {
                 return;
             };
-            match self.fetch_piece(holder, (offset, length), file, tell) {
+            match self.fetch(offset, length) {
                 Ok(()) => {
                     failures = 0;
-                    if tell.send(News::Piece(offset)).is_err() {
-                        return;
-                    }
+                    self.pieces.tell(News::Piece(offset));
                 }
-                Err(e @ Error::Io { .. }) => {
-                    let _ = tell.send(News::Disk(e));
-                    return;
-                }
+                Err(e @ Error::Io { .. }) => return self.pieces.tell(News::Disk(e)),
                 Err(e) => {
-                    lock(queue).push_front((offset, length));
+                    self.pieces.lock().missing.push_front((offset, length));
                     failures += 1;
                     if failures >= PATIENCE || e == Error::Stopped {
-                        let _ = tell.send(News::GaveUp(e));
-                        return;
+                        return self.pieces.tell(News::GaveUp(e));
                     }
                     thread::sleep(REST);
                 }
@@ -305,20 +376,14 @@ impl Fetch<'_> {
         }
     }
 
-    fn fetch_piece(
-        &self,
-        holder: &Holder,
-        (offset, length): (u64, u64),
-        file: &File,
-        tell: &mpsc::Sender<News>,
-    ) -> Result<(), Error> {
+    fn fetch(&self, offset: u64, length: u64) -> Result<(), Error> {
         let mut stream = self
             .node
             .call(READ)
             .arg(self.hash.to_string())
             .arg(offset)
             .arg(length)
-            .to(holder.node.as_str())
+            .to(self.holder.as_str())
             .timeout(self.timeout)
             .wait(false)
             .stream()?;
@@ -331,26 +396,19 @@ impl Fetch<'_> {
                 Ok(0) => break Err(stream.value().err().unwrap_or_else(|| short(at))),
                 Ok(n) if at + n as u64 > length => break Err(short(at)),
                 Ok(n) => {
-                    let written = file.write_all_at(&buf[..n], offset + at);
-                    if let Err(e) = written {
-                        return Err(Error::io("writing a file", &e));
-                    }
+                    let written = self.file.write_all_at(&buf[..n], offset + at);
+                    written.map_err(|e| Error::io("writing a file", &e))?;
                     at += n as u64;
-                    if tell.send(News::Bytes(n as i64)).is_err() {
-                        return Err(Error::Cancelled);
-                    }
+                    self.pieces.tell(News::Bytes(n as i64));
                 }
                 Err(e) => break Err(stream.value().err().unwrap_or(e)),
             }
         };
         // It comes again, from whomever.
         if outcome.is_err() {
-            let _ = tell.send(News::Bytes(-(at as i64)));
+            self.pieces.tell(News::Bytes(-(at as i64)));
         }
-        outcome.map_err(|e| match e {
-            Error::Io { text, .. } => Error::CommandFailed(text),
-            e => e,
-        })
+        outcome
     }
 }
 
@@ -359,8 +417,4 @@ fn short(arrived: u64) -> Error {
         arrived,
         why: "it was not as long as was said".into(),
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
