@@ -116,10 +116,12 @@ fn a_console_lists_and_calls_and_a_signal_says_goodbye() {
     let echo = r#"{"node":"watcher","value":{"args":[],"kwargs":{"k":1}}}"#;
     assert_eq!((node.hear(), node.hear()), (echo.into(), echo.into()));
     node.say("peers");
-    assert!(
-        node.hear()
-            .contains(r#""name":"watcher","path":"direct","reachable":true"#)
+    let peer: serde_json::Value = serde_json::from_str(&node.hear()).unwrap();
+    assert_eq!(
+        (&peer["name"], &peer["path"]),
+        (&"watcher".into(), &"direct".into())
     );
+    assert_eq!(peer["reachable"], true);
     node.say("call watcher none");
     node.wait_for("command not found");
     node.say("nonsense");
@@ -221,4 +223,80 @@ fn the_demo_shows_every_path_and_succeeds() {
         said.lines().filter(|l| l.starts_with("  ok")).count() >= 10,
         "{said}"
     );
+}
+
+#[test]
+fn everything_at_the_console_is_answered_with_json_that_a_program_can_read() {
+    let lan = Lan::new();
+    let folder = std::env::temp_dir().join(format!("peerbase-console-{}", std::process::id()));
+    let (offered, fetched) = (folder.join("offered"), folder.join("fetched"));
+    std::fs::create_dir_all(&offered).unwrap();
+    std::fs::write(offered.join("first"), b"first").unwrap();
+    let with = |name: &str, more: &[&str]| {
+        let mut args = lan.args();
+        args.extend(["--no-lan", "--listen", "127.0.0.1:0", "--files"].map(str::to_owned));
+        args.extend(more.iter().map(|m| m.to_string()));
+        Tool::with_args(TOOL, &[], name, &args)
+    };
+    let mut a = with("a", &[offered.to_str().unwrap()]);
+    let to = format!("127.0.0.1:{}", a.port());
+    let mut b = with("b", &[fetched.to_str().unwrap(), "--connect", &to]);
+    let ask = |tool: &mut Tool, line: &str| -> serde_json::Value {
+        tool.say(line);
+        serde_json::from_str(&tool.hear()).unwrap()
+    };
+    assert_eq!(ask(&mut b, &format!("connect {to}"))["connected"], "a");
+    let peer = ask(&mut b, "peers");
+    assert_eq!(
+        (&peer["name"], &peer["path"]),
+        (&"a".into(), &"direct".into())
+    );
+    assert!(peer["ping"]["us"].as_u64().is_some());
+    let commands = ask(&mut b, "commands a");
+    assert!(commands.as_array().unwrap().contains(&"__peers__".into()));
+    assert_eq!(ask(&mut b, "call a __echo__ 1")["args"][0], 1);
+    assert_eq!(ask(&mut b, "msg hello, all of you")["delivered"], 1);
+    let heard: serde_json::Value = serde_json::from_str(&a.hear()).unwrap();
+    let said = serde_json::json!({"from": "b", "message": "hello, all of you", "private": false});
+    assert_eq!(heard, said);
+    assert_eq!(ask(&mut b, "tell a psst")["told"], "a");
+    let heard: serde_json::Value = serde_json::from_str(&a.hear()).unwrap();
+    assert_eq!(
+        (&heard["message"], &heard["private"]),
+        (&"psst".into(), &true.into())
+    );
+    let second = offered.join("second one");
+    std::fs::write(&second, b"second").unwrap();
+    assert_eq!(ask(&mut a, "refresh")["added"], 1);
+    let added = ask(&mut a, &format!("add {}", second.display()));
+    let got = ask(&mut b, &format!("req {}", added["hash"].as_str().unwrap()));
+    assert_eq!(got["size"], 6);
+    assert_eq!(
+        std::fs::read(got["path"].as_str().unwrap()).unwrap(),
+        b"second"
+    );
+    let state = folder.join("state").display().to_string();
+    assert_eq!(ask(&mut b, &format!("save {state}"))["saved"], state);
+    assert_eq!(ask(&mut b, &format!("load {state}"))["loaded"], 1);
+    assert_eq!(ask(&mut b, "debug")["debug"], true);
+    b.say("call a __echo__");
+    b.wait_for("debug: ");
+    b.hear();
+    assert_eq!(ask(&mut b, "debug")["debug"], false);
+    b.say("help");
+    b.wait_for("connect IP:PORT");
+    for (bad, words) in [
+        ("fly", "no such command: fly"),
+        ("tell", "tell what?"),
+        ("connect nowhere", "invalid address"),
+        ("req 12", "64 digits"),
+        ("load /", "loading the state"),
+        ("commands nobody", "unreachable"),
+    ] {
+        b.say(bad);
+        b.wait_for(words);
+    }
+    b.say("exit");
+    assert!(b.wait().success());
+    std::fs::remove_dir_all(folder).unwrap();
 }

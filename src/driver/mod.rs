@@ -258,10 +258,14 @@ impl Driver {
                     }
                 }
                 Output::Dial(id, to) => {
+                    log::debug!("dialling {to}");
                     let allowed = !self.loopback || to.ip().is_loopback();
                     self.dial(now, id, Some(to).filter(|_| allowed));
                 }
-                Output::DialRelay(id, relay) => self.dial_relay(now, id, &relay),
+                Output::DialRelay(id, relay) => {
+                    log::debug!("dialling relay {relay}");
+                    self.dial_relay(now, id, &relay);
+                }
                 Output::Writable(id) => self.links.mark_writable(id),
                 Output::Close(id, last) => self.links.close(id, &last),
                 other => outputs(other),

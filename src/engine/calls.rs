@@ -47,7 +47,8 @@ impl Ask {
         }
     }
 
-    fn path(&self) -> &str {
+    /// The path of a command, or a word for what it is.
+    pub fn path(&self) -> &str {
         match self {
             Ask::Command { path, .. } => path.as_str(),
             Ask::Message(_) | Ask::Broadcast(_) => "message",

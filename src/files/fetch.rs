@@ -76,6 +76,9 @@ struct PiecesState {
     news: VecDeque<News>,
     /// Threads that fetch.
     fetching: usize,
+    /// Pieces that are being fetched.
+    out: usize,
+    over: bool,
 }
 
 impl Pieces {
@@ -85,7 +88,41 @@ impl Pieces {
 
     fn tell(&self, news: News) {
         self.lock().news.push_back(news);
-        self.changed.notify_one();
+        self.changed.notify_all();
+    }
+
+    /// The next piece to fetch. One that another thread has may come back, and is waited for.
+    fn take(&self) -> Option<(u64, u64)> {
+        let mut state = self.lock();
+        loop {
+            if let Some(piece) = state.missing.pop_front() {
+                state.out += 1;
+                return Some(piece);
+            }
+            if state.out == 0 {
+                return None;
+            }
+            let waited = self.changed.wait(state);
+            state = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// A piece that was taken is there, or is to be fetched by whomever.
+    fn give_back(&self, piece: Option<(u64, u64)>) {
+        let mut state = self.lock();
+        state.out -= 1;
+        if !state.over {
+            state.missing.extend(piece);
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// No more is to be fetched.
+    fn end(&self) {
+        let mut state = self.lock();
+        state.over = true;
+        state.missing.clear();
     }
 
     /// What happened next; `None` when nobody fetches any more.
@@ -284,7 +321,7 @@ impl Fetch<'_> {
             outcome = Self::follow(&pieces, holders.len(), part, size, progress);
         }
         // Whoever is still at it finds nothing more to do.
-        pieces.lock().missing.clear();
+        pieces.end();
         for thread in threads {
             let _ = thread.join();
         }
@@ -346,7 +383,7 @@ struct Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         self.pieces.lock().fetching -= 1;
-        self.pieces.changed.notify_one();
+        self.pieces.changed.notify_all();
     }
 }
 
@@ -355,17 +392,19 @@ impl Worker {
     fn run(&self) {
         let mut failures = 0;
         loop {
-            let Some((offset, length)) = self.pieces.lock().missing.pop_front() else {
+            let Some((offset, length)) = self.pieces.take() else {
                 return;
             };
-            match self.fetch(offset, length) {
+            let outcome = self.fetch(offset, length);
+            let again = outcome.is_err().then_some((offset, length));
+            self.pieces.give_back(again);
+            match outcome {
                 Ok(()) => {
                     failures = 0;
                     self.pieces.tell(News::Piece(offset));
                 }
                 Err(e @ Error::Io { .. }) => return self.pieces.tell(News::Disk(e)),
                 Err(e) => {
-                    self.pieces.lock().missing.push_front((offset, length));
                     failures += 1;
                     if failures >= PATIENCE || e == Error::Stopped {
                         return self.pieces.tell(News::GaveUp(e));

@@ -26,6 +26,14 @@ impl Node {
         NodeName::new(&name)
     }
 
+    /// Has an address dialled for as long as this node runs, as [`Node::connect`] does, without waiting for it.
+    pub fn add_seed(&self, address: SocketAddr) -> Result<(), Error> {
+        self.0.shared.check()?;
+        self.0
+            .shared
+            .with(|engine, now| engine.add_seed(now, address))
+    }
+
     /// Sends bytes to every node that can be reached through any chain of nodes, once to each, and waits for
     /// the report of whom they were delivered to. `timeout` bounds how long that takes.
     pub fn broadcast(&self, data: &[u8], timeout: Duration) -> Result<Report, Error> {

@@ -124,7 +124,10 @@ impl State {
             ..
         } = self;
         f(driver, &mut |output| match output {
-            Output::Request(request) => callbacks.push_back(Callbacks::Request(request)),
+            Output::Request(request) => {
+                log::debug!("{} asks for {}", request.caller, request.ask.path());
+                callbacks.push_back(Callbacks::Request(request));
+            }
             Output::Message(sender, data) => callbacks.push_back(Callbacks::Message(sender, data)),
             Output::Stream(id) => {
                 if let Some(signal) = signals.get(&id.call) {
@@ -146,6 +149,7 @@ impl State {
             }
             Output::Event(event) if started.is_none() && early.len() < EARLY => early.push(event),
             Output::Event(event) => {
+                log::debug!("{event:?}");
                 subscriptions.retain(|s| match s.upgrade() {
                     Some(s) => {
                         s.push(event.clone());
@@ -387,6 +391,7 @@ impl Shared {
         if matches!(completion, Completion::Slot(_)) && state.running == Some(this_thread()) {
             return Err(Error::WouldDeadlock);
         }
+        log::debug!("calling {target}: {}", ask.path());
         let now = state.driver.now();
         let number = state.driver.engine.call(now, target, ask, terms)?;
         state.pending.insert(number, completion);

@@ -1,7 +1,9 @@
 //! What a person, or a program, types at a node.
 
-use peerbase::{Node, Path};
+use crate::logging;
+use peerbase::{Error, Node, Path, PeerInfo, Progress, Report};
 use serde_json::{Map, Value, json};
+use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -16,35 +18,126 @@ pub(crate) enum Answer {
     Exit,
 }
 
+const HELP: &str = "\
+peers                                who is there
+commands NODE                        what can be called there
+call TARGET PATH [JSON]... [K=JSON]...
+                                     calls one node, several with commas between, or all with *
+msg TEXT                             says something to everyone
+tell NODE TEXT                       says something to one
+connect IP:PORT                      links to whoever is there, and to whom they know
+add FILE                             offers a file; its hash
+req HASH                             fetches the file of a hash, into the folder of --files
+refresh                              looks at the offered files, and those of that folder, again
+save FILE, load FILE                 where the peers are
+debug                                tells what goes on, or no longer
+help, exit";
+
 /// Does what a line says.
 pub(crate) fn execute(node: &Node, line: &str) -> Answer {
     let line = line.trim();
     let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-    match word {
-        "" => Answer::Results(Vec::new()),
-        "exit" => Answer::Exit,
-        "peers" => Answer::Results(
-            node.peers()
-                .iter()
-                .map(|p| {
-                    let path = match &p.path {
-                        Some(Path::Direct) => json!("direct"),
-                        Some(Path::Relay(relay)) => json!(format!("relay {relay}")),
-                        _ => Value::Null,
-                    };
-                    json!({"name": p.name.as_str(), "address": p.address, "reachable": p.reachable, "path": path})
-                })
-                .collect(),
-        ),
-        "call" => match parse_call(rest) {
-            Ok(call) => match perform(node, &call, TIMEOUT) {
-                Ok(results) => Answer::Results(results),
-                Err(e) => Answer::Words(e.to_string()),
-            },
-            Err(why) => Answer::Words(format!("{why}; call TARGET PATH [JSON]... [K=JSON]...")),
+    let outcome = match (word, rest.trim()) {
+        ("", _) => Ok(Vec::new()),
+        ("exit", _) => return Answer::Exit,
+        ("help", _) => return Answer::Words(HELP.into()),
+        ("peers", _) => Ok(node.peers().iter().map(peer).collect()),
+        ("refresh", _) => node.refresh().map(|found| {
+            let (added, changed, removed) = (found.added, found.changed, found.removed);
+            vec![json!({"added": added, "changed": changed, "removed": removed})]
+        }),
+        ("debug", _) => Ok(vec![json!({"debug": logging::toggle()})]),
+        ("call", rest) => match parse_call(rest) {
+            Ok(call) => perform(node, &call, TIMEOUT),
+            Err(why) => {
+                return Answer::Words(format!("{why}; call TARGET PATH [JSON]... [K=JSON]..."));
+            }
         },
-        _ => Answer::Words("commands: peers, call TARGET PATH [JSON]... [K=JSON]..., exit".into()),
+        (
+            word @ ("commands" | "msg" | "tell" | "connect" | "add" | "req" | "save" | "load"),
+            "",
+        ) => {
+            return Answer::Words(format!("{word} what? See help"));
+        }
+        (word, rest) => match with_argument(node, word, rest) {
+            Some(outcome) => outcome.map(|value| vec![value]),
+            None => return Answer::Words(format!("no such command: {word}; see help")),
+        },
+    };
+    match outcome {
+        Ok(results) => Answer::Results(results),
+        Err(e) => Answer::Words(e.to_string()),
     }
+}
+
+fn with_argument(node: &Node, word: &str, rest: &str) -> Option<Result<Value, Error>> {
+    Some(match word {
+        "commands" => node.get_commands(rest, TIMEOUT).map(|list| json!(list)),
+        "msg" => node.broadcast(rest.as_bytes(), TIMEOUT).map(|r| report(&r)),
+        "tell" => {
+            let (name, text) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+            let told = node.send_to(name, text.trim_start().as_bytes(), TIMEOUT);
+            told.map(|()| json!({"told": name}))
+        }
+        "connect" => match rest.parse() {
+            Ok(address) => {
+                let who = node.connect(address, TIMEOUT);
+                who.map(|name| json!({"connected": name.as_str()}))
+            }
+            Err(_) => Err(Error::Address(rest.into())),
+        },
+        "add" => node
+            .add_file(rest)
+            .map(|hash| json!({"hash": hash, "path": rest})),
+        "req" => {
+            let shown = std::io::stderr().is_terminal();
+            let got = node.request_file(rest, TIMEOUT, |p| {
+                if shown {
+                    bar(p);
+                }
+            });
+            if shown {
+                eprintln!();
+            }
+            got.map(|file| json!({"path": file.path, "size": file.size}))
+        }
+        "save" => node.save_state(rest).map(|()| json!({"saved": rest})),
+        "load" => node.load_state(rest).map(|count| json!({"loaded": count})),
+        _ => return None,
+    })
+}
+
+fn peer(p: &PeerInfo) -> Value {
+    let path = match &p.path {
+        Some(Path::Direct) => json!("direct"),
+        Some(Path::Relay(relay)) => json!(format!("relay {relay}")),
+        _ => Value::Null,
+    };
+    let ping = p.ping.map(|ping| {
+        let us = ping.round_trip.as_micros() as u64;
+        json!({"us": us, "ago_ms": ping.ago.as_millis() as u64})
+    });
+    json!({"name": p.name.as_str(), "address": p.address, "reachable": p.reachable, "path": path, "ping": ping})
+}
+
+fn report(r: &Report) -> Value {
+    let names: Vec<&str> = r.names.iter().map(|n| n.as_str()).collect();
+    json!({"delivered": r.delivered, "failed": r.failed, "names": names, "cut": r.cut})
+}
+
+/// How far a file has come, on one line of a terminal.
+fn bar(p: Progress) {
+    let width = 40;
+    let done = match p.size {
+        0 => width,
+        size => p.received * width / size,
+    };
+    let filled: String = (0..width)
+        .map(|i| if i < done { '#' } else { '.' })
+        .collect();
+    let (received, size, holders) = (p.received / 1_000, p.size / 1_000, p.holders);
+    let line = format!("\r[{filled}] {received}/{size} kB from {holders}");
+    let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
 /// A call as typed.

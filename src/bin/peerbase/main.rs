@@ -8,6 +8,7 @@ mod call;
 mod console;
 mod demo;
 mod keygen;
+mod logging;
 mod node;
 mod options;
 mod relay;
@@ -19,7 +20,8 @@ const USAGE: &str = "\
 usage: peerbase keygen [--relay-from KEY]            a network's key; or the relay key derived from one
        peerbase relay [--listen ADDR] [--network N [--relay-key K | --relay-key-file F]]...
                       [--members N] [--links N] [--links-per-address N] [--bytes-per-second N]
-       peerbase node NAME --network N [options]      console on stdin: peers, call, exit
+       peerbase node NAME --network N [options]      console on stdin: help lists its commands
+                     [--files DIR] [--connect IP:PORT]...
        peerbase call TARGET PATH [JSON-ARG]... [--kw K=JSON]... [--timeout S] --network N [options]
        peerbase demo
        peerbase bench rpc|relay|stream|fernet|frame [--json]

@@ -1,10 +1,12 @@
 //! `peerbase node`: a node with a console on stdin.
 
 use crate::console::{Answer, execute};
-use crate::{Failure, Outcome, options, signals};
+use crate::{Failure, Outcome, logging, options, signals};
 use lexopt::{Arg, ValueExt};
-use peerbase::{Event, Path};
+use peerbase::{Event, Message, Path};
+use serde_json::json;
 use std::io::{BufRead, IsTerminal, Write};
+use std::net::SocketAddr;
 use std::sync::mpsc;
 
 enum Next {
@@ -14,13 +16,16 @@ enum Next {
 }
 
 pub(crate) fn run(mut parser: lexopt::Parser) -> Outcome {
-    let mut name = None;
-    let options = options::parse(&mut parser, |arg, _| match arg {
-        Arg::Value(value) if name.is_none() => {
-            name = Some(value.string()?);
-            Ok(())
+    let (mut name, mut folder, mut connect) = (None, None, Vec::new());
+    let options = options::parse(&mut parser, |arg, parser| {
+        match arg {
+            Arg::Value(value) if name.is_none() => name = Some(value.string()?),
+            // Where fetched files go, and whose files are offered.
+            Arg::Long("files") => folder = Some(parser.value()?),
+            Arg::Long("connect") => connect.push(parser.value()?.parse::<SocketAddr>()?),
+            arg => return Err(arg.unexpected().into()),
         }
-        arg => Err(arg.unexpected().into()),
+        Ok(())
     })?;
     let name = name.ok_or(Failure::Usage("which name?".into()))?;
 
@@ -30,7 +35,15 @@ pub(crate) fn run(mut parser: lexopt::Parser) -> Outcome {
     signals::on_stop(move || {
         let _ = stop.send(Next::Stop);
     })?;
-    let node = options.builder(&name)?.start()?;
+    logging::start();
+    let node = options.builder(&name)?.on_message(heard).start()?;
+    if let Some(folder) = folder {
+        node.set_file_dir(folder)?;
+        node.refresh()?;
+    }
+    for address in connect {
+        node.add_seed(address)?;
+    }
     eprintln!("{name} is ready, listening on port {}", node.port());
     let events = node.events();
     std::thread::spawn(move || {
@@ -68,6 +81,13 @@ pub(crate) fn run(mut parser: lexopt::Parser) -> Outcome {
     }
     node.stop();
     Ok(())
+}
+
+/// A message, for whoever reads the output.
+fn heard(message: Message) {
+    let text = String::from_utf8_lossy(message.data());
+    let line = json!({"from": message.sender().as_str(), "message": text, "private": message.is_private()});
+    println!("{line}");
 }
 
 fn words(event: &Event) -> String {
