@@ -39,6 +39,12 @@ pub(crate) fn parse_kwargs(text: &[u8]) -> Result<Map<String, Value>, Error> {
     }
 }
 
+/// A text as JSON writes it. Not through a [`Value`], whose numbers would bring 20 KiB of tables into a C
+/// program that has no use for them.
+pub(crate) fn quoted(text: &str) -> String {
+    serde_json::to_string(text).unwrap_or_default()
+}
+
 struct Strict(Value);
 
 impl<'de> Deserialize<'de> for Strict {

@@ -3,10 +3,11 @@
 use super::call::milliseconds;
 use super::error::guard;
 use super::handle::{put, text};
-use super::mesh::{one_json, quoted};
+use super::mesh::one_json;
 use super::node::{node, peerbase_node};
 use super::reply::peerbase_reply;
 use crate::error::Error;
+use crate::json;
 use std::ffi::{c_char, c_int, c_void};
 
 /// Bytes of a file's hash as text: 64 digits of hexadecimal and a NUL.
@@ -112,7 +113,7 @@ pub unsafe extern "C" fn peerbase_node_request_file(
         if out.is_null() {
             return Ok(());
         }
-        let path = quoted(&got.path.to_string_lossy());
+        let path = json::quoted(&got.path.to_string_lossy());
         let json = format!("{{\"path\":{path},\"size\":{}}}", got.size);
         one_json(handle, json, out)
     })

@@ -134,11 +134,6 @@ pub unsafe extern "C" fn peerbase_node_load_state(
     }
 }
 
-/// As it would be in JSON, for a text in it.
-pub(super) fn quoted(text: &str) -> String {
-    serde_json::to_string(text).unwrap_or_default()
-}
-
 /// A reply of one entry, in JSON that is known to be such.
 pub(super) fn one_json(
     handle: *const peerbase_node,

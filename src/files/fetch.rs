@@ -3,9 +3,11 @@
 use super::part::Part;
 use super::share::{Offer, Share};
 use super::{BUFFER, FileHash, INFO, READ};
+use crate::engine::Ask;
 use crate::error::Error;
-use crate::name::NodeName;
-use crate::node::Node;
+use crate::json;
+use crate::name::{CommandPath, NodeName};
+use crate::node::{Node, Options, RawAnswer, Targets};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -235,17 +237,16 @@ impl Fetch<'_> {
 
     /// Who has it.
     fn holders(&self) -> Result<Vec<Holder>, Error> {
-        let answers = self
-            .node
-            .call(INFO)
-            .arg(self.hash.to_string())
-            .to_all()
-            .timeout(self.timeout.min(ASKING))
-            .send_all()?;
-        let holder = |answer: crate::node::TargetResult| {
-            let value = answer.result.ok()?;
+        let options = Options {
+            timeout: self.timeout.min(ASKING),
+            ..Options::default()
+        };
+        let asked = ask(INFO, format!("[\"{}\"]", self.hash))?;
+        let answers = self.node.call_many(Targets::All, asked, options)?;
+        let holder = |(node, answer): RawAnswer| {
+            let value = json::parse(&answer.ok()?).ok()?;
             Some(Holder {
-                node: answer.node,
+                node,
                 size: value.get("size")?.as_u64()?,
                 name: value
                     .get("name")
@@ -416,23 +417,20 @@ impl Worker {
     }
 
     fn fetch(&self, offset: u64, length: u64) -> Result<(), Error> {
-        let mut stream = self
-            .node
-            .call(READ)
-            .arg(self.hash.to_string())
-            .arg(offset)
-            .arg(length)
-            .to(self.holder.as_str())
-            .timeout(self.timeout)
-            .wait(false)
-            .stream()?;
+        let options = Options {
+            timeout: self.timeout,
+            wait: false,
+            ..Options::default()
+        };
+        let asked = ask(READ, format!("[\"{}\",{offset},{length}]", self.hash))?;
+        let mut stream = self.node.begin_stream(&self.holder, asked, options)?;
         stream.finish();
         let (mut at, mut buf) = (0u64, vec![0; BUFFER]);
         let outcome = loop {
             match stream.ends().read(&mut buf, None) {
-                Ok(0) if at == length => break stream.value().map(|_| ()),
+                Ok(0) if at == length => break stream.value_text().map(|_| ()),
                 // Refused, most likely: the value says why.
-                Ok(0) => break Err(stream.value().err().unwrap_or_else(|| short(at))),
+                Ok(0) => break Err(stream.value_text().err().unwrap_or_else(|| short(at))),
                 Ok(n) if at + n as u64 > length => break Err(short(at)),
                 Ok(n) => {
                     let written = self.file.write_all_at(&buf[..n], offset + at);
@@ -440,7 +438,7 @@ impl Worker {
                     at += n as u64;
                     self.pieces.tell(News::Bytes(n as i64));
                 }
-                Err(e) => break Err(stream.value().err().unwrap_or(e)),
+                Err(e) => break Err(stream.value_text().err().unwrap_or(e)),
             }
         };
         // It comes again, from whomever.
@@ -449,6 +447,14 @@ impl Worker {
         }
         outcome
     }
+}
+
+fn ask(path: &str, args: String) -> Result<Ask, Error> {
+    Ok(Ask::Command {
+        path: CommandPath::new(path)?,
+        args: args.into_bytes(),
+        kwargs: b"{}".to_vec(),
+    })
 }
 
 fn short(arrived: u64) -> Error {

@@ -2,10 +2,11 @@
 
 use super::{BUFFER, FileHash, INFO, READ, Stamp, hash};
 use crate::error::Error;
+use crate::json;
 use crate::limits::Limits;
 use crate::node::{Call, Node};
 use crate::table::Table;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -214,11 +215,12 @@ fn tell(share: &Share, call: Call) {
     let answer = match hash.and_then(|hash| share.find(hash)) {
         Some(offer) => {
             let name = offer.path.file_name().and_then(|n| n.to_str());
-            json!({"size": offer.stamp.size, "name": name})
+            let (name, size) = (name.map_or("null".into(), json::quoted), offer.stamp.size);
+            format!("{{\"size\":{size},\"name\":{name}}}")
         }
-        None => Value::Null,
+        None => "null".to_owned(),
     };
-    let _ = call.reply(answer);
+    let _ = call.reply_text(answer.into_bytes());
 }
 
 /// A part of a file, as it was asked for.
@@ -256,7 +258,7 @@ fn upload(share: &Arc<Share>, call: Call) {
         let outcome = send(&share, &part, &call);
         share.uploads.fetch_sub(1, Ordering::Relaxed);
         let _ = match outcome {
-            Ok(()) => call.reply(true),
+            Ok(()) => call.reply_text(b"true".to_vec()),
             Err(e) => call.fail(&e.to_string()),
         };
     };

@@ -9,7 +9,6 @@ use crate::json;
 use crate::limits::SEEDS_MAX;
 use crate::name::{NetworkName, NodeName};
 use crate::wire::peers::Acquaintance;
-use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
@@ -34,10 +33,14 @@ pub(super) fn save(
     peers: &[Acquaintance],
 ) -> Result<(), Error> {
     let failed = |e: std::io::Error| Error::io("saving the state", &e);
-    let peer =
-        |p: &Acquaintance| json!({"name": p.name.as_str(), "address": p.address.to_string()});
-    let peers: Vec<Value> = peers.iter().take(SEEDS_MAX).map(peer).collect();
-    let state = json!({"peerbase_state": VERSION, "network": network.as_str(), "peers": peers});
+    let peer = |p: &Acquaintance| {
+        let (name, address) = (json::quoted(p.name.as_str()), p.address);
+        format!("{{\"name\":{name},\"address\":\"{address}\"}}")
+    };
+    let peers: Vec<String> = peers.iter().take(SEEDS_MAX).map(peer).collect();
+    let (network, peers) = (json::quoted(network.as_str()), peers.join(","));
+    let state =
+        format!("{{\"peerbase_state\":{VERSION},\"network\":{network},\"peers\":[{peers}]}}");
     let fresh = beside(file, ".new");
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
