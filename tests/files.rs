@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Lan, secs, until};
+use common::{Lan, Tool, have, secs, until};
 use peerbase::{Builder, Error, Limits, Node};
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -249,4 +249,57 @@ fn sizes_uploads_and_offers_are_bounded() {
         asked.fetch_add(1, Ordering::Relaxed);
     });
     assert!(none.is_err() && asked.into_inner() == 0);
+}
+
+#[test]
+fn a_disk_that_is_full_at_any_write_is_an_error_and_nothing_is_left() {
+    if !have("unshare", &["-m", "true"], "mounting a small disk") {
+        return;
+    }
+    let lan = Lan::new();
+    let (there, here) = (Folder::new("source"), Folder::new("disk"));
+    let data = data(9_000_000);
+    let holder = lan.builder("holder").start().unwrap();
+    let hash = holder.add_file(there.write("f", &data)).unwrap();
+    let mut failed = 0;
+    // Sizes at which the folder, the part, its pieces, and the list of these no longer fit.
+    for (i, kib) in [4, 8, 16, 500, 4_096, 4_108, 8_200, 8_780, 8_800, 20_000]
+        .iter()
+        .enumerate()
+    {
+        let folder = here.0.display();
+        let mount = format!("mount -t tmpfs -o size={kib}k none {folder} && exec \"$@\"");
+        let tool = env!("CARGO_BIN_EXE_peerbase");
+        let before = ["-m", "sh", "-c", &mount, "sh", tool];
+        let mut args = lan.args();
+        args.extend(["--files".into(), folder.to_string()]);
+        let mut node = Tool::with_args("unshare", &before, &format!("small{i}"), &args);
+        // As soon as it knows the holder.
+        node.say("call holder __echo__");
+        node.hear();
+        node.say(&format!("req {hash}"));
+        node.say("call holder __echo__ \"after\"");
+        let seen = PathBuf::from(format!("/proc/{}/root{folder}", node.id()));
+        let names = |path: &Path| -> Vec<_> {
+            fs::read_dir(path)
+                .unwrap()
+                .map(|e| e.unwrap().file_name())
+                .collect()
+        };
+        let first = node.hear();
+        if first.contains("\"path\"") {
+            assert!(fs::read(seen.join("f")).unwrap() == data);
+            assert_eq!(names(&seen), ["f"]);
+            node.hear();
+        } else {
+            failed += 1;
+            assert!(first.contains("after"), "{first}");
+            node.wait_for("No space left");
+            assert!(names(&seen).is_empty(), "{kib}: {:?}", names(&seen));
+        }
+    }
+    assert!(
+        (5..10).contains(&failed),
+        "{failed} of ten disks were too small"
+    );
 }

@@ -6,8 +6,8 @@ use crate::{Failure, Outcome, options, signals};
 use lexopt::{Arg, ValueExt};
 use peerbase::{Call, Entropy, Error, Event, Events, Key, Node, OsEntropy, Path, RelayKey};
 use serde_json::json;
-use std::io::{BufRead, BufReader};
-use std::net::UdpSocket;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, UdpSocket};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -41,6 +41,9 @@ fn sensor(name: &str, options: options::Options) -> Outcome {
         .command("sensor.calibrate", |call| {
             call.fail("no reference attached")
         })
+        .command("sensor.shout", |call: Call| {
+            std::thread::spawn(move || shout(call));
+        })
         .on_message(|message| {
             let mut data = message.data().to_vec();
             data.reverse();
@@ -50,13 +53,50 @@ fn sensor(name: &str, options: options::Options) -> Outcome {
     builder.run(|node| {
         let (ends, tells) = (node.clone(), node.clone());
         let relays = move |call: Call| call.reply(tells.stats().relays_up);
-        registered = node.register("demo.relays", relays);
+        let offers = node.clone();
+        let offer = move |call: Call| {
+            let path = call.args()[0].as_str().unwrap_or_default();
+            match offers.add_file(path) {
+                Ok(hash) => call.reply(hash),
+                Err(e) => call.fail(&e.to_string()),
+            }
+        };
+        registered = node
+            .register("demo.relays", relays)
+            .and_then(|()| node.register("demo.offer", offer));
         println!("ready");
         if signals::on_stop(move || ends.stop()).is_err() {
             eprintln!("peerbase: cannot watch for signals");
         }
     })?;
     Ok(registered?)
+}
+
+/// Streams back what is streamed to it, in capitals.
+fn shout(call: Call) {
+    let Ok((mut reader, mut writer)) = call.streams() else {
+        return;
+    };
+    let (mut buf, mut sum) = ([0; 16 * 1024], 0);
+    let outcome = loop {
+        match reader.read(&mut buf) {
+            Ok(0) => break Ok(()),
+            Ok(n) => {
+                sum += n;
+                if let Err(e) = writer.write_all(&buf[..n].to_ascii_uppercase()) {
+                    break Err(e);
+                }
+            }
+            Err(e) => break Err(e),
+        }
+    };
+    let _ = match outcome {
+        Ok(()) => {
+            writer.finish();
+            call.reply(sum)
+        }
+        Err(e) => call.fail(&e.to_string()),
+    };
 }
 
 struct Process(Child);
@@ -227,6 +267,9 @@ fn demo() -> Outcome {
         &b"cba\0".to_vec(),
     )?;
 
+    streams(&node)?;
+    files(&node)?;
+
     eprintln!("a name is taken");
     let twin = Node::builder("sensor-1", &network, Key::parse(&key)?)
         .loopback(true)
@@ -256,9 +299,112 @@ fn demo() -> Outcome {
 
     node.stop();
     relays(&network, &Key::parse(&key)?)?;
+    mesh(&network, &Key::parse(&key)?)?;
     eprintln!("done");
     println!("{}", json!({"demo": "ok"}));
     Ok(())
+}
+
+/// More than fits one message, both ways at once; and something for everyone.
+fn streams(node: &Node) -> Outcome {
+    eprintln!("streams and messages");
+    let text = b"what is said is heard ".repeat(1 << 20);
+    let call = node.call("sensor.shout").to("sensor-1").timeout(PATIENCE);
+    let (mut reader, mut writer, value) = call.stream()?.split();
+    let said = text.clone();
+    let began = Instant::now();
+    let sender = std::thread::spawn(move || {
+        let outcome = writer.write_all(&said);
+        writer.finish();
+        outcome
+    });
+    let mut heard = Vec::with_capacity(text.len());
+    reader.read_to_end(&mut heard)?;
+    let sent = sender.join().is_ok_and(|sent| sent.is_ok());
+    let right = heard == text.to_ascii_uppercase();
+    let what = format!(
+        "{} MB there and back at once, in {} ms",
+        text.len() / 1_000_000,
+        began.elapsed().as_millis()
+    );
+    expect(&what, sent && right, &true)?;
+    expect("and the command's value", value.wait()?, &json!(text.len()))?;
+    let large = "x".repeat(1_000_000);
+    let echo = node
+        .call("__echo__")
+        .arg(large.as_str())
+        .to("sensor-2")
+        .send()?;
+    expect(
+        "a large argument is just an argument",
+        echo["args"][0] == large,
+        &true,
+    )?;
+    let report = node.broadcast(b"hello", PATIENCE)?;
+    expect(
+        "a message for everyone reaches both, once",
+        report.delivered,
+        &2,
+    )?;
+    expect("and nobody is missing", report.is_complete(), &true)
+}
+
+/// A file that both sensors have.
+fn files(node: &Node) -> Outcome {
+    eprintln!("files");
+    let folder = std::env::temp_dir().join(format!("peerbase-demo-{}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    let outcome = fetch(node, &folder);
+    std::fs::remove_dir_all(&folder)?;
+    outcome
+}
+
+fn fetch(node: &Node, folder: &std::path::Path) -> Outcome {
+    let (offered, data) = (folder.join("readings.bin"), vec![7; 12_000_000]);
+    std::fs::write(&offered, &data)?;
+    let mut hash = json!(null);
+    for name in ["sensor-1", "sensor-2"] {
+        let offer = node
+            .call("demo.offer")
+            .arg(offered.to_string_lossy().as_ref());
+        hash = offer.to(name).timeout(PATIENCE).send()?;
+    }
+    node.set_file_dir(folder.join("fetched"))?;
+    let mut holders = 0;
+    let hash = hash.as_str().unwrap_or_default().to_owned();
+    let got = node.request_file(&hash, PATIENCE, |p| holders = holders.max(p.holders))?;
+    expect(
+        "fetched by its hash",
+        std::fs::read(&got.path)? == data,
+        &true,
+    )?;
+    expect("from two at once", holders, &2)
+}
+
+/// Three nodes that do not advertise.
+fn mesh(network: &str, key: &Key) -> Outcome {
+    eprintln!("an address is enough where there is no advertising");
+    let start = |name: &str| {
+        let builder = Node::builder(name, network, key.clone()).loopback(true);
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        builder.lan(false).listen(any).start()
+    };
+    let (a, b, c) = (start("mesh-a")?, start("mesh-b")?, start("mesh-c")?);
+    let address = |node: &Node| SocketAddr::from(([127, 0, 0, 1], node.port()));
+    b.connect(address(&a), PATIENCE)?;
+    let who = c.connect(address(&b), PATIENCE)?;
+    expect("who answers says who it is", who.as_str(), &"mesh-b")?;
+    let echo = c
+        .call("__echo__")
+        .arg(1)
+        .to("mesh-a")
+        .timeout(PATIENCE)
+        .send()?;
+    expect(
+        "and tells of others, who are called",
+        echo["args"][0].clone(),
+        &json!(1),
+    )
 }
 
 /// Two nodes that are on no LAN, two relays between them, and one of these dies.

@@ -24,7 +24,7 @@ usage: peerbase keygen [--relay-from KEY]            a network's key; or the rel
                      [--files DIR] [--connect IP:PORT]...
        peerbase call TARGET PATH [JSON-ARG]... [--kw K=JSON]... [--timeout S] --network N [options]
        peerbase demo
-       peerbase bench rpc|relay|stream|fernet|frame [--json]
+       peerbase bench rpc|relay|stream|files|fernet|frame [--json]
 options: --key K | --key-file F   the network's key; or PEERBASE_KEY in the environment
          --relay ADDR             a relay's HOST:PORT; may be given again
          --max-remotes N          relays to use at most, with those that others tell of

@@ -2,6 +2,7 @@
 //! it, in turns, because machines are noisy.
 
 mod fernet;
+mod files;
 mod forwarding;
 mod frame;
 mod process;
@@ -32,18 +33,20 @@ pub(crate) fn run(mut parser: lexopt::Parser) -> Outcome {
         Some("relay") => relay::run(&mut report)?,
         // How it measures a part of itself on one core.
         Some("relay-round-trips") => relay::round_trips(&mut report)?,
+        Some("files") => files::run(&mut report)?,
         Some("stream") => stream::run(&mut report)?,
         Some("fernet") => fernet::run(&mut report),
         Some("frame") => frame::run(&mut report),
         // How they start their other processes.
         Some("rpc-peer") => return rpc::peer(),
+        Some("files-peer") => return files::peer(),
         Some("stream-peer") => return stream::peer(),
         Some("relay-peer") => return relay::peer(),
         Some("relay-server") => return relay::server(),
         Some("plain-forwarder") => return forwarding::plain(),
         _ => {
             return Err(Failure::Usage(
-                "bench rpc, relay, stream, fernet or frame".into(),
+                "bench rpc, relay, stream, files, fernet or frame".into(),
             ));
         }
     }
