@@ -29,6 +29,7 @@
 //!
 //! * Nobody without the network key can read, forge, replay or reorder anything in a session.
 //! * A command runs at most once per call, whatever happens to the network.
+//! * A stream is whole, or an error that says how much of it arrived.
 //! * What others can make this node hold or do is bounded: see [`limits::Limits`].
 
 pub mod address;

@@ -3,112 +3,19 @@
 //! A call waits until its target can be reached, is sent, and is sent again only to the very
 //! instance it may have reached. Its arguments are kept until it ends.
 
+use super::ask::{Ask, Carried, Terms};
 use super::sending::Outlet;
 use super::stream::{Incoming, Outgoing};
-use super::{
-    Broadcast, CallNumber, Engine, LinkId, Now, Output, Phase, RequestId, StreamId, Time, outcome,
-};
+use super::{CallNumber, Engine, LinkId, Now, Output, Phase, RequestId, StreamId, Time, outcome};
 use crate::error::Error;
 use crate::limits::BODY_MAX;
-use crate::name::{CommandPath, NodeName};
+use crate::name::NodeName;
 use crate::table::Table;
 use crate::wire::Instance;
-use crate::wire::ask::{self, AskKind};
 use crate::wire::record::{Channel, Form, Status, encode_call, encode_cancel, encode_notice};
-use std::time::Duration;
 
 /// Settled calls told along with a new one. More wait for the next, or go by themselves.
 pub const SETTLED_WITH_CALL: usize = 32;
-
-/// What a call asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ask {
-    /// A command.
-    Command {
-        /// Its path.
-        path: CommandPath,
-        /// A JSON array.
-        args: Vec<u8>,
-        /// A JSON object.
-        kwargs: Vec<u8>,
-    },
-    /// Bytes for the peer's message handler.
-    Message(Vec<u8>),
-    /// Bytes for everyone's message handler.
-    Broadcast(Broadcast),
-}
-
-impl Ask {
-    fn size(&self) -> usize {
-        match self {
-            Ask::Command { path, args, kwargs } => path.as_str().len() + args.len() + kwargs.len(),
-            Ask::Message(data) => data.len(),
-            Ask::Broadcast(b) => b.data.len(),
-        }
-    }
-
-    /// The path of a command, or a word for what it is.
-    pub fn path(&self) -> &str {
-        match self {
-            Ask::Command { path, .. } => path.as_str(),
-            Ask::Message(_) | Ask::Broadcast(_) => "message",
-        }
-    }
-
-    fn as_wire(&self) -> ask::Ask<'_> {
-        match self {
-            Ask::Command { path, args, kwargs } => ask::Ask::Command {
-                path: path.as_str(),
-                args,
-                kwargs,
-            },
-            Ask::Message(data) => ask::Ask::Message(data),
-            Ask::Broadcast(b) => ask::Ask::Broadcast(b.as_wire()),
-        }
-    }
-}
-
-/// How a call is to be carried out.
-#[derive(Clone, Copy, Debug)]
-pub struct Terms {
-    /// How long to wait for its end; with streams, for anything of it to move.
-    pub timeout: Duration,
-    /// Whether to wait for a target that is not known yet; otherwise it is an error at once.
-    pub wait: bool,
-    /// Whether it may stream both ways.
-    pub streams: bool,
-}
-
-/// What a call carries in its record.
-#[derive(Debug)]
-enum Carried {
-    Whole(Ask),
-    /// All of it goes on a channel of its own; the path is kept for what may be wrong with it.
-    Apart {
-        kind: AskKind,
-        length: u64,
-        path: String,
-    },
-}
-
-impl Carried {
-    fn path(&self) -> &str {
-        match self {
-            Carried::Whole(ask) => ask.path(),
-            Carried::Apart { path, .. } => path,
-        }
-    }
-
-    fn as_wire(&self) -> ask::Ask<'_> {
-        match self {
-            Carried::Whole(ask) => ask.as_wire(),
-            Carried::Apart { kind, length, .. } => ask::Ask::Large {
-                kind: *kind,
-                length: *length,
-            },
-        }
-    }
-}
 
 #[derive(Debug)]
 enum State {

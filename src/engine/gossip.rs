@@ -5,7 +5,7 @@
 //! its own have, with how many it has reached, so that the report comes back to the origin along the way
 //! the message went.
 
-use super::calls::Ask;
+use super::ask::Ask;
 use super::rate::Rate;
 use super::{CallNumber, Engine, Now, Output, Phase, RequestId, Terms, Time};
 use crate::error::Error;
@@ -158,7 +158,7 @@ impl Gossip {
 
 impl Engine {
     /// Says something to every node that can be reached through any chain of nodes. What became of it comes
-    /// as [`Output::Ended`], with a [`Report`] as [`Report::decode`] reads it.
+    /// as [`Output::Ended`], with a [`Report`] as [`report::decode`] reads it.
     pub fn broadcast(
         &mut self,
         now: Now,

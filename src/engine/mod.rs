@@ -26,8 +26,9 @@
 //! `streams` is what programs stream
 //! along calls, `stream` one end of it, `large` what is too large for one record; `gossip` is what is said to
 //! everyone, `mesh` how others are found without advertising; `relays` is which relays we are linked to, `fault` what is wrong with one, `routes` how links to
-//! peers go through them; `calls` is what we ask of others, `serving` what they ask of us.
+//! peers go through them; `calls` is what we ask of others, `ask` the words for it, `serving` what they ask of us.
 
+mod ask;
 mod calls;
 mod dialling;
 mod directory;
@@ -50,7 +51,7 @@ mod stream;
 mod streams;
 
 pub use crate::protocol::{LinkId, Now, Time};
-pub use calls::{Ask, Terms};
+pub use ask::{Ask, Terms};
 pub use directory::{Path, PeerInfo, Ping};
 pub use fault::RelayFault;
 pub use gossip::{Broadcast, Report};

@@ -6,7 +6,7 @@
 //! when the caller's clock stood still meanwhile, as that of a suspended machine does: a call that
 //! was sent before, from below the mark of what was forgotten, is refused.
 
-use super::calls::Ask;
+use super::ask::Ask;
 use super::sending::Outlet;
 use super::stream::{Incoming, Outgoing};
 use super::{Broadcast, Engine, LinkId, Now, Output, Phase, StreamId, Time};

@@ -6,7 +6,10 @@
 //!
 //! At most one thread *leads*: waits in the poller, takes in what came, runs the callbacks. With a
 //! thread of the node's own, that one always leads. In a foreign loop whoever needs something leads
-//! for a turn; others who wait meanwhile follow, and one of them takes over when it stops.
+//! for a turn; others who wait meanwhile follow, and one of them takes over when it stops. `waiting` is
+//! what is begun, and how a thread waits for it.
+
+mod waiting;
 
 use super::command::{CommandTree, MessageHandler, Registry};
 use super::event::Subscription;
@@ -14,9 +17,7 @@ use super::slot::{Slot, Spinning};
 use super::stream::{Ready, Signal};
 use super::{Handle, Node};
 use crate::driver::{Driver, Poller, Settings};
-use crate::engine::{
-    Ask, CallNumber, Config, Engine, Event, Now, Output, Request, RequestId, Terms, Time,
-};
+use crate::engine::{CallNumber, Config, Engine, Event, Now, Output, Request, RequestId, Time};
 use crate::error::Error;
 use crate::name::{NetworkName, NodeName};
 use crate::table::Table;
@@ -28,6 +29,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
+use waiting::wait_on;
 
 /// How long callbacks may take before what they answered is sent; until then answers are put
 /// together into fewer writes.
@@ -376,109 +378,6 @@ impl Shared {
         self.with(|engine, now| engine.reply(now, id, status, body));
     }
 
-    /// Begins a call.
-    pub(super) fn begin(
-        &self,
-        target: &NodeName,
-        ask: Ask,
-        terms: Terms,
-        completion: Completion,
-    ) -> Result<CallNumber, Error> {
-        if self.is_forked() {
-            return Err(Error::Forked);
-        }
-        let mut state = self.lock();
-        if matches!(completion, Completion::Slot(_)) && state.running == Some(this_thread()) {
-            return Err(Error::WouldDeadlock);
-        }
-        log::debug!("calling {target}: {}", ask.path());
-        let now = state.driver.now();
-        let number = state.driver.engine.call(now, target, ask, terms)?;
-        state.pending.insert(number, completion);
-        self.settle(state, now);
-        Ok(number)
-    }
-
-    /// Begins something else that ends as a call does.
-    pub(super) fn begin_with(
-        &self,
-        completion: Completion,
-        f: impl FnOnce(&mut Engine, Now) -> Result<CallNumber, Error>,
-    ) -> Result<(), Error> {
-        if self.is_forked() {
-            return Err(Error::Forked);
-        }
-        let mut state = self.lock();
-        if matches!(completion, Completion::Slot(_)) && state.running == Some(this_thread()) {
-            return Err(Error::WouldDeadlock);
-        }
-        let now = state.driver.now();
-        let number = f(&mut state.driver.engine, now)?;
-        state.pending.insert(number, completion);
-        self.settle(state, now);
-        Ok(())
-    }
-
-    /// Who is told that a call's streams have moved.
-    pub(super) fn signal(&self, call: RequestId) -> Arc<Signal> {
-        let mut state = self.lock();
-        state
-            .signals
-            .or_insert_with(call, Arc::<Signal>::default)
-            .clone()
-    }
-
-    pub(super) fn forget_signal(&self, call: RequestId) {
-        let signal = self.lock().signals.remove(&call);
-        // Outside the lock: what it would tell may be dropped with it.
-        drop(signal);
-    }
-
-    /// Does something with a stream as soon as that can be done; waits at most `timeout`, or for as long as
-    /// it takes. The loop's thread must not wait.
-    pub(super) fn wait_stream<T>(
-        &self,
-        signal: &Signal,
-        timeout: Option<Duration>,
-        mut f: impl FnMut(&mut Engine, Now) -> Result<Option<T>, Error>,
-    ) -> Result<T, Error> {
-        if self.is_forked() {
-            return Err(Error::Forked);
-        }
-        let until = timeout.map(|timeout| Instant::now() + timeout);
-        let mut state = self.lock_politely();
-        loop {
-            if state.stopped {
-                return Err(Error::Stopped);
-            }
-            let now = state.driver.now();
-            match f(&mut state.driver.engine, now).transpose() {
-                Some(result) => {
-                    self.settle(state, now);
-                    return result;
-                }
-                None if timeout == Some(Duration::ZERO) => return Err(Error::WouldBlock),
-                None if state.running == Some(this_thread()) => return Err(Error::WouldDeadlock),
-                None => {}
-            }
-            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            if left == Some(Duration::ZERO) {
-                return Err(Error::WouldBlock);
-            }
-            state = if state.dedicated {
-                wait_on(&signal.moved, state, left)
-            } else if state.led {
-                state.followers += 1;
-                let mut state = wait_on(&self.handover, state, left);
-                state.followers -= 1;
-                state
-            } else {
-                self.turn(state, left)?;
-                self.lock()
-            };
-        }
-    }
-
     pub(super) fn cancel(&self, number: CallNumber) {
         self.with(|engine, now| engine.cancel(now, number));
     }
@@ -504,48 +403,6 @@ impl Shared {
             Err(Error::WouldDeadlock)
         } else {
             Ok(())
-        }
-    }
-
-    /// Waits for a slot to be filled, leading if nobody else does.
-    pub(super) fn wait_for<T>(&self, slot: &Slot<T>) -> T {
-        let mut state = self.lock();
-        loop {
-            if state.dedicated {
-                drop(state);
-                return self.spinning.wait(slot);
-            }
-            if let Some(value) = slot.take() {
-                return value;
-            }
-            state = if state.led {
-                self.follow(state)
-            } else {
-                if let Err(e) = self.turn(state, None) {
-                    log::error!("the event loop: {e}");
-                    self.stop();
-                }
-                self.lock()
-            };
-        }
-    }
-
-    /// Waits until something changed for those who follow.
-    fn follow<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        state.followers += 1;
-        let mut state = wait_on(&self.handover, state, None);
-        state.followers -= 1;
-        state
-    }
-
-    /// Waits until the name is ours or is not.
-    pub(super) fn wait_started(&self) -> Result<(), Error> {
-        loop {
-            let state = self.lock();
-            if let Some(result) = state.started.clone() {
-                return result;
-            }
-            self.turn(state, None)?;
         }
     }
 
@@ -782,20 +639,6 @@ impl Shared {
         }
         self.registry.clear();
         self.set_event_handler(None);
-    }
-}
-
-fn wait_on<'a>(
-    condvar: &Condvar,
-    state: MutexGuard<'a, State>,
-    most: Option<Duration>,
-) -> MutexGuard<'a, State> {
-    match most {
-        None => condvar.wait(state).unwrap_or_else(PoisonError::into_inner),
-        Some(most) => {
-            let waited = condvar.wait_timeout(state, most);
-            waited.unwrap_or_else(PoisonError::into_inner).0
-        }
     }
 }
 
