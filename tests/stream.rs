@@ -15,6 +15,10 @@ use std::time::Duration;
 /// Streams back what is streamed to it, in capitals, and answers with how much it was.
 fn capitals(call: Call) {
     let (mut reader, mut writer) = call.streams().unwrap();
+    assert!(
+        matches!(call.streams(), Err(Error::Argument(_))),
+        "taken once"
+    );
     thread::spawn(move || {
         let (mut buf, mut sum) = ([0; 10_000], 0);
         loop {

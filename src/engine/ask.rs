@@ -28,7 +28,8 @@ impl Ask {
         match self {
             Ask::Command { path, args, kwargs } => path.as_str().len() + args.len() + kwargs.len(),
             Ask::Message(data) => data.len(),
-            Ask::Broadcast(b) => b.data.len(),
+            // With what stands before the data.
+            Ask::Broadcast(b) => b.data.len() + 26 + b.sender.as_str().len(),
         }
     }
 

@@ -330,11 +330,14 @@ impl Engine {
                 let id = self.own_stream(number, channel);
                 self.streams.bind(id, instance);
             }
-            for channel in [Channel::Response, Channel::Value] {
-                let id = self.own_stream(number, channel);
-                self.streams.bind(id, instance);
-                self.sync_incoming(now, link, id);
-            }
+            let (down, value) = (Channel::Response, Channel::Value);
+            let (down, value) = (
+                self.own_stream(number, down),
+                self.own_stream(number, value),
+            );
+            self.streams.bind(down, instance);
+            self.resume_incoming(now, link, down, form.streams);
+            self.sync_incoming(now, link, value);
         }
         if bound.is_some() {
             self.stats.calls_retried += 1;

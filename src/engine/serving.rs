@@ -193,9 +193,9 @@ impl Engine {
             let done = matches!(served.state, State::Done(..));
             self.stats.served_again += 1;
             // Its streams go on over this session.
-            for channel in [Channel::Request, Channel::Ask] {
-                self.sync_incoming(now, link, StreamId { call: id, channel });
-            }
+            let (reads, stream) = (served.reads, |channel| StreamId { call: id, channel });
+            self.sync_incoming(now, link, stream(Channel::Ask));
+            self.resume_incoming(now, link, stream(Channel::Request), reads);
             // An answer that is still to come finds the newest path by itself.
             if done {
                 self.send_reply(now, id);
@@ -338,7 +338,9 @@ impl Engine {
         if !served.streams {
             return Err(Error::Argument("the caller does not stream"));
         }
-        served.reads = true;
+        if std::mem::replace(&mut served.reads, true) {
+            return Err(Error::Argument("the streams were taken already"));
+        }
         let id = StreamId {
             call,
             channel: Channel::Request,

@@ -10,6 +10,9 @@ use crate::limits::STREAM_WINDOW_MAX;
 use sha2::{Digest, Sha256};
 use std::collections::VecDeque;
 
+/// What comes in smaller pieces than this is put together.
+const SMALL: usize = 4 * 1024;
+
 /// The other side broke a rule: there is nothing to agree on any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Violation;
@@ -279,7 +282,11 @@ impl Incoming {
         }
         self.hash.update(bytes);
         self.received = upto;
-        self.chunks.push_back(bytes.to_vec());
+        // A peer that sends single bytes must not make each cost an allocation.
+        match self.chunks.back_mut().filter(|last| last.len() < SMALL) {
+            Some(last) => last.extend_from_slice(bytes),
+            None => self.chunks.push_back(bytes.to_vec()),
+        }
         Ok(())
     }
 
@@ -479,6 +486,20 @@ mod tests {
         let mut buf = [0; 9];
         assert_eq!(into.read(&mut buf), Ok(Some(4)), "what came is not lost");
         assert_eq!(into.read(&mut buf), Err(wrong));
+    }
+
+    #[test]
+    fn single_bytes_are_kept_together() {
+        let window = 64 * 1024;
+        let mut into = Incoming::open(window);
+        into.credit();
+        for at in 0..window {
+            into.data(at, &[at as u8]).unwrap();
+        }
+        assert!(into.chunks.len() <= window as usize / SMALL);
+        let mut buf = vec![0; window as usize];
+        assert_eq!(into.read(&mut buf), Ok(Some(window as usize)));
+        assert!(buf.iter().enumerate().all(|(i, b)| *b == i as u8));
     }
 
     #[test]

@@ -220,11 +220,25 @@ impl Engine {
         into.fail("nobody reads it any more");
         self.streams.remove(id);
         if let Some(link) = link.filter(|_| !ended) {
-            self.send_record(now, link, |sequence, out| {
-                encode_stop(sequence, id.of(), b"the receiver takes no more", out);
-            });
+            self.send_stop(now, link, id);
         }
         self.end_if_complete(now, id);
+    }
+
+    fn send_stop(&mut self, now: Now, link: LinkId, id: StreamId) {
+        self.send_record(now, link, |sequence, out| {
+            encode_stop(sequence, id.of(), b"the receiver takes no more", out);
+        });
+    }
+
+    /// As [`Engine::sync_incoming`], for a stream that a program reads, if it does; it may have stopped
+    /// while there was no session to say so.
+    pub(super) fn resume_incoming(&mut self, now: Now, link: LinkId, id: StreamId, reads: bool) {
+        if reads && self.streams.incoming(id).is_none() {
+            self.send_stop(now, link, id);
+        } else {
+            self.sync_incoming(now, link, id);
+        }
     }
 
     /// The session a stream's records go over.

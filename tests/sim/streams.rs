@@ -347,6 +347,40 @@ fn either_side_can_give_up() {
 }
 
 #[test]
+fn a_reader_that_gave_up_between_two_sessions_says_so_in_the_next() {
+    seeds(5, |seed| {
+        let mut w = World::new(seed);
+        let (a, b) = two(&mut w);
+        for down in [false, true] {
+            let data = (vec![1; 5_000_000], vec![2; 5_000_000]);
+            let mut s = Streaming::begin(&mut w, a, b, data);
+            for _ in 0..5 {
+                s.step(&mut w);
+            }
+            w.nodes[b].group = 1;
+            w.break_links(a);
+            w.run(ms(100));
+            assert!(!w.reaches(a, "b") && !w.reaches(b, "a"));
+            let pipe = if down { &s.down } else { &s.up };
+            pipe.close(&mut w);
+            w.nodes[b].group = 0;
+            w.run_until(secs(15), |w| w.reaches(a, "b") && w.reaches(b, "a"));
+            w.run(ms(100));
+            let pipe = if down { &mut s.down } else { &mut s.up };
+            pipe.write(&mut w);
+            assert!(
+                matches!(&pipe.refused, Some(Error::Broken { why, .. }) if why.contains("takes no more")),
+                "{down}: {:?}",
+                pipe.refused
+            );
+            w.cancel(a, s.number);
+            s.close(&mut w);
+        }
+        w.check_closed();
+    });
+}
+
+#[test]
 fn a_peer_that_dies_breaks_its_streams_once_it_is_known_to_be_dead() {
     let mut w = World::new(crate::first_seed());
     let (a, b) = two(&mut w);
