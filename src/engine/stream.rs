@@ -516,6 +516,11 @@ mod tests {
         assert!(!out.has_next(), "the last piece is beyond the credit");
         assert_eq!(out.credit(A, 0, 31), Err(Violation), "taken back");
         assert_eq!(out.credit(A, 33, 64), Err(Violation), "more than was sent");
+        assert_eq!(
+            out.credit(A, 40, 64),
+            Err(Violation),
+            "though a piece ends there"
+        );
         assert_eq!(out.credit(A, 8, 64), Err(Violation), "within a piece");
         let mut out = Outgoing::default();
         out.write(&[7; 40], WINDOW, 16).unwrap();

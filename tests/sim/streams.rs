@@ -8,6 +8,7 @@ use peerbase::engine::{CallNumber, RequestId, StreamId};
 use peerbase::entropy::Entropy;
 use peerbase::error::Error;
 use peerbase::wire::record::{Channel, Status};
+use std::time::Duration;
 
 /// One program writes, another reads.
 pub(crate) struct Pipe {
@@ -94,8 +95,19 @@ impl Streaming {
         callee: usize,
         data: (Vec<u8>, Vec<u8>),
     ) -> Streaming {
+        Streaming::begin_for(w, caller, callee, data, secs(20))
+    }
+
+    /// The same for a call that may stand still for so long.
+    fn begin_for(
+        w: &mut World,
+        caller: usize,
+        callee: usize,
+        data: (Vec<u8>, Vec<u8>),
+        timeout: Duration,
+    ) -> Streaming {
         let target = w.nodes[callee].engine.name().to_string();
-        let number = w.call_streaming(caller, &target, secs(20)).unwrap();
+        let number = w.call_streaming(caller, &target, timeout).unwrap();
         w.run_until(secs(10), |w| !w.nodes[callee].streamed.is_empty());
         let call = w.nodes[callee].streamed.remove(0);
         w.with(callee, |e, now| e.accept_streams(now, call))
@@ -403,6 +415,52 @@ fn a_peer_that_dies_breaks_its_streams_once_it_is_known_to_be_dead() {
     let id = s.down.id;
     w.with(a, |e, now| e.stream_close(now, id));
     w.check_closed();
+}
+
+#[test]
+fn a_caller_that_dies_breaks_what_it_streamed_long_before_the_call_runs_out() {
+    let mut w = World::new(crate::first_seed());
+    let (a, b) = two(&mut w);
+    let data = (vec![3; 5_000_000], Vec::new());
+    let mut s = Streaming::begin_for(&mut w, a, b, data, secs(3_600));
+    for _ in 0..10 {
+        s.step(&mut w);
+    }
+    w.kill(a, true);
+    w.run(secs(25));
+    for _ in 0..20 {
+        s.up.read(&mut w);
+    }
+    let arrived = s.up.read.len() as u64;
+    let why = "the caller is gone".into();
+    assert_eq!(s.up.end, Some(Err(Error::Broken { arrived, why })));
+    let id = s.up.id;
+    w.with(b, |e, now| e.stream_close(now, id));
+    s.answer(&mut w);
+    w.check_closed();
+}
+
+#[test]
+fn an_answer_does_not_overtake_what_was_streamed_before_it() {
+    seeds(5, |seed| {
+        let mut w = World::new(seed);
+        let (a, b) = two(&mut w);
+        let mut s = Streaming::begin(&mut w, a, b, (Vec::new(), vec![8; 200_000]));
+        while !s.down.finished {
+            s.down.write(&mut w);
+        }
+        s.answer(&mut w);
+        while s.down.end.is_none() {
+            w.run(Duration::from_micros(100));
+            s.down.read(&mut w);
+        }
+        assert_eq!(s.down.end, Some(Ok(())));
+        assert!(s.down.read == s.down.data);
+        w.run(ms(50));
+        assert_eq!(w.result(a, s.number), Some(&Ok(b"7".to_vec())));
+        s.close(&mut w);
+        w.check_closed();
+    });
 }
 
 #[test]
