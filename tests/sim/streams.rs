@@ -442,12 +442,18 @@ fn a_caller_that_dies_breaks_what_it_streamed_long_before_the_call_runs_out() {
 
 #[test]
 fn an_answer_does_not_overtake_what_was_streamed_before_it() {
-    seeds(5, |seed| {
+    seeds(20, |seed| {
         let mut w = World::new(seed);
         let (a, b) = two(&mut w);
-        let mut s = Streaming::begin(&mut w, a, b, (Vec::new(), vec![8; 200_000]));
+        let mut s = Streaming::begin(&mut w, a, b, (Vec::new(), vec![8; 450_000]));
+        // All is written, and the last of it waits for credit.
         while !s.down.finished {
+            let before = s.down.written;
             s.down.write(&mut w);
+            w.run(ms(1));
+            if s.down.written == before {
+                s.down.read(&mut w);
+            }
         }
         s.answer(&mut w);
         while s.down.end.is_none() {
