@@ -343,5 +343,9 @@ impl Engine {
             self.links_due = self.links_due.min(now.at + self.config.limits.keepalive);
         }
         self.session_up(now, id);
+        if self.session(id).is_some() {
+            // The side that asked has measured the way by now.
+            self.send_ping(now, id);
+        }
     }
 }

@@ -754,6 +754,7 @@ fn a_ping_flood_is_answered_one_for_one_and_odd_ones_close_the_session() {
     let mut w = World::new(crate::first_seed());
     let (a, b) = two(&mut w);
     let mut m = Member::join(&mut w, a, "m");
+    m.next(&w);
     for i in 0..500 {
         w.raw_send(m.wire, format!("sim|png|{i:016}|END\n").as_bytes());
     }
