@@ -54,6 +54,13 @@ fn one_address_is_enough_and_everyone_is_told_once() {
     until("all reach all", || {
         nodes.iter().all(|(n, _)| reached(n) == 4)
     });
+    // One that nobody can dial is told of the others all the same.
+    let leaf = lan.builder("leaf").lan(false).start().unwrap();
+    assert_eq!(leaf.port(), 0);
+    leaf.connect(address(&nodes[0].0), secs(20)).unwrap();
+    until("the leaf reaches all", || reached(&leaf) == 5);
+    drop(leaf);
+    until("it has left", || nodes.iter().all(|(n, _)| reached(n) == 4));
     for peer in nodes[0].0.peers() {
         let ping = peer.ping;
         assert!(ping.is_none_or(|p| p.round_trip < secs(5)), "{ping:?}");

@@ -261,8 +261,13 @@ impl Engine {
             self.mesh.all_at = now.at + self.jitter(RETOLD);
         }
         let known = self.acquaintances();
-        for to in &known {
-            let Some(link) = self.best_session(to.instance) else {
+        // Also those that nobody can dial.
+        let peers: Vec<Instance> = self.directory.iter().map(|(i, _)| *i).collect();
+        for to in peers {
+            let Some(link) = self.best_session(to) else {
+                continue;
+            };
+            let Some(Via::Socket(place)) = self.links.get(&link).map(|l| l.via) else {
                 continue;
             };
             let told = self
@@ -273,9 +278,9 @@ impl Engine {
             told.retain(|i| known.iter().any(|k| k.instance == *i));
             let fresh: Vec<Acquaintance> = known
                 .iter()
-                .filter(|k| k.instance != to.instance && (all || !told.contains(&k.instance)))
+                .filter(|k| k.instance != to && (all || !told.contains(&k.instance)))
                 // A loopback address means something else on another host.
-                .filter(|k| !k.address.ip().is_loopback() || to.address.ip().is_loopback())
+                .filter(|k| !k.address.ip().is_loopback() || place.ip().is_loopback())
                 .cloned()
                 .collect();
             for some in fresh.chunks(PEERS_TOLD_MAX) {

@@ -217,7 +217,6 @@ impl Engine {
             return;
         };
         let (link, ended) = (into.link, into.is_ended());
-        into.fail("nobody reads it any more");
         self.streams.remove(id);
         if let Some(link) = link.filter(|_| !ended) {
             self.send_stop(now, link, id);

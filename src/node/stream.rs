@@ -172,7 +172,8 @@ pub struct StreamReader(Arc<Ends>);
 impl StreamReader {
     /// Sets what is told, on the loop's thread, when reading or writing would have been
     /// [`Error::WouldBlock`] and no longer is: for a program with an event loop, which must not wait. Of a
-    /// call's reader and writer it is one and the same; it is dropped with the last of them.
+    /// call's reader and writer it is one and the same; it is dropped with the last of them, and must not
+    /// keep them, or none would ever be.
     pub fn on_ready(&self, ready: impl Fn() + Send + Sync + 'static) {
         self.0.on_ready(Some(Arc::new(ready)));
     }

@@ -62,21 +62,26 @@ fn take(call: Call) {
 /// What is left to do for a stream that is taken in the loop.
 struct Taking {
     call: Option<Call>,
-    reader: StreamReader,
+    /// Gone once all was read: it keeps what is told, which keeps this.
+    reader: Option<StreamReader>,
     buf: Vec<u8>,
     sum: u64,
 }
 
 impl Taking {
     fn go_on(&mut self) {
+        let Some(reader) = &mut self.reader else {
+            return;
+        };
         let outcome = loop {
-            match self.reader.read_timeout(&mut self.buf, Duration::ZERO) {
+            match reader.read_timeout(&mut self.buf, Duration::ZERO) {
                 Ok(0) => break Ok(()),
                 Ok(n) => self.sum += n as u64,
                 Err(peerbase::Error::WouldBlock) => return,
                 Err(e) => break Err(e),
             }
         };
+        self.reader = None;
         if let Some(call) = self.call.take() {
             let _ = match outcome {
                 Ok(()) => call.reply(self.sum),
@@ -93,7 +98,7 @@ fn take_in_loop(call: Call) {
     writer.finish();
     let taking = Arc::new(Mutex::new(Taking {
         call: Some(call),
-        reader,
+        reader: Some(reader),
         buf: vec![0; 64 * 1024],
         sum: 0,
     }));
@@ -105,10 +110,12 @@ fn take_in_loop(call: Call) {
             }
         }
     };
-    go_on();
-    if let Ok(taking) = taking.lock() {
-        taking.reader.on_ready(go_on);
+    if let Ok(taking) = taking.lock()
+        && let Some(reader) = &taking.reader
+    {
+        reader.on_ready(go_on.clone());
     }
+    go_on();
 }
 
 /// Streams so many bytes; how long it took.
@@ -180,9 +187,10 @@ fn calls(node: &Node, mut more: impl FnMut(usize) -> bool) -> Outcome<Vec<Durati
     Ok(times)
 }
 
-fn memory(node: &Node) -> Outcome<f64> {
+/// What both processes take.
+fn memory(node: &Node) -> Outcome<[f64; 2]> {
     let sink = node.call("memory").to("sink").send()?;
-    Ok(resident_kib(None).max(sink.as_f64().unwrap_or(0.0)))
+    Ok([resident_kib(None), sink.as_f64().unwrap_or(0.0)])
 }
 
 pub(super) fn run(report: &mut Report) -> Outcome {
@@ -261,8 +269,11 @@ pub(super) fn run(report: &mut Report) -> Outcome {
 
     let before = memory(&node)?;
     stream(&node, 1 << 30)?;
-    let growth = memory(&node)? - before;
-    report.add("resident memory growth over 1 GiB", growth, "KiB");
+    let after = memory(&node)?;
+    for (i, whose) in ["the sender's", "the receiver's"].iter().enumerate() {
+        let line = format!("{whose} resident memory, growth over 1 GiB");
+        report.add(&line, after[i] - before[i], "KiB");
+    }
     Ok(())
 }
 
