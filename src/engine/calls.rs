@@ -451,8 +451,7 @@ impl Engine {
         match status {
             Status::Large => self.value_announced(now, link, number, body),
             Status::Value if call.terms.streams => {
-                call.reply = Some(body.to_vec());
-                self.end_if_complete(now, self.own_stream(number, Channel::Response));
+                self.value_complete(now, number, Ok(body.to_vec()));
             }
             _ => {
                 let result = outcome(status, body, call.carried.path(), call.size);
@@ -462,7 +461,7 @@ impl Engine {
         }
     }
 
-    /// A large value is there.
+    /// The value of a call that may stream is there, or a large one, or it will not come.
     pub(super) fn value_complete(&mut self, now: Now, number: u64, value: Result<Vec<u8>, Error>) {
         let Some(call) = self.calls.open.get_mut(&number) else {
             return;

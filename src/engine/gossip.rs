@@ -189,7 +189,7 @@ impl Engine {
 
     /// A peer says something to everyone.
     pub(super) fn heard_broadcast(&mut self, now: Now, id: RequestId, broadcast: Broadcast) {
-        let known = self.reply_of(&Report::default());
+        let known = reply_of(&Report::default());
         if broadcast.origin == self.instance {
             return self.reply(now, id, Status::Value, known);
         }
@@ -293,18 +293,18 @@ impl Engine {
         let Some(round) = self.gossip.rounds.remove(&id) else {
             return;
         };
-        let body = self.reply_of(&round.report);
+        let body = reply_of(&round.report);
         match round.parent {
             Parent::Own(number) => self.outputs.push_back(Output::Ended(number, Ok(body))),
             Parent::Peer(id) => self.reply(now, id, Status::Value, body),
         }
     }
+}
 
-    fn reply_of(&self, report: &Report) -> Vec<u8> {
-        let mut body = Vec::new();
-        report.encode(&mut body);
-        body
-    }
+fn reply_of(report: &Report) -> Vec<u8> {
+    let mut body = Vec::new();
+    report.encode(&mut body);
+    body
 }
 
 #[cfg(test)]

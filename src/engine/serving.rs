@@ -56,7 +56,7 @@ pub struct Request {
 #[derive(Debug)]
 enum State {
     /// What is asked is still coming.
-    Collecting(AskKind),
+    Collecting(AskKind, NodeName),
     Running,
     /// Running, and nobody waits.
     Withdrawn,
@@ -68,7 +68,6 @@ struct Served {
     state: State,
     deadline: Time,
     timeout: Duration,
-    caller: NodeName,
     streams: bool,
     /// Whether a program reads what the caller streams.
     reads: bool,
@@ -216,12 +215,11 @@ impl Engine {
         let deadline = now.at + timeout;
         let served = Served {
             state: match ask {
-                ask::Ask::Large { kind, .. } => State::Collecting(kind),
+                ask::Ask::Large { kind, .. } => State::Collecting(kind, caller.clone()),
                 _ => State::Running,
             },
             deadline,
             timeout,
-            caller,
             streams: form.streams,
             reads: false,
             kept: 0,
@@ -248,7 +246,7 @@ impl Engine {
             self.streams.add_incoming(id, id.call.caller, into);
             self.sync_incoming(now, link, id);
         } else {
-            self.run(now, id, ask);
+            self.run(now, id, caller, ask);
         }
     }
 
@@ -286,12 +284,13 @@ impl Engine {
         let Some(served) = self.serving.get_mut(call) else {
             return;
         };
-        let State::Collecting(kind) = served.state else {
+        let State::Collecting(kind, caller) = &served.state else {
             return;
         };
+        let (kind, caller) = (*kind, caller.clone());
         served.state = State::Running;
         match (failure, ask::Ask::decode(kind, &bytes)) {
-            (None, Ok(ask)) => self.run(now, call, ask),
+            (None, Ok(ask)) => self.run(now, call, caller, ask),
             (failure, _) => {
                 let why = failure.map_or("what was asked is malformed".into(), |e| e.to_string());
                 self.reply(now, call, Status::Failed, why.into_bytes());
@@ -300,7 +299,7 @@ impl Engine {
     }
 
     /// Has a call answered, by whoever answers such.
-    fn run(&mut self, now: Now, id: RequestId, ask: ask::Ask<'_>) {
+    fn run(&mut self, now: Now, id: RequestId, caller: NodeName, ask: ask::Ask<'_>) {
         let ask = match ask {
             ask::Ask::Message(data) => Ask::Message(data.to_vec()),
             ask::Ask::Command { path, args, kwargs } => match CommandPath::new(path) {
@@ -322,7 +321,7 @@ impl Engine {
         };
         let incoming = Request {
             id,
-            caller: served.caller.clone(),
+            caller,
             ask,
             streams: served.streams,
             deadline: served.deadline,
@@ -444,9 +443,9 @@ impl Engine {
             self.streams.add_outgoing(value, id.caller, out);
             (status, body) = (Status::Large, length);
         }
-        let why = String::from_utf8_lossy(&body).into_owned();
+        let why = streams.then(|| String::from_utf8_lossy(&body).into_owned());
         served.state = State::Done(status, body);
-        if streams {
+        if let Some(why) = why {
             let down = StreamId {
                 call: id,
                 channel: Channel::Response,
@@ -549,7 +548,7 @@ impl Engine {
                 let reads = served.reads;
                 self.end_streams(id, Some("the caller gave up"), reads);
             }
-            Some(served) if matches!(served.state, State::Done(..) | State::Collecting(_)) => {
+            Some(served) if matches!(served.state, State::Done(..) | State::Collecting(..)) => {
                 self.forget(id, None)
             }
             _ => {}

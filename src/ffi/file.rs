@@ -5,7 +5,7 @@ use super::error::guard;
 use super::handle::{put, text};
 use super::mesh::one_json;
 use super::node::{node, peerbase_node};
-use super::reply::peerbase_reply;
+use super::reply::{no_reply, peerbase_reply};
 use crate::error::Error;
 use crate::json;
 use std::ffi::{c_char, c_int, c_void};
@@ -68,13 +68,11 @@ pub unsafe extern "C" fn peerbase_node_refresh(
     out: *mut *mut peerbase_reply,
 ) -> c_int {
     guard(|| {
-        let found = node(handle)?.refresh()?;
-        if out.is_null() {
-            return Ok(());
-        }
+        let node = node(handle)?;
+        let found = node.refresh()?;
         let (added, changed, removed) = (found.added, found.changed, found.removed);
         let json = format!("{{\"added\":{added},\"changed\":{changed},\"removed\":{removed}}}");
-        one_json(handle, json, out)
+        one_json(&node, json.into_bytes(), out)
     })
 }
 
@@ -97,10 +95,8 @@ pub unsafe extern "C" fn peerbase_node_request_file(
     out: *mut *mut peerbase_reply,
 ) -> c_int {
     guard(|| {
-        if !out.is_null() {
-            // SAFETY: the header asks for NULL or room for a pointer.
-            unsafe { put(out, std::ptr::null_mut()) }?;
-        }
+        // SAFETY: the header asks for NULL or room for a pointer.
+        unsafe { no_reply(out) }?;
         // SAFETY: the header asks for a NUL-terminated string.
         let hash = unsafe { text(hash, "hash") }?;
         let told = |p: crate::files::Progress| {
@@ -109,12 +105,10 @@ pub unsafe extern "C" fn peerbase_node_request_file(
                 unsafe { progress(p.received, p.size, user) };
             }
         };
-        let got = node(handle)?.request_file(hash, milliseconds(timeout_ms)?, told)?;
-        if out.is_null() {
-            return Ok(());
-        }
+        let node = node(handle)?;
+        let got = node.request_file(hash, milliseconds(timeout_ms)?, told)?;
         let path = json::quoted(&got.path.to_string_lossy());
         let json = format!("{{\"path\":{path},\"size\":{}}}", got.size);
-        one_json(handle, json, out)
+        one_json(&node, json.into_bytes(), out)
     })
 }

@@ -2,10 +2,11 @@
 
 use super::call::milliseconds;
 use super::error::guard;
-use super::handle::{bytes, c_string, put, text};
+use super::handle::{bytes, text};
 use super::node::{node, peerbase_node};
-use super::reply::{Holds, peerbase_reply};
+use super::reply::{Holds, no_reply, peerbase_reply};
 use crate::error::Error;
+use crate::node::Node;
 use std::ffi::{c_char, c_int};
 
 /// Links to the node at an address, "IP:PORT" or `[IPV6]:PORT`, whoever it is. From then on the address is
@@ -22,20 +23,15 @@ pub unsafe extern "C" fn peerbase_node_connect(
     out: *mut *mut peerbase_reply,
 ) -> c_int {
     guard(|| {
-        if !out.is_null() {
-            // SAFETY: the header asks for NULL or room for a pointer.
-            unsafe { put(out, std::ptr::null_mut()) }?;
-        }
+        // SAFETY: the header asks for NULL or room for a pointer.
+        unsafe { no_reply(out) }?;
         // SAFETY: the header asks for a NUL-terminated string.
         let addr = unsafe { text(addr, "addr") }?;
         let address = addr.parse().map_err(|_| Error::Address(addr.to_owned()))?;
         let name = node(handle)?.connect(address, milliseconds(timeout_ms)?)?;
-        if out.is_null() {
-            return Ok(());
-        }
         let reply = peerbase_reply::new(vec![(name, Ok(b"true".to_vec()))], Holds::Json);
         // SAFETY: as above.
-        unsafe { put(out, reply.give()) }
+        unsafe { reply.give_if_wanted(out) }
     })
 }
 
@@ -55,19 +51,13 @@ pub unsafe extern "C" fn peerbase_node_broadcast(
     out: *mut *mut peerbase_reply,
 ) -> c_int {
     guard(|| {
-        if !out.is_null() {
-            // SAFETY: the header asks for NULL or room for a pointer.
-            unsafe { put(out, std::ptr::null_mut()) }?;
-        }
+        // SAFETY: the header asks for NULL or room for a pointer.
+        unsafe { no_reply(out) }?;
         // SAFETY: the header asks for `len` readable bytes.
         let data = unsafe { bytes(data, len) }?;
         let node = node(handle)?;
         let report = node.broadcast(data, milliseconds(timeout_ms)?)?;
-        if !out.is_null() {
-            let answers = vec![(node.name().clone(), Ok(report.to_json()))];
-            // SAFETY: as above.
-            unsafe { put(out, peerbase_reply::new(answers, Holds::Json).give()) }?;
-        }
+        one_json(&node, report.to_json(), out)?;
         match report.names.first() {
             _ if report.is_complete() => Ok(()),
             Some(name) => Err(Error::Unreachable(format!(
@@ -134,16 +124,13 @@ pub unsafe extern "C" fn peerbase_node_load_state(
     }
 }
 
-/// A reply of one entry, in JSON that is known to be such.
+/// A reply of one entry, in JSON, if it is wanted.
 pub(super) fn one_json(
-    handle: *const peerbase_node,
-    json: String,
+    node: &Node,
+    json: Vec<u8>,
     out: *mut *mut peerbase_reply,
 ) -> Result<(), Error> {
-    let answers = vec![(
-        node(handle)?.name().clone(),
-        Ok(c_string(json).into_bytes()),
-    )];
-    // SAFETY: the header asks for room for a pointer.
-    unsafe { put(out, peerbase_reply::new(answers, Holds::Json).give()) }
+    let reply = peerbase_reply::new(vec![(node.name().clone(), Ok(json))], Holds::Json);
+    // SAFETY: the header asks for NULL or room for a pointer.
+    unsafe { reply.give_if_wanted(out) }
 }

@@ -70,6 +70,19 @@ impl peerbase_reply {
     pub(super) fn give(self) -> *mut peerbase_reply {
         give(self)
     }
+
+    /// Gives it to C, if C wants it.
+    ///
+    /// # Safety
+    ///
+    /// `out` is NULL or writable.
+    pub(super) unsafe fn give_if_wanted(self, out: *mut *mut peerbase_reply) -> Result<(), Error> {
+        if out.is_null() {
+            return Ok(());
+        }
+        // SAFETY: by the function's contract.
+        unsafe { put(out, self.give()) }
+    }
 }
 
 impl Entry {
@@ -85,6 +98,19 @@ impl Entry {
             outcome: outcome.map_err(|e| (e.code() as c_int, c_string(e.to_string()))),
         }
     }
+}
+
+/// Says that there is no reply yet, if C wants one.
+///
+/// # Safety
+///
+/// `out` is NULL or writable.
+pub(super) unsafe fn no_reply(out: *mut *mut peerbase_reply) -> Result<(), Error> {
+    if out.is_null() {
+        return Ok(());
+    }
+    // SAFETY: by the function's contract.
+    unsafe { put(out, std::ptr::null_mut()) }
 }
 
 fn look<T>(reply: *const peerbase_reply, i: usize, fallback: T, f: impl FnOnce(&Entry) -> T) -> T {

@@ -182,7 +182,7 @@ impl Node {
         let path = std::path::absolute(path).map_err(|e| Error::io("finding a file", &e))?;
         let (hash, stamp) = hash(&path)?;
         share.offer(hash, Offer { path, stamp })?;
-        self.serve_files(&share)?;
+        self.serve_files(&share);
         Ok(hash.to_string())
     }
 
@@ -192,7 +192,8 @@ impl Node {
         let failed = |e: std::io::Error| Error::io("making the folder", &e);
         fs::create_dir_all(&folder).map_err(failed)?;
         share.lock().folder = Some(fs::canonicalize(folder).map_err(failed)?);
-        self.serve_files(&share)
+        self.serve_files(&share);
+        Ok(())
     }
 
     /// Looks at the offered files again: those that have changed are offered as what they are now, those
@@ -201,11 +202,10 @@ impl Node {
         self.share()?.refresh()
     }
 
-    fn serve_files(&self, share: &Arc<Share>) -> Result<(), Error> {
+    fn serve_files(&self, share: &Arc<Share>) {
         let (info, read) = (share.clone(), share.clone());
         self.set_reserved(INFO, Arc::new(move |call| tell(&info, call)));
         self.set_reserved(READ, Arc::new(move |call| upload(&read, call)));
-        Ok(())
     }
 }
 
