@@ -430,6 +430,47 @@ int peerbase_node_get_commands(struct peerbase_node *handle,
                                struct peerbase_reply **out);
 
 /**
+ * Whether to speak to Python nodes of PeerBase 0.7.1 as well, in their protocol; not unless asked for, because
+ * that protocol proves nothing and hides no names: whoever is on the LAN can take any name or have a recorded
+ * call run again, but read nothing. The other functions of compat switch it on, too. Returns 0 or
+ * PEERBASE_ERR_ARGUMENT.
+ *
+ * The functions of compat are in the library if it was built with the feature of that name, which it is unless
+ * that was switched off.
+ */
+int peerbase_config_set_compat(struct peerbase_config *config,
+                               bool enabled);
+
+/**
+ * Where calls of Python nodes come to, as "IPV4:PORT", the first of their `ports`; every IPv4 address and any
+ * port unless set. An address other than 0.0.0.0 is also what is advertised. Returns 0, PEERBASE_ERR_ARGUMENT
+ * or PEERBASE_ERR_ADDRESS.
+ */
+int peerbase_config_set_compat_listen(struct peerbase_config *config,
+                                      const char *addr);
+
+/**
+ * The UDP port that Python nodes advertise on, the second of their `ports`; 1001 unless set. Returns 0 or
+ * PEERBASE_ERR_ARGUMENT.
+ */
+int peerbase_config_set_compat_port(struct peerbase_config *config,
+                                    uint16_t port);
+
+/**
+ * A relay of Python nodes as "HOST:PORT", their `relay.py` or a `peerbase relay`, besides those added before; at
+ * most 16. It learns this node's name. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_ADDRESS.
+ */
+int peerbase_config_add_compat_relay(struct peerbase_config *config,
+                                     const char *addr);
+
+/**
+ * Milliseconds between two questions to a relay of Python nodes that does not answer as soon as something comes,
+ * 10 to 60000: their `keepalive_tick`; 250 unless set. Returns 0 or PEERBASE_ERR_ARGUMENT.
+ */
+int peerbase_config_set_compat_tick(struct peerbase_config *config,
+                                    uint32_t interval_ms);
+
+/**
  * A new configuration with every default.
  *
  * `name` and `network` are 1 to 64 bytes of UTF-8 without control characters and without any of
@@ -825,7 +866,9 @@ int peerbase_node_on_event(struct peerbase_node *handle,
  * The peers that are known now: `*out` has an entry for each, with its name; its code is 0 if a session with
  * it is open, and PEERBASE_ERR_UNREACHABLE if it is only known so far; its JSON, if any, is an object with
  * its address, "address", or the relay through which it is reached, "relay"; and of its last ping how long it
- * took, "ping_us", and how long ago that was, "ping_ago_ms". Free it with `peerbase_reply_free`. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_STOPPED.
+ * took, "ping_us", and how long ago that was, "ping_ago_ms". A peer that speaks the protocol of PeerBase 0.7.1
+ * has code 0 while it is heard, and "compat" is true: nothing about it is proven. Free it with
+ * `peerbase_reply_free`. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_STOPPED.
  */
 int peerbase_node_peers(const struct peerbase_node *handle,
                         struct peerbase_reply **out);

@@ -33,6 +33,8 @@
 //! * What others can make this node hold or do is bounded: see [`limits::Limits`].
 
 pub mod address;
+#[cfg(feature = "compat")]
+pub mod compat;
 pub mod engine;
 pub mod entropy;
 pub mod error;
@@ -61,6 +63,8 @@ pub use fernet::Key;
 pub use files::{Fetched, Progress, Refreshed};
 pub use limits::{Limits, RelayLimits};
 pub use name::{CommandPath, NetworkName, NodeName};
+#[cfg(feature = "compat")]
+pub use node::Compat;
 pub use node::{
     ADVERTISE_INTERVAL, ADVERTISE_PORT, Builder, Call, CallBuilder, CallId, CallStream,
     CommandTree, Events, FanOut, MAX_IN_FLIGHT, MAX_REMOTES, Message, Node, RELAY_KEEPALIVE,

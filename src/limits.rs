@@ -239,6 +239,23 @@ pub struct RelayLimits {
     pub flows: usize,
     /// Routes from which one member may want nothing: as many as join from one address.
     pub blocked: usize,
+    /// Mailboxes of Python nodes, of all networks.
+    pub mailboxes: usize,
+    /// Those of one network: each is told of all others several times a second.
+    pub mailboxes_per_network: usize,
+    /// A Python node that does not ask for this long is gone; it asks every quarter of a second, unless set
+    /// otherwise.
+    pub mailbox_idle: Duration,
+    /// Packets that may wait in one mailbox.
+    pub mailbox_packets: usize,
+    /// Bytes of them; senders of more are told.
+    pub mailbox_bytes: usize,
+    /// Bytes of all packets that wait, in whatever mailbox.
+    pub mailboxes_bytes: usize,
+    /// Bytes of one HTTP request's body: a message of some 2 MiB, which is sealed and encoded twice.
+    pub request_bytes: usize,
+    /// Bytes of all requests that are coming in, a quarter of them from one address.
+    pub requests_bytes: usize,
 }
 
 impl Default for RelayLimits {
@@ -259,6 +276,14 @@ impl Default for RelayLimits {
             advert_interval: Duration::from_secs(1),
             flows: 1_024,
             blocked: 256,
+            mailboxes: 4_096,
+            mailboxes_per_network: 256,
+            mailbox_idle: Duration::from_secs(3),
+            mailbox_packets: 1_024,
+            mailbox_bytes: 8 * 1024 * 1024,
+            mailboxes_bytes: 64 * 1024 * 1024,
+            request_bytes: 4 * 1024 * 1024,
+            requests_bytes: 64 * 1024 * 1024,
         }
     }
 }

@@ -1,13 +1,10 @@
 //! The UDP socket on the advertise port, which all nodes of a host share.
 
 use super::interfaces::LOOPBACK_BROADCAST;
-use super::{DATAGRAMS, Settings};
-use crate::engine::{Engine, Input};
 use crate::error::Error;
 use crate::limits::DATAGRAM_MAX;
-use crate::protocol::Now;
 use mio::net::UdpSocket;
-use mio::{Interest, Registry};
+use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -26,24 +23,29 @@ pub(super) struct Datagrams {
 }
 
 impl Datagrams {
-    pub(super) fn open(settings: &Settings, registry: &Registry) -> Result<Datagrams, Error> {
+    pub(super) fn open(
+        port: u16,
+        loopback: bool,
+        token: Token,
+        registry: &Registry,
+    ) -> Result<Datagrams, Error> {
         // Bound to the loopback's broadcast address, a socket hears nothing from outside.
-        let ip = if settings.loopback {
+        let ip = if loopback {
             LOOPBACK_BROADCAST
         } else {
             Ipv4Addr::UNSPECIFIED
         };
-        let address = SocketAddr::from((ip, settings.advertise_port));
+        let address = SocketAddr::from((ip, port));
         let mut socket = bind(address).map_err(|e| match e.kind() {
             io::ErrorKind::AddrInUse => Error::PortInUse(address),
             _ => Error::io("binding the advertise port", &e),
         })?;
         registry
-            .register(&mut socket, DATAGRAMS, Interest::READABLE)
+            .register(&mut socket, token, Interest::READABLE)
             .map_err(|e| Error::io("watching the advertise port", &e))?;
         Ok(Datagrams {
             socket,
-            port: settings.advertise_port,
+            port,
             unread: false,
             buf: [0; DATAGRAM_MAX + 1],
         })
@@ -57,19 +59,13 @@ impl Datagrams {
         self.unread = true;
     }
 
-    pub(super) fn receive(&mut self, engine: &mut Engine, now: Now) {
+    pub(super) fn receive(&mut self, take: &mut dyn FnMut(SocketAddr, &[u8])) {
         if !self.unread {
             return;
         }
         for _ in 0..ROUND {
             match self.socket.recv_from(&mut self.buf) {
-                Ok((n, from)) => engine.handle(
-                    now,
-                    Input::Datagram {
-                        from,
-                        bytes: &self.buf[..n],
-                    },
-                ),
+                Ok((n, from)) => take(from, &self.buf[..n]),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => {
                     self.unread = false;
@@ -79,13 +75,11 @@ impl Datagrams {
         }
     }
 
-    pub(super) fn broadcast(&self, bytes: &[u8], targets: &[Ipv4Addr]) {
-        for target in targets {
-            let to = SocketAddr::V4(SocketAddrV4::new(*target, self.port));
-            // An interface that is just going down, or a full queue: the next advert comes.
-            if let Err(e) = self.socket.send_to(bytes, to) {
-                log::debug!("advertising to {to}: {e}");
-            }
+    pub(super) fn broadcast(&self, bytes: &[u8], target: Ipv4Addr) {
+        let to = SocketAddr::V4(SocketAddrV4::new(target, self.port));
+        // An interface that is just going down, or a full queue: the next advert comes.
+        if let Err(e) = self.socket.send_to(bytes, to) {
+            log::debug!("advertising to {to}: {e}");
         }
     }
 }

@@ -15,8 +15,23 @@ pub(super) struct Interfaces {
     fixed: bool,
     every: Duration,
     next: Time,
-    targets: Vec<Ipv4Addr>,
+    targets: Vec<Target>,
 }
+
+/// An interface's own address, and the one that all on its network hear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    /// Said by the one protocol whose adverts say where they are from.
+    #[cfg(feature = "compat")]
+    pub(super) own: Ipv4Addr,
+    pub(super) broadcast: Ipv4Addr,
+}
+
+const LOOPBACK: Target = Target {
+    #[cfg(feature = "compat")]
+    own: Ipv4Addr::LOCALHOST,
+    broadcast: LOOPBACK_BROADCAST,
+};
 
 impl Interfaces {
     pub(super) fn new(settings: &Settings, every: Duration) -> Interfaces {
@@ -24,13 +39,13 @@ impl Interfaces {
             fixed: settings.loopback || !settings.lan,
             every,
             next: Time::default(),
-            targets: vec![LOOPBACK_BROADCAST],
+            targets: vec![LOOPBACK],
         };
         interfaces.refresh(Time::default());
         interfaces
     }
 
-    pub(super) fn targets(&self) -> &[Ipv4Addr] {
+    pub(super) fn targets(&self) -> &[Target] {
         &self.targets
     }
 
@@ -44,16 +59,20 @@ impl Interfaces {
             return false;
         }
         self.next = now + self.every;
-        let mut targets = vec![LOOPBACK_BROADCAST];
+        let mut targets = vec![LOOPBACK];
         match get_if_addrs() {
             Ok(list) => {
                 for interface in list {
                     if let IfAddr::V4(v4) = interface.addr
                         && let Some(broadcast) = v4.broadcast
                         && !v4.ip.is_loopback()
-                        && !targets.contains(&broadcast)
+                        && !targets.iter().any(|t| t.broadcast == broadcast)
                     {
-                        targets.push(broadcast);
+                        targets.push(Target {
+                            #[cfg(feature = "compat")]
+                            own: v4.ip,
+                            broadcast,
+                        });
                     }
                 }
             }

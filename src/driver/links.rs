@@ -1,12 +1,12 @@
 //! TCP: the listener, dials, and streams with their reading and writing.
 
-use super::{DATAGRAMS, FIRST_LINK, LISTENER, Poller, WAKER};
+use super::{Lane, Poller};
 use crate::error::Error;
 use crate::protocol::{LinkEvent, LinkId, Now, Protocol, Time};
 use crate::table::Table;
 use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
-use mio::{Interest, Registry, Token};
+use mio::{Interest, Registry};
 use socket2::{Domain, Socket, Type};
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -39,6 +39,7 @@ struct Stream {
 #[derive(Debug)]
 pub(crate) struct Links {
     registry: Registry,
+    lane: Lane,
     listener: Option<TcpListener>,
     can_accept: bool,
     retry_at: Option<Time>,
@@ -53,9 +54,10 @@ pub(crate) struct Links {
 }
 
 impl Links {
-    pub(crate) fn new(registry: Registry) -> Links {
+    pub(crate) fn new(registry: Registry, lane: Lane) -> Links {
         Links {
             registry,
+            lane,
             listener: None,
             can_accept: false,
             retry_at: None,
@@ -83,7 +85,7 @@ impl Links {
         let mut listener = bound?;
         let address = listener.local_addr().map_err(|e| Error::io(doing, &e))?;
         self.registry
-            .register(&mut listener, LISTENER, Interest::READABLE)
+            .register(&mut listener, self.lane.listener(), Interest::READABLE)
             .map_err(|e| Error::io("watching for links", &e))?;
         self.listener = Some(listener);
         Ok(address)
@@ -97,21 +99,19 @@ impl Links {
         !self.unread.is_empty() || (self.can_accept && self.retry_at.is_none())
     }
 
-    /// Takes in what the poller found, and what was left for this round, but reads nothing yet; whether
-    /// datagrams are there, too.
+    /// Takes in what the poller found on this lane, and what was left for this round, but reads nothing yet;
+    /// whether datagrams are there, too.
     pub(crate) fn take(&mut self, poller: &Poller, protocol: &mut dyn Protocol, now: Now) -> bool {
         let mut datagrams = false;
         self.round = self.unread.len();
         for event in &poller.events {
-            match event.token() {
-                WAKER => {}
-                LISTENER => self.can_accept = true,
-                DATAGRAMS => datagrams = true,
-                Token(t) => {
-                    if let Some(id) = t.checked_sub(FIRST_LINK) {
-                        self.event(LinkId(id as u64), event, protocol, now);
-                    }
-                }
+            let token = event.token();
+            if token == self.lane.listener() {
+                self.can_accept = true;
+            } else if token == self.lane.datagrams() {
+                datagrams = true;
+            } else if let Some(id) = self.lane.link(token) {
+                self.event(id, event, protocol, now);
             }
         }
         self.accept(protocol, now);
@@ -168,11 +168,9 @@ impl Links {
     fn add(&mut self, id: LinkId, mut socket: TcpStream, connected: bool) -> bool {
         // Frames are written whole; waiting to fill a segment would only delay them.
         let _ = socket.set_nodelay(true);
-        let token = Token(FIRST_LINK + id.0 as usize);
-        if let Err(e) =
-            self.registry
-                .register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)
-        {
+        let interests = Interest::READABLE | Interest::WRITABLE;
+        let token = self.lane.token(id);
+        if let Err(e) = self.registry.register(&mut socket, token, interests) {
             log::debug!("watching a link: {e}");
             return false;
         }
@@ -315,6 +313,16 @@ impl Links {
             }
         }
         told
+    }
+
+    /// Says on a link that no more comes, and goes on reading it: closed with input unread, the other side
+    /// might lose what was written.
+    #[cfg(feature = "compat")]
+    pub(crate) fn finish(&mut self, id: LinkId) {
+        if let Some(stream) = self.streams.get(&id) {
+            // Not connected any more: the next event says so.
+            let _ = stream.socket.shutdown(Shutdown::Write);
+        }
     }
 
     /// Writes the last bytes if the kernel takes them at once, and closes.

@@ -7,13 +7,15 @@
 //! Links are edge-triggered: each is read until it has no more, but only so much at a time, that
 //! one fast peer cannot keep the others waiting; what is left is remembered in `unread`.
 
+#[cfg(feature = "compat")]
+pub(crate) mod compat;
 mod datagrams;
 mod interfaces;
 mod links;
 mod resolver;
 
 use crate::address::RelayAddress;
-use crate::engine::{Engine, Input, Output};
+use crate::engine::{Engine, Input, Output, Stats};
 use crate::entropy::OsEntropy;
 use crate::error::Error;
 use crate::protocol::{LinkId, Now, Time};
@@ -29,12 +31,43 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const WAKER: Token = Token(0);
-const LISTENER: Token = Token(1);
-const DATAGRAMS: Token = Token(2);
-/// Tokens from here on are links.
+/// Lanes of one poller: native links, and those of another protocol.
+const LANES: usize = 2;
+/// Tokens of a lane from here on are links.
 const FIRST_LINK: usize = 16;
 /// Events taken from the kernel at once.
 const EVENTS: usize = 256;
+
+/// Which of the poller's tokens are whose: every other one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lane(usize);
+
+impl Lane {
+    pub(crate) const NATIVE: Lane = Lane(0);
+    #[cfg(feature = "compat")]
+    pub(crate) const COMPAT: Lane = Lane(1);
+
+    fn at(self, place: usize) -> Token {
+        Token(place * LANES + self.0)
+    }
+
+    fn listener(self) -> Token {
+        self.at(1)
+    }
+
+    fn datagrams(self) -> Token {
+        self.at(2)
+    }
+
+    fn token(self, id: LinkId) -> Token {
+        self.at(FIRST_LINK + id.0 as usize)
+    }
+
+    fn link(self, token: Token) -> Option<LinkId> {
+        let place = (token.0 / LANES).checked_sub(FIRST_LINK)?;
+        (token.0 % LANES == self.0).then_some(LinkId(place as u64))
+    }
+}
 
 /// Where and how the loop meets the network.
 #[derive(Clone, Debug)]
@@ -50,6 +83,9 @@ pub(crate) struct Settings {
     pub(crate) advertise_port: u16,
     /// Keeps all traffic on 127.0.0.0/8.
     pub(crate) loopback: bool,
+    /// The other protocol that is spoken, too.
+    #[cfg(feature = "compat")]
+    pub(crate) compat: Option<compat::Settings>,
 }
 
 impl Settings {
@@ -154,6 +190,8 @@ pub(crate) struct Driver {
     resolver: Resolver,
     port: u16,
     loopback: bool,
+    #[cfg(feature = "compat")]
+    compat: Option<compat::Compat>,
 }
 
 impl Driver {
@@ -165,18 +203,49 @@ impl Driver {
     ) -> Result<(Driver, Poller, Arc<Waker>), Error> {
         let (poller, waker, registry) = Poller::open()?;
         let datagrams = match settings.lan {
-            true => Some(Datagrams::open(settings, &registry)?),
+            true => {
+                let (port, loopback) = (settings.advertise_port, settings.loopback);
+                Some(Datagrams::open(
+                    port,
+                    loopback,
+                    Lane::NATIVE.datagrams(),
+                    &registry,
+                )?)
+            }
             false => None,
         };
-        let mut links = Links::new(registry);
+        #[cfg(feature = "compat")]
+        let their_registry = registry
+            .try_clone()
+            .map_err(|e| Error::io("making an event queue", &e))?;
+        let mut links = Links::new(registry, Lane::NATIVE);
         let port = match settings.listen().as_slice() {
             [] => 0,
             addresses => links.listen(addresses)?.port(),
         };
         let config = make(port);
+        #[cfg(feature = "compat")]
+        let compat = match &settings.compat {
+            Some(compat) => Some(compat::Compat::open(
+                compat,
+                settings,
+                &config,
+                their_registry,
+                waker.clone(),
+            )?),
+            None => None,
+        };
         let clock = Clock::start();
         let interfaces = Interfaces::new(settings, config.limits.interfaces);
         let engine = Engine::new(config, Box::new(OsEntropy::new()?), clock.now());
+        #[cfg(feature = "compat")]
+        let engine = {
+            let mut engine = engine;
+            if compat.is_some() {
+                engine.expect_foreign();
+            }
+            engine
+        };
         let driver = Driver {
             engine,
             clock,
@@ -186,6 +255,8 @@ impl Driver {
             resolver: Resolver::new(waker.clone()),
             port,
             loopback: settings.loopback,
+            #[cfg(feature = "compat")]
+            compat,
         };
         Ok((driver, poller, waker))
     }
@@ -206,16 +277,51 @@ impl Driver {
             return Some(Time::default());
         }
         let deadlines = [
-            self.engine.deadline(),
+            self.protocol_deadline(),
             self.links.retry_at(),
             self.interfaces.due(),
         ];
         deadlines.into_iter().flatten().min()
     }
 
+    /// When a protocol must be told the time at the latest.
+    pub(crate) fn protocol_deadline(&self) -> Option<Time> {
+        let native = self.engine.deadline();
+        #[cfg(feature = "compat")]
+        let native = {
+            let compat = self.compat.as_ref().and_then(|c| c.deadline());
+            native.into_iter().chain(compat).min()
+        };
+        native
+    }
+
+    /// What has been counted so far.
+    pub(crate) fn stats(&self) -> Stats {
+        let stats = self.engine.stats();
+        #[cfg(feature = "compat")]
+        let stats = Stats {
+            compat_refused: self.compat.as_ref().map_or(0, |c| c.engine.refused()),
+            ..stats
+        };
+        stats
+    }
+
     /// Whether input was left for the next round so that everyone gets a turn.
     pub(crate) fn has_unread(&self) -> bool {
-        self.links.has_unread() || self.datagrams.as_ref().is_some_and(Datagrams::has_unread)
+        let unread =
+            self.links.has_unread() || self.datagrams.as_ref().is_some_and(Datagrams::has_unread);
+        #[cfg(feature = "compat")]
+        let unread = unread || self.compat.as_ref().is_some_and(|c| c.has_unread());
+        unread
+    }
+
+    /// Ends the protocols: each says goodbye if it has one. What is left is to perform and to flush.
+    pub(crate) fn stop(&mut self, now: Now) {
+        self.engine.stop(now);
+        #[cfg(feature = "compat")]
+        if let Some(compat) = &mut self.compat {
+            compat.stop(&mut self.engine, &self.interfaces, now);
+        }
     }
 
     /// Takes in what the poller found, and the time.
@@ -227,9 +333,12 @@ impl Driver {
             datagrams.readable();
         }
         if let Some(datagrams) = &mut self.datagrams {
-            datagrams.receive(&mut self.engine, now);
+            let engine = &mut self.engine;
+            datagrams.receive(&mut |from, bytes| {
+                engine.handle(now, Input::Datagram { from, bytes });
+            });
         }
-        while let Some((id, found)) = self.resolver.next() {
+        while let Some((_, id, found)) = self.resolver.next() {
             self.resolved(now, id, &found);
         }
         while let Some(id) = self.links.next_unread() {
@@ -243,6 +352,10 @@ impl Driver {
         if self.engine.deadline().is_some_and(|at| now.at >= at) {
             self.engine.handle(now, Input::Tick);
         }
+        #[cfg(feature = "compat")]
+        if let Some(compat) = &mut self.compat {
+            compat.process(&mut self.engine, poller, &self.interfaces, now);
+        }
         self.perform(now, outputs);
         self.flush(now, outputs);
     }
@@ -251,10 +364,19 @@ impl Driver {
     /// must do itself goes to `outputs`.
     pub(crate) fn perform(&mut self, now: Now, outputs: &mut dyn FnMut(Output)) {
         while let Some(output) = self.engine.poll() {
+            #[cfg(feature = "compat")]
+            let Some(output) = (match &mut self.compat {
+                Some(compat) => compat.take(&mut self.engine, &self.interfaces, now, output),
+                None => Some(output),
+            }) else {
+                continue;
+            };
             match output {
                 Output::Broadcast(bytes) => {
                     if let Some(datagrams) = &self.datagrams {
-                        datagrams.broadcast(&bytes, self.interfaces.targets());
+                        for target in self.interfaces.targets() {
+                            datagrams.broadcast(&bytes, target.broadcast);
+                        }
                     }
                 }
                 Output::Dial(id, to) => {
@@ -304,6 +426,12 @@ impl Driver {
     /// Writes what waits for links, as far as they take it.
     pub(crate) fn flush(&mut self, now: Now, outputs: &mut dyn FnMut(Output)) {
         while self.links.flush(&mut self.engine, now) {
+            self.perform(now, outputs);
+        }
+        #[cfg(feature = "compat")]
+        while let Some(compat) = &mut self.compat
+            && compat.flush(&mut self.engine, &self.interfaces, now)
+        {
             self.perform(now, outputs);
         }
     }

@@ -61,15 +61,16 @@ impl Resolver {
         None
     }
 
-    /// An answer that has come: for which link, and the addresses, none if there are none.
-    pub(super) fn next(&mut self) -> Option<(LinkId, Found)> {
+    /// An answer that has come: of which relay, for which link, and the addresses, none if there are none.
+    pub(super) fn next(&mut self) -> Option<(RelayAddress, LinkId, Found)> {
         if self.asked.is_empty() {
             return None;
         }
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         let (relay, found) = answers.pop()?;
         let at = self.asked.iter().position(|(r, _)| *r == relay)?;
-        Some((self.asked.swap_remove(at).1, found))
+        let (relay, link) = self.asked.swap_remove(at);
+        Some((relay, link, found))
     }
 }
 
@@ -108,7 +109,7 @@ mod tests {
         let mut events = mio::Events::with_capacity(4);
         poll.poll(&mut events, Some(Duration::from_secs(30)))
             .unwrap();
-        let (link, found) = resolver.next().unwrap();
+        let (_, link, found) = resolver.next().unwrap();
         assert_eq!(link, LinkId(3), "for who asked last");
         assert!(!found.is_empty() && found.iter().all(|a| a.ip().is_loopback()));
         assert_eq!(resolver.next(), None);

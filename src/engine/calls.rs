@@ -9,9 +9,10 @@ use super::stream::{Incoming, Outgoing};
 use super::{CallNumber, Engine, LinkId, Now, Output, Phase, RequestId, StreamId, Time, outcome};
 use crate::error::Error;
 use crate::limits::BODY_MAX;
-use crate::name::NodeName;
+use crate::name::{CommandPath, NodeName};
 use crate::table::Table;
 use crate::wire::Instance;
+use crate::wire::ask;
 use crate::wire::record::{Channel, Form, Status, encode_call, encode_cancel, encode_notice};
 
 /// Settled calls told along with a new one. More wait for the next, or go by themselves.
@@ -25,6 +26,8 @@ enum State {
     Sent { instance: Instance, link: LinkId },
     /// Asked of ourselves.
     Local,
+    /// Handed out, for a peer of another kind.
+    Foreign,
 }
 
 #[derive(Debug)]
@@ -164,7 +167,9 @@ impl Engine {
             self.stats.overloaded += 1;
             return Err(Error::Overloaded("too many streams of this node are open"));
         }
-        if !local && !terms.wait && self.directory.resolve(target).is_none() {
+        let known = || self.directory.resolve(target).is_some();
+        let foreign = !local && !known() && self.foreign.has(target);
+        if !local && !terms.wait && !known() && !foreign {
             return Err(Error::Unreachable(target.to_string()));
         }
         let terms = Terms {
@@ -191,6 +196,8 @@ impl Engine {
             target: target.clone(),
             carried: match local {
                 true => Carried::Whole(ask),
+                // One that is handed out stays whole.
+                false if foreign => Carried::Whole(ask),
                 false => self.carry(number, ask),
             },
             size,
@@ -246,7 +253,7 @@ impl Engine {
                     });
                 }
             }
-            Some(State::Local | State::Waiting { .. }) => {}
+            Some(State::Local | State::Foreign | State::Waiting { .. }) => {}
             None => return,
         }
         self.end_call(now, number, Err(Error::Cancelled));
@@ -261,6 +268,9 @@ impl Engine {
         let Some(call) = self.calls.remove(number.0) else {
             return;
         };
+        if matches!(call.state, State::Foreign) {
+            self.outputs.push_back(Output::ForeignForget(number));
+        }
         let why = result.as_ref().err().map(Error::to_string);
         if !self.handed_on(now, number.0, &result) {
             self.outputs.push_back(Output::Ended(number, result));
@@ -282,7 +292,11 @@ impl Engine {
             return Attempt::Done;
         };
         let Some(instance) = bound.or_else(|| self.directory.resolve(&call.target)) else {
-            return Attempt::NoPath;
+            if !self.foreign.has(&call.target) {
+                return Attempt::NoPath;
+            }
+            self.hand_out(now, number);
+            return Attempt::Done;
         };
         let link = match self.path_to(instance) {
             Outlet::Ready(link) => link,
@@ -343,6 +357,35 @@ impl Engine {
             self.stats.calls_retried += 1;
         }
         Attempt::Done
+    }
+
+    /// Hands a waiting call out, for a peer of another kind.
+    fn hand_out(&mut self, now: Now, number: u64) {
+        let ask_stream = self.own_stream(number, Channel::Ask);
+        let Some(call) = self.calls.open.get_mut(&number) else {
+            return;
+        };
+        call.state = State::Foreign;
+        let (target, streams) = (call.target.clone(), call.terms.streams);
+        let mut bytes = Vec::new();
+        let ask = match &call.carried {
+            Carried::Whole(ask) => ask.as_wire(),
+            Carried::Apart { kind, .. } => {
+                // It was to go natively, and has not begun to.
+                bytes = self
+                    .streams
+                    .outgoing(ask_stream)
+                    .map_or(bytes, |out| out.held());
+                ask::Ask::decode(*kind, &bytes).unwrap_or(ask::Ask::Message(&[]))
+            }
+        };
+        let command = match ask {
+            ask::Ask::Command { path, args, kwargs } if !streams => CommandPath::new(path)
+                .ok()
+                .map(|path| (path, args.to_vec(), kwargs.to_vec())),
+            _ => None,
+        };
+        self.call_foreign(now, CallNumber(number), target, command);
     }
 
     /// Sends what waits for `name`, as far as the path takes it.

@@ -18,6 +18,8 @@ pub enum Path {
     Direct,
     /// Through this relay.
     Relay(RelayAddress),
+    /// In the protocol of PeerBase 0.7.1, straight or through this relay of it. Nothing about it is proven.
+    Compat(Option<RelayAddress>),
 }
 
 /// One peer, for a program to look at.
@@ -29,7 +31,7 @@ pub struct PeerInfo {
     pub address: Option<SocketAddr>,
     /// Whether a session with it is open; otherwise it is only known from its adverts.
     pub reachable: bool,
-    /// How calls to it go, if it is reachable.
+    /// How calls to it go, if there is a way.
     pub path: Option<Path>,
     /// Its last sign of life that was asked for, if it is reachable.
     pub ping: Option<Ping>,

@@ -244,9 +244,10 @@ impl Engine {
             self.cut(now, other);
         }
         let restarted = self.supersede(now, instance, &name);
+        let told = self.met_natively(&name);
         if restarted {
             self.event(Event::PeerRestarted(name.clone()));
-        } else if news {
+        } else if news && !told {
             self.event(Event::PeerJoined(name.clone()));
         }
         if let Some(other) = other {

@@ -25,7 +25,7 @@
 //! reach whom; `links`, `sending`, `handshake`, `keepalive` and `session` are how two nodes talk;
 //! `streams` is what programs stream
 //! along calls, `stream` one end of it, `large` what is too large for one record; `gossip` is what is said to
-//! everyone, `mesh` how others are found without advertising; `relays` is which relays we are linked to, `fault` what is wrong with one, `routes` how links to
+//! everyone, `foreign` peers of another kind, `mesh` how others are found without advertising; `relays` is which relays we are linked to, `fault` what is wrong with one, `routes` how links to
 //! peers go through them; `calls` is what we ask of others, `ask` the words for it, `serving` what they ask of us.
 
 mod ask;
@@ -34,6 +34,7 @@ mod dialling;
 mod directory;
 mod discovery;
 mod fault;
+mod foreign;
 mod gossip;
 mod handshake;
 mod keepalive;
@@ -54,6 +55,7 @@ pub use crate::protocol::{LinkId, Now, Time};
 pub use ask::{Ask, Terms};
 pub use directory::{Path, PeerInfo, Ping};
 pub use fault::RelayFault;
+pub use foreign::ForeignPlace;
 pub use gossip::{Broadcast, Report};
 pub use serving::{Request, RequestId};
 pub use stats::Stats;
@@ -64,7 +66,7 @@ use crate::entropy::Entropy;
 use crate::error::Error;
 use crate::fernet::Keyring;
 use crate::limits::Limits;
-use crate::name::{NetworkName, NodeName};
+use crate::name::{CommandPath, NetworkName, NodeName};
 use crate::protocol::{LinkEvent, Protocol};
 use crate::table::Table;
 use crate::wire::Instance;
@@ -72,6 +74,7 @@ use crate::wire::record::Status;
 use calls::Calls;
 use directory::Directory;
 use discovery::Advertiser;
+use foreign::Foreign;
 use gossip::Gossip;
 use links::Link;
 use mesh::Mesh;
@@ -167,6 +170,23 @@ pub enum Output {
     Stream(StreamId),
     /// A call of ours ended, this once.
     Ended(CallNumber, Result<Vec<u8>, Error>),
+    /// Ask a foreign peer; the end goes to [`Engine::foreign_answered`].
+    ForeignCall {
+        /// Which call it is.
+        number: CallNumber,
+        /// Whom to ask.
+        target: NodeName,
+        /// For what.
+        path: CommandPath,
+        /// A JSON array.
+        args: Vec<u8>,
+        /// A JSON object.
+        kwargs: Vec<u8>,
+    },
+    /// Such a call has ended otherwise.
+    ForeignForget(CallNumber),
+    /// The answer to an [`Engine::foreign_request`].
+    ForeignReply(u64, Status, Vec<u8>),
     /// The name is ours; the node takes part.
     Running,
     /// The node could not take part.
@@ -239,6 +259,7 @@ pub struct Engine {
     streams: Streams,
     gossip: Gossip,
     mesh: Mesh,
+    foreign: Foreign,
     outputs: VecDeque<Output>,
     stats: Stats,
     /// Where tokens are opened; lent out while one is read.
@@ -288,6 +309,7 @@ impl Engine {
             streams: Streams::default(),
             gossip: Gossip::default(),
             mesh: Mesh::default(),
+            foreign: Foreign::default(),
             outputs: VecDeque::new(),
             stats: Stats::default(),
             opened: Vec::new(),
@@ -394,6 +416,7 @@ impl Engine {
         self.streams = Streams::default();
         self.gossip = Gossip::default();
         self.mesh = Mesh::default();
+        self.foreign = Foreign::default();
     }
 
     /// This start of the node.
@@ -430,7 +453,16 @@ impl Engine {
                 })
             });
         }
-        infos.into_iter().map(|(_, info)| info).collect()
+        let native = infos.into_iter().map(|(_, info)| info);
+        // Behind those of the same name, which come first for calls, too.
+        let mut all: Vec<PeerInfo> = native.collect();
+        let foreign = self
+            .foreign
+            .infos()
+            .filter(|f| all.iter().all(|n| n.name != f.name));
+        let foreign: Vec<PeerInfo> = foreign.collect();
+        all.extend(foreign);
+        all
     }
 
     /// What has been counted so far.
@@ -439,7 +471,7 @@ impl Engine {
         stats.peers = self.directory.len() as u64;
         stats.links = self.links.len() as u64;
         stats.calls_open = self.calls.len() as u64;
-        stats.serving = self.serving.len() as u64;
+        stats.serving = (self.serving.len() + self.foreign.len()) as u64;
         stats.relays_up = self.relays.joined() as u64;
         stats.routes = self.routes.len() as u64;
         stats.streams = self.streams.len() as u64;

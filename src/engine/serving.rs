@@ -372,6 +372,9 @@ impl Engine {
 
     /// Whether somebody still waits for the answer to a request.
     pub fn is_wanted(&self, id: RequestId) -> bool {
+        if self.is_foreign(id) {
+            return self.is_foreign_wanted(id);
+        }
         if id.caller == self.instance {
             return self.is_open(id.number);
         }
@@ -403,6 +406,9 @@ impl Engine {
         } else {
             (status, body)
         };
+        if self.is_foreign(id) {
+            return self.reply_foreign(id, status, body);
+        }
         if id.caller == self.instance {
             return self.answered_locally(now, id.number, status, &body);
         }

@@ -81,6 +81,8 @@ crate::stats::stats! {
     stream_bytes_in,
     /// Records of streams that are over, or from another session than the one they go over now.
     stream_stray,
+    /// Requests and adverts in the protocol of PeerBase 0.7.1 that were turned away.
+    compat_refused,
     /// Relays joined now.
     relays_up,
     /// Dials of relays begun.

@@ -66,6 +66,11 @@ impl Outgoing {
         out
     }
 
+    /// What the receiver has not got.
+    pub(super) fn held(&self) -> Vec<u8> {
+        self.chunks.iter().flatten().copied().collect()
+    }
+
     fn push(&mut self, mut bytes: &[u8], chunk: usize) {
         while !bytes.is_empty() {
             let begins = |last: &Vec<u8>| self.written - last.len() as u64;

@@ -16,11 +16,11 @@ pub struct peerbase_config {
     pub(super) builder: Builder,
 }
 
-fn address(text: &str) -> Result<SocketAddr, Error> {
+pub(super) fn address(text: &str) -> Result<SocketAddr, Error> {
     text.parse().map_err(|_| Error::Address(text.to_owned()))
 }
 
-fn change(
+pub(super) fn change(
     config: *mut peerbase_config,
     f: impl FnOnce(Builder) -> Result<Builder, Error>,
 ) -> c_int {

@@ -11,6 +11,8 @@
 #![allow(non_camel_case_types)] // C's names
 
 mod call;
+#[cfg(feature = "compat")]
+mod compat;
 mod config;
 mod error;
 mod file;
@@ -24,6 +26,8 @@ mod request;
 mod stream;
 
 pub use call::*;
+#[cfg(feature = "compat")]
+pub use compat::*;
 pub use config::*;
 pub use error::*;
 pub use file::*;

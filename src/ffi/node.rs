@@ -322,6 +322,8 @@ pub unsafe extern "C" fn peerbase_node_on_event(
                 Event::PathChanged { peer, path } => match path {
                     Path::Direct => (PEERBASE_EVENT_PATH_DIRECT, peer.as_str()),
                     Path::Relay(_) => (PEERBASE_EVENT_PATH_RELAY, peer.as_str()),
+                    // Such a peer comes and goes; it has no other path.
+                    Path::Compat(_) => return,
                 },
                 Event::Missed(_) => return,
             };
@@ -335,7 +337,9 @@ pub unsafe extern "C" fn peerbase_node_on_event(
 /// The peers that are known now: `*out` has an entry for each, with its name; its code is 0 if a session with
 /// it is open, and PEERBASE_ERR_UNREACHABLE if it is only known so far; its JSON, if any, is an object with
 /// its address, "address", or the relay through which it is reached, "relay"; and of its last ping how long it
-/// took, "ping_us", and how long ago that was, "ping_ago_ms". Free it with `peerbase_reply_free`. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_STOPPED.
+/// took, "ping_us", and how long ago that was, "ping_ago_ms". A peer that speaks the protocol of PeerBase 0.7.1
+/// has code 0 while it is heard, and "compat" is true: nothing about it is proven. Free it with
+/// `peerbase_reply_free`. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_STOPPED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_peers(
     handle: *const peerbase_node,
@@ -346,6 +350,12 @@ pub unsafe extern "C" fn peerbase_node_peers(
             // Addresses and numbers need no escaping.
             let place = match (&peer.path, peer.address) {
                 (Some(Path::Relay(relay)), _) => format!("\"relay\":\"{relay}\""),
+                (Some(Path::Compat(Some(relay))), _) => {
+                    format!("\"compat\":true,\"relay\":\"{relay}\"")
+                }
+                (Some(Path::Compat(None)), Some(address)) => {
+                    format!("\"compat\":true,\"address\":\"{address}\"")
+                }
                 (_, Some(address)) => format!("\"address\":\"{address}\""),
                 (_, None) => String::new(),
             };
@@ -359,7 +369,7 @@ pub unsafe extern "C" fn peerbase_node_peers(
             let known = Error::Unreachable(peer.name.to_string());
             (
                 peer.name,
-                if peer.reachable {
+                if peer.reachable || matches!(peer.path, Some(Path::Compat(_))) {
                     Ok(how.into_bytes())
                 } else {
                     Err(known)

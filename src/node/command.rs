@@ -295,6 +295,8 @@ impl Registry {
                 let how = |path: &Option<Path>| match path {
                     Some(Path::Direct) => "direct".into(),
                     Some(Path::Relay(relay)) => format!("relay {relay}"),
+                    Some(Path::Compat(None)) => "compat".into(),
+                    Some(Path::Compat(Some(relay))) => format!("compat relay {relay}"),
                     None => "known".to_owned(),
                 };
                 let how: Vec<(&NodeName, String)> =

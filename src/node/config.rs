@@ -1,5 +1,7 @@
 //! What a node is to be, and the three ways to start it.
 
+#[cfg(feature = "compat")]
+use super::Compat;
 use super::command::{Call, CommandTree, Message, MessageHandler};
 use super::{Node, shared};
 use crate::address::RelayAddress;
@@ -55,6 +57,8 @@ pub struct Builder {
     limits: Box<Limits>,
     commands: Result<CommandTree, Error>,
     message: Option<MessageHandler>,
+    #[cfg(feature = "compat")]
+    compat: Option<Compat>,
 }
 
 impl fmt::Debug for Builder {
@@ -84,6 +88,8 @@ impl Builder {
             limits: Box::default(),
             commands: Ok(CommandTree::new()),
             message: None,
+            #[cfg(feature = "compat")]
+            compat: None,
         }
     }
 
@@ -214,6 +220,31 @@ impl Builder {
         self
     }
 
+    /// Also speaks the protocol of PeerBase 0.7.1, so that Python nodes take this one for one of theirs, on
+    /// the LAN if [`Builder::lan`] is on, and at the relays it is given. Not unless asked for: that protocol
+    /// proves nothing and hides no names, see [`crate::compat`]. To this node Python nodes are peers like
+    /// others, which know commands only.
+    #[cfg(feature = "compat")]
+    #[must_use]
+    pub fn compat(mut self, compat: Compat) -> Self {
+        self.compat = Some(compat);
+        self
+    }
+
+    /// Changes how it does, which it does from then on.
+    #[cfg(feature = "compat")]
+    pub(crate) fn change_compat(mut self, f: impl FnOnce(Compat) -> Compat) -> Self {
+        self.compat = Some(f(self.compat.unwrap_or_default()));
+        self
+    }
+
+    /// Does not, after all.
+    #[cfg(feature = "compat")]
+    pub(crate) fn without_compat(mut self) -> Self {
+        self.compat = None;
+        self
+    }
+
     /// Other bounds than the defaults.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
@@ -296,6 +327,10 @@ impl Builder {
                 "a loopback node cannot listen on another address",
             ));
         }
+        #[cfg(feature = "compat")]
+        if let Some(compat) = &self.compat {
+            compat.settings(self.loopback, None)?;
+        }
         Ok(())
     }
 
@@ -337,6 +372,11 @@ impl Builder {
             advertised: self.advertise_address.is_some(),
             advertise_port: self.advertise_port,
             loopback: self.loopback,
+            #[cfg(feature = "compat")]
+            compat: match &self.compat {
+                Some(compat) => Some(compat.settings(self.loopback, self.max_remotes)?),
+                None => None,
+            },
         };
         let (name, network) = (self.name?, self.network?);
         let (interval, limits, advertised) = (self.interval, self.limits, self.advertise_address);

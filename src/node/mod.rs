@@ -1,11 +1,13 @@
 //! The node: what a program holds. Threads, blocking and callbacks over the driver.
 //!
-//! `config` starts one, `call` asks others, `command` answers them, `event` tells what happens;
+//! `config` starts one, `compat` is how it also speaks to Python nodes, `call` asks others, `command` answers them, `event` tells what happens;
 //! `stream` is
 //! what a call streams, `mesh` and `state` how a network is found without advertising, `shared` how threads take turns with the engine, `slot` how one waits.
 
 mod call;
 mod command;
+#[cfg(feature = "compat")]
+mod compat;
 mod config;
 mod event;
 mod mesh;
@@ -18,6 +20,8 @@ pub use call::{CallBuilder, CallId, MAX_IN_FLIGHT, TIMEOUT, TargetResult};
 pub(crate) use call::{Options, RawAnswer, Targets, first_failure};
 pub use command::{Call, CommandTree, Message};
 pub(crate) use command::{Handler, MessageHandler};
+#[cfg(feature = "compat")]
+pub use compat::Compat;
 pub use config::{ADVERTISE_INTERVAL, ADVERTISE_PORT, Builder, MAX_REMOTES, RELAY_KEEPALIVE};
 pub use event::Events;
 pub(crate) use stream::Ends;
@@ -272,7 +276,7 @@ impl Node {
         if self.0.shared.is_forked() {
             Stats::default()
         } else {
-            self.0.shared.with(|engine, _| engine.stats())
+            self.0.shared.stats()
         }
     }
 

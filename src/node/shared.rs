@@ -17,7 +17,9 @@ use super::slot::{Slot, Spinning};
 use super::stream::{Ready, Signal};
 use super::{Handle, Node};
 use crate::driver::{Driver, Poller, Settings};
-use crate::engine::{CallNumber, Config, Engine, Event, Now, Output, Request, RequestId, Time};
+use crate::engine::{
+    CallNumber, Config, Engine, Event, Now, Output, Request, RequestId, Stats, Time,
+};
 use crate::error::Error;
 use crate::name::{NetworkName, NodeName};
 use crate::table::Table;
@@ -185,10 +187,8 @@ impl State {
     /// Whether a thread that waits for events must be woken for what was done meanwhile.
     fn must_wake(&self) -> bool {
         let sooner = |promised| {
-            self.driver
-                .engine
-                .deadline()
-                .is_some_and(|deadline| deadline < promised)
+            let deadline = self.driver.protocol_deadline();
+            deadline.is_some_and(|deadline| deadline < promised)
         };
         !self.callbacks.is_empty() || self.promised.is_some_and(sooner)
     }
@@ -342,6 +342,10 @@ impl Shared {
         let result = f(&mut state.driver.engine, now);
         self.settle(state, now);
         result
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        self.lock().driver.stats()
     }
 
     /// After something was done: writes, unless a batch of callbacks will, and wakes who must know.
@@ -593,7 +597,7 @@ impl Shared {
         if !state.stopped {
             let now = state.driver.now();
             state.stopped = true;
-            state.driver.engine.stop(now);
+            state.driver.stop(now);
             state.settle(now, true);
             for subscription in std::mem::take(&mut state.subscriptions) {
                 if let Some(subscription) = subscription.upgrade() {

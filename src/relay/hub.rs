@@ -13,13 +13,15 @@
 //! that is turned away, and its sender told. A member that sends too fast is not read for a while.
 //!
 //! `member` is one link and what waits for it, `presence` hands adverts on, `forward` carries frames,
-//! `allowance` is so many a second, `stats` what is counted.
+//! `allowance` is so many a second, `stats` what is counted, `web` the side for Python nodes.
 
 mod allowance;
 mod forward;
 mod member;
 mod presence;
 mod stats;
+#[cfg(feature = "compat")]
+mod web;
 
 pub use stats::RelayStats;
 
@@ -51,6 +53,9 @@ pub struct Config {
     pub networks: Vec<(NetworkName, Option<RelayKey>)>,
     /// Bounds.
     pub limits: RelayLimits,
+    /// Whether Python nodes are served, by HTTP on the same links; in networks without a relay key only.
+    #[cfg(feature = "compat")]
+    pub compat: bool,
 }
 
 /// What to do.
@@ -64,6 +69,9 @@ pub enum Output {
     Hold(LinkId),
     /// Read it again.
     Resume(LinkId),
+    /// Say on this link that no more comes; go on reading it.
+    #[cfg(feature = "compat")]
+    Finish(LinkId),
 }
 
 #[derive(Debug, Default)]
@@ -77,6 +85,9 @@ struct Source {
     links: usize,
     joins: Allowance,
     adverts: Allowance,
+    /// Bytes of requests that are coming in.
+    #[cfg(feature = "compat")]
+    reading: usize,
 }
 
 /// The state machine. See the module's documentation for how to drive it.
@@ -98,6 +109,8 @@ pub struct Hub {
     outputs: VecDeque<Output>,
     spare: Vec<Vec<u8>>,
     stats: RelayStats,
+    #[cfg(feature = "compat")]
+    web: web::Web,
 }
 
 impl fmt::Debug for Hub {
@@ -126,6 +139,8 @@ impl Hub {
             outputs: VecDeque::new(),
             spare: Vec::new(),
             stats: RelayStats::default(),
+            #[cfg(feature = "compat")]
+            web: web::Web::default(),
         }
     }
 
@@ -145,6 +160,8 @@ impl Hub {
             joins: Allowance::new(rate, most, now.at),
             // Two at each start: asking for the name, and taking part.
             adverts: Allowance::new(rate, most.saturating_mul(2), now.at),
+            #[cfg(feature = "compat")]
+            reading: 0,
         });
         source.links += 1;
         let crowded = source.links > per_address;
@@ -175,7 +192,10 @@ impl Hub {
     pub fn deadline(&self) -> Option<Time> {
         let held = self.held.values().min().copied();
         let adverts = self.advert_waits.values().min().copied();
-        let due = (self.due != Time::NEVER).then_some(self.due);
+        let due = self.due;
+        #[cfg(feature = "compat")]
+        let due = due.min(self.web.mailboxes.due());
+        let due = (due != Time::NEVER).then_some(due);
         [held, adverts, due].into_iter().flatten().min()
     }
 
@@ -185,6 +205,12 @@ impl Hub {
         stats.networks = self.networks.len() as u64;
         stats.members = self.routes.len() as u64;
         stats.links = self.members.len() as u64;
+        #[cfg(feature = "compat")]
+        {
+            stats.mailboxes = self.web.mailboxes.len() as u64;
+            stats.mailbox_bytes = self.web.mailboxes.bytes() as u64;
+            stats.networks += self.web.mailboxes.networks() as u64;
+        }
         stats
     }
 
@@ -210,6 +236,13 @@ impl Hub {
             self.held.insert(id, until);
             self.outputs.push_back(Output::Hold(id));
         }
+        #[cfg(feature = "compat")]
+        if self.is_http(id, bytes) {
+            return self.http_received(now, id, bytes);
+        }
+        let Some(member) = self.members.get_mut(&id) else {
+            return;
+        };
         let mut input = std::mem::take(&mut member.input);
         let data: &[u8] = if input.is_empty() {
             bytes
@@ -435,10 +468,14 @@ impl Hub {
         if behind {
             self.catch_up(now, id);
         }
+        #[cfg(feature = "compat")]
+        self.http_sent(now, id);
     }
 
     /// A link ended.
     pub fn closed(&mut self, now: Now, id: LinkId) {
+        #[cfg(feature = "compat")]
+        self.http_closed(now, id);
         let Some(member) = self.members.remove(&id) else {
             return;
         };
@@ -478,6 +515,11 @@ impl Hub {
         let network = match &member.stage {
             Stage::Joined { network, .. } | Stage::Challenged { network, .. } => network.as_str(),
             Stage::New => "relay",
+            #[cfg(feature = "compat")]
+            Stage::Http(_) => {
+                self.outputs.push_back(Output::Close(id, last));
+                return self.closed(now, id);
+            }
         };
         frame::encode_with(network, FrameType::ERROR, &mut last, |out| {
             out.extend_from_slice(why.as_str().as_bytes());
@@ -500,6 +542,8 @@ impl Hub {
             self.advert_waits.remove(&id);
             self.hand_on(now, id);
         }
+        #[cfg(feature = "compat")]
+        self.web.mailboxes.expire(now, &self.config.limits);
         if now.at < self.due {
             return;
         }
@@ -508,7 +552,17 @@ impl Hub {
         let (stalled, frame) = (limits.stalled, limits.frame);
         let mut due = Time::NEVER;
         let mut over = Vec::new();
+        #[cfg(feature = "compat")]
+        let mut late = Vec::new();
         for (id, member) in self.members.iter() {
+            #[cfg(feature = "compat")]
+            if let Stage::Http(stage) = &member.stage {
+                match stage.until(member.opened, member.progress, limits) {
+                    until if now.at >= until => late.push(*id),
+                    until => due = due.min(until),
+                }
+                continue;
+            }
             let joined = member.network().is_some();
             let (mut until, mut why) = if joined {
                 (member.heard + idle, Refusal::Idle)
@@ -539,6 +593,10 @@ impl Hub {
         self.due = due;
         for (id, why) in over {
             self.refuse(now, id, why);
+        }
+        #[cfg(feature = "compat")]
+        for id in late {
+            self.http_late(now, id);
         }
         // An address is remembered until it could have been here for the first time.
         self.sources

@@ -1,7 +1,7 @@
 //! A relay on the event loop: the hub's sockets, on a thread of its own.
 
 use super::hub::{Config, Hub, Output, RelayStats};
-use crate::driver::{Clock, Links, Poller};
+use crate::driver::{Clock, Lane, Links, Poller};
 use crate::entropy::OsEntropy;
 use crate::error::Error;
 use crate::limits::RelayLimits;
@@ -27,6 +27,8 @@ use std::time::Duration;
 pub struct RelayBuilder {
     networks: Vec<(Result<NetworkName, Error>, Option<RelayKey>)>,
     limits: RelayLimits,
+    #[cfg(feature = "compat")]
+    compat: bool,
 }
 
 impl RelayBuilder {
@@ -46,6 +48,17 @@ impl RelayBuilder {
         self
     }
 
+    /// Whether to serve Python nodes, too: takes the place of the `relay.py` of PeerBase 0.7.1 at the same
+    /// address, in networks that have no relay key. Not unless asked for. Their names it sees in clear, and
+    /// holds what they are sent until they ask for it; open it cannot. They are reached by nodes that speak
+    /// their protocol (`Builder::compat`), not by others.
+    #[cfg(feature = "compat")]
+    #[must_use]
+    pub fn compat(mut self, on: bool) -> Self {
+        self.compat = on;
+        self
+    }
+
     /// Listens at `address`, on a thread named `peerbase-relay`. Fails if a network's name breaks a rule
     /// or is given twice, or if the address cannot be had.
     pub fn start(self, address: SocketAddr) -> Result<RelayServer, Error> {
@@ -58,11 +71,13 @@ impl RelayBuilder {
             networks.push((name, key));
         }
         let (poller, waker, registry) = Poller::open()?;
-        let mut links = Links::new(registry);
+        let mut links = Links::new(registry, Lane::NATIVE);
         let address = links.listen(&[address])?;
         let config = Config {
             networks,
             limits: self.limits,
+            #[cfg(feature = "compat")]
+            compat: self.compat,
         };
         let shared = Arc::new(Shared {
             core: Mutex::new(Core {
@@ -239,6 +254,8 @@ impl Core {
                 Output::Close(id, last) => self.links.close(id, &last),
                 Output::Hold(id) => self.links.hold(id, true),
                 Output::Resume(id) => self.links.hold(id, false),
+                #[cfg(feature = "compat")]
+                Output::Finish(id) => self.links.finish(id),
             }
         }
     }

@@ -277,6 +277,8 @@ impl World {
                     self.wires[wire].ends[1].open = false;
                     self.close_other(wire, 1);
                 }
+                // Only for Python nodes, of which there are none here.
+                Output::Finish(_) => {}
                 Output::Hold(link) => {
                     self.hubs[hub].held.insert(link);
                 }

@@ -646,6 +646,8 @@ impl World {
                     None => self.after(delay, Happening::Refused { node, link }),
                 }
             }
+            // There are peers of one kind only.
+            Output::ForeignCall { .. } | Output::ForeignForget(_) | Output::ForeignReply(..) => {}
             Output::DialRelay(link, relay) => self.dial_hub(node, link, &relay),
             Output::Writable(link) => {
                 let bytes = self.nodes[node].engine.pending(link).to_vec();

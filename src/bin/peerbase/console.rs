@@ -111,6 +111,8 @@ fn peer(p: &PeerInfo) -> Value {
     let path = match &p.path {
         Some(Path::Direct) => json!("direct"),
         Some(Path::Relay(relay)) => json!(format!("relay {relay}")),
+        Some(Path::Compat(None)) => json!("compat"),
+        Some(Path::Compat(Some(relay))) => json!(format!("compat relay {relay}")),
         _ => Value::Null,
     };
     let ping = p.ping.map(|ping| {

@@ -20,6 +20,7 @@ const USAGE: &str = "\
 usage: peerbase keygen [--relay-from KEY]            a network's key; or the relay key derived from one
        peerbase relay [--listen ADDR] [--network N [--relay-key K | --relay-key-file F]]...
                       [--members N] [--links N] [--links-per-address N] [--bytes-per-second N]
+                      [--no-compat]
        peerbase node NAME --network N [options]      console on stdin: help lists its commands
                      [--files DIR] [--connect IP:PORT]...
        peerbase call TARGET PATH [JSON-ARG]... [--kw K=JSON]... [--timeout S] --network N [options]
@@ -28,12 +29,17 @@ usage: peerbase keygen [--relay-from KEY]            a network's key; or the rel
 options: --key K | --key-file F   the network's key; or PEERBASE_KEY in the environment
          --relay ADDR             a relay's HOST:PORT; may be given again
          --max-remotes N          relays to use at most, with those that others tell of
+         --compat                 speak to Python PeerBase 0.7.1 as well, also at each --relay; with any of these:
+         --compat-relay ADDR      a relay that is only theirs; may be given again
+         --compat-listen IP:PORT  where their calls come to, the first of their ports; any unless given
+         --compat-port P          UDP port of their adverts, the second of their ports; 1001 unless given
          --no-lan                 look for nobody on the LAN
          --listen ADDR            IP:PORT to listen on; any unless given
          --advertise-port P       UDP port of the network; 3334 unless given
          --loopback               keep all traffic on this host
 TARGET is a node's name, several with commas between, or '*' for every node. A relay listens on port 7700
-unless told otherwise, serves any network if none is named, and writes its counters to stdout on SIGUSR1.
+unless told otherwise, serves any network if none is named, also to Python PeerBase 0.7.1 (in place of its
+relay.py; not in a network with a relay key, and not at all with --no-compat), and writes its counters to stdout on SIGUSR1.
 PEERBASE_KEY is taken for KEY in keygen if that is '-'.";
 
 /// Why the program ends early.

@@ -2,7 +2,7 @@
 
 use crate::{Failure, Outcome};
 use lexopt::{Arg, ValueExt};
-use peerbase::{ADVERTISE_PORT, Builder, Key, Node};
+use peerbase::{ADVERTISE_PORT, Builder, Compat, Key, Node};
 use std::net::SocketAddr;
 
 /// Where a key may come from without being seen in the list of processes.
@@ -18,6 +18,7 @@ pub(crate) struct Options {
     no_lan: bool,
     relays: Vec<String>,
     max_remotes: Option<usize>,
+    compat: Option<Compat>,
 }
 
 impl Options {
@@ -37,6 +38,20 @@ impl Options {
             "loopback" => self.loopback = true,
             "no-lan" => self.no_lan = true,
             "relay" => self.relays.push(parser.value()?.string()?),
+            // Each of these is about Python nodes, and speaks to them.
+            "compat" => self.compat = Some(self.compat.take().unwrap_or_default()),
+            "compat-listen" => {
+                let address = parser.value()?.parse()?;
+                self.compat = Some(self.compat.take().unwrap_or_default().listen(address));
+            }
+            "compat-port" => {
+                let port = parser.value()?.parse()?;
+                self.compat = Some(self.compat.take().unwrap_or_default().advertise_port(port));
+            }
+            "compat-relay" => {
+                let relay = parser.value()?.string()?;
+                self.compat = Some(self.compat.take().unwrap_or_default().relay(&relay));
+            }
             "max-remotes" => self.max_remotes = Some(parser.value()?.parse()?),
             _ => return Ok(false),
         }
@@ -56,6 +71,13 @@ impl Options {
             .loopback(self.loopback);
         for relay in &self.relays {
             builder = builder.relay(relay);
+        }
+        if let Some(mut compat) = self.compat {
+            // A relay of ours is both at one address; one that is only theirs is a --compat-relay.
+            for relay in &self.relays {
+                compat = compat.relay(relay);
+            }
+            builder = builder.compat(compat);
         }
         if let Some(count) = self.max_remotes {
             builder = builder.max_remotes(count);

@@ -14,6 +14,7 @@ pub(crate) fn run(mut parser: lexopt::Parser) -> Outcome {
     let mut listen = SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT));
     let mut networks: Vec<(String, Option<RelayKey>)> = Vec::new();
     let mut limits = RelayLimits::default();
+    let mut compat = true;
     while let Some(arg) = parser.next()? {
         match arg {
             Arg::Long("listen") => listen = parser.value()?.parse()?,
@@ -28,6 +29,7 @@ pub(crate) fn run(mut parser: lexopt::Parser) -> Outcome {
                     .map_err(|e| Failure::Failed(format!("{}: {e}", path.to_string_lossy())))?;
                 set_key(&mut networks, RelayKey::parse(text.trim())?)?;
             }
+            Arg::Long("no-compat") => compat = false,
             Arg::Long("members") => limits.members = parser.value()?.parse()?,
             Arg::Long("links") => limits.links = parser.value()?.parse()?,
             Arg::Long("links-per-address") => limits.links_per_address = parser.value()?.parse()?,
@@ -46,7 +48,7 @@ pub(crate) fn run(mut parser: lexopt::Parser) -> Outcome {
         [] => "any network (open)".to_owned(),
         list => list.join(", "),
     };
-    let mut builder = RelayServer::builder().limits(limits);
+    let mut builder = RelayServer::builder().limits(limits).compat(compat);
     for (name, key) in networks {
         builder = builder.network(&name, key);
     }

@@ -22,6 +22,9 @@ pub(super) enum Stage {
     },
     /// It takes part.
     Joined { network: NetworkName, route: Route },
+    /// It is no member, but asks by HTTP.
+    #[cfg(feature = "compat")]
+    Http(super::web::Progress),
 }
 
 /// Bytes from one member to another.

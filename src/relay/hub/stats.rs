@@ -31,6 +31,14 @@ crate::stats::stats! {
     held,
     /// Frames kept from members that do not want them, turned away.
     forwards_blocked,
+    /// Mailboxes of Python nodes now.
+    mailboxes,
+    /// Bytes in them now.
+    mailbox_bytes,
+    /// Requests of Python nodes.
+    http_requests,
+    /// Those turned away, and what was no request.
+    http_refused,
     /// Links refused for bytes that are no frame, or a frame out of place.
     refused_frame,
     /// Links refused for a network that is not served.

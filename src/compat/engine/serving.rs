@@ -1,0 +1,300 @@
+//! What Python nodes ask of us, straight or through a relay.
+
+use super::super::http::{self, Fault, Method, write_answer, write_fault};
+use super::super::message::{Call, answer_text, body_len, open, relayed_answer_text, seal};
+use super::super::post::{Kind, Packet};
+use super::super::python::{ctime, repr};
+use super::peers::Place;
+use super::{Engine, Output, Role};
+use crate::address::RelayAddress;
+use crate::json::{self, quoted};
+use crate::name::{CommandPath, NodeName};
+use crate::protocol::{LinkId, Now};
+use crate::wire::record::Status;
+use std::net::IpAddr;
+
+/// Connections that others opened: as many calls of Python nodes as may run.
+const LINKS_MAX: usize = 256;
+/// Those of one address.
+const LINKS_PER_ADDRESS: usize = 64;
+/// What a call may have besides what is counted in a message.
+const CALL_ROOM: usize = 1_024;
+
+pub(super) const LATE: Fault = Fault {
+    status: 408,
+    why: "the request took too long",
+};
+
+/// How somebody is answered.
+#[derive(Debug)]
+enum Back {
+    /// On the link it came by.
+    Straight(LinkId),
+    /// With a packet to this one.
+    Relayed {
+        relay: RelayAddress,
+        id: String,
+        to: NodeName,
+    },
+}
+
+/// A call that is being answered.
+#[derive(Debug)]
+pub(super) struct Served {
+    back: Back,
+    command: String,
+}
+
+fn fault(status: u16, why: &'static str) -> Fault {
+    Fault { status, why }
+}
+
+impl Engine {
+    pub(super) fn accept_link(&mut self, now: Now, from: IpAddr) -> Option<LinkId> {
+        let from = from.to_canonical();
+        let theirs = |id: &LinkId| self.links.get(id).is_some_and(|l| l.from == Some(from));
+        let open: Vec<LinkId> = {
+            let links = self.links.iter().filter(|(_, l)| l.from.is_some());
+            links.map(|(id, _)| *id).collect()
+        };
+        if !self.running || open.iter().filter(|id| theirs(id)).count() >= LINKS_PER_ADDRESS {
+            self.refused += 1;
+            return None;
+        }
+        if open.len() >= LINKS_MAX {
+            // Who has not said what it wants gives way: an honest request takes milliseconds.
+            let reading = |id: &&LinkId| {
+                let link = self.links.get(id);
+                link.is_some_and(|l| matches!(l.role, Role::Reading(_)))
+            };
+            let oldest = *open.iter().find(reading)?;
+            self.refused += 1;
+            self.close(oldest);
+        }
+        let deadline = now.at + self.config.limits.handshake;
+        let role = Role::Reading(http::Reader::default());
+        Some(self.add_link(role, Some(from), deadline))
+    }
+
+    pub(super) fn received(&mut self, now: Now, id: LinkId, bytes: &[u8]) {
+        let limits = &self.config.limits;
+        let (most, patience) = (limits.message_bytes, limits.frame - limits.handshake);
+        let body_max = body_len(limits.max_message + CALL_ROOM);
+        let from = self.links.get(&id).and_then(|l| l.from);
+        let (all, theirs) = self.held(from);
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
+        let reader = match &mut link.role {
+            Role::Reading(reader) => reader,
+            Role::Serving(ticket) => {
+                let ticket = *ticket;
+                self.withdraw(ticket);
+                return self.refuse(now, id, fault(400, "something follows the request"));
+            }
+            // What comes too late is not looked at.
+            _ => return,
+        };
+        if all + bytes.len() > most || theirs + bytes.len() > most / 2 {
+            return self.refuse(now, id, fault(503, "too much is coming in at once"));
+        }
+        let had_head = reader.head().is_some();
+        match reader.take(bytes, body_max) {
+            Err(fault) => self.refuse(now, id, fault),
+            Ok(true) => self.request(now, id),
+            Ok(false) if !had_head && reader.head().is_some() => {
+                // The head came in time; now the body has some.
+                let deadline = link.deadline + patience;
+                self.extend(id, deadline);
+            }
+            Ok(false) => {}
+        }
+    }
+
+    /// Answers in clear that a request is not taken, and closes.
+    pub(super) fn refuse(&mut self, now: Now, id: LinkId, fault: Fault) {
+        self.refused += 1;
+        let mut answer = Vec::new();
+        write_fault(fault, &mut answer);
+        self.write(now, id, answer);
+    }
+
+    fn write(&mut self, now: Now, id: LinkId, answer: Vec<u8>) {
+        let deadline = now.at + self.config.limits.frame;
+        if let Some(link) = self.links.get_mut(&id) {
+            link.role = Role::Answering;
+            link.output = answer;
+            self.outputs.push_back(Output::Writable(id));
+            self.extend(id, deadline);
+        }
+    }
+
+    /// A request is whole.
+    fn request(&mut self, now: Now, id: LinkId) {
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
+        // Until it is answered; a caller that gives up closes the connection.
+        let Role::Reading(reader) = std::mem::replace(&mut link.role, Role::Answering) else {
+            return;
+        };
+        let head = reader.head();
+        if head.is_none_or(|h| h.method != Method::Post || h.path != "/") {
+            return self.refuse(now, id, fault(404, "calls are posted to /"));
+        }
+        match self.read_call(reader.body()) {
+            Err(why) => self.refuse(now, id, fault(400, why)),
+            Ok(call) => self.serve(now, call, Back::Straight(id)),
+        }
+    }
+
+    fn read_call(&mut self, body: &[u8]) -> Result<Call, &'static str> {
+        let text = open(body, &self.config.keys, &mut self.opened);
+        Call::decode(
+            text.ok_or("the body is not sealed with the network's key")?,
+            &self.config.network,
+        )
+    }
+
+    /// A call came through a relay.
+    pub(super) fn serve_packet(&mut self, now: Now, relay: RelayAddress, packet: Packet) {
+        match self.read_call(packet.data.as_bytes()) {
+            Err(why) => {
+                // The key is another's, or nobody's: there is no answer that it could read.
+                log::debug!("a call of {} at relay {relay}: {why}", packet.originator);
+                self.refused += 1;
+            }
+            Ok(call) => {
+                let (id, to) = (packet.id, packet.originator);
+                self.serve(now, call, Back::Relayed { relay, id, to });
+            }
+        }
+    }
+
+    fn serve(&mut self, now: Now, call: Call, back: Back) {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        let full = self.served.len() >= self.config.limits.served_per_peer;
+        if let Back::Straight(id) = &back {
+            let (id, deadline) = (*id, now.at + self.config.limits.call_timeout);
+            if let Some(link) = self.links.get_mut(&id) {
+                link.role = Role::Serving(ticket);
+            }
+            self.extend(id, deadline);
+        }
+        let path = CommandPath::new(&call.command);
+        let served = Served {
+            back,
+            command: call.command,
+        };
+        self.served.insert(ticket, served);
+        if full {
+            return self.reply(now, ticket, Status::Overloaded, &[]);
+        }
+        match path {
+            Err(_) => self.reply(now, ticket, Status::NotFound, &[]),
+            // Of these Python nodes expect what their own would say.
+            Ok(path) if path.as_str() == "__echo__" => {
+                match self.echo(now, &call.args, &call.kwargs) {
+                    Ok(text) => self.reply(now, ticket, Status::Value, text.as_bytes()),
+                    Err(e) => self.reply(now, ticket, Status::Failed, e.to_string().as_bytes()),
+                }
+            }
+            Ok(path) if path.as_str() == "__peers__" => {
+                let text = self.peers_text();
+                self.reply(now, ticket, Status::Value, text.as_bytes());
+            }
+            Ok(path) => self.outputs.push_back(Output::Request {
+                ticket,
+                caller: call.caller,
+                path,
+                args: call.args,
+                kwargs: call.kwargs,
+            }),
+        }
+    }
+
+    fn echo(&self, now: Now, args: &[u8], kwargs: &[u8]) -> Result<String, crate::error::Error> {
+        json::parse_args(args)?;
+        json::parse_kwargs(kwargs)?;
+        let mut text = String::from("Echoed args ");
+        repr(&String::from_utf8_lossy(args), &mut text);
+        text.push_str(" and kwargs ");
+        repr(&String::from_utf8_lossy(kwargs), &mut text);
+        Ok(quoted(&format!("{text} at time [{}]", ctime(now.unix))))
+    }
+
+    /// Who is on the LAN, and where.
+    fn peers_text(&self) -> String {
+        let entry = |(name, place): (&NodeName, &Place)| match place {
+            Place::Lan(a) => Some(format!(
+                "{}:[\"{}\",{}]",
+                quoted(name.as_str()),
+                a.ip(),
+                a.port()
+            )),
+            Place::Relay(_) => None,
+        };
+        let list: Vec<String> = self.peers.told().filter_map(entry).collect();
+        format!("{{{}}}", list.join(","))
+    }
+
+    /// Answers a [`Output::Request`]: a value is a JSON text, anything else words. An answer that is late is
+    /// dropped.
+    pub fn reply(&mut self, now: Now, ticket: u64, status: Status, body: &[u8]) {
+        let Some(served) = self.served.remove(&ticket) else {
+            return;
+        };
+        let words = |text: &str| quoted(text).into_bytes();
+        let body_text = || words(&String::from_utf8_lossy(body));
+        let (mut status, mut value) = match status {
+            Status::Value => (200, body.to_vec()),
+            Status::NotFound => (404, words(&format!("CMD \"{}\" NOT FOUND", served.command))),
+            Status::Overloaded => (503, words("too much is in flight here")),
+            Status::Refused => (403, body_text()),
+            Status::Failed | Status::TooLarge | Status::Large => (500, body_text()),
+        };
+        if self.held(None).0 + body_len(value.len()) > 2 * self.config.limits.message_bytes {
+            (status, value) = (503, words("too many answers wait to be read"));
+        }
+        let (keys, entropy) = (&self.config.keys, &mut *self.entropy);
+        match served.back {
+            Back::Straight(id) => {
+                let mut sealed = seal(&answer_text(&value, now.unix), keys, now.unix, entropy);
+                sealed.push(b'\n');
+                let mut answer = Vec::with_capacity(sealed.len() + 256);
+                write_answer(
+                    status,
+                    "text/plain; charset=utf-8",
+                    "",
+                    &sealed,
+                    &mut answer,
+                );
+                self.write(now, id, answer);
+            }
+            Back::Relayed { relay, id, to } => {
+                let sealed = seal(
+                    &relayed_answer_text(status, &value),
+                    keys,
+                    now.unix,
+                    entropy,
+                );
+                let packet = Packet {
+                    id,
+                    originator: self.config.name.clone(),
+                    kind: Kind::Response,
+                    data: String::from_utf8_lossy(&sealed).into_owned(),
+                    remote: relay.to_string(),
+                };
+                self.post(now, relay, &to, &packet, None);
+            }
+        }
+    }
+
+    /// Nobody waits for this answer.
+    pub(super) fn withdraw(&mut self, ticket: u64) {
+        if self.served.remove(&ticket).is_some() {
+            self.outputs.push_back(Output::Withdrawn(ticket));
+        }
+    }
+}

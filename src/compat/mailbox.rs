@@ -1,0 +1,361 @@
+//! The relay's HTTP side without IO: a mailbox for each Python node, which it empties by asking.
+//!
+//! Takes the place of `relay.py`, and is kinder to the network in four ways: networks are apart, what
+//! waits is bounded, a sender is told when it cannot be kept, and whoever says `Prefer: wait=N` (RFC 7240)
+//! is answered as soon as something comes instead of at its next ping.
+//!
+//! Nothing here is proven: whoever knows a network's name may take a mailbox in it, another's too. What
+//! is in it is sealed.
+
+use super::http::{Fault, Method, RequestHead};
+use super::post::{Packet, Ping, Pong, SERVERS_MAX};
+use super::python::ctime;
+use crate::address::RelayAddress;
+use crate::json::quoted;
+use crate::limits::RelayLimits;
+use crate::name::{NetworkName, NodeName};
+use crate::protocol::{LinkId, Now, Time};
+use crate::table::Table;
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// What a mailbox adds to each packet, so that many small ones count.
+const OVERHEAD: usize = 256;
+
+#[derive(Debug)]
+struct Mailbox {
+    seen: Time,
+    /// Who asked last.
+    address: IpAddr,
+    /// Packets' ids and texts.
+    packets: VecDeque<(String, String)>,
+    bytes: usize,
+    servers: Vec<RelayAddress>,
+    /// A link that waits for something to come.
+    waiting: Option<LinkId>,
+}
+
+type Network = Table<NodeName, Box<Mailbox>>;
+
+/// What to answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Reply {
+    /// This, with a status.
+    Now(u16, String),
+    /// What [`Mailboxes::collect`] gives when it says so, or at this time.
+    Wait(Time),
+}
+
+/// What came of a request.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) reply: Reply,
+    /// A link that waited, to be answered now.
+    pub(crate) woken: Option<LinkId>,
+}
+
+impl From<Reply> for Outcome {
+    fn from(reply: Reply) -> Outcome {
+        Outcome { reply, woken: None }
+    }
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Mailboxes {
+    networks: Table<NetworkName, Network>,
+    /// Which mailbox a link waits at.
+    waiting: Table<LinkId, (NetworkName, NodeName)>,
+    count: usize,
+    /// Bytes of all packets.
+    bytes: usize,
+    due: Time,
+}
+
+impl Default for Mailboxes {
+    fn default() -> Mailboxes {
+        Mailboxes {
+            networks: Table::default(),
+            waiting: Table::default(),
+            count: 0,
+            bytes: 0,
+            due: Time::NEVER,
+        }
+    }
+}
+
+/// A refusal that a Python node survives: it looks for these fields in whatever it is answered.
+fn refusal(fault: Fault) -> Reply {
+    let detail = quoted(fault.why);
+    let text = format!("{{\"detail\":{detail},\"peers\":[],\"servers\":[],\"buffer\":{{}}}}");
+    Reply::Now(fault.status, text)
+}
+
+fn fault(status: u16, why: &'static str) -> Fault {
+    Fault { status, why }
+}
+
+impl Mailboxes {
+    /// Mailboxes there are.
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Networks there are mailboxes of.
+    pub(crate) fn networks(&self) -> usize {
+        self.networks.len()
+    }
+
+    /// Bytes of all packets that wait.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Answers a request. `admits` says whether a network is served, `may_join` whether one more mailbox
+    /// may be made for that address now.
+    pub(crate) fn request(
+        &mut self,
+        (now, link, from): (Now, LinkId, IpAddr),
+        head: &RequestHead,
+        body: &[u8],
+        limits: &RelayLimits,
+        admits: impl Fn(&NetworkName) -> bool,
+        may_join: impl FnOnce() -> bool,
+    ) -> Outcome {
+        self.expire(now, limits);
+        match (head.method, head.path.as_str()) {
+            // What nodes look at to see whether a relay lives.
+            (Method::Get, "/") => {
+                let text = format!("{{\"time\":{}}}", quoted(&ctime(now.unix)));
+                Reply::Now(200, text).into()
+            }
+            (Method::Post, "/ping/" | "/ping") => match Ping::decode(body) {
+                None => refusal(fault(422, "no ping")).into(),
+                Some(ping) if !admits(&ping.network) => refusal(fault(
+                    403,
+                    "this network is not served without a proof of its key",
+                ))
+                .into(),
+                Some(ping) => {
+                    let wait = Duration::from_secs(head.wait.unwrap_or(0).into());
+                    self.ping((now, link, from), ping, wait, limits, may_join)
+                }
+            },
+            (Method::Post, "/send/" | "/send") => match Packet::decode(body) {
+                None => refusal(fault(422, "no packet")).into(),
+                Some((target, packet)) => self.send(from, &target, packet, limits),
+            },
+            (_, "/" | "/ping/" | "/ping" | "/send/" | "/send") => {
+                refusal(fault(405, "another method")).into()
+            }
+            _ => refusal(fault(404, "nothing is here")).into(),
+        }
+    }
+
+    fn ping(
+        &mut self,
+        (now, link, from): (Now, LinkId, IpAddr),
+        ping: Ping,
+        wait: Duration,
+        limits: &RelayLimits,
+        may_join: impl FnOnce() -> bool,
+    ) -> Outcome {
+        let network = self.networks.get(&ping.network);
+        if !network.is_some_and(|n| n.contains_key(&ping.name)) {
+            let full = match network {
+                Some(network) => network.len() >= limits.mailboxes_per_network,
+                None => self.networks.len() >= limits.networks,
+            };
+            if full || self.count >= limits.mailboxes {
+                return refusal(fault(503, "no room for another node")).into();
+            }
+            if !may_join() {
+                return refusal(fault(429, "too many nodes from this address")).into();
+            }
+            self.count += 1;
+            self.due = self.due.min(now.at + limits.mailbox_idle);
+        }
+        let place = (ping.network.clone(), ping.name.clone());
+        let mailbox = self
+            .networks
+            .or_insert_with(ping.network, Network::default)
+            .or_insert_with(ping.name, || {
+                Box::new(Mailbox {
+                    seen: now.at,
+                    address: from,
+                    packets: VecDeque::new(),
+                    bytes: 0,
+                    servers: Vec::new(),
+                    waiting: None,
+                })
+            });
+        (mailbox.seen, mailbox.address, mailbox.servers) = (now.at, from, ping.servers);
+        // Whoever waited before has asked again, or is somebody else: it is answered with nothing.
+        let before = mailbox.waiting.take();
+        if let Some(before) = before {
+            self.waiting.remove(&before);
+        }
+        let reply = if mailbox.packets.is_empty() && !wait.is_zero() {
+            mailbox.waiting = Some(link);
+            self.waiting.insert(link, place);
+            Reply::Wait(now.at + wait.min(limits.mailbox_idle))
+        } else {
+            Reply::Now(200, self.empty(&place))
+        };
+        Outcome {
+            reply,
+            woken: before,
+        }
+    }
+
+    /// What a ping at a mailbox is answered with; what has come is handed over.
+    fn empty(&mut self, (network, name): &(NetworkName, NodeName)) -> String {
+        let Some(members) = self.networks.get_mut(network) else {
+            return Pong::text([].into_iter(), &[], [].into_iter());
+        };
+        let mut packets = VecDeque::new();
+        if let Some(mailbox) = members.get_mut(name) {
+            packets = std::mem::take(&mut mailbox.packets);
+            self.bytes -= std::mem::take(&mut mailbox.bytes);
+        }
+        let mut servers: Vec<RelayAddress> = Vec::new();
+        for server in members.values().flat_map(|m| &m.servers) {
+            if servers.len() < SERVERS_MAX && !servers.contains(server) {
+                servers.push(server.clone());
+            }
+        }
+        let packets = packets
+            .iter()
+            .map(|(id, text)| (id.as_str(), text.as_str()));
+        Pong::text(members.keys(), &servers, packets)
+    }
+
+    /// The answer for a link that waited, because something has come or its time is over. One whose place
+    /// another took is answered with nothing.
+    pub(crate) fn collect(&mut self, now: Now, link: LinkId) -> String {
+        let Some(place) = self.waiting.remove(&link) else {
+            return Pong::text([].into_iter(), &[], [].into_iter());
+        };
+        let members = self.networks.get_mut(&place.0);
+        if let Some(mailbox) = members.and_then(|n| n.get_mut(&place.1)) {
+            mailbox.waiting = None;
+            mailbox.seen = now.at;
+        }
+        self.empty(&place)
+    }
+
+    /// A link that waited is gone.
+    pub(crate) fn gone(&mut self, now: Now, link: LinkId) {
+        if let Some((network, name)) = self.waiting.remove(&link)
+            && let Some(mailbox) = self
+                .networks
+                .get_mut(&network)
+                .and_then(|n| n.get_mut(&name))
+        {
+            mailbox.waiting = None;
+            mailbox.seen = now.at;
+        }
+    }
+
+    fn send(
+        &mut self,
+        from: IpAddr,
+        target: &NodeName,
+        packet: Packet,
+        limits: &RelayLimits,
+    ) -> Outcome {
+        let network = match self.network_of(from, target, &packet.originator) {
+            Ok(network) => network,
+            Err(fault) => return refusal(fault).into(),
+        };
+        let Some(mailbox) = self
+            .networks
+            .get_mut(&network)
+            .and_then(|n| n.get_mut(target))
+        else {
+            return refusal(fault(404, "the target is not there")).into();
+        };
+        let pid = format!("{{\"pid\":{}}}", quoted(&packet.id));
+        let entry = packet.entry();
+        let replaced = mailbox.packets.iter().position(|(id, _)| *id == packet.id);
+        if let Some((id, text)) = replaced.and_then(|at| mailbox.packets.remove(at)) {
+            let size = OVERHEAD + id.len() + text.len();
+            mailbox.bytes -= size;
+            self.bytes -= size;
+        }
+        let size = OVERHEAD + packet.id.len() + entry.len();
+        let full = mailbox.packets.len() >= limits.mailbox_packets
+            || mailbox.bytes + size > limits.mailbox_bytes
+            || self.bytes + size > limits.mailboxes_bytes;
+        if full {
+            return refusal(fault(503, "the target does not read what it is sent")).into();
+        }
+        mailbox.packets.push_back((packet.id, entry));
+        mailbox.bytes += size;
+        self.bytes += size;
+        Outcome {
+            reply: Reply::Now(200, pid),
+            woken: mailbox.waiting,
+        }
+    }
+
+    /// A packet does not say in which network it is; both its ends must be there. Of several such, the one
+    /// whose originator asked from the same address.
+    fn network_of(
+        &self,
+        from: IpAddr,
+        target: &NodeName,
+        originator: &NodeName,
+    ) -> Result<NetworkName, Fault> {
+        let mut found = self
+            .networks
+            .iter()
+            .filter(|(_, n)| n.contains_key(target))
+            .filter_map(|(name, n)| Some((name, n.get(originator)?)));
+        let Some((network, _)) = found.next() else {
+            return Err(fault(404, "the target, or the originator, is not there"));
+        };
+        if found.next().is_none() {
+            return Ok(network.clone());
+        }
+        let mut near = self.networks.iter().filter(|(_, n)| {
+            n.contains_key(target) && n.get(originator).is_some_and(|m| m.address == from)
+        });
+        match (near.next(), near.next()) {
+            (Some((network, _)), None) => Ok(network.clone()),
+            _ => Err(fault(409, "several networks have both names")),
+        }
+    }
+
+    /// No mailbox can be over before this.
+    pub(crate) fn due(&self) -> Time {
+        self.due
+    }
+
+    /// Takes away the mailboxes of those who do not ask any more, and what is in them.
+    pub(crate) fn expire(&mut self, now: Now, limits: &RelayLimits) {
+        if now.at < self.due {
+            return;
+        }
+        let (bytes, count) = (&mut self.bytes, &mut self.count);
+        let mut due = Time::NEVER;
+        for (_, network) in self.networks.iter_mut() {
+            network.retain(|_, mailbox| {
+                let until = match mailbox.waiting {
+                    Some(_) => now.at + limits.mailbox_idle,
+                    None => mailbox.seen + limits.mailbox_idle,
+                };
+                if now.at >= until {
+                    *bytes -= mailbox.bytes;
+                    *count -= 1;
+                } else {
+                    due = due.min(until);
+                }
+                now.at < until
+            });
+        }
+        self.due = due;
+        self.networks.retain(|_, network| !network.is_empty());
+    }
+}

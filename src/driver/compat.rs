@@ -1,0 +1,279 @@
+//! The sockets of the old protocol: a second lane of links, and a port of datagrams of its own. What its
+//! engine learns goes to the native one, and what that asks of foreign peers comes back.
+
+use super::datagrams::Datagrams;
+use super::interfaces::Interfaces;
+use super::resolver::{self, Resolver};
+use super::{Lane, Links, Poller};
+use crate::address::RelayAddress;
+use crate::compat::engine::{Config, Engine, Output, Place};
+use crate::engine::{self, Ask, ForeignPlace};
+use crate::entropy::OsEntropy;
+use crate::error::Error;
+use crate::protocol::{LinkId, Now, Time};
+use mio::{Registry, Waker};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a relay's name is taken to mean the same.
+const RESOLVED_FOR: Duration = Duration::from_secs(30);
+
+/// Where and how Python nodes are met.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Where calls come to; any address and port unless set.
+    pub(crate) listen: Option<SocketAddrV4>,
+    /// The UDP port of adverts.
+    pub(crate) advertise_port: u16,
+    /// Their relays.
+    pub(crate) relays: Vec<RelayAddress>,
+    /// With those that relays tell of.
+    pub(crate) max_remotes: usize,
+    /// Between two questions to a relay.
+    pub(crate) tick: Duration,
+}
+
+#[derive(Debug)]
+pub(super) struct Compat {
+    pub(super) engine: Engine,
+    links: Links,
+    /// Only where peers of the same LAN are looked for.
+    datagrams: Option<Datagrams>,
+    resolver: Resolver,
+    /// Links whose relay's name is being looked up, and whether it was learnt.
+    resolving: Vec<(LinkId, RelayAddress, bool)>,
+    /// What relays' names mean, and until when: they are dialled several times a second.
+    resolved: Vec<(RelayAddress, Vec<SocketAddr>, Time)>,
+    loopback: bool,
+}
+
+impl Compat {
+    /// Opens the sockets; nothing is said before the name is ours.
+    pub(super) fn open(
+        settings: &Settings,
+        whole: &super::Settings,
+        native: &engine::Config,
+        registry: Registry,
+        waker: Arc<Waker>,
+    ) -> Result<Compat, Error> {
+        let (lan, loopback) = (whole.lan, whole.loopback);
+        let datagrams = match lan {
+            true => Some(Datagrams::open(
+                settings.advertise_port,
+                loopback,
+                Lane::COMPAT.datagrams(),
+                &registry,
+            )?),
+            false => None,
+        };
+        let mut links = Links::new(registry, Lane::COMPAT);
+        let any = match loopback {
+            true => SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0),
+            false => SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
+        };
+        let address = settings.listen.unwrap_or(any);
+        let port = match lan {
+            true => links.listen(&[address.into()])?.port(),
+            // Nobody would learn of it.
+            false => 0,
+        };
+        let config = Config {
+            network: native.network.clone(),
+            name: native.name.clone(),
+            keys: native.keys.clone(),
+            port,
+            address: Some(*address.ip()).filter(|ip| !ip.is_unspecified()),
+            loopback,
+            relays: settings.relays.clone(),
+            max_remotes: settings.max_remotes,
+            tick: settings.tick,
+            limits: native.limits.clone(),
+        };
+        Ok(Compat {
+            engine: Engine::new(config, Box::new(OsEntropy::new()?)),
+            links,
+            datagrams,
+            resolver: Resolver::new(waker),
+            resolving: Vec::new(),
+            resolved: Vec::new(),
+            loopback,
+        })
+    }
+
+    pub(super) fn deadline(&self) -> Option<Time> {
+        let deadlines = [self.engine.deadline(), self.links.retry_at()];
+        deadlines.into_iter().flatten().min()
+    }
+
+    pub(super) fn has_unread(&self) -> bool {
+        self.links.has_unread() || self.datagrams.as_ref().is_some_and(Datagrams::has_unread)
+    }
+
+    /// Takes in what the poller found, and the time.
+    pub(super) fn process(
+        &mut self,
+        native: &mut engine::Engine,
+        poller: &Poller,
+        interfaces: &Interfaces,
+        now: Now,
+    ) {
+        let datagrams = self.links.take(poller, &mut self.engine, now);
+        if let Some(socket) = &mut self.datagrams {
+            if datagrams {
+                socket.readable();
+            }
+            let engine = &mut self.engine;
+            socket.receive(&mut |from, bytes| engine.datagram(now, from, bytes));
+        }
+        while let Some((relay, _, found)) = self.resolver.next() {
+            self.resolved(now, &relay, &found);
+        }
+        while let Some(id) = self.links.next_unread() {
+            self.links.read(id, &mut self.engine, now);
+            self.perform(native, interfaces, now);
+        }
+        if self.engine.deadline().is_some_and(|at| now.at >= at) {
+            self.engine.tick(now);
+        }
+        self.perform(native, interfaces, now);
+    }
+
+    /// Takes what of the native engine's outputs is for this one, and does it; gives back what is not.
+    pub(super) fn take(
+        &mut self,
+        native: &mut engine::Engine,
+        interfaces: &Interfaces,
+        now: Now,
+        output: engine::Output,
+    ) -> Option<engine::Output> {
+        match output {
+            engine::Output::ForeignCall {
+                number,
+                target,
+                path,
+                args,
+                kwargs,
+            } => self
+                .engine
+                .call(now, number, &target, &path, (&args, &kwargs)),
+            engine::Output::ForeignForget(number) => self.engine.forget(number),
+            engine::Output::ForeignReply(ticket, status, body) => {
+                self.engine.reply(now, ticket, status, &body);
+            }
+            engine::Output::Running => {
+                self.engine.start(now);
+                self.perform(native, interfaces, now);
+                return Some(output);
+            }
+            other => return Some(other),
+        }
+        self.perform(native, interfaces, now);
+        None
+    }
+
+    fn perform(&mut self, native: &mut engine::Engine, interfaces: &Interfaces, now: Now) {
+        while let Some(output) = self.engine.poll() {
+            match output {
+                Output::Advertise => {
+                    if let Some(datagrams) = &self.datagrams {
+                        for target in interfaces.targets() {
+                            let advert = self.engine.advert(target.own);
+                            datagrams.broadcast(&advert, target.broadcast);
+                        }
+                    }
+                }
+                Output::Dial(link, to) => self.dial(now, link, Some(to)),
+                Output::DialRelay {
+                    link,
+                    relay,
+                    learnt,
+                } => {
+                    self.resolved.retain(|(_, _, until)| now.at < *until);
+                    let known = self.resolved.iter().find(|(r, _, _)| *r == relay);
+                    let known = known.map(|(_, found, _)| found.clone());
+                    let found = known.or_else(|| self.resolver.resolve(link, &relay));
+                    self.resolving.push((link, relay.clone(), learnt));
+                    if let Some(found) = found {
+                        self.resolved(now, &relay, &found);
+                    }
+                }
+                Output::Writable(link) => self.links.mark_writable(link),
+                Output::Finish(link) => self.links.finish(link),
+                Output::Close(link) => {
+                    self.resolving.retain(|(l, ..)| *l != link);
+                    self.links.close(link, &[]);
+                }
+                Output::Peer(name, place) => {
+                    let place = place.map(|place| match place {
+                        Place::Lan(address) => ForeignPlace {
+                            address: Some(address.into()),
+                            relay: None,
+                        },
+                        Place::Relay(relay) => ForeignPlace {
+                            address: None,
+                            relay: Some(relay),
+                        },
+                    });
+                    native.foreign_peer(now, name, place);
+                }
+                Output::Relay(relay, state) => native.foreign_relay(relay, state),
+                Output::Request {
+                    ticket,
+                    caller,
+                    path,
+                    args,
+                    kwargs,
+                } => {
+                    let ask = Ask::Command { path, args, kwargs };
+                    native.foreign_request(now, ticket, caller, ask);
+                }
+                Output::Withdrawn(ticket) => native.foreign_withdrawn(ticket),
+                Output::Answered(number, result) => native.foreign_answered(now, number, result),
+            }
+        }
+    }
+
+    /// The addresses of a relay are known, or that there are none.
+    fn resolved(&mut self, now: Now, relay: &RelayAddress, found: &[SocketAddr]) {
+        if !found.is_empty() && self.resolved.iter().all(|(r, ..)| r != relay) {
+            let until = now.at + RESOLVED_FOR;
+            self.resolved.push((relay.clone(), found.to_vec(), until));
+        }
+        let any = now.at.0.subsec_nanos() as usize;
+        let to = found.get(any % found.len().max(1)).copied();
+        // The one lookup is for all who wait for it.
+        for (link, of, learnt) in std::mem::take(&mut self.resolving) {
+            if of != *relay {
+                self.resolving.push((link, of, learnt));
+                continue;
+            }
+            let allowed = |to: &SocketAddr| resolver::may_dial(to.ip(), learnt, self.loopback);
+            self.dial(now, link, to.filter(allowed));
+        }
+    }
+
+    fn dial(&mut self, now: Now, link: LinkId, to: Option<SocketAddr>) {
+        if !to.is_some_and(|to| self.links.dial(link, to)) {
+            self.engine.undialled(now, link);
+        }
+    }
+
+    /// Writes what waits for links, as far as they take it; whether something came of it.
+    pub(super) fn flush(
+        &mut self,
+        native: &mut engine::Engine,
+        interfaces: &Interfaces,
+        now: Now,
+    ) -> bool {
+        let told = self.links.flush(&mut self.engine, now);
+        self.perform(native, interfaces, now);
+        told
+    }
+
+    /// Ends everything.
+    pub(super) fn stop(&mut self, native: &mut engine::Engine, interfaces: &Interfaces, now: Now) {
+        self.engine.stop();
+        self.perform(native, interfaces, now);
+    }
+}
