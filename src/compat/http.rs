@@ -96,7 +96,8 @@ fn head_end(bytes: &[u8]) -> Result<Option<usize>, Fault> {
 /// Lines end with CR LF and nothing else: a reader that takes a lone one for an end sees other fields.
 fn has_plain_lines(head: &[u8]) -> bool {
     memchr::memchr2_iter(b'\r', b'\n', head).all(|at| match head[at] {
-        b'\r' => head.get(at + 1) == Some(&b'\n'),
+        // What follows the last may still come.
+        b'\r' => head.get(at + 1).is_none_or(|next| *next == b'\n'),
         _ => at > 0 && head[at - 1] == b'\r',
     })
 }
@@ -134,13 +135,14 @@ fn length(fields: &[httparse::Header<'_>]) -> Result<Option<usize>, Fault> {
 
 /// Reads the head of a request whose body may have `body_max` bytes; `None` while it is not all there.
 pub fn request(bytes: &[u8], body_max: usize) -> Result<Option<RequestHead>, Fault> {
-    let Some(size) = head_end(bytes)? else {
-        return Ok(None);
-    };
-    let head = &bytes[..size];
+    let end = head_end(bytes)?;
+    let head = &bytes[..end.unwrap_or(bytes.len())];
     if !has_plain_lines(head) {
         return Err(fault(400, "a line ends with something else than CR LF"));
     }
+    let Some(size) = end else {
+        return Ok(None);
+    };
     let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
     let mut read = httparse::Request::new(&mut fields);
     match read.parse(head) {

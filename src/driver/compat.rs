@@ -255,7 +255,7 @@ impl Compat {
 
     fn dial(&mut self, now: Now, link: LinkId, to: Option<SocketAddr>) {
         if !to.is_some_and(|to| self.links.dial(link, to)) {
-            self.engine.undialled(now, link);
+            self.engine.closed(now, link);
         }
     }
 

@@ -4,9 +4,14 @@
 mod attacks;
 #[path = "../common/mod.rs"]
 mod common;
+mod compat;
+mod compat_attacks;
+mod compat_world;
 mod faults;
+mod foreign;
 mod gossip;
 mod hubs;
+mod mailboxes;
 mod mesh;
 mod names;
 mod relay_attacks;

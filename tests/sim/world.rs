@@ -98,6 +98,8 @@ pub(crate) struct Node {
     pub held: Vec<(RequestId, Vec<u8>)>,
     /// Calls with streams that came, for the test to serve.
     pub streamed: Vec<RequestId>,
+    /// What was asked of peers of another kind, and answered to them.
+    pub foreign: Vec<Output>,
     /// What everyone was told, as it was delivered here.
     pub told: Vec<(NodeName, Vec<u8>)>,
     /// The other end of each link.
@@ -307,6 +309,7 @@ impl World {
             events: Vec::new(),
             held: Vec::new(),
             streamed: Vec::new(),
+            foreign: Vec::new(),
             told: Vec::new(),
             links: HashMap::new(),
             wake: None,
@@ -646,8 +649,9 @@ impl World {
                     None => self.after(delay, Happening::Refused { node, link }),
                 }
             }
-            // There are peers of one kind only.
-            Output::ForeignCall { .. } | Output::ForeignForget(_) | Output::ForeignReply(..) => {}
+            Output::ForeignCall { .. } | Output::ForeignForget(_) | Output::ForeignReply(..) => {
+                self.nodes[node].foreign.push(output);
+            }
             Output::DialRelay(link, relay) => self.dial_hub(node, link, &relay),
             Output::Writable(link) => {
                 let bytes = self.nodes[node].engine.pending(link).to_vec();

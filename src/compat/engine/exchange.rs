@@ -70,12 +70,8 @@ impl Engine {
         id
     }
 
-    /// A link that was to be dialled cannot be.
-    pub fn undialled(&mut self, now: Now, id: LinkId) {
-        self.exchange_over(now, id, false);
-    }
-
-    pub(super) fn exchange_connected(&mut self, now: Now, id: LinkId) {
+    /// A link that was to be dialled is connected.
+    pub fn connected(&mut self, now: Now, id: LinkId) {
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };

@@ -339,27 +339,15 @@ impl Engine {
 
 impl Protocol for Engine {
     fn accept(&mut self, now: Now, from: SocketAddr) -> Option<LinkId> {
-        self.accept_link(now, from.ip())
+        Engine::accept(self, now, from)
     }
 
     fn link(&mut self, now: Now, id: LinkId, event: LinkEvent<'_>) {
-        let asks = match self.links.get(&id) {
-            None => return,
-            Some(link) => matches!(link.role, Role::Asking(_)),
-        };
         match event {
-            LinkEvent::Connected => self.exchange_connected(now, id),
-            LinkEvent::Received(bytes) if asks => self.exchange_received(now, id, bytes),
+            LinkEvent::Connected => self.connected(now, id),
             LinkEvent::Received(bytes) => self.received(now, id, bytes),
             LinkEvent::Sent(n) => self.sent(now, id, n),
-            LinkEvent::Closed if asks => self.exchange_over(now, id, false),
-            LinkEvent::Closed => {
-                if let Some(link) = self.links.remove(&id)
-                    && let Role::Serving(ticket) = link.role
-                {
-                    self.withdraw(ticket);
-                }
-            }
+            LinkEvent::Closed => self.closed(now, id),
         }
     }
 
@@ -369,7 +357,29 @@ impl Protocol for Engine {
 }
 
 impl Engine {
-    fn sent(&mut self, now: Now, id: LinkId, n: usize) {
+    /// Bytes came on a link.
+    pub fn received(&mut self, now: Now, id: LinkId, bytes: &[u8]) {
+        match self.links.get(&id).map(|link| &link.role) {
+            Some(Role::Asking(_)) => self.exchange_received(now, id, bytes),
+            Some(_) => self.request_received(now, id, bytes),
+            None => {}
+        }
+    }
+
+    /// A link ended, or could not be made.
+    pub fn closed(&mut self, now: Now, id: LinkId) {
+        if let Some(Role::Asking(_)) = self.links.get(&id).map(|link| &link.role) {
+            return self.exchange_over(now, id, false);
+        }
+        if let Some(link) = self.links.remove(&id)
+            && let Role::Serving(ticket) = link.role
+        {
+            self.withdraw(ticket);
+        }
+    }
+
+    /// A link took this many of the [`Engine::pending`] bytes.
+    pub fn sent(&mut self, now: Now, id: LinkId, n: usize) {
         let patience = self.config.limits.frame;
         let Some(link) = self.links.get_mut(&id) else {
             return;

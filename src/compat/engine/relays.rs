@@ -35,6 +35,8 @@ pub(super) struct Relay {
     up: Option<bool>,
     /// Paths end with a slash, as PeerBase 0.7.1 asks; its relay then points to those without.
     slash: bool,
+    /// It pointed to the other paths since it last answered: it may do so once.
+    pointed: bool,
     peers: Vec<NodeName>,
 }
 
@@ -48,6 +50,7 @@ impl Relay {
             failures: 0,
             up: None,
             slash: true,
+            pointed: false,
             peers: Vec::new(),
         }
     }
@@ -212,8 +215,10 @@ impl Engine {
         };
         let pong = match answer {
             Answer::Came(head, _)
-                if other_slash(head).is_some_and(|slash| slash != relay.slash) =>
+                if !relay.pointed
+                    && other_slash(head).is_some_and(|slash| slash != relay.slash) =>
             {
+                relay.pointed = true;
                 relay.slash = !relay.slash;
                 relay.next = now.at;
                 return;
@@ -244,7 +249,7 @@ impl Engine {
             }
             return gone.iter().for_each(|name| self.tell_place(name));
         };
-        relay.failures = 0;
+        (relay.failures, relay.pointed) = (0, false);
         relay.next = match waits {
             true => now.at.max(relay.asked + PAUSE),
             false => now.at.max(relay.asked + tick),

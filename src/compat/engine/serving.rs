@@ -11,7 +11,7 @@ use crate::json::{self, quoted};
 use crate::name::{CommandPath, NodeName};
 use crate::protocol::{LinkId, Now};
 use crate::wire::record::Status;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 
 /// Connections that others opened: as many calls of Python nodes as may run.
 const LINKS_MAX: usize = 256;
@@ -50,8 +50,9 @@ fn fault(status: u16, why: &'static str) -> Fault {
 }
 
 impl Engine {
-    pub(super) fn accept_link(&mut self, now: Now, from: IpAddr) -> Option<LinkId> {
-        let from = from.to_canonical();
+    /// A link that somebody opened, or `None` if there is no room for one.
+    pub fn accept(&mut self, now: Now, from: SocketAddr) -> Option<LinkId> {
+        let from = from.ip().to_canonical();
         let theirs = |id: &LinkId| self.links.get(id).is_some_and(|l| l.from == Some(from));
         let open: Vec<LinkId> = {
             let links = self.links.iter().filter(|(_, l)| l.from.is_some());
@@ -76,7 +77,7 @@ impl Engine {
         Some(self.add_link(role, Some(from), deadline))
     }
 
-    pub(super) fn received(&mut self, now: Now, id: LinkId, bytes: &[u8]) {
+    pub(super) fn request_received(&mut self, now: Now, id: LinkId, bytes: &[u8]) {
         let limits = &self.config.limits;
         let (most, patience) = (limits.message_bytes, limits.frame - limits.handshake);
         let body_max = body_len(limits.max_message + CALL_ROOM);

@@ -86,14 +86,12 @@ impl Hub {
         };
         let begun = std::mem::take(&mut member.input);
         let Stage::Http(Progress::Reading(reader)) = &mut member.stage else {
-            return match member.stage {
-                Stage::Http(Progress::Waiting(_)) => {
-                    let why = "something follows the request";
-                    self.http_refuse(now, id, Fault { status: 400, why });
-                }
-                // What comes too late is not looked at.
-                _ => {}
-            };
+            // After its answer, what comes is not looked at.
+            if let Stage::Http(Progress::Waiting(_)) = member.stage {
+                let why = "something follows the request";
+                self.http_refuse(now, id, Fault { status: 400, why });
+            }
+            return;
         };
         let size = begun.len() + bytes.len();
         let source = self.sources.get_mut(&member.address);

@@ -1,0 +1,358 @@
+//! Nodes that speak the protocol of PeerBase 0.7.1: who is there, calls, and relays that are not ours.
+
+use crate::compat_world::{End, RELAY, Seeded, World};
+use crate::world::{Rng, key, ms, name, secs};
+use crate::{first_seed, seeds};
+use peerbase::compat::engine::Place;
+use peerbase::compat::{http, message};
+use peerbase::fernet::Keyring;
+use peerbase::limits::Limits;
+use peerbase::wire::record::Status;
+use peerbase::{Error, RelayAddress};
+use std::time::Duration;
+
+/// The two ways a call can go.
+fn pair(w: &mut World, relayed: bool) -> (usize, usize) {
+    let relays: &[&str] = if relayed { &[RELAY] } else { &[] };
+    let nodes = ["a", "b"].map(|n| w.add_with(n, relays, |c| c.port *= u16::from(!relayed)));
+    // Not just when a question's time is over.
+    w.run(ms(1_900));
+    (nodes[0], nodes[1])
+}
+
+#[test]
+fn nodes_find_each_other_call_and_answer_straight_and_through_a_relay() {
+    seeds(10, |seed| {
+        for relayed in [false, true] {
+            let mut w = World::new(seed);
+            let (a, b) = pair(&mut w, relayed);
+            let place = |w: &World, node: usize| w.nodes[node].peers.clone();
+            let expected = match relayed {
+                true => Place::Relay(RelayAddress::new(RELAY).unwrap()),
+                false => Place::Lan("10.0.0.2:5000".parse().unwrap()),
+            };
+            assert_eq!(place(&w, a), [(name("b"), Some(expected))]);
+            for (status, body, expected) in [
+                (Status::Value, "{\"x\":2.50}", Ok("{\"x\":2.50}".to_owned())),
+                (
+                    Status::NotFound,
+                    "",
+                    Err(Error::CommandNotFound("s.read".into())),
+                ),
+                (
+                    Status::Failed,
+                    "it \"broke\"",
+                    Err(Error::CommandFailed("it \"broke\"".into())),
+                ),
+                (
+                    Status::Overloaded,
+                    "",
+                    Err(Error::Overloaded("at the peer")),
+                ),
+                (Status::Refused, "no", Err(Error::Refused("no".into()))),
+            ] {
+                let n = w.call(a, "b", "s.read", "[1]");
+                // What goes through our relay is pushed: no time passes.
+                let asked = w.nodes[b].asked.pop().expect("at once");
+                assert_eq!(
+                    (
+                        asked.caller.as_str(),
+                        asked.path.as_str(),
+                        asked.args.as_str()
+                    ),
+                    ("a", "s.read", "[1]")
+                );
+                assert_eq!(w.result(a, n), None);
+                w.run(ms(10));
+                w.reply(b, asked.ticket, status, body);
+                w.run(ms(10));
+                assert_eq!(w.result(a, n), Some(expected), "relayed: {relayed}");
+            }
+            // What the library of Python nodes answers itself.
+            let n = w.call(b, "a", "__echo__", "[null]");
+            w.run(ms(20));
+            let echo = w.result(b, n).unwrap().unwrap();
+            assert!(
+                echo.starts_with(
+                    "\"Echoed args [None] and kwargs {} at time [Tue Nov 14 22:13:20 2023]"
+                ),
+                "{echo}"
+            );
+            w.nodes[b].up = false;
+            w.nodes[b].engine.stop();
+            w.run(secs(10));
+            assert_eq!(w.nodes[a].peers.last(), Some(&(name("b"), None)));
+            w.nodes[a].engine.stop();
+            w.run(secs(10));
+            let s = w.hub.stats();
+            assert_eq!(
+                (s.mailboxes, s.mailbox_bytes, s.links, s.networks),
+                (0, 0, 0, 0)
+            );
+        }
+    });
+}
+
+#[test]
+fn a_call_that_may_have_been_read_is_not_sent_again_and_one_that_was_not_is() {
+    let mut w = World::new(first_seed());
+    let (a, b) = (w.add("a", &[RELAY]), w.add("b", &[RELAY]));
+    w.run(secs(2));
+    // Read, and the connection is lost: it may have run.
+    let n = w.call(a, "b", "x", "[]");
+    let asked = w.nodes[b].asked.pop().unwrap();
+    let (link, _) = w.nodes[a]
+        .dials
+        .iter()
+        .rfind(|(_, to)| to == "10.0.0.2:5000")
+        .unwrap()
+        .clone();
+    let (wire, _) = w.wire_of(End::Node(a, link)).unwrap();
+    w.close(End::Node(a, link));
+    w.nodes[a].engine.closed(w.now, link);
+    assert!(!w.wires[wire].open);
+    w.run(secs(1));
+    assert!(matches!(w.result(a, n), Some(Err(Error::Damaged(_)))));
+    assert_eq!(w.nodes[b].withdrawn, [asked.ticket]);
+    assert!(w.nodes[b].asked.is_empty(), "only once");
+
+    // Never connected: the relay is tried, and knows nothing of a second call.
+    w.by_hand = true;
+    let n = w.call(a, "b", "x", "[]");
+    let (link, to) = w.nodes[a].dials.pop().unwrap();
+    assert_eq!(to, "10.0.0.2:5000");
+    w.by_hand = false;
+    w.nodes[a].engine.closed(w.now, link);
+    w.run(ms(50));
+    let asked = w.nodes[b].asked.pop().expect("through the relay");
+    w.reply(b, asked.ticket, Status::Value, "1");
+    w.run(ms(50));
+    assert_eq!(w.result(a, n), Some(Ok("1".into())));
+    assert!(w.nodes[b].asked.is_empty());
+}
+
+#[test]
+fn an_answer_that_anybody_could_have_made_is_none() {
+    let mut w = World::new(first_seed());
+    let (a, _) = pair(&mut w, false);
+    let sealed = |status: u16, text: &str, other_key: bool| {
+        let keys = match other_key {
+            true => Keyring::from(peerbase::Key::from_bytes([1; 32])),
+            false => Keyring::from(key()),
+        };
+        let body = message::seal(text.as_bytes(), &keys, 0, &mut Seeded(Rng(5)));
+        let mut answer = Vec::new();
+        http::write_answer(status, "text/plain", "", &body, &mut answer);
+        answer
+    };
+    let ok = r#"{"timestamp":1,"response":7}"#;
+    let truncated = sealed(200, ok, false)[..150].to_vec();
+    for (answer, good) in [
+        (sealed(200, ok, false), true),
+        (sealed(200, ok, true), false),
+        (sealed(200, "7", false), false),
+        (truncated, false),
+        (b"HTTP/1.0 404 Not Found\r\n\r\n".to_vec(), false),
+        (
+            b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_vec(),
+            false,
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n".to_vec(),
+            false,
+        ),
+        (b"plant|err|frame|END\n".repeat(1_000), false),
+        (Vec::new(), false),
+    ] {
+        w.by_hand = true;
+        let n = w.call(a, "b", "x", "[]");
+        let (link, _) = w.nodes[a].dials.pop().unwrap();
+        let wire = w.join(a, link, Some(End::Test));
+        w.settle();
+        assert!(
+            w.wires[wire]
+                .heard
+                .starts_with(b"POST / HTTP/1.0\r\nHost: 10.0.0.2:5000\r\n")
+        );
+        w.nodes[a].engine.received(w.now, link, &answer);
+        w.nodes[a].engine.closed(w.now, link);
+        w.settle();
+        match w.result(a, n).expect("it has ended") {
+            Ok(value) => assert!(good && value == "7"),
+            Err(e) => assert!(!good && matches!(e, Error::Damaged(_)), "{e}"),
+        }
+    }
+}
+
+#[test]
+fn adverts_prove_nothing_and_take_nothing_away() {
+    let mut w = World::new(first_seed());
+    let (a, _) = pair(&mut w, false);
+    let told = w.nodes[a].peers.len();
+    let refused = w.nodes[a].engine.refused();
+    for (from, advert) in [
+        // Somebody else's name, while its owner is heard.
+        ("10.0.0.9:1", "plant.b|10.0.0.9:5000"),
+        // This host's own services, everybody, nobody.
+        ("10.0.0.9:1", "plant.c|127.0.0.1:22"),
+        ("10.0.0.9:1", "plant.c|255.255.255.255:5000"),
+        ("10.0.0.9:1", "plant.c|224.0.0.1:5000"),
+        ("10.0.0.9:1", "plant.c|0.0.0.0:5000"),
+        ("10.0.0.9:1", "plant.c.d|10.0.0.9:5000"),
+        ("10.0.0.9:1", "\u{7f}|"),
+    ] {
+        w.nodes[a]
+            .engine
+            .datagram(w.now, from.parse().unwrap(), advert.as_bytes());
+    }
+    w.settle();
+    assert_eq!(w.nodes[a].engine.refused(), refused + 7);
+    // Another network's, and our own name.
+    for advert in ["other.c|10.0.0.9:5000", "plant.a|10.0.0.9:5000"] {
+        w.nodes[a]
+            .engine
+            .datagram(w.now, "10.0.0.9:1".parse().unwrap(), advert.as_bytes());
+    }
+    w.settle();
+    assert_eq!(w.nodes[a].peers.len(), told);
+    // So many, and no more.
+    for i in 0..10_000 {
+        let advert = format!("plant.x{i}|10.0.0.9:5000");
+        w.nodes[a]
+            .engine
+            .datagram(w.now, "10.0.0.9:1".parse().unwrap(), advert.as_bytes());
+    }
+    w.settle();
+    assert_eq!(w.nodes[a].peers.len(), told + Limits::default().peers - 1);
+    w.run(secs(10));
+    assert_eq!(
+        w.nodes[a].peers.iter().filter(|(_, p)| p.is_none()).count(),
+        Limits::default().peers - 1
+    );
+}
+
+/// Answers the next question of a node to its relay with this.
+fn answer_relay(w: &mut World, node: usize, answer: &str) -> String {
+    let (link, _) = w.nodes[node].dials.pop().expect("a question");
+    let wire = w.join(node, link, Some(End::Test));
+    w.settle();
+    w.nodes[node]
+        .engine
+        .received(w.now, link, answer.as_bytes());
+    w.nodes[node].engine.closed(w.now, link);
+    w.settle();
+    String::from_utf8(w.wires[wire].heard.clone()).unwrap()
+}
+
+fn json_answer(extra: &str, body: &str) -> String {
+    let length = body.len();
+    format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n{extra}\r\n{body}")
+}
+
+#[test]
+fn a_relay_that_does_not_wait_is_asked_at_each_tick_and_where_it_points_to() {
+    let mut w = World::new(first_seed());
+    w.by_hand = true;
+    let a = w.add("a", &["r:1"]);
+    let pointed =
+        "HTTP/1.1 307 Temporary Redirect\r\nlocation: http://r:1/ping\r\ncontent-length: 0\r\n\r\n";
+    assert!(answer_relay(&mut w, a, pointed).starts_with("POST /ping/ HTTP/1.0\r\nHost: r:1\r\n"));
+    w.run(Duration::ZERO);
+    let pong = json_answer(
+        "",
+        r#"{"peers":["a","b"],"servers":["s:2","127.0.0.1:3"],"buffer":{}}"#,
+    );
+    let asked = answer_relay(&mut w, a, &pong);
+    assert!(asked.starts_with("POST /ping HTTP/1.0\r\n"), "{asked}");
+    assert!(asked.ends_with(r#"{"node_name":"a","node_network":"plant","known_servers":["r:1"]}"#));
+    assert_eq!(
+        w.nodes[a].relays,
+        [(RelayAddress::new("r:1").unwrap(), Ok(()))]
+    );
+    assert_eq!(w.nodes[a].peers.len(), 1, "not ourselves");
+    // The others that it told of.
+    w.run(Duration::ZERO);
+    let others: Vec<String> = w.nodes[a].dials.drain(..).map(|(_, to)| to).collect();
+    assert_eq!(others, ["s:2", "127.0.0.1:3"]);
+    w.run(ms(249));
+    assert!(w.nodes[a].dials.is_empty());
+    w.run(ms(1));
+    assert_eq!(w.nodes[a].dials.len(), 1);
+}
+
+#[test]
+fn a_hostile_relay_makes_a_node_neither_spin_nor_ask_everywhere() {
+    for answer in [
+        json_answer(
+            "Preference-Applied: wait\r\n",
+            r#"{"peers":[],"servers":[],"buffer":{}}"#,
+        ),
+        "HTTP/1.1 307 X\r\nlocation: /ping\r\ncontent-length: 0\r\n\r\n".into(),
+        "HTTP/1.1 307 X\r\nlocation: http://elsewhere:1/ping/\r\ncontent-length: 0\r\n\r\n".into(),
+        "HTTP/1.1 500 X\r\n\r\n".into(),
+        json_answer("", "[]"),
+        json_answer("", &"[".repeat(100_000)),
+        "nonsense".into(),
+    ] {
+        let mut w = World::new(first_seed());
+        w.by_hand = true;
+        let a = w.add("a", &["r:1"]);
+        let mut questions = 0;
+        for _ in 0..1_000 {
+            while let Some((_, to)) = w.nodes[a].dials.last() {
+                assert_eq!(to, "r:1", "nowhere else");
+                answer_relay(&mut w, a, &answer);
+                questions += 1;
+            }
+            w.run(ms(1));
+        }
+        assert!(questions <= 210, "{questions} a second for {answer:.60}");
+        assert!(questions >= 2, "it is asked again");
+    }
+    // Whatever it tells of, few are asked, and none of them that is dead for long.
+    let mut w = World::new(first_seed());
+    let a = w.add("a", &["r:1"]);
+    w.by_hand = true;
+    w.run(secs(1));
+    let servers: Vec<String> = (0..2_000).map(|i| format!("\"s{i}:1\"")).collect();
+    let body = format!(
+        "{{\"peers\":[],\"servers\":[{}],\"buffer\":{{}}}}",
+        servers.join(",")
+    );
+    answer_relay(&mut w, a, &json_answer("", &body));
+    w.by_hand = false;
+    w.run(ms(1));
+    let other = |w: &World| {
+        w.nodes[a]
+            .dials
+            .iter()
+            .filter(|(_, to)| to != "r:1")
+            .count()
+    };
+    assert_eq!(other(&w), 2, "max_remotes is 3");
+    w.nodes[a].dials.clear();
+    w.run(secs(60));
+    assert!(other(&w) <= 8, "four attempts each");
+}
+
+#[test]
+fn a_message_too_large_for_the_other_side_is_said_to_be() {
+    let mut w = World::new(first_seed());
+    let a = w.add("a", &[]);
+    let b = w.add_with("b", &[], |c| c.limits.max_message = 2_000);
+    w.run(secs(2));
+    let n = w.call(a, "b", "x", &format!("[\"{}\"]", "y".repeat(10_000)));
+    w.run(ms(10));
+    assert!(matches!(w.result(a, n), Some(Err(Error::TooLarge { .. }))));
+    // Its answer, too, has a bound, for everyone together.
+    let n = w.call(a, "b", "x", "[]");
+    let asked = w.nodes[b].asked.pop().unwrap();
+    w.reply(
+        b,
+        asked.ticket,
+        Status::Value,
+        &format!("\"{}\"", "y".repeat(1 << 20)),
+    );
+    w.run(ms(10));
+    assert!(w.result(a, n).unwrap().is_ok(), "a megabyte fits");
+}
