@@ -2,74 +2,11 @@
 
 mod common;
 
+use common::cc::{Link, compile, libraries, source};
 use common::{Lan, Tool, have};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-
-const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-const STRICT: [&str; 5] = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror"];
-/// What rustc says a static library needs on Linux.
-const STATIC_NEEDS: [&str; 6] = ["-lgcc_s", "-lutil", "-lrt", "-lpthread", "-lm", "-ldl"];
-
-/// Where this build's libraries are: beside this test.
-fn libraries() -> PathBuf {
-    std::env::current_exe()
-        .unwrap()
-        .parent()
-        .unwrap()
-        .to_owned()
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Link {
-    Shared,
-    Static,
-}
-
-fn compile(source: &Path, link: Link) -> PathBuf {
-    let kind = if link == Link::Shared {
-        "shared"
-    } else {
-        "static"
-    };
-    let name = format!(
-        "{}-{kind}-{}",
-        source.file_stem().unwrap().to_str().unwrap(),
-        std::process::id()
-    );
-    let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let dir = libraries();
-    let mut cc = Command::new("cc");
-    cc.args(STRICT)
-        .arg("-g")
-        .arg("-I")
-        .arg(format!("{ROOT}/include"))
-        .arg(source)
-        .arg("-o")
-        .arg(&out);
-    match link {
-        Link::Shared => {
-            cc.arg("-L").arg(&dir).arg("-lpeerbase").arg("-lpthread");
-            cc.arg(format!("-Wl,-rpath,{}", dir.display()));
-        }
-        Link::Static => {
-            cc.arg(dir.join("libpeerbase.a")).args(STATIC_NEEDS);
-        }
-    }
-    let output = cc.output().unwrap();
-    assert!(
-        output.status.success(),
-        "{}: {}",
-        source.display(),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    out
-}
-
-fn source(path: &str) -> PathBuf {
-    Path::new(ROOT).join(path)
-}
 
 /// How a program is run: as it is, or watched.
 #[derive(Clone, Copy)]

@@ -1,6 +1,9 @@
 //! What the tests over real sockets share. All traffic stays on 127.0.0.0/8.
 #![allow(dead_code, unreachable_pub, missing_docs)] // each test program uses a part of it
 
+pub mod cc;
+pub mod python;
+
 use peerbase::{Builder, Event, Key, Node, OsEntropy};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::UdpSocket;
@@ -168,7 +171,7 @@ impl Tool {
     }
 
     /// Starts one and waits until it is ready, which it says in the line that is given.
-    fn start(mut command: Command) -> (Tool, String) {
+    pub fn start(mut command: Command) -> (Tool, String) {
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -184,6 +187,25 @@ impl Tool {
         };
         let ready = tool.wait_for("is ready");
         (tool, ready)
+    }
+
+    /// Starts another program that says on its standard output when it is ready.
+    pub fn start_saying(mut command: Command) -> Tool {
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let out = lines(child.stdout.take().unwrap());
+        let err = lines(child.stderr.take().unwrap());
+        let tool = Tool {
+            child,
+            out,
+            err,
+            port: 0,
+        };
+        assert!(tool.hear().contains("is ready"));
+        tool
     }
 
     pub fn id(&self) -> u32 {

@@ -1,0 +1,245 @@
+//! The real PeerBase 0.7.1 and ours in one network: who calls, who is called, and over what.
+
+mod common;
+
+use common::cc::{Link, compile, source};
+use common::python::{Hosts, PORTS, Python};
+use common::{Lan, Tool};
+use serde_json::{Value, json};
+
+/// A console call of ours, and its value.
+fn call(tool: &mut Tool, line: &str) -> Value {
+    tool.say(&format!("call {line}"));
+    serde_json::from_str(&tool.hear()).unwrap()
+}
+
+fn said(tool: &mut Tool, line: &str) -> Value {
+    tool.say(line);
+    serde_json::from_str(&tool.hear()).unwrap()
+}
+
+/// What a Python node calls at a Python one and at ours.
+fn python_calls(python: &mut Python, target: &str) {
+    let (echo, _) = python.command(
+        json!(target),
+        "__echo__",
+        json!([1, 2.5, "é", null]),
+        json!({"k": [true]}),
+    );
+    let text = echo.as_str().unwrap();
+    assert!(
+        text.starts_with("Echoed args [1, 2.5, 'é', None] and kwargs {'k': [True]} at time ["),
+        "{text}"
+    );
+    let (commands, _) = python.ask(&json!({"ask": "get_commands", "target": target}));
+    assert!(
+        commands.as_array().unwrap().contains(&json!("__peers__")),
+        "{commands}"
+    );
+}
+
+/// What ours calls at a Python node.
+fn ours_calls_python(tool: &mut Tool, target: &str) {
+    let value = call(tool, &format!("{target} sensor.read 1 2.5 \"é\" k=[true]"));
+    assert_eq!(
+        value,
+        json!({"args": [1, 2.5, "é"], "kwargs": {"k": [true]}})
+    );
+    let commands = said(tool, &format!("commands {target}"));
+    assert!(
+        commands.as_array().unwrap().contains(&json!("sensor.read")),
+        "{commands}"
+    );
+    tool.say(&format!("call {target} nope"));
+    tool.wait_for("command not found: nope");
+    tool.say(&format!("call {target} sensor.fail"));
+    // With its traceback.
+    tool.wait_for("ValueError: no such sensor");
+}
+
+#[test]
+fn on_the_lan_python_nodes_take_ours_for_theirs_and_each_calls_each() {
+    let Some(hosts) = Hosts::new("l") else { return };
+    let lan = Lan::new();
+    let mut python = [
+        hosts.python(0, "p0", &lan, json!({})),
+        hosts.python(1, "p1", &lan, json!({})),
+    ];
+    let mut ours = [
+        hosts.node(0, "o0", &lan, &[]),
+        hosts.node(1, "o1", &lan, &[]),
+    ];
+    for (node, others) in python
+        .iter_mut()
+        .zip([["p1", "o0", "o1"], ["p0", "o0", "o1"]])
+    {
+        for other in others {
+            node.wait_for_peer(other);
+            python_calls(node, other);
+        }
+        // A list, and everyone.
+        let (both, _) = node.command(json!(["o0", "o1"]), "__echo__", json!([]), json!({}));
+        assert_eq!(both.as_object().unwrap().len(), 2);
+        assert!(both["o0"].is_string() && both["o1"].is_string());
+        let (all, _) = node.command(json!("*"), "__list_commands__", json!([]), json!({}));
+        assert!(others.iter().all(|other| all[other].is_array()), "{all}");
+        // Errors, in their words and with their numbers.
+        let (value, printed) = node.command(json!("o0"), "no.such", json!([]), json!({}));
+        assert_eq!(
+            (value, printed.as_str()),
+            (
+                Value::Null,
+                "Encountered error with status 404:\nCMD \"no.such\" NOT FOUND\n"
+            )
+        );
+        let (_, printed) = node.command(json!("o0"), "__echo__", json!("no list"), json!({}));
+        assert!(
+            printed.starts_with(
+                "Encountered error with status 500:\ninvalid JSON: args must be an array"
+            ),
+            "{printed}"
+        );
+        // Where the others are, as they know it.
+        let (peers, _) = node.command(json!("o0"), "__peers__", json!([]), json!({}));
+        assert_eq!(peers["p1"], json!([common::python::address(1), PORTS[0]]));
+    }
+    for tool in &mut ours {
+        ours_calls_python(tool, "p0");
+        ours_calls_python(tool, "p1");
+    }
+    assert_eq!(call(&mut ours[0], "o1 __echo__ 7")["args"], json!([7]));
+    tool_call_to_everyone(&mut ours[0]);
+
+    // In time, and out of it.
+    let slow = |seconds: &str, timeout: &str| {
+        hosts.call(1, &lan, &["p0", "slow", seconds, "--timeout", timeout])
+    };
+    let in_time = slow("0.2", "20");
+    assert_eq!(String::from_utf8_lossy(&in_time.stdout).trim(), "\"late\"");
+    let late = slow("5", "2");
+    assert!(
+        String::from_utf8_lossy(&late.stderr).contains("timeout"),
+        "{late:?}"
+    );
+
+    // A gateway in C.
+    let gateway = compile(&source("examples-c/legacy.c"), Link::Shared);
+    let mut command = hosts.command(0, gateway.to_str().unwrap());
+    command.args(["gate", "test", &lan.key.to_text(), &PORTS[1].to_string()]);
+    command.env_remove("LD_LIBRARY_PATH");
+    let mut gateway = Tool::start_saying(command);
+    python[1].wait_for_peer("gate");
+    let (value, _) = python[1].command(json!("gate"), "gateway.read", json!([3]), json!({}));
+    assert_eq!(value, json!({"celsius": 21.5}));
+    gateway.wait_for("p1 reads, with [3]");
+    let knows: Vec<String> = (0..4).map(|_| gateway.hear()).collect();
+    assert!(
+        knows
+            .iter()
+            .any(|line| line.starts_with("p1 knows [\"sensor.read\"")),
+        "{knows:?}"
+    );
+    assert!(gateway.signal("TERM").success());
+
+    // Who leaves without a word is missed.
+    drop(python);
+    ours[0].wait_for("p0 left");
+    ours[1].wait_for("p0 left");
+}
+
+fn tool_call_to_everyone(tool: &mut Tool) {
+    tool.say("call * __list_commands__");
+    let mut names: Vec<String> = (0..3)
+        .map(|_| {
+            let line: Value = serde_json::from_str(&tool.hear()).unwrap();
+            line["node"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    names.sort();
+    assert_eq!(names, ["o1", "p0", "p1"]);
+}
+
+/// The same through a relay, theirs or ours: the nodes are on one network, but look for nobody there.
+fn through_a_relay(hosts: &Hosts, relay: &str, ours_too: bool) {
+    let lan = Lan::new();
+    let options = if ours_too {
+        ["--no-lan", "--relay", relay]
+    } else {
+        ["--no-lan", "--compat-relay", relay]
+    };
+    let settings = json!({"local": false, "servers": [relay]});
+    let mut python = [
+        hosts.python(0, "p0", &lan, settings.clone()),
+        hosts.python(1, "p1", &lan, settings),
+    ];
+    let mut ours = [
+        hosts.node(0, "o0", &lan, &options),
+        hosts.node(1, "o1", &lan, &options),
+    ];
+    for tool in &mut ours {
+        tool.wait_for(&format!("relay {relay} is up"));
+    }
+    for (node, others) in python
+        .iter_mut()
+        .zip([["p1", "o0", "o1"], ["p0", "o0", "o1"]])
+    {
+        for other in others {
+            node.wait_for_peer(other);
+            python_calls(node, other);
+        }
+    }
+    for tool in &mut ours {
+        ours_calls_python(tool, "p0");
+        ours_calls_python(tool, "p1");
+    }
+    // Ours call ours natively, if the relay is ours; through a relay of theirs as Python nodes do.
+    let echo = call(&mut ours[0], "o1 __echo__ 7");
+    match ours_too {
+        true => assert_eq!(echo, json!({"args": [7], "kwargs": {}})),
+        false => assert!(
+            echo.as_str()
+                .unwrap()
+                .starts_with("Echoed args [7] and kwargs {} at time"),
+            "{echo}"
+        ),
+    }
+    drop(python);
+    ours[0].wait_for("p1 left");
+}
+
+#[test]
+fn through_the_relay_of_the_package_each_calls_each() {
+    let Some(hosts) = Hosts::new("r") else { return };
+    let (_relay, at) = hosts.python_relay(7000);
+    through_a_relay(&hosts, &at, false);
+}
+
+#[test]
+fn through_our_relay_in_its_place_each_calls_each() {
+    let Some(hosts) = Hosts::new("o") else { return };
+    let (_relay, at) = hosts.relay();
+    through_a_relay(&hosts, &at, true);
+}
+
+#[test]
+fn a_relay_that_another_tells_of_is_used_and_one_that_dies_is_passed_over() {
+    let Some(hosts) = Hosts::new("s") else { return };
+    let lan = Lan::new();
+    let (first, at) = hosts.python_relay(7001);
+    let (_second, other) = hosts.python_relay(7002);
+    let mut ours = hosts.node(0, "o0", &lan, &["--no-lan", "--compat-relay", &at]);
+    ours.wait_for(&format!("relay {at} is up"));
+    // It knows both, and the first learns of the second from it, and ours from the first.
+    let mut python = hosts.python(
+        1,
+        "p1",
+        &lan,
+        json!({"local": false, "servers": [at, other]}),
+    );
+    ours.wait_for(&format!("relay {other} is up"));
+    python.wait_for_peer("o0");
+    ours_calls_python(&mut ours, "p1");
+    drop(first);
+    ours.wait_for(&format!("relay {at} is down"));
+    ours_calls_python(&mut ours, "p1");
+}
