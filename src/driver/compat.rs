@@ -41,8 +41,8 @@ pub(super) struct Compat {
     /// Only where peers of the same LAN are looked for.
     datagrams: Option<Datagrams>,
     resolver: Resolver,
-    /// Links whose relay's name is being looked up, and whether it was learnt.
-    resolving: Vec<(LinkId, RelayAddress, bool)>,
+    /// Links whose relay's name is being looked up, which of its addresses to take, and whether it was learnt.
+    resolving: Vec<(LinkId, RelayAddress, usize, bool)>,
     /// What relays' names mean, and until when: they are dialled several times a second.
     resolved: Vec<(RelayAddress, Vec<SocketAddr>, Time)>,
     loopback: bool,
@@ -187,13 +187,14 @@ impl Compat {
                 Output::DialRelay {
                     link,
                     relay,
+                    nth,
                     learnt,
                 } => {
                     self.resolved.retain(|(_, _, until)| now.at < *until);
                     let known = self.resolved.iter().find(|(r, _, _)| *r == relay);
                     let known = known.map(|(_, found, _)| found.clone());
                     let found = known.or_else(|| self.resolver.resolve(link, &relay));
-                    self.resolving.push((link, relay.clone(), learnt));
+                    self.resolving.push((link, relay.clone(), nth, learnt));
                     if let Some(found) = found {
                         self.resolved(now, &relay, &found);
                     }
@@ -240,14 +241,13 @@ impl Compat {
             let until = now.at + RESOLVED_FOR;
             self.resolved.push((relay.clone(), found.to_vec(), until));
         }
-        let any = now.at.0.subsec_nanos() as usize;
-        let to = found.get(any % found.len().max(1)).copied();
         // The one lookup is for all who wait for it.
-        for (link, of, learnt) in std::mem::take(&mut self.resolving) {
+        for (link, of, nth, learnt) in std::mem::take(&mut self.resolving) {
             if of != *relay {
-                self.resolving.push((link, of, learnt));
+                self.resolving.push((link, of, nth, learnt));
                 continue;
             }
+            let to = found.get(nth % found.len().max(1)).copied();
             let allowed = |to: &SocketAddr| resolver::may_dial(to.ip(), learnt, self.loopback);
             self.dial(now, link, to.filter(allowed));
         }

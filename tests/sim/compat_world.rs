@@ -43,6 +43,8 @@ pub(crate) struct Node {
     pub(crate) peers: Vec<(NodeName, Option<Place>)>,
     pub(crate) relays: Vec<(RelayAddress, Result<(), RelayFault>)>,
     pub(crate) dials: Vec<(LinkId, String)>,
+    /// Which of a relay's addresses was asked for.
+    pub(crate) nth: Vec<usize>,
 }
 
 /// One end of a connection; the test itself is the one that is nobody's.
@@ -143,6 +145,7 @@ impl World {
             peers: Vec::new(),
             relays: Vec::new(),
             dials: Vec::new(),
+            nth: Vec::new(),
         });
         self.nodes[id].engine.start(self.now);
         self.settle();
@@ -203,7 +206,10 @@ impl World {
                     self.join(node, link, end);
                 }
             }
-            Output::DialRelay { link, relay, .. } => {
+            Output::DialRelay {
+                link, relay, nth, ..
+            } => {
+                self.nodes[node].nth.push(nth);
                 self.nodes[node].dials.push((link, relay.to_string()));
                 if !self.by_hand {
                     let end = (relay.as_str() == RELAY).then(|| {

@@ -9,6 +9,9 @@ use crate::protocol::{LinkId, Now, Time};
 /// Bytes that an answer may have besides what is sealed.
 const ANSWER_ROOM: usize = 1_024;
 
+/// Times that a relay is dialled for one request: its name may mean several addresses, not all of them good.
+const ATTEMPTS: u32 = 3;
+
 /// What a request is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Errand {
@@ -36,6 +39,8 @@ pub(super) struct Exchange {
     errand: Errand,
     /// Bytes of the answer's body at most.
     body_max: usize,
+    /// Attempts to connect that have failed.
+    failed: u32,
     /// Some of the request has left.
     pub(super) sent: bool,
     head: Option<AnswerHead>,
@@ -59,6 +64,7 @@ impl Engine {
                 Errand::Post(..) => ANSWER_ROOM,
             },
             errand,
+            failed: 0,
             sent: false,
             head: None,
             input: Vec::new(),
@@ -123,6 +129,19 @@ impl Engine {
             return;
         };
         let sent = exchange.sent;
+        if !sent
+            && !late
+            && exchange.failed + 1 < ATTEMPTS
+            && let Errand::Ping(relay) | Errand::Post(relay, _) = &exchange.errand
+            && let Some(learnt) = self.try_next_address(relay)
+        {
+            let (errand, failed) = (exchange.errand.clone(), exchange.failed + 1);
+            let link = self.dial_relay(errand, learnt, link.output, link.deadline);
+            if let Some(Role::Asking(again)) = self.links.get_mut(&link).map(|l| &mut l.role) {
+                again.failed = failed;
+            }
+            return;
+        }
         let answer = match &exchange.head {
             // An answer without a length ends with its connection.
             Some(head) if !late => {

@@ -83,6 +83,8 @@ pub enum Output {
         link: LinkId,
         /// Its address.
         relay: RelayAddress,
+        /// Which to take, if its name means several addresses, round and round.
+        nth: usize,
         /// Whether another relay told of it.
         learnt: bool,
     },

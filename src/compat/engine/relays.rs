@@ -9,7 +9,7 @@ use super::{Config, Engine, Output};
 use crate::address::RelayAddress;
 use crate::engine::RelayFault;
 use crate::name::NodeName;
-use crate::protocol::{Now, Time};
+use crate::protocol::{LinkId, Now, Time};
 use crate::table::Table;
 use std::time::Duration;
 
@@ -37,6 +37,8 @@ pub(super) struct Relay {
     slash: bool,
     /// It pointed to the other paths since it last answered: it may do so once.
     pointed: bool,
+    /// Which of its addresses is good.
+    nth: usize,
     peers: Vec<NodeName>,
 }
 
@@ -51,6 +53,7 @@ impl Relay {
             up: None,
             slash: true,
             pointed: false,
+            nth: 0,
             peers: Vec::new(),
         }
     }
@@ -149,16 +152,35 @@ impl Engine {
         self.relays.shunned.retain(|_, until| now.at < *until);
     }
 
-    fn dial_relay(&mut self, errand: Errand, learnt: bool, request: Vec<u8>, deadline: Time) {
-        let (Errand::Ping(relay) | Errand::Post(relay, _)) = errand.clone() else {
-            return;
+    /// Another of a relay's addresses is to be tried; whether it was learnt, if it is still known.
+    pub(super) fn try_next_address(&mut self, relay: &RelayAddress) -> Option<bool> {
+        let relay = self.relays.get_mut(relay)?;
+        relay.nth = relay.nth.wrapping_add(1);
+        Some(relay.learnt)
+    }
+
+    pub(super) fn dial_relay(
+        &mut self,
+        errand: Errand,
+        learnt: bool,
+        request: Vec<u8>,
+        deadline: Time,
+    ) -> LinkId {
+        let relay = match &errand {
+            Errand::Ping(relay) | Errand::Post(relay, _) => Some(relay.clone()),
+            Errand::Call(_) => None,
         };
         let link = self.ask(errand, request, deadline);
-        self.outputs.push_back(Output::DialRelay {
-            link,
-            relay,
-            learnt,
-        });
+        if let Some(relay) = relay {
+            let nth = self.relays.get_mut(&relay).map_or(0, |r| r.nth);
+            self.outputs.push_back(Output::DialRelay {
+                link,
+                relay,
+                nth,
+                learnt,
+            });
+        }
+        link
     }
 
     /// Gives a packet to a relay.
