@@ -50,6 +50,18 @@ static void on_event(int event, const char *about, void *user) {
         fail(about);
 }
 
+/* Who is there, and where; "compat" is who speaks the old protocol. */
+static void show_peers(peerbase_node *node) {
+    peerbase_reply *reply;
+    size_t i;
+    if (peerbase_node_peers(node, &reply) < 0)
+        return;
+    for (i = 0; i < peerbase_reply_count(reply); i++)
+        if (peerbase_reply_code(reply, i) == 0)
+            printf("%s: %s\n", peerbase_reply_node(reply, i), peerbase_reply_json(reply, i));
+    peerbase_reply_free(reply);
+}
+
 int main(int argc, char **argv) {
     peerbase_config *config;
     peerbase_node *node;
@@ -86,6 +98,7 @@ int main(int argc, char **argv) {
     printf("%s is ready\n", argv[1]);
     fflush(stdout);
     sigwait(&signals, &signal_number);
+    show_peers(node);
     peerbase_node_free(node);
     return 0;
 }

@@ -4,7 +4,7 @@ mod common;
 
 use common::cc::{Link, compile, libraries, source};
 use common::{Lan, Tool, have};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -134,6 +134,27 @@ fn examples(link: Link, under: Under) {
     let by_relay = format!("far: \"hello, near\"\nfar: {{\"relay\":\"{at}\",\"ping_us\":");
     assert!(said.starts_with(&by_relay), "{said}");
     far.stop();
+
+    // As Python nodes do it, and seen as they see each other.
+    let legacy = compile(&source("examples-c/legacy.c"), link);
+    let gateway = |name: &str| {
+        let mut gateway = command(&legacy, under);
+        gateway.args([name, "plant", &key, "5002", &at]);
+        Running::start(gateway)
+    };
+    let (old, mut new) = (gateway("old"), gateway("new"));
+    let mut line = String::new();
+    let mut said = BufReader::new(new.0.stdout.take().unwrap());
+    said.read_line(&mut line).unwrap();
+    let knows = r#"old knows ["gateway.read","__echo__","__list_commands__","__peers__"]"#;
+    assert_eq!(line.trim(), knows);
+    // Told to end, it says who was there.
+    new.stop();
+    line.clear();
+    said.read_to_string(&mut line).unwrap();
+    let there = format!("old: {{\"compat\":true,\"relay\":\"{at}\"}}");
+    assert_eq!(line.trim(), there);
+    old.stop();
 
     // A relay whose key was derived from another network key says so, and the node serves on.
     let other = peerbase::RelayKey::derive(&peerbase::Key::from_bytes([1; 32])).to_text();

@@ -116,6 +116,11 @@ static void null_everywhere(void) {
     CHECK(peerbase_config_add_relay(NULL, "r:1") == PEERBASE_ERR_ARGUMENT);
     CHECK(peerbase_config_set_max_remotes(NULL, 1) == PEERBASE_ERR_ARGUMENT);
     CHECK(peerbase_config_set_relay_keepalive(NULL, 1000) == PEERBASE_ERR_ARGUMENT);
+    CHECK(peerbase_config_set_compat(NULL, true) == PEERBASE_ERR_ARGUMENT);
+    CHECK(peerbase_config_set_compat_listen(NULL, "0.0.0.0:0") == PEERBASE_ERR_ARGUMENT);
+    CHECK(peerbase_config_set_compat_port(NULL, 1) == PEERBASE_ERR_ARGUMENT);
+    CHECK(peerbase_config_add_compat_relay(NULL, "r:1") == PEERBASE_ERR_ARGUMENT);
+    CHECK(peerbase_config_set_compat_tick(NULL, 250) == PEERBASE_ERR_ARGUMENT);
     CHECK(peerbase_config_add_key(NULL, key) == PEERBASE_ERR_ARGUMENT);
     CHECK(peerbase_config_register(NULL, "a", answer, NULL, count_drop) == PEERBASE_ERR_ARGUMENT);
     CHECK(peerbase_config_on_message(NULL, answer, NULL, count_drop) == PEERBASE_ERR_ARGUMENT);
@@ -177,6 +182,16 @@ static void bad_strings(void) {
     CHECK(peerbase_config_set_max_remotes(config, 17) == PEERBASE_ERR_ARGUMENT);
     CHECK(peerbase_config_set_relay_keepalive(config, 99) == PEERBASE_ERR_ARGUMENT);
     CHECK(peerbase_config_set_relay_keepalive(config, 30001) == PEERBASE_ERR_ARGUMENT);
+    CHECK(peerbase_config_set_compat_listen(config, NULL) == PEERBASE_ERR_ARGUMENT);
+    CHECK(peerbase_config_set_compat_listen(config, "[::1]:1") == PEERBASE_ERR_ADDRESS);
+    CHECK(peerbase_config_set_compat_listen(config, "nowhere") == PEERBASE_ERR_ADDRESS);
+    CHECK(peerbase_config_set_compat_port(config, 0) == PEERBASE_ERR_ARGUMENT);
+    CHECK(peerbase_config_add_compat_relay(config, "\xff:1") == PEERBASE_ERR_UTF8);
+    CHECK(peerbase_config_add_compat_relay(config, "nowhere") == PEERBASE_ERR_ADDRESS);
+    CHECK(peerbase_config_set_compat_tick(config, 9) == PEERBASE_ERR_ARGUMENT);
+    CHECK(peerbase_config_set_compat_tick(config, 60001) == PEERBASE_ERR_ARGUMENT);
+    CHECK(peerbase_config_set_compat(config, true) == 0);
+    CHECK(peerbase_config_set_compat(config, false) == 0);
     CHECK(peerbase_config_add_key(config, "") == PEERBASE_ERR_KEY);
     CHECK(peerbase_config_register(config, "a..b", answer, NULL, NULL) == PEERBASE_ERR_PATH);
     CHECK(peerbase_config_register(config, "a", NULL, NULL, NULL) == PEERBASE_ERR_ARGUMENT);

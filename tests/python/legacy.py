@@ -9,6 +9,7 @@ import sys
 import time
 
 import peerbase
+import requests
 
 
 def fail(node, args, kwargs):
@@ -52,6 +53,14 @@ def answer(question):
             node.command(**question)
             took.append(time.perf_counter() - begin)
         return sum(took), sorted(took)[len(took) // 2]
+    if what == "pings":
+        # As many as it takes in that time, one after another, as a node's own.
+        count, begin = 0, time.perf_counter()
+        body = {"node_name": settings["name"], "node_network": settings["network"], "known_servers": []}
+        while time.perf_counter() - begin < question["seconds"]:
+            requests.post(f"http://{question['relay']}/ping/", json=body).raise_for_status()
+            count += 1
+        return count / (time.perf_counter() - begin)
     return getattr(node, what)(**question)
 
 

@@ -250,6 +250,25 @@ fn json_answer(extra: &str, body: &str) -> String {
 }
 
 #[test]
+fn calls_through_our_relay_wait_for_no_tick() {
+    let mut w = World::new(first_seed());
+    let (a, b) = pair(&mut w, true);
+    let begun = w.now.at;
+    for i in 0..20 {
+        let n = w.call(a, "b", "x", "[]");
+        while w.result(a, n).is_none() {
+            assert!(w.now.at - begun < secs(1), "call {i} is still not answered");
+            w.run(ms(1));
+            if let Some(asked) = w.nodes[b].asked.pop() {
+                w.reply(b, asked.ticket, Status::Value, "1");
+            }
+        }
+    }
+    // Only what keeps a relay from making us spin.
+    assert!(w.now.at - begun <= ms(20 * 10), "{:?}", w.now.at - begun);
+}
+
+#[test]
 fn a_relay_whose_first_address_is_dead_is_asked_at_the_next_and_stays_there() {
     let mut w = World::new(first_seed());
     w.by_hand = true;

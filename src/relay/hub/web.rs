@@ -146,7 +146,10 @@ impl Hub {
         match outcome.reply {
             Reply::Now(status, text) => {
                 self.stats.http_refused += u64::from(status != 200);
-                self.http_answer(now, id, status, "", &text);
+                // Also who need not wait is told that it could have.
+                let waits = head.wait.is_some() && status == 200;
+                let extra = if waits { WAITS } else { "" };
+                self.http_answer(now, id, status, extra, &text);
             }
             Reply::Wait(until) => {
                 self.due = self.due.min(until);
