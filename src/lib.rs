@@ -31,6 +31,9 @@
 //! * A command runs at most once per call, whatever happens to the network.
 //! * A stream is whole, or an error that says how much of it arrived.
 //! * What others can make this node hold or do is bounded: see [`limits::Limits`].
+//!
+//! With the feature `compat`, and if it is asked for, a node also speaks the protocol of PeerBase 0.7.1, which
+//! has none of the first three.
 
 pub mod address;
 #[cfg(feature = "compat")]

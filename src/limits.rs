@@ -246,6 +246,8 @@ pub struct RelayLimits {
     /// A Python node that does not ask for this long is gone; it asks every quarter of a second, unless set
     /// otherwise.
     pub mailbox_idle: Duration,
+    /// How long a question is kept when there is nothing new to answer: what comes meanwhile is told at once.
+    pub mailbox_wait: Duration,
     /// Packets that may wait in one mailbox.
     pub mailbox_packets: usize,
     /// Bytes of them; senders of more are told.
@@ -279,6 +281,7 @@ impl Default for RelayLimits {
             mailboxes: 4_096,
             mailboxes_per_network: 256,
             mailbox_idle: Duration::from_secs(3),
+            mailbox_wait: Duration::from_secs(1),
             mailbox_packets: 1_024,
             mailbox_bytes: 8 * 1024 * 1024,
             mailboxes_bytes: 64 * 1024 * 1024,

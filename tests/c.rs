@@ -400,11 +400,9 @@ fn only_the_libraries_own_names_are_exported() {
 #[test]
 fn the_example_of_the_readme_works_as_printed() {
     let readme = std::fs::read_to_string(source("README.md")).unwrap();
-    let code = readme
-        .split("```c\n")
-        .nth(1)
-        .and_then(|rest| rest.split("```").next())
-        .unwrap();
+    let blocks = readme.split("```c\n").skip(1);
+    let mut blocks = blocks.filter_map(|rest| rest.split("```").next());
+    let code = blocks.next().unwrap();
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("readme.c");
     std::fs::write(&path, code).unwrap();
     let program = compile(&path, Link::Shared);
@@ -418,4 +416,18 @@ fn the_example_of_the_readme_works_as_printed() {
         .and_then(|rest| rest.split('`').next())
         .unwrap();
     assert_eq!(said.trim(), printed);
+    // The others are lines about a configuration.
+    for (i, lines) in blocks.enumerate() {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("readme-{i}.c"));
+        let program = format!(
+            "#include <peerbase.h>\n#include <stdio.h>\n\
+             int main(void) {{ char key[PEERBASE_KEY_LEN]; peerbase_config *config; \
+             peerbase_key_generate(key); config = peerbase_config_new(\"a\", \"b\", key);\n{lines}\
+             puts(peerbase_last_error()); peerbase_config_free(config); return 0; }}\n"
+        );
+        std::fs::write(&path, program).unwrap();
+        let program = compile(&path, Link::Shared);
+        let output = command(&program, Under::Nothing).output().unwrap();
+        assert_eq!(check("lines of the README", &output).trim(), "");
+    }
 }

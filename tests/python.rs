@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::python::interpreter;
 use common::{Lan, have};
 use peerbase::fernet::Sealer;
 use peerbase::frame::{FrameType, Parsed, parse};
@@ -19,14 +20,14 @@ impl Python {
     fn start() -> Option<Python> {
         let args = ["-c", "import cryptography.fernet"];
         if !have(
-            "python3",
+            &interpreter(),
             &args,
             "comparing tokens with Python's cryptography",
         ) {
             return None;
         }
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/fernet.py");
-        let mut python = Command::new("python3");
+        let mut python = Command::new(interpreter());
         python
             .arg(script)
             .stdin(Stdio::piped())

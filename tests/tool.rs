@@ -4,6 +4,8 @@ mod common;
 
 use common::{Lan, Tool, secs};
 use peerbase::{Event, Key, RelayKey};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::{Command, Output};
 
 const TOOL: &str = env!("CARGO_BIN_EXE_peerbase");
@@ -299,4 +301,49 @@ fn everything_at_the_console_is_answered_with_json_that_a_program_can_read() {
     b.say("exit");
     assert!(b.wait().success());
     std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// Posts to a relay as a Python node does; what is answered.
+fn ping_as_python(relay: &str) -> String {
+    let body = br#"{"node_name":"py","node_network":"test","known_servers":[]}"#;
+    let mut request = Vec::new();
+    peerbase::compat::http::write_post(relay, "/ping/", body, None, &mut request);
+    let mut stream = TcpStream::connect(relay).unwrap();
+    stream.write_all(&request).unwrap();
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    answer
+}
+
+#[test]
+fn a_relay_serves_python_nodes_unless_told_not_to_and_a_node_only_if_told_to() {
+    let lan = Lan::new();
+    let (_relay, at) = Tool::relay(TOOL, &[], &["--listen", "127.0.0.1:0"]);
+    let node = |name: &str, options: &[&str]| {
+        let more = options.iter().map(|o| (*o).to_owned());
+        let args: Vec<String> = lan.args().into_iter().chain(more).collect();
+        Tool::with_args(TOOL, &[], name, &args)
+    };
+    let _silent = node("silent", &["--relay", &at, "--no-lan"]);
+    let mut speaks = node("speaks", &["--relay", &at, "--no-lan", "--compat"]);
+    let mut other = node("other", &["--compat-relay", &at, "--no-lan"]);
+    common::until("all who speak it", || {
+        ping_as_python(&at).contains(r#""peers":["other","py","speaks"]"#)
+    });
+    speaks.say("call other __echo__ 1");
+    assert!(
+        speaks
+            .hear()
+            .starts_with("\"Echoed args [1] and kwargs {} at time ")
+    );
+    other.say("peers");
+    let line = other.hear();
+    assert!(
+        line.contains(&format!("\"path\":\"compat relay {at}\"")),
+        "{line}"
+    );
+    assert!(other.signal("TERM").success());
+
+    let (_relay, at) = Tool::relay(TOOL, &[], &["--listen", "127.0.0.1:0", "--no-compat"]);
+    assert!(!ping_as_python(&at).starts_with("HTTP"));
 }

@@ -1,8 +1,9 @@
 //! The relay's HTTP side without IO: a mailbox for each Python node, which it empties by asking.
 //!
 //! Takes the place of `relay.py`, and is kinder to the network in four ways: networks are apart, what
-//! waits is bounded, a sender is told when it cannot be kept, and whoever says `Prefer: wait=N` (RFC 7240)
-//! is answered as soon as something comes instead of at its next ping.
+//! waits is bounded, a sender is told when it cannot be kept, and a question to which there is nothing new to
+//! answer is kept until there is, for a second at most. So a Python node, which asks again only after a pause, hears
+//! of most things at once. One that says `Prefer: wait=N` (RFC 7240) is told that it was kept, and need not pause.
 //!
 //! Nothing here is proven: whoever knows a network's name may take a mailbox in it, another's too. What
 //! is in it is sealed.
@@ -34,9 +35,16 @@ struct Mailbox {
     servers: Vec<RelayAddress>,
     /// A link that waits for something to come.
     waiting: Option<LinkId>,
+    /// Which of the network's states it was told last.
+    told: u64,
 }
 
-type Network = Table<NodeName, Box<Mailbox>>;
+#[derive(Debug, Default)]
+struct Network {
+    members: Table<NodeName, Box<Mailbox>>,
+    /// Counts who came and went.
+    state: u64,
+}
 
 /// What to answer.
 #[derive(Debug, PartialEq, Eq)]
@@ -51,13 +59,14 @@ pub(crate) enum Reply {
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) reply: Reply,
-    /// A link that waited, to be answered now.
-    pub(crate) woken: Option<LinkId>,
+    /// Links that waited, to be answered now.
+    pub(crate) woken: Vec<LinkId>,
 }
 
 impl From<Reply> for Outcome {
     fn from(reply: Reply) -> Outcome {
-        Outcome { reply, woken: None }
+        let woken = Vec::new();
+        Outcome { reply, woken }
     }
 }
 
@@ -138,7 +147,7 @@ impl Mailboxes {
                 ))
                 .into(),
                 Some(ping) => {
-                    let wait = Duration::from_secs(head.wait.unwrap_or(0).into());
+                    let wait = head.wait.map(|n| Duration::from_secs(n.into()));
                     self.ping((now, link, from), ping, wait, limits, may_join)
                 }
             },
@@ -157,14 +166,15 @@ impl Mailboxes {
         &mut self,
         (now, link, from): (Now, LinkId, IpAddr),
         ping: Ping,
-        wait: Duration,
+        wait: Option<Duration>,
         limits: &RelayLimits,
         may_join: impl FnOnce() -> bool,
     ) -> Outcome {
         let network = self.networks.get(&ping.network);
-        if !network.is_some_and(|n| n.contains_key(&ping.name)) {
+        let new = !network.is_some_and(|n| n.members.contains_key(&ping.name));
+        if new {
             let full = match network {
-                Some(network) => network.len() >= limits.mailboxes_per_network,
+                Some(network) => network.members.len() >= limits.mailboxes_per_network,
                 None => self.networks.len() >= limits.networks,
             };
             if full || self.count >= limits.mailboxes {
@@ -177,45 +187,52 @@ impl Mailboxes {
             self.due = self.due.min(now.at + limits.mailbox_idle);
         }
         let place = (ping.network.clone(), ping.name.clone());
-        let mailbox = self
-            .networks
-            .or_insert_with(ping.network, Network::default)
-            .or_insert_with(ping.name, || {
-                Box::new(Mailbox {
-                    seen: now.at,
-                    address: from,
-                    packets: VecDeque::new(),
-                    bytes: 0,
-                    servers: Vec::new(),
-                    waiting: None,
-                })
-            });
+        let network = self.networks.or_insert_with(ping.network, Network::default);
+        let mut woken = Vec::new();
+        if new {
+            // Those who wait are told who came.
+            network.state += 1;
+            woken.extend(network.members.values().filter_map(|m| m.waiting));
+        }
+        let state = network.state;
+        let mailbox = network.members.or_insert_with(ping.name, || {
+            Box::new(Mailbox {
+                seen: now.at,
+                address: from,
+                packets: VecDeque::new(),
+                bytes: 0,
+                servers: Vec::new(),
+                waiting: None,
+                told: 0,
+            })
+        });
         (mailbox.seen, mailbox.address, mailbox.servers) = (now.at, from, ping.servers);
         // Whoever waited before has asked again, or is somebody else: it is answered with nothing.
         let before = mailbox.waiting.take();
         if let Some(before) = before {
             self.waiting.remove(&before);
+            woken.push(before);
         }
-        let reply = if mailbox.packets.is_empty() && !wait.is_zero() {
+        let wait = wait.unwrap_or(limits.mailbox_wait).min(limits.mailbox_wait);
+        let news = mailbox.told != state || !mailbox.packets.is_empty();
+        let reply = if news || wait.is_zero() {
+            Reply::Now(200, self.empty(&place))
+        } else {
             mailbox.waiting = Some(link);
             self.waiting.insert(link, place);
-            Reply::Wait(now.at + wait.min(limits.mailbox_idle))
-        } else {
-            Reply::Now(200, self.empty(&place))
+            Reply::Wait(now.at + wait)
         };
-        Outcome {
-            reply,
-            woken: before,
-        }
+        Outcome { reply, woken }
     }
 
     /// What a ping at a mailbox is answered with; what has come is handed over.
     fn empty(&mut self, (network, name): &(NetworkName, NodeName)) -> String {
-        let Some(members) = self.networks.get_mut(network) else {
+        let Some(Network { members, state }) = self.networks.get_mut(network) else {
             return Pong::text([].into_iter(), &[], [].into_iter());
         };
         let mut packets = VecDeque::new();
         if let Some(mailbox) = members.get_mut(name) {
+            mailbox.told = *state;
             packets = std::mem::take(&mut mailbox.packets);
             self.bytes -= std::mem::take(&mut mailbox.bytes);
         }
@@ -237,8 +254,7 @@ impl Mailboxes {
         let Some(place) = self.waiting.remove(&link) else {
             return Pong::text([].into_iter(), &[], [].into_iter());
         };
-        let members = self.networks.get_mut(&place.0);
-        if let Some(mailbox) = members.and_then(|n| n.get_mut(&place.1)) {
+        if let Some(mailbox) = self.mailbox(&place.0, &place.1) {
             mailbox.waiting = None;
             mailbox.seen = now.at;
         }
@@ -248,14 +264,15 @@ impl Mailboxes {
     /// A link that waited is gone.
     pub(crate) fn gone(&mut self, now: Now, link: LinkId) {
         if let Some((network, name)) = self.waiting.remove(&link)
-            && let Some(mailbox) = self
-                .networks
-                .get_mut(&network)
-                .and_then(|n| n.get_mut(&name))
+            && let Some(mailbox) = self.mailbox(&network, &name)
         {
             mailbox.waiting = None;
             mailbox.seen = now.at;
         }
+    }
+
+    fn mailbox(&mut self, network: &NetworkName, name: &NodeName) -> Option<&mut Box<Mailbox>> {
+        self.networks.get_mut(network)?.members.get_mut(name)
     }
 
     fn send(
@@ -272,7 +289,7 @@ impl Mailboxes {
         let Some(mailbox) = self
             .networks
             .get_mut(&network)
-            .and_then(|n| n.get_mut(target))
+            .and_then(|n| n.members.get_mut(target))
         else {
             return refusal(fault(404, "the target is not there")).into();
         };
@@ -296,7 +313,7 @@ impl Mailboxes {
         self.bytes += size;
         Outcome {
             reply: Reply::Now(200, pid),
-            woken: mailbox.waiting,
+            woken: mailbox.waiting.into_iter().collect(),
         }
     }
 
@@ -311,8 +328,8 @@ impl Mailboxes {
         let mut found = self
             .networks
             .iter()
-            .filter(|(_, n)| n.contains_key(target))
-            .filter_map(|(name, n)| Some((name, n.get(originator)?)));
+            .filter(|(_, n)| n.members.contains_key(target))
+            .filter_map(|(name, n)| Some((name, n.members.get(originator)?)));
         let Some((network, _)) = found.next() else {
             return Err(fault(404, "the target, or the originator, is not there"));
         };
@@ -320,7 +337,8 @@ impl Mailboxes {
             return Ok(network.clone());
         }
         let mut near = self.networks.iter().filter(|(_, n)| {
-            n.contains_key(target) && n.get(originator).is_some_and(|m| m.address == from)
+            n.members.contains_key(target)
+                && n.members.get(originator).is_some_and(|m| m.address == from)
         });
         match (near.next(), near.next()) {
             (Some((network, _)), None) => Ok(network.clone()),
@@ -340,8 +358,9 @@ impl Mailboxes {
         }
         let (bytes, count) = (&mut self.bytes, &mut self.count);
         let mut due = Time::NEVER;
-        for (_, network) in self.networks.iter_mut() {
-            network.retain(|_, mailbox| {
+        for (_, Network { members, state }) in self.networks.iter_mut() {
+            let before = members.len();
+            members.retain(|_, mailbox| {
                 let until = match mailbox.waiting {
                     Some(_) => now.at + limits.mailbox_idle,
                     None => mailbox.seen + limits.mailbox_idle,
@@ -354,8 +373,10 @@ impl Mailboxes {
                 }
                 now.at < until
             });
+            *state += u64::from(members.len() < before);
         }
         self.due = due;
-        self.networks.retain(|_, network| !network.is_empty());
+        self.networks
+            .retain(|_, network| !network.members.is_empty());
     }
 }

@@ -13,7 +13,7 @@ const TOOL: &str = env!("CARGO_BIN_EXE_peerbase");
 pub const PORTS: [u16; 2] = [5001, 5002];
 
 /// The interpreter that has the package: of a virtual environment, say.
-fn interpreter() -> String {
+pub fn interpreter() -> String {
     std::env::var("PEERBASE_PYTHON").unwrap_or("python3".into())
 }
 

@@ -5,6 +5,7 @@ What the package prints about a failure is in the answer, under "printed"."""
 import contextlib
 import io
 import json
+import random
 import sys
 import time
 
@@ -46,20 +47,26 @@ def answer(question):
     if what == "servers":
         return sorted(node.server_info)
     if what == "bench":
-        # How long so many calls take, and the median of them.
-        took = []
+        # How long so many calls take, and the median of them; with pauses, so that they fall anywhere.
+        took, pause = [], question.pop("pause")
         for _ in range(question.pop("count")):
+            time.sleep(random.uniform(0, pause))
             begin = time.perf_counter()
             node.command(**question)
             took.append(time.perf_counter() - begin)
         return sum(took), sorted(took)[len(took) // 2]
-    if what == "pings":
-        # As many as it takes in that time, one after another, as a node's own.
+    if what == "requests":
+        # As many as it takes in that time, one after another: a packet to itself, and fetching it.
+        relay, name = question["relay"], settings["name"]
+        ping = {"node_name": name, "node_network": settings["network"], "known_servers": []}
+        packet = {"target": name, "originator": name, "r_type": "response", "remote_addr": relay}
+        packet.update(data="x" * 500, packet_id="p")
+        requests.post(f"http://{relay}/ping/", json=ping)
         count, begin = 0, time.perf_counter()
-        body = {"node_name": settings["name"], "node_network": settings["network"], "known_servers": []}
         while time.perf_counter() - begin < question["seconds"]:
-            requests.post(f"http://{question['relay']}/ping/", json=body).raise_for_status()
-            count += 1
+            requests.post(f"http://{relay}/send/", json=packet).raise_for_status()
+            assert "p" in requests.post(f"http://{relay}/ping/", json=ping).json()["buffer"]
+            count += 2
         return count / (time.perf_counter() - begin)
     return getattr(node, what)(**question)
 

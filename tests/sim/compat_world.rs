@@ -424,10 +424,24 @@ impl World {
     }
 
     pub(crate) fn ask(&mut self, to: Option<usize>, path: &str, body: &[u8]) -> (u16, String) {
+        self.ask_from([10, 0, 0, 200], to, path, body)
+    }
+
+    pub(crate) fn ask_from(
+        &mut self,
+        from: [u8; 4],
+        to: Option<usize>,
+        path: &str,
+        body: &[u8],
+    ) -> (u16, String) {
         let mut request = Vec::new();
         http::write_post("relay", path, body, None, &mut request);
-        let wire = self.connect(to, [10, 0, 0, 200]).unwrap();
+        let wire = self.connect(to, from).unwrap();
         self.say(wire, &request);
+        if self.heard(wire).is_none() {
+            // Kept, because there is nothing new.
+            self.run(secs(1));
+        }
         let answer = self.heard(wire).expect("an answer");
         self.hang_up(wire);
         answer

@@ -59,15 +59,8 @@ fn a_mailbox_is_bounded_its_sender_is_told_and_it_goes_with_its_owner() {
 #[test]
 fn networks_are_apart_also_where_names_are_the_same() {
     let mut w = World::new(first_seed());
-    let from = |w: &mut World, address: [u8; 4], path: &str, body: &[u8]| {
-        let mut request = Vec::new();
-        http::write_post("relay", path, body, None, &mut request);
-        let wire = w.connect(None, address).unwrap();
-        w.say(wire, &request);
-        let answer = w.heard(wire).unwrap();
-        w.hang_up(wire);
-        answer
-    };
+    let from =
+        |w: &mut World, address, path: &str, body: &[u8]| w.ask_from(address, None, path, body);
     let (here, there) = ([10, 0, 0, 1], [10, 0, 0, 2]);
     for node in ["a", "b"] {
         from(&mut w, here, "/ping/", &ping(node, "one"));
@@ -100,7 +93,9 @@ fn networks_are_apart_also_where_names_are_the_same() {
 #[test]
 fn who_waits_is_answered_when_something_comes_or_its_time_is_over() {
     let mut w = World::new(first_seed());
-    w.ask(None, "/ping/", &ping("a", "plant"));
+    for node in ["b", "a", "b"] {
+        w.ask(None, "/ping/", &ping(node, "plant"));
+    }
     let wait = |w: &mut World| {
         let mut request = Vec::new();
         http::write_post(
@@ -129,7 +124,6 @@ fn who_waits_is_answered_when_something_comes_or_its_time_is_over() {
     // Asked again: the one before is answered with nothing, and takes nothing.
     let (third, fourth) = (wait(&mut w), wait(&mut w));
     assert!(w.heard(third).unwrap().1.contains("\"buffer\":{}"));
-    w.ask(None, "/ping/", &ping("a", "plant"));
     w.ask(None, "/send/", &packet("b", "a", "p2", "x"));
     assert!(w.heard(fourth).unwrap().1.contains("p2"));
     // Gone while it waited: what comes then waits for the next.
@@ -138,6 +132,48 @@ fn who_waits_is_answered_when_something_comes_or_its_time_is_over() {
     w.ask(None, "/send/", &packet("b", "a", "p3", "x"));
     let sixth = wait(&mut w);
     assert!(w.heard(sixth).unwrap().1.contains("p3"));
+}
+
+#[test]
+fn a_python_node_is_kept_waiting_only_while_there_is_nothing_new() {
+    let mut w = World::new(first_seed());
+    let ask = |w: &mut World, node: &str| {
+        let mut request = Vec::new();
+        http::write_post("relay", "/ping/", &ping(node, "plant"), None, &mut request);
+        let wire = w.connect(None, [10, 0, 0, 7]).unwrap();
+        w.say(wire, &request);
+        wire
+    };
+    let first = ask(&mut w, "a");
+    assert_eq!(
+        w.heard(first).unwrap().0,
+        200,
+        "who is new is told who is there"
+    );
+    let kept = ask(&mut w, "a");
+    assert_eq!(w.heard(kept), None);
+    // Somebody comes.
+    let other = ask(&mut w, "b");
+    assert!(w.heard(other).is_some());
+    assert!(w.heard(kept).unwrap().1.contains(r#""peers":["a","b"]"#));
+    // Something comes.
+    let kept = ask(&mut w, "a");
+    assert_eq!(w.heard(kept), None);
+    assert_eq!(w.ask(None, "/send/", &packet("a", "b", "p1", "x")).0, 200);
+    let (status, pong) = w.heard(kept).unwrap();
+    assert!(status == 200 && pong.contains("p1"));
+    // Nothing does; but somebody is gone by then, which is told at once.
+    let kept = ask(&mut w, "a");
+    w.run(ms(999));
+    assert_eq!(w.heard(kept), None);
+    w.run(ms(1));
+    assert!(w.heard(kept).is_some());
+    w.run(ms(2_100));
+    let after = ask(&mut w, "a");
+    assert!(
+        w.heard(after).unwrap().1.contains(r#""peers":["a"]"#),
+        "b is missed"
+    );
 }
 
 #[test]

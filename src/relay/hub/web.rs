@@ -158,7 +158,7 @@ impl Hub {
                 }
             }
         }
-        if let Some(waited) = outcome.woken {
+        for waited in outcome.woken {
             self.http_collect(now, waited);
         }
     }
