@@ -24,6 +24,16 @@ impl RelayAddress {
         }
     }
 
+    /// Adds one to a list of different ones.
+    pub(crate) fn add_to(list: Result<Vec<Self>, Error>, text: &str) -> Result<Vec<Self>, Error> {
+        let mut list = list?;
+        let address = RelayAddress::new(text)?;
+        if !list.contains(&address) {
+            list.push(address);
+        }
+        Ok(list)
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0

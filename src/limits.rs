@@ -56,6 +56,15 @@ pub const BROADCAST_HOPS: u8 = 32;
 /// Addresses that a program may ask to be linked to: a few to find the network again are enough.
 pub const SEEDS_MAX: usize = 256;
 
+/// Bytes of an HTTP request's or answer's head: what Python's `requests` sends is a twentieth of it.
+pub const HTTP_HEAD_MAX: usize = 8 * 1024;
+
+/// Fields of such a head: five are usual, and a proxy adds a few.
+pub const HTTP_FIELDS_MAX: usize = 64;
+
+/// Relays of Python nodes taken in from one message: as many as a node may be linked to.
+pub const SERVERS_MAX: usize = REMOTES_MAX;
+
 /// What one node allows itself and others. All of it bounds memory, descriptors or CPU that
 /// somebody else could make us spend.
 #[derive(Clone, Debug)]
@@ -151,6 +160,12 @@ pub struct Limits {
     pub direct_first: Duration,
     /// Longest pause between dials of the direct path while one through a relay works.
     pub redial_direct: Duration,
+    /// Connections of Python nodes, and of ours to them: each is one call.
+    pub compat_links: usize,
+    /// Connections of Python nodes from one address: a program calls from a few dozen threads.
+    pub compat_links_per_address: usize,
+    /// Packets for one relay of Python nodes that are on their way at a time; others wait.
+    pub compat_posts: usize,
 }
 
 impl Default for Limits {
@@ -198,6 +213,9 @@ impl Default for Limits {
             relay_probe: Duration::from_secs(2),
             direct_first: Duration::from_millis(300),
             redial_direct: Duration::from_secs(300),
+            compat_links: 256,
+            compat_links_per_address: 64,
+            compat_posts: 16,
         }
     }
 }

@@ -168,7 +168,7 @@ fuzz_target!(|data: &[u8]| {
                 run.calls += 1;
                 run.engine.call(now, CallNumber(run.calls), &target, &path, (b"[]", b"{}"));
                 if op & 16 != 0 {
-                    run.engine.forget(CallNumber(run.calls));
+                    run.engine.forget(now, CallNumber(run.calls));
                 }
             }
             9 => {

@@ -5,12 +5,9 @@
 //! CR LF, a body has exactly one `Content-Length`, nothing is transfer-encoded, and nothing may follow it.
 //! The head is read by `httparse`; where the body ends is decided here.
 
+use crate::limits::{HTTP_FIELDS_MAX, HTTP_HEAD_MAX, NAME_MAX};
 use std::fmt::Write;
 
-/// Bytes of a request's or an answer's head: what `requests` sends is a twentieth of it.
-const HEAD_MAX: usize = 8 * 1024;
-/// Fields of a head.
-const FIELDS_MAX: usize = 64;
 /// Digits of a `Content-Length`: more would be no length that anybody means.
 const LENGTH_DIGITS: usize = 10;
 
@@ -78,17 +75,17 @@ pub fn is_request(bytes: &[u8]) -> Option<bool> {
     match bytes.iter().find(decides) {
         Some(b) => Some(*b != b'|'),
         // Longer than any network's name.
-        None => (bytes.len() > crate::limits::NAME_MAX).then_some(true),
+        None => (bytes.len() > NAME_MAX).then_some(true),
     }
 }
 
 /// The end of the head, its blank line included.
 fn head_end(bytes: &[u8]) -> Result<Option<usize>, Fault> {
-    let searched = &bytes[..bytes.len().min(HEAD_MAX)];
+    let searched = &bytes[..bytes.len().min(HTTP_HEAD_MAX)];
     let ends = |at: &usize| searched[..=*at].ends_with(b"\r\n\r\n");
     match memchr::memchr_iter(b'\n', searched).find(ends) {
         Some(at) => Ok(Some(at + 1)),
-        None if bytes.len() >= HEAD_MAX => Err(fault(431, "the head is too large")),
+        None if bytes.len() >= HTTP_HEAD_MAX => Err(fault(431, "the head is too large")),
         None => Ok(None),
     }
 }
@@ -143,7 +140,7 @@ pub fn request(bytes: &[u8], body_max: usize) -> Result<Option<RequestHead>, Fau
     let Some(size) = end else {
         return Ok(None);
     };
-    let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
+    let mut fields = [httparse::EMPTY_HEADER; HTTP_FIELDS_MAX];
     let mut read = httparse::Request::new(&mut fields);
     match read.parse(head) {
         Ok(httparse::Status::Complete(n)) if n == size => {}
@@ -192,7 +189,7 @@ pub fn answer(bytes: &[u8], body_max: usize) -> Result<Option<AnswerHead>, Fault
     let Some(size) = head_end(bytes)? else {
         return Ok(None);
     };
-    let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
+    let mut fields = [httparse::EMPTY_HEADER; HTTP_FIELDS_MAX];
     let mut read = httparse::Response::new(&mut fields);
     match read.parse(&bytes[..size]) {
         Ok(httparse::Status::Complete(n)) if n == size => {}
@@ -376,7 +373,7 @@ mod tests {
             status(&post(&format!("X: {}\r\n", "a".repeat(1 << 20)))),
             431
         );
-        assert_eq!(status(&format!("POST /{}", "a".repeat(HEAD_MAX))), 431);
+        assert_eq!(status(&format!("POST /{}", "a".repeat(HTTP_HEAD_MAX))), 431);
         assert_eq!(status(&post(&"X: 1\r\n".repeat(65))), 431);
         assert_eq!(status("POST / HTTP/1.1\r\nHost"), 0);
     }

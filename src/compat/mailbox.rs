@@ -9,11 +9,11 @@
 //! is in it is sealed.
 
 use super::http::{Fault, Method, RequestHead};
-use super::post::{Packet, Ping, Pong, SERVERS_MAX};
+use super::post::{Packet, Ping, Pong};
 use super::python::ctime;
 use crate::address::RelayAddress;
 use crate::json::quoted;
-use crate::limits::RelayLimits;
+use crate::limits::{RelayLimits, SERVERS_MAX};
 use crate::name::{NetworkName, NodeName};
 use crate::protocol::{LinkId, Now, Time};
 use crate::table::Table;

@@ -11,13 +11,12 @@
 
 use crate::address::RelayAddress;
 use crate::json::{self, quoted};
+use crate::limits::SERVERS_MAX;
 use crate::name::{NetworkName, NodeName};
 use serde_json::{Map, Value};
 
 /// Bytes of a packet's id: PeerBase 0.7.1 takes the 64 digits of a SHA-256.
 const ID_MAX: usize = 128;
-/// Servers taken in from one message.
-pub(super) const SERVERS_MAX: usize = 16;
 /// Peers taken in from one message.
 const PEERS_MAX: usize = 4_096;
 

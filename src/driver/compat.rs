@@ -157,7 +157,7 @@ impl Compat {
             } => self
                 .engine
                 .call(now, number, &target, &path, (&args, &kwargs)),
-            engine::Output::ForeignForget(number) => self.engine.forget(number),
+            engine::Output::ForeignForget(number) => self.engine.forget(now, number),
             engine::Output::ForeignReply(ticket, status, body) => {
                 self.engine.reply(now, ticket, status, &body);
             }

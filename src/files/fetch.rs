@@ -242,7 +242,7 @@ impl Fetch<'_> {
             ..Options::default()
         };
         let asked = ask(INFO, format!("[\"{}\"]", self.hash))?;
-        let answers = self.node.call_many(Targets::All, asked, options)?;
+        let answers = self.node.call_many(Targets::Native, asked, options)?;
         let holder = |(node, answer): RawAnswer| {
             let value = json::parse(&answer.ok()?).ok()?;
             Some(Holder {

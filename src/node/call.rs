@@ -3,7 +3,7 @@
 use super::Node;
 use super::shared::{Completion, Shared};
 use super::slot::Slot;
-use crate::engine::{Ask, CallNumber, Terms};
+use crate::engine::{Ask, CallNumber, Path, PeerInfo, Terms};
 use crate::error::Error;
 use crate::json;
 use crate::name::{CommandPath, NodeName};
@@ -24,6 +24,8 @@ pub(crate) enum Targets {
     List(Vec<NodeName>),
     /// Every peer that is known when the call begins.
     All,
+    /// Those of them that speak our own protocol.
+    Native,
 }
 
 /// How a call is to be carried out.
@@ -178,10 +180,12 @@ impl Node {
     pub(crate) fn targets(&self, targets: Targets) -> Vec<NodeName> {
         match targets {
             Targets::List(list) => list,
-            Targets::All => self
-                .0
-                .shared
-                .with(|e, now| e.peers(now).into_iter().map(|p| p.name).collect()),
+            Targets::All => self.peers().into_iter().map(|p| p.name).collect(),
+            Targets::Native => {
+                let native = |p: &PeerInfo| !matches!(p.path, Some(Path::Compat(_)));
+                let peers = self.peers().into_iter();
+                peers.filter(native).map(|p| p.name).collect()
+            }
         }
     }
 

@@ -63,13 +63,7 @@ impl Compat {
     /// [`Builder::max_remotes`](crate::Builder::max_remotes) in all.
     #[must_use]
     pub fn relay(mut self, address: &str) -> Compat {
-        self.relays = self.relays.and_then(|mut relays| {
-            let address = RelayAddress::new(address)?;
-            if !relays.contains(&address) {
-                relays.push(address);
-            }
-            Ok(relays)
-        });
+        self.relays = RelayAddress::add_to(self.relays, address);
         self
     }
 

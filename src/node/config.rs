@@ -144,13 +144,7 @@ impl Builder {
     /// whose name cannot be resolved, is an event and is tried again, for ever.
     #[must_use]
     pub fn relay(mut self, address: &str) -> Self {
-        self.relays = self.relays.and_then(|mut relays| {
-            let address = RelayAddress::new(address)?;
-            if !relays.contains(&address) {
-                relays.push(address);
-            }
-            Ok(relays)
-        });
+        self.relays = RelayAddress::add_to(self.relays, address);
         self
     }
 

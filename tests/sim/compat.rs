@@ -250,6 +250,40 @@ fn json_answer(extra: &str, body: &str) -> String {
 }
 
 #[test]
+fn a_thousand_calls_and_answers_through_a_relay_open_few_connections_at_a_time() {
+    let mut w = World::new(first_seed());
+    let (a, b) = pair(&mut w, true);
+    let calls: Vec<_> = (0..1_000).map(|_| w.call(a, "b", "x", "[]")).collect();
+    let mut most = 0;
+    for _ in 0..1_000 {
+        for asked in std::mem::take(&mut w.nodes[b].asked) {
+            w.nodes[b]
+                .engine
+                .reply(w.now, asked.ticket, Status::Value, b"1");
+        }
+        w.run(ms(1));
+        most = most.max(w.hub.stats().links);
+    }
+    assert!(
+        calls
+            .iter()
+            .all(|n| w.result(a, *n) == Some(Ok("1".into())))
+    );
+    assert!(most <= 50, "{most}");
+    // Given up while they wait: the others go on.
+    let calls: Vec<_> = (0..100).map(|_| w.call(a, "b", "x", "[]")).collect();
+    for n in &calls[..99] {
+        w.nodes[a].engine.forget(w.now, *n);
+    }
+    w.run(ms(50));
+    for asked in std::mem::take(&mut w.nodes[b].asked) {
+        w.reply(b, asked.ticket, Status::Value, "2");
+    }
+    w.run(ms(50));
+    assert_eq!(w.result(a, calls[99]), Some(Ok("2".into())));
+}
+
+#[test]
 fn calls_through_our_relay_wait_for_no_tick() {
     let mut w = World::new(first_seed());
     let (a, b) = pair(&mut w, true);

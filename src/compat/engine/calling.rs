@@ -23,7 +23,7 @@ const LOST: &str = "the connection ended without an answer; the command may have
 pub(super) struct Call {
     target: NodeName,
     path: CommandPath,
-    /// Sealed; given up when it has left for good.
+    /// Sealed.
     body: Vec<u8>,
     /// Its packet's id, if it goes through relays.
     packet: Option<String>,
@@ -75,15 +75,20 @@ impl Engine {
         let straight = self.peers.lan_address(target);
         self.calls.insert(number.0, call);
         match straight {
-            Some(address) => self.call_straight(now, number.0, address.into()),
             None => self.call_relayed(now, number.0),
+            Some(_) if self.asking() >= self.config.limits.compat_links => {
+                let why = Error::Overloaded("too many calls of Python nodes are under way");
+                self.end_call(number.0, Err(why));
+            }
+            Some(address) => self.call_straight(now, number.0, address.into()),
         }
     }
 
     /// The call has ended otherwise.
-    pub fn forget(&mut self, number: CallNumber) {
+    pub fn forget(&mut self, now: Now, number: CallNumber) {
         if self.calls.remove(&number.0).is_some() {
-            self.forget_exchange(number.0);
+            self.relays.forget(number.0);
+            self.forget_exchange(now, number.0);
         }
     }
 
@@ -99,7 +104,7 @@ impl Engine {
     }
 
     /// Sends a call through the next relay that has its target.
-    fn call_relayed(&mut self, now: Now, number: u64) {
+    pub(super) fn call_relayed(&mut self, now: Now, number: u64) {
         let mut id = [0; 32];
         self.entropy.fill(&mut id);
         let id: String = id.iter().map(|b| format!("{b:02x}")).collect();

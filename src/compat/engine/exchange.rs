@@ -2,7 +2,7 @@
 
 use super::super::http::{self, AnswerHead};
 use super::super::message::body_len;
-use super::{Engine, Output, Role};
+use super::{Engine, Link, Output, Role};
 use crate::address::RelayAddress;
 use crate::protocol::{LinkId, Now, Time};
 
@@ -74,6 +74,12 @@ impl Engine {
             link.output = request;
         }
         id
+    }
+
+    /// Requests of ours that are under way.
+    pub(super) fn asking(&self) -> usize {
+        let asks = |l: &&Box<Link>| matches!(l.role, Role::Asking(_));
+        self.links.values().filter(asks).count()
     }
 
     /// A link that was to be dialled is connected.
@@ -165,7 +171,7 @@ impl Engine {
     }
 
     /// Gives up on a request of a call.
-    pub(super) fn forget_exchange(&mut self, number: u64) {
+    pub(super) fn forget_exchange(&mut self, now: Now, number: u64) {
         let is_its = |role: &Role| match role {
             Role::Asking(exchange) => match &exchange.errand {
                 Errand::Call(n) | Errand::Post(_, Some(n)) => *n == number,
@@ -175,7 +181,12 @@ impl Engine {
         };
         let its = self.links.iter().filter(|(_, l)| is_its(&l.role));
         for id in its.map(|(id, _)| *id).collect::<Vec<_>>() {
-            self.close(id);
+            if let Some(link) = self.close(id)
+                && let Role::Asking(exchange) = link.role
+                && let Errand::Post(relay, _) = exchange.errand
+            {
+                self.post_over(now, &relay);
+            }
         }
     }
 }

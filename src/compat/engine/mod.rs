@@ -305,9 +305,9 @@ impl Engine {
                 .links
                 .values()
                 .filter(move |l| !wanted || l.from == from);
-            links.map(|l| l.held()).sum()
+            links.map(|l| l.held()).sum::<usize>()
         };
-        (of(false), of(true))
+        (of(false) + self.relays.held(), of(true))
     }
 
     fn close(&mut self, id: LinkId) -> Option<Box<Link>> {
@@ -389,7 +389,12 @@ impl Engine {
         link.written = (link.written + n).min(link.output.len());
         let all = link.written == link.output.len();
         match &mut link.role {
-            Role::Asking(exchange) => exchange.sent = true,
+            Role::Asking(exchange) => {
+                exchange.sent = true;
+                if all {
+                    (link.output, link.written) = (Vec::new(), 0);
+                }
+            }
             Role::Answering if all => {
                 link.role = Role::Lingering;
                 (link.output, link.written) = (Vec::new(), 0);

@@ -3,14 +3,16 @@
 //! One that keeps a question until something comes is asked again at once, any other after the tick.
 
 use super::super::http::{self, write_post};
-use super::super::post::{Kind, Packet, Ping, Pong, SERVERS_MAX};
+use super::super::post::{Kind, Packet, Ping, Pong};
 use super::exchange::{Answer, Errand};
 use super::{Config, Engine, Output};
 use crate::address::RelayAddress;
 use crate::engine::RelayFault;
+use crate::limits::SERVERS_MAX;
 use crate::name::NodeName;
 use crate::protocol::{LinkId, Now, Time};
 use crate::table::Table;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// How long a relay may keep a question. Shorter than it takes a relay to miss us.
@@ -39,6 +41,10 @@ pub(super) struct Relay {
     pointed: bool,
     /// Which of its addresses is good.
     nth: usize,
+    /// Packets on their way to it, and those that wait for that: of which calls, and the requests.
+    posting: usize,
+    outbox: VecDeque<(Option<u64>, Vec<u8>)>,
+    /// In order.
     peers: Vec<NodeName>,
 }
 
@@ -54,6 +60,8 @@ impl Relay {
             slash: true,
             pointed: false,
             nth: 0,
+            posting: 0,
+            outbox: VecDeque::new(),
             peers: Vec::new(),
         }
     }
@@ -95,7 +103,21 @@ impl Relays {
 
     /// Those that have a peer.
     pub(super) fn of(&self, name: &NodeName) -> impl Iterator<Item = &Relay> {
-        self.list.iter().filter(move |r| r.peers.contains(name))
+        let there = |r: &&Relay| r.peers.binary_search(name).is_ok();
+        self.list.iter().filter(there)
+    }
+
+    /// Bytes that wait to be posted.
+    pub(super) fn held(&self) -> usize {
+        let waiting = self.list.iter().flat_map(|r| &r.outbox);
+        waiting.map(|(_, request)| request.len()).sum()
+    }
+
+    /// A call is over: what waits to be posted of it need not be.
+    pub(super) fn forget(&mut self, number: u64) {
+        for relay in &mut self.list {
+            relay.outbox.retain(|(of, _)| *of != Some(number));
+        }
     }
 
     fn get_mut(&mut self, address: &RelayAddress) -> Option<&mut Relay> {
@@ -183,7 +205,7 @@ impl Engine {
         link
     }
 
-    /// Gives a packet to a relay.
+    /// Gives a packet to a relay, now or when those before it are there.
     pub(super) fn post(
         &mut self,
         now: Now,
@@ -195,7 +217,7 @@ impl Engine {
         let Some(known) = self.relays.get_mut(&relay) else {
             return;
         };
-        let (learnt, path) = (known.learnt, known.path("send"));
+        let path = known.path("send");
         let mut request = Vec::with_capacity(packet.data.len() + 1_024);
         write_post(
             relay.as_str(),
@@ -204,8 +226,27 @@ impl Engine {
             None,
             &mut request,
         );
-        let deadline = now.at + PATIENCE;
-        self.dial_relay(Errand::Post(relay, of), learnt, request, deadline);
+        known.outbox.push_back((of, request));
+        self.post_next(now, &relay);
+    }
+
+    fn post_next(&mut self, now: Now, address: &RelayAddress) {
+        let most = self.config.limits.compat_posts;
+        while let Some(relay) = self.relays.get_mut(address).filter(|r| r.posting < most)
+            && let Some((of, request)) = relay.outbox.pop_front()
+        {
+            relay.posting += 1;
+            let (learnt, errand) = (relay.learnt, Errand::Post(address.clone(), of));
+            self.dial_relay(errand, learnt, request, now.at + PATIENCE);
+        }
+    }
+
+    /// A packet is on its way no more.
+    pub(super) fn post_over(&mut self, now: Now, address: &RelayAddress) {
+        if let Some(relay) = self.relays.get_mut(address) {
+            relay.posting = relay.posting.saturating_sub(1);
+            self.post_next(now, address);
+        }
     }
 
     pub(super) fn posted(
@@ -215,6 +256,7 @@ impl Engine {
         of: Option<u64>,
         answer: &Answer<'_>,
     ) {
+        self.post_over(now, relay);
         match of {
             Some(number) => self.call_posted(now, number, answer),
             None if matches!(answer, Answer::Came(head, _) if head.status == 200) => {}
@@ -266,27 +308,35 @@ impl Engine {
             }
             if given_up {
                 let until = now.at + self.config.limits.relay_shunned;
+                let unsent = std::mem::take(&mut relay.outbox);
                 self.relays.list.retain(|r| r.address != *address);
                 self.relays.shunned.insert(address.clone(), until);
+                for number in unsent.iter().filter_map(|(of, _)| *of) {
+                    self.call_relayed(now, number);
+                }
             }
             return gone.iter().for_each(|name| self.tell_place(name));
         };
+        let mut peers = pong.peers;
+        peers.sort_unstable();
+        peers.dedup();
         (relay.failures, relay.pointed) = (0, false);
         relay.next = match waits {
             true => now.at.max(relay.asked + PAUSE),
             false => now.at.max(relay.asked + tick),
         };
-        let before = std::mem::replace(&mut relay.peers, pong.peers.clone());
+        let changed: Vec<NodeName> = {
+            let (old, new) = (&relay.peers, &peers);
+            let gone = old.iter().filter(|name| new.binary_search(name).is_err());
+            let come = new.iter().filter(|name| old.binary_search(name).is_err());
+            gone.chain(come).cloned().collect()
+        };
+        relay.peers = peers;
         if relay.up.replace(true) != Some(true) {
             self.outputs
                 .push_back(Output::Relay(address.clone(), Ok(())));
         }
-        if before != pong.peers {
-            before
-                .iter()
-                .chain(&pong.peers)
-                .for_each(|name| self.tell_place(name));
-        }
+        changed.iter().for_each(|name| self.tell_place(name));
         for server in pong.servers {
             self.learn_relay(now, server);
         }

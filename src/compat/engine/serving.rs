@@ -13,10 +13,6 @@ use crate::protocol::{LinkId, Now};
 use crate::wire::record::Status;
 use std::net::SocketAddr;
 
-/// Connections that others opened: as many calls of Python nodes as may run.
-const LINKS_MAX: usize = 256;
-/// Those of one address.
-const LINKS_PER_ADDRESS: usize = 64;
 /// What a call may have besides what is counted in a message.
 const CALL_ROOM: usize = 1_024;
 
@@ -58,11 +54,14 @@ impl Engine {
             let links = self.links.iter().filter(|(_, l)| l.from.is_some());
             links.map(|(id, _)| *id).collect()
         };
-        if !self.running || open.iter().filter(|id| theirs(id)).count() >= LINKS_PER_ADDRESS {
+        let limits = &self.config.limits;
+        let crowded =
+            open.iter().filter(|id| theirs(id)).count() >= limits.compat_links_per_address;
+        if !self.running || crowded {
             self.refused += 1;
             return None;
         }
-        if open.len() >= LINKS_MAX {
+        if open.len() >= limits.compat_links {
             // Who has not said what it wants gives way: an honest request takes milliseconds.
             let reading = |id: &&LinkId| {
                 let link = self.links.get(id);
@@ -79,7 +78,10 @@ impl Engine {
 
     pub(super) fn request_received(&mut self, now: Now, id: LinkId, bytes: &[u8]) {
         let limits = &self.config.limits;
-        let (most, patience) = (limits.message_bytes, limits.frame - limits.handshake);
+        let (most, patience) = (
+            limits.message_bytes,
+            limits.frame.saturating_sub(limits.handshake),
+        );
         let body_max = body_len(limits.max_message + CALL_ROOM);
         let from = self.links.get(&id).and_then(|l| l.from);
         let (all, theirs) = self.held(from);
