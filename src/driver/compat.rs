@@ -124,7 +124,9 @@ impl Compat {
                 socket.readable();
             }
             let engine = &mut self.engine;
-            socket.receive(&mut |from, bytes| engine.datagram(now, from, bytes));
+            socket.receive(&mut |from, bytes| {
+                engine.datagram(now, interfaces.is_own(from.ip()), bytes);
+            });
         }
         while let Some((relay, _, found)) = self.resolver.next() {
             self.resolved(now, &relay, &found);

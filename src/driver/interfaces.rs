@@ -3,6 +3,8 @@
 use super::Settings;
 use crate::protocol::Time;
 use if_addrs::{IfAddr, get_if_addrs};
+#[cfg(feature = "compat")]
+use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -47,6 +49,12 @@ impl Interfaces {
 
     pub(super) fn targets(&self) -> &[Target] {
         &self.targets
+    }
+
+    /// Whether an address is this host's.
+    #[cfg(feature = "compat")]
+    pub(super) fn is_own(&self, ip: IpAddr) -> bool {
+        ip.is_loopback() || self.targets.iter().any(|t| IpAddr::V4(t.own) == ip)
     }
 
     pub(super) fn due(&self) -> Option<Time> {

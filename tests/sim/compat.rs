@@ -190,44 +190,50 @@ fn adverts_prove_nothing_and_take_nothing_away() {
     let (a, _) = pair(&mut w, false);
     let told = w.nodes[a].peers.len();
     let refused = w.nodes[a].engine.refused();
-    for (from, advert) in [
-        // Somebody else's name, while its owner is heard.
-        ("10.0.0.9:1", "plant.b|10.0.0.9:5000"),
+    for advert in [
         // This host's own services, everybody, nobody.
-        ("10.0.0.9:1", "plant.c|127.0.0.1:22"),
-        ("10.0.0.9:1", "plant.c|255.255.255.255:5000"),
-        ("10.0.0.9:1", "plant.c|224.0.0.1:5000"),
-        ("10.0.0.9:1", "plant.c|0.0.0.0:5000"),
-        ("10.0.0.9:1", "plant.c.d|10.0.0.9:5000"),
-        ("10.0.0.9:1", "\u{7f}|"),
+        "plant.c|127.0.0.1:22",
+        "plant.c|255.255.255.255:5000",
+        "plant.c|224.0.0.1:5000",
+        "plant.c|0.0.0.0:5000",
+        "plant.c.d|10.0.0.9:5000",
+        "\u{7f}|",
     ] {
-        w.nodes[a]
-            .engine
-            .datagram(w.now, from.parse().unwrap(), advert.as_bytes());
+        w.nodes[a].engine.datagram(w.now, false, advert.as_bytes());
     }
-    w.settle();
-    assert_eq!(w.nodes[a].engine.refused(), refused + 7);
-    // Another network's, and our own name.
-    for advert in ["other.c|10.0.0.9:5000", "plant.a|10.0.0.9:5000"] {
-        w.nodes[a]
-            .engine
-            .datagram(w.now, "10.0.0.9:1".parse().unwrap(), advert.as_bytes());
+    assert_eq!(w.nodes[a].engine.refused(), refused + 6);
+    // Another network's, our own name, and somebody else's, while its owner is heard.
+    for advert in [
+        "other.c|10.0.0.9:5000",
+        "plant.a|10.0.0.9:5000",
+        "plant.b|10.0.0.9:5000",
+    ] {
+        w.nodes[a].engine.datagram(w.now, false, advert.as_bytes());
     }
     w.settle();
     assert_eq!(w.nodes[a].peers.len(), told);
+    w.call(a, "b", "x", "[]");
+    assert_eq!(w.nodes[a].dials.last().unwrap().1, "10.0.0.2:5000");
+    // On this host a host's name may well mean 127.0.1.1.
+    w.nodes[a]
+        .engine
+        .datagram(w.now, true, b"plant.near|127.0.1.1:5000");
+    w.settle();
+    let near = Place::Lan("127.0.1.1:5000".parse().unwrap());
+    assert_eq!(w.nodes[a].peers.last(), Some(&(name("near"), Some(near))));
+    let told = told + 1;
     // So many, and no more.
     for i in 0..10_000 {
         let advert = format!("plant.x{i}|10.0.0.9:5000");
-        w.nodes[a]
-            .engine
-            .datagram(w.now, "10.0.0.9:1".parse().unwrap(), advert.as_bytes());
+        w.nodes[a].engine.datagram(w.now, false, advert.as_bytes());
     }
     w.settle();
-    assert_eq!(w.nodes[a].peers.len(), told + Limits::default().peers - 1);
+    let room = Limits::default().peers - 2;
+    assert_eq!(w.nodes[a].peers.len(), told + room);
     w.run(secs(10));
     assert_eq!(
         w.nodes[a].peers.iter().filter(|(_, p)| p.is_none()).count(),
-        Limits::default().peers - 1
+        room + 1
     );
 }
 

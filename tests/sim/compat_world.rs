@@ -185,11 +185,10 @@ impl World {
         match output {
             Output::Advertise => {
                 let advert = self.nodes[node].engine.advert([10, 0, 0, 1].into());
-                let from = World::address(node);
                 let now = self.now;
                 for (at, other) in self.nodes.iter_mut().enumerate() {
                     if at != node && other.up {
-                        other.engine.datagram(now, from, &advert);
+                        other.engine.datagram(now, false, &advert);
                     }
                 }
             }

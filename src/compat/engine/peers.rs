@@ -6,7 +6,7 @@ use crate::address::RelayAddress;
 use crate::name::NodeName;
 use crate::protocol::{Now, Time};
 use crate::table::Table;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 /// A node is gone when it was not heard for this long: three and a half of its intervals.
@@ -62,8 +62,7 @@ impl Peers {
 
 /// Whether calls may be sent to where somebody says to be: the protocol has it from anybody. Not to this
 /// host's own services, unless it comes from this host, and to nobody in general.
-fn is_credible(claim: Ipv4Addr, from: SocketAddr, loopback: bool) -> bool {
-    let near = from.ip().to_canonical().is_loopback();
+fn is_credible(claim: Ipv4Addr, near: bool, loopback: bool) -> bool {
     match claim.is_loopback() {
         true => near,
         false => {
@@ -84,8 +83,9 @@ impl Engine {
         .encode()
     }
 
-    /// A datagram came on the advertise port.
-    pub fn datagram(&mut self, now: Now, from: SocketAddr, bytes: &[u8]) {
+    /// A datagram came on the advertise port; `near` if from this host, by whatever interface: there a host's
+    /// name often means 127.0.1.1.
+    pub fn datagram(&mut self, now: Now, near: bool, bytes: &[u8]) {
         if !self.running {
             return;
         }
@@ -97,12 +97,8 @@ impl Engine {
         if advert.network != self.config.network || advert.name == self.config.name {
             return;
         }
-        if !is_credible(*advert.address.ip(), from, self.config.loopback) {
-            log::debug!(
-                "{} cannot be at {}, as {from} says",
-                advert.name,
-                advert.address
-            );
+        if !is_credible(*advert.address.ip(), near, self.config.loopback) {
+            log::debug!("{} cannot be at {}", advert.name, advert.address);
             self.refused += 1;
             return;
         }
@@ -110,8 +106,8 @@ impl Engine {
         let full = self.peers.lan.len() >= self.config.limits.peers;
         match self.peers.lan.get_mut(&advert.name) {
             Some(heard) if heard.address == advert.address => heard.expires = expires,
-            // Whoever has the name keeps it for as long as it is heard there.
-            Some(_) => self.refused += 1,
+            // Whoever has the name keeps it for as long as it is heard there. It may have several addresses.
+            Some(_) => {}
             None if full => self.refused += 1,
             None => {
                 let address = advert.address;
