@@ -49,7 +49,7 @@
 #define PEERBASE_VERSION_PATCH 0
 
 /**
- * A node has proved that it is there and holds the key.
+ * A node has proved that it is there and holds the key; or one of PeerBase 0.7.1 is heard, which proves nothing.
  */
 #define PEERBASE_EVENT_PEER_JOINED 1
 

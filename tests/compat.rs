@@ -126,6 +126,35 @@ fn a_node_advertises_in_clear_and_answers_what_is_posted() {
     assert!(!answer.starts_with(b"HTTP"), "{}", answer.escape_ascii());
 }
 
+#[test]
+fn a_command_learns_that_its_python_caller_has_gone() {
+    let (lan, adverts) = (Lan::new(), Adverts::new());
+    let (tell, told) = std::sync::mpsc::channel();
+    let node = lan
+        .builder("ours")
+        .compat(adverts.compat())
+        .command("slow", move |call| {
+            let _ = tell.send(call);
+        })
+        .start()
+        .unwrap();
+    let at = adverts.find("ours");
+    let text = r#"{"command":"slow","args":[],"kwargs":{},"initiator":"test.py"}"#;
+    let mut request = Vec::new();
+    http::write_post("a", "/", &seal(&lan.key, text), None, &mut request);
+    let mut stream = TcpStream::connect(at).unwrap();
+    stream.write_all(&request).unwrap();
+    let call = told.recv_timeout(secs(30)).unwrap();
+    assert!(call.is_wanted());
+    assert_eq!(node.stats().serving, 1);
+    drop(stream);
+    common::until("the caller is missed", || !call.is_wanted());
+    assert_eq!(node.stats().serving, 0);
+    // Nobody hears it; nothing breaks.
+    call.reply("too late").unwrap();
+    assert_eq!(post(at.into(), "/", b"x").0, 400);
+}
+
 /// A Python node, as far as ours can tell.
 struct Python {
     on: Arc<AtomicBool>,

@@ -38,6 +38,15 @@ fn python_calls(python: &mut Python, target: &str) {
     );
 }
 
+/// More than fits one frame, or one segment, there and back.
+fn large(python: &mut Python, ours: &mut Tool, of_ours: &str, of_theirs: &str) {
+    let text = "x".repeat(300_000);
+    let (echo, _) = python.command(json!(of_ours), "__echo__", json!([text]), json!({}));
+    assert!(echo.as_str().unwrap().contains(&text));
+    let value = call(ours, &format!("{of_theirs} sensor.read \"{text}\""));
+    assert_eq!(value["args"], json!([text]));
+}
+
 /// What ours calls at a Python node.
 fn ours_calls_python(tool: &mut Tool, target: &str) {
     let value = call(tool, &format!("{target} sensor.read 1 2.5 \"é\" k=[true]"));
@@ -110,7 +119,9 @@ fn on_the_lan_python_nodes_take_ours_for_theirs_and_each_calls_each() {
     assert_eq!(call(&mut ours[0], "o1 __echo__ 7")["args"], json!([7]));
     tool_call_to_everyone(&mut ours[0]);
 
-    // In time, and out of it.
+    large(&mut python[0], &mut ours[0], "o1", "p1");
+
+    // In time, and out of it; also where one of ours does not answer.
     let slow = |seconds: &str, timeout: &str| {
         hosts.call(1, &lan, &["p0", "slow", seconds, "--timeout", timeout])
     };
@@ -121,6 +132,13 @@ fn on_the_lan_python_nodes_take_ours_for_theirs_and_each_calls_each() {
         String::from_utf8_lossy(&late.stderr).contains("timeout"),
         "{late:?}"
     );
+    ours[1].send_signal("STOP");
+    let question = json!({
+        "ask": "command", "command_path": "__echo__", "target": "o1", "timeout": 0.5, "raise_errors": true
+    });
+    let (said, _) = python[0].ask(&question);
+    ours[1].send_signal("CONT");
+    assert_eq!(said["error"], "TimeoutError");
 
     // A gateway in C.
     let gateway = compile(&source("examples-c/legacy.c"), Link::Shared);
@@ -192,6 +210,7 @@ fn through_a_relay(hosts: &Hosts, relay: &str, ours_too: bool) {
         ours_calls_python(tool, "p0");
         ours_calls_python(tool, "p1");
     }
+    large(&mut python[0], &mut ours[0], "o1", "p1");
     // Ours call ours natively, if the relay is ours; through a relay of theirs as Python nodes do.
     let echo = call(&mut ours[0], "o1 __echo__ 7");
     match ours_too {

@@ -95,10 +95,13 @@ impl Default for Mailboxes {
 }
 
 /// A refusal that a Python node survives: it looks for these fields in whatever it is answered.
+pub(crate) fn refusal_text(why: &str) -> String {
+    let detail = quoted(why);
+    format!("{{\"detail\":{detail},\"peers\":[],\"servers\":[],\"buffer\":{{}}}}")
+}
+
 fn refusal(fault: Fault) -> Reply {
-    let detail = quoted(fault.why);
-    let text = format!("{{\"detail\":{detail},\"peers\":[],\"servers\":[],\"buffer\":{{}}}}");
-    Reply::Now(fault.status, text)
+    Reply::Now(fault.status, refusal_text(fault.why))
 }
 
 fn fault(status: u16, why: &'static str) -> Fault {

@@ -12,7 +12,7 @@ use crate::entropy::OsEntropy;
 use crate::error::Error;
 use crate::protocol::{LinkId, Now, Time};
 use mio::{Registry, Waker};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,7 +83,13 @@ impl Compat {
             name: native.name.clone(),
             keys: native.keys.clone(),
             port,
-            address: Some(*address.ip()).filter(|ip| !ip.is_unspecified()),
+            address: match address.ip().is_unspecified() {
+                false => Some(*address.ip()),
+                true => match native.address {
+                    Some(IpAddr::V4(ip)) => Some(ip),
+                    _ => None,
+                },
+            },
             loopback,
             relays: settings.relays.clone(),
             max_remotes: settings.max_remotes,

@@ -199,7 +199,8 @@ pub enum Output {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A node has proved that it is there and holds the key.
+    /// A node has proved that it is there and holds the key; or one of PeerBase 0.7.1 is heard, which proves
+    /// nothing.
     PeerJoined(NodeName),
     /// A node said goodbye, or was not heard for too long.
     PeerLeft(NodeName),

@@ -26,7 +26,7 @@ pub const PEERBASE_VERSION_MINOR: u32 = 1;
 /// The patch version of this header.
 pub const PEERBASE_VERSION_PATCH: u32 = 0;
 
-/// A node has proved that it is there and holds the key.
+/// A node has proved that it is there and holds the key; or one of PeerBase 0.7.1 is heard, which proves nothing.
 pub const PEERBASE_EVENT_PEER_JOINED: c_int = 1;
 /// A node said goodbye, or was not heard for too long.
 pub const PEERBASE_EVENT_PEER_LEFT: c_int = 2;

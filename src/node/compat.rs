@@ -43,7 +43,8 @@ impl Compat {
     }
 
     /// Where calls of Python nodes come to: the first of their `ports`. Any free port of every IPv4 address
-    /// unless set. If this names an address, that is what is advertised; otherwise that of each interface.
+    /// unless set. If this names an address, that is what is advertised; otherwise that of
+    /// [`Builder::advertise_address`](crate::Builder::advertise_address), or of each interface.
     #[must_use]
     pub fn listen(mut self, address: SocketAddrV4) -> Compat {
         self.listen = Some(address);

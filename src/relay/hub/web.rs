@@ -9,7 +9,7 @@
 use super::member::Stage;
 use super::{Hub, Output};
 use crate::compat::http::{self, Fault, Reader};
-use crate::compat::mailbox::{Mailboxes, Reply};
+use crate::compat::mailbox::{Mailboxes, Reply, refusal_text};
 use crate::limits::{NAME_MAX, RelayLimits};
 use crate::protocol::{LinkId, Now, Time};
 use std::time::Duration;
@@ -197,7 +197,7 @@ impl Hub {
     fn http_refuse(&mut self, now: Now, id: LinkId, fault: Fault) {
         self.stats.http_refused += 1;
         self.http_taken(now, id);
-        self.append(now, id, id, |out| http::write_fault(fault, out));
+        self.http_answer(now, id, fault.status, "", &refusal_text(fault.why));
     }
 
     fn http_answer(&mut self, now: Now, id: LinkId, status: u16, extra: &str, text: &str) {
