@@ -2,7 +2,7 @@
 
 use super::super::http::{self, AnswerHead};
 use super::super::message::body_len;
-use super::{Engine, Link, Output, Role};
+use super::{Engine, Output, Role};
 use crate::address::RelayAddress;
 use crate::protocol::{LinkId, Now, Time};
 
@@ -78,8 +78,8 @@ impl Engine {
 
     /// Requests of ours that are under way.
     pub(super) fn asking(&self) -> usize {
-        let asks = |l: &&Box<Link>| matches!(l.role, Role::Asking(_));
-        self.links.values().filter(asks).count()
+        let links = self.links.values();
+        links.filter(|l| matches!(l.role, Role::Asking(_))).count()
     }
 
     /// A link that was to be dialled is connected.
