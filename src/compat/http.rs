@@ -20,8 +20,10 @@ pub struct Fault {
     pub why: &'static str,
 }
 
-const fn fault(status: u16, why: &'static str) -> Fault {
-    Fault { status, why }
+impl Fault {
+    pub(crate) const fn new(status: u16, why: &'static str) -> Fault {
+        Fault { status, why }
+    }
 }
 
 /// What a request is for.
@@ -85,7 +87,7 @@ fn head_end(bytes: &[u8]) -> Result<Option<usize>, Fault> {
     let ends = |at: &usize| searched[..=*at].ends_with(b"\r\n\r\n");
     match memchr::memchr_iter(b'\n', searched).find(ends) {
         Some(at) => Ok(Some(at + 1)),
-        None if bytes.len() >= HTTP_HEAD_MAX => Err(fault(431, "the head is too large")),
+        None if bytes.len() >= HTTP_HEAD_MAX => Err(Fault::new(431, "the head is too large")),
         None => Ok(None),
     }
 }
@@ -107,17 +109,20 @@ fn once<'a>(fields: &[httparse::Header<'a>], name: &str) -> Result<Option<&'a [u
         .map(|f| f.value);
     match (found.next(), found.next()) {
         (value, None) => Ok(value),
-        _ => Err(fault(400, "a field is repeated that may be there once")),
+        _ => Err(Fault::new(
+            400,
+            "a field is repeated that may be there once",
+        )),
     }
 }
 
 fn length(fields: &[httparse::Header<'_>]) -> Result<Option<usize>, Fault> {
-    let wrong = fault(400, "the content-length is no number");
+    let wrong = Fault::new(400, "the content-length is no number");
     if once(fields, "transfer-encoding")?.is_some() {
         let both = once(fields, "content-length")?.is_some();
         return Err(match both {
-            true => fault(400, "both a content-length and a transfer-encoding"),
-            false => fault(411, "transfer encodings are not taken"),
+            true => Fault::new(400, "both a content-length and a transfer-encoding"),
+            false => Fault::new(411, "transfer encodings are not taken"),
         });
     }
     let Some(value) = once(fields, "content-length")? else {
@@ -135,7 +140,10 @@ pub fn request(bytes: &[u8], body_max: usize) -> Result<Option<RequestHead>, Fau
     let end = head_end(bytes)?;
     let head = &bytes[..end.unwrap_or(bytes.len())];
     if !has_plain_lines(head) {
-        return Err(fault(400, "a line ends with something else than CR LF"));
+        return Err(Fault::new(
+            400,
+            "a line ends with something else than CR LF",
+        ));
     }
     let Some(size) = end else {
         return Ok(None);
@@ -144,30 +152,30 @@ pub fn request(bytes: &[u8], body_max: usize) -> Result<Option<RequestHead>, Fau
     let mut read = httparse::Request::new(&mut fields);
     match read.parse(head) {
         Ok(httparse::Status::Complete(n)) if n == size => {}
-        Err(httparse::Error::TooManyHeaders) => return Err(fault(431, "too many fields")),
-        _ => return Err(fault(400, "no request of HTTP/1")),
+        Err(httparse::Error::TooManyHeaders) => return Err(Fault::new(431, "too many fields")),
+        _ => return Err(Fault::new(400, "no request of HTTP/1")),
     }
     let method = match read.method {
         Some("GET") => Method::Get,
         Some("POST") => Method::Post,
-        _ => return Err(fault(405, "only GET and POST are taken")),
+        _ => return Err(Fault::new(405, "only GET and POST are taken")),
     };
     let fields = &*read.headers;
     let host = once(fields, "host")?;
     if host.is_none() && read.version == Some(1) {
-        return Err(fault(400, "no host"));
+        return Err(Fault::new(400, "no host"));
     }
     // A browser sends it with whatever a page makes it post; no PeerBase does.
     if once(fields, "origin")?.is_some() {
-        return Err(fault(403, "browsers are not served"));
+        return Err(Fault::new(403, "browsers are not served"));
     }
     let length = match (length(fields)?, method) {
-        (None, Method::Post) => return Err(fault(411, "no content-length")),
-        (Some(1..), Method::Get) => return Err(fault(400, "a body where none belongs")),
+        (None, Method::Post) => return Err(Fault::new(411, "no content-length")),
+        (Some(1..), Method::Get) => return Err(Fault::new(400, "a body where none belongs")),
         (length, _) => length.unwrap_or(0),
     };
     if length > body_max {
-        return Err(fault(413, "the body is too large"));
+        return Err(Fault::new(413, "the body is too large"));
     }
     Ok(Some(RequestHead {
         method,
@@ -193,12 +201,12 @@ pub fn answer(bytes: &[u8], body_max: usize) -> Result<Option<AnswerHead>, Fault
     let mut read = httparse::Response::new(&mut fields);
     match read.parse(&bytes[..size]) {
         Ok(httparse::Status::Complete(n)) if n == size => {}
-        _ => return Err(fault(502, "no answer of HTTP/1")),
+        _ => return Err(Fault::new(502, "no answer of HTTP/1")),
     }
     let fields = &*read.headers;
     let length = length(fields)?;
     if length.is_some_and(|n| n > body_max) {
-        return Err(fault(413, "the body is too large"));
+        return Err(Fault::new(413, "the body is too large"));
     }
     let location = once(fields, "location")?.and_then(|v| std::str::from_utf8(v).ok());
     Ok(Some(AnswerHead {
@@ -279,7 +287,7 @@ impl Reader {
         };
         let whole = head.size + head.length;
         if self.bytes.len() > whole {
-            return Err(fault(400, "something follows the request"));
+            return Err(Fault::new(400, "something follows the request"));
         }
         Ok(self.bytes.len() == whole)
     }

@@ -100,12 +100,8 @@ pub(crate) fn refusal_text(why: &str) -> String {
     format!("{{\"detail\":{detail},\"peers\":[],\"servers\":[],\"buffer\":{{}}}}")
 }
 
-fn refusal(fault: Fault) -> Reply {
-    Reply::Now(fault.status, refusal_text(fault.why))
-}
-
-fn fault(status: u16, why: &'static str) -> Fault {
-    Fault { status, why }
+fn refusal(status: u16, why: &str) -> Outcome {
+    Reply::Now(status, refusal_text(why)).into()
 }
 
 impl Mailboxes {
@@ -143,25 +139,21 @@ impl Mailboxes {
                 Reply::Now(200, text).into()
             }
             (Method::Post, "/ping/" | "/ping") => match Ping::decode(body) {
-                None => refusal(fault(422, "no ping")).into(),
-                Some(ping) if !admits(&ping.network) => refusal(fault(
-                    403,
-                    "this network is not served without a proof of its key",
-                ))
-                .into(),
+                None => refusal(422, "no ping"),
+                Some(ping) if !admits(&ping.network) => {
+                    refusal(403, "this network is not served without a proof of its key")
+                }
                 Some(ping) => {
                     let wait = head.wait.map(|n| Duration::from_secs(n.into()));
                     self.ping((now, link, from), ping, wait, limits, may_join)
                 }
             },
             (Method::Post, "/send/" | "/send") => match Packet::decode(body) {
-                None => refusal(fault(422, "no packet")).into(),
+                None => refusal(422, "no packet"),
                 Some((target, packet)) => self.send(from, &target, packet, limits),
             },
-            (_, "/" | "/ping/" | "/ping" | "/send/" | "/send") => {
-                refusal(fault(405, "another method")).into()
-            }
-            _ => refusal(fault(404, "nothing is here")).into(),
+            (_, "/" | "/ping/" | "/ping" | "/send/" | "/send") => refusal(405, "another method"),
+            _ => refusal(404, "nothing is here"),
         }
     }
 
@@ -181,10 +173,10 @@ impl Mailboxes {
                 None => self.networks.len() >= limits.networks,
             };
             if full || self.count >= limits.mailboxes {
-                return refusal(fault(503, "no room for another node")).into();
+                return refusal(503, "no room for another node");
             }
             if !may_join() {
-                return refusal(fault(429, "too many nodes from this address")).into();
+                return refusal(429, "too many nodes from this address");
             }
             self.count += 1;
             self.due = self.due.min(now.at + limits.mailbox_idle);
@@ -287,14 +279,14 @@ impl Mailboxes {
     ) -> Outcome {
         let network = match self.network_of(from, target, &packet.originator) {
             Ok(network) => network,
-            Err(fault) => return refusal(fault).into(),
+            Err(fault) => return refusal(fault.status, fault.why),
         };
         let Some(mailbox) = self
             .networks
             .get_mut(&network)
             .and_then(|n| n.members.get_mut(target))
         else {
-            return refusal(fault(404, "the target is not there")).into();
+            return refusal(404, "the target is not there");
         };
         let pid = format!("{{\"pid\":{}}}", quoted(&packet.id));
         let entry = packet.entry();
@@ -309,7 +301,7 @@ impl Mailboxes {
             || mailbox.bytes + size > limits.mailbox_bytes
             || self.bytes + size > limits.mailboxes_bytes;
         if full {
-            return refusal(fault(503, "the target does not read what it is sent")).into();
+            return refusal(503, "the target does not read what it is sent");
         }
         mailbox.packets.push_back((packet.id, entry));
         mailbox.bytes += size;
@@ -334,7 +326,10 @@ impl Mailboxes {
             .filter(|(_, n)| n.members.contains_key(target))
             .filter_map(|(name, n)| Some((name, n.members.get(originator)?)));
         let Some((network, _)) = found.next() else {
-            return Err(fault(404, "the target, or the originator, is not there"));
+            return Err(Fault::new(
+                404,
+                "the target, or the originator, is not there",
+            ));
         };
         if found.next().is_none() {
             return Ok(network.clone());
@@ -345,7 +340,7 @@ impl Mailboxes {
         });
         match (near.next(), near.next()) {
             (Some((network, _)), None) => Ok(network.clone()),
-            _ => Err(fault(409, "several networks have both names")),
+            _ => Err(Fault::new(409, "several networks have both names")),
         }
     }
 

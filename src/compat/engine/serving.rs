@@ -16,10 +16,7 @@ use std::net::SocketAddr;
 /// What a call may have besides what is counted in a message.
 const CALL_ROOM: usize = 1_024;
 
-pub(super) const LATE: Fault = Fault {
-    status: 408,
-    why: "the request took too long",
-};
+pub(super) const LATE: Fault = Fault::new(408, "the request took too long");
 
 /// How somebody is answered.
 #[derive(Debug)]
@@ -39,10 +36,6 @@ enum Back {
 pub(super) struct Served {
     back: Back,
     command: String,
-}
-
-fn fault(status: u16, why: &'static str) -> Fault {
-    Fault { status, why }
 }
 
 impl Engine {
@@ -93,13 +86,13 @@ impl Engine {
             Role::Serving(ticket) => {
                 let ticket = *ticket;
                 self.withdraw(ticket);
-                return self.refuse(now, id, fault(400, "something follows the request"));
+                return self.refuse(now, id, Fault::new(400, "something follows the request"));
             }
             // What comes too late is not looked at.
             _ => return,
         };
         if all + bytes.len() > most || theirs + bytes.len() > most / 2 {
-            return self.refuse(now, id, fault(503, "too much is coming in at once"));
+            return self.refuse(now, id, Fault::new(503, "too much is coming in at once"));
         }
         let had_head = reader.head().is_some();
         match reader.take(bytes, body_max) {
@@ -143,10 +136,10 @@ impl Engine {
         };
         let head = reader.head();
         if head.is_none_or(|h| h.method != Method::Post || h.path != "/") {
-            return self.refuse(now, id, fault(404, "calls are posted to /"));
+            return self.refuse(now, id, Fault::new(404, "calls are posted to /"));
         }
         match self.read_call(reader.body()) {
-            Err(why) => self.refuse(now, id, fault(400, why)),
+            Err(why) => self.refuse(now, id, Fault::new(400, why)),
             Ok(call) => self.serve(now, call, Back::Straight(id)),
         }
     }

@@ -88,8 +88,7 @@ impl Hub {
         let Stage::Http(Progress::Reading(reader)) = &mut member.stage else {
             // After its answer, what comes is not looked at.
             if let Stage::Http(Progress::Waiting(_)) = member.stage {
-                let why = "something follows the request";
-                self.http_refuse(now, id, Fault { status: 400, why });
+                self.http_refuse(now, id, Fault::new(400, "something follows the request"));
             }
             return;
         };
@@ -98,8 +97,7 @@ impl Hub {
         let of_source = source.as_ref().map_or(0, |s| s.reading);
         let most = limits.requests_bytes;
         if self.web.reading + size > most || of_source + size > most / 4 {
-            let why = "too much is coming in at once";
-            return self.http_refuse(now, id, Fault { status: 503, why });
+            return self.http_refuse(now, id, Fault::new(503, "too much is coming in at once"));
         }
         let held = reader.held();
         // What came before it was known to be a request, if anything, is a part of the head.
@@ -233,8 +231,7 @@ impl Hub {
         };
         match stage {
             Progress::Reading(_) => {
-                let why = "the request took too long";
-                self.http_refuse(now, id, Fault { status: 408, why });
+                self.http_refuse(now, id, Fault::new(408, "the request took too long"));
             }
             Progress::Waiting(_) => self.http_collect(now, id),
             Progress::Answering | Progress::Lingering(_) => {
