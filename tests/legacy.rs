@@ -121,6 +121,14 @@ fn on_the_lan_python_nodes_take_ours_for_theirs_and_each_calls_each() {
 
     large(&mut python[0], &mut ours[0], "o1", "p1");
 
+    // What is no JSON, though Python writes it.
+    let question = json!({"ask": "infinity", "target": "o1"});
+    let (_, printed) = python[0].ask(&question);
+    assert!(
+        printed.contains("status 500") && printed.contains("Infinity"),
+        "{printed}"
+    );
+
     // In time, and out of it; also where one of ours does not answer.
     let slow = |seconds: &str, timeout: &str| {
         hosts.call(1, &lan, &["p0", "slow", seconds, "--timeout", timeout])

@@ -57,8 +57,8 @@ pub struct Call {
 impl Call {
     /// Reads a text that was opened. What is wrong with it, in words.
     pub fn decode(text: &str, network: &NetworkName) -> Result<Call, &'static str> {
-        let fields: Fields<'_> =
-            serde_json::from_str(text).map_err(|_| "the call is no JSON object")?;
+        let fields: Fields<'_> = serde_json::from_str(text)
+            .map_err(|_| "the call is no JSON object; NaN and Infinity are no JSON")?;
         let string =
             |raw: Option<&RawValue>| -> Option<String> { serde_json::from_str(raw?.get()).ok() };
         let initiator = string(fields.initiator).ok_or("the call has no initiator")?;

@@ -137,7 +137,8 @@ fn what_is_no_token_is_not_looked_into() {
         &deep,
     ] {
         let body = message::seal(text.as_bytes(), &keys, 0, &mut Seeded(Rng(1)));
-        assert_eq!(w.ask(Some(0), "/", &body).0, 400, "{text:.40}");
+        // Whoever has the key is told what is wrong.
+        assert_eq!(w.ask(Some(0), "/", &body).0, 500, "{text:.40}");
     }
     let call = r#"{"command":"bad..path","initiator":"plant.b"}"#;
     let body = message::seal(call.as_bytes(), &keys, 0, &mut Seeded(Rng(1)));

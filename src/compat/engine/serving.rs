@@ -138,32 +138,33 @@ impl Engine {
         if head.is_none_or(|h| h.method != Method::Post || h.path != "/") {
             return self.refuse(now, id, Fault::new(404, "calls are posted to /"));
         }
-        match self.read_call(reader.body()) {
-            Err(why) => self.refuse(now, id, Fault::new(400, why)),
-            Ok(call) => self.serve(now, call, Back::Straight(id)),
+        if !self.called(now, reader.body(), Back::Straight(id)) {
+            let why = "the body is not sealed with the network's key";
+            self.refuse(now, id, Fault::new(400, why));
         }
     }
 
-    fn read_call(&mut self, body: &[u8]) -> Result<Call, &'static str> {
-        let text = open(body, &self.config.keys, &mut self.opened);
-        Call::decode(
-            text.ok_or("the body is not sealed with the network's key")?,
-            &self.config.network,
-        )
+    /// Serves a call, or says what is wrong with it; false if it is not sealed with our key, so that the caller
+    /// could not read what we say.
+    fn called(&mut self, now: Now, body: &[u8], back: Back) -> bool {
+        let Some(text) = open(body, &self.config.keys, &mut self.opened) else {
+            return false;
+        };
+        match Call::decode(text, &self.config.network) {
+            Ok(call) => self.serve(now, call, back),
+            Err(why) => {
+                self.refused += 1;
+                self.answer(now, back, 500, quoted(why).as_bytes());
+            }
+        }
+        true
     }
 
     /// A call came through a relay.
     pub(super) fn serve_packet(&mut self, now: Now, relay: RelayAddress, packet: Packet) {
-        match self.read_call(packet.data.as_bytes()) {
-            Err(why) => {
-                // The key is another's, or nobody's: there is no answer that it could read.
-                log::debug!("a call of {} at relay {relay}: {why}", packet.originator);
-                self.refused += 1;
-            }
-            Ok(call) => {
-                let (id, to) = (packet.id, packet.originator);
-                self.serve(now, call, Back::Relayed { relay, id, to });
-            }
+        let (id, to) = (packet.id, packet.originator);
+        if !self.called(now, packet.data.as_bytes(), Back::Relayed { relay, id, to }) {
+            self.refused += 1;
         }
     }
 
@@ -253,10 +254,15 @@ impl Engine {
         if self.held(None).0 + body_len(value.len()) > 2 * self.config.limits.message_bytes {
             (status, value) = (503, words("too many answers wait to be read"));
         }
+        self.answer(now, served.back, status, &value);
+    }
+
+    /// Gives a status and a JSON text back to who asked.
+    fn answer(&mut self, now: Now, back: Back, status: u16, value: &[u8]) {
         let (keys, entropy) = (&self.config.keys, &mut *self.entropy);
-        match served.back {
+        match back {
             Back::Straight(id) => {
-                let mut sealed = seal(&answer_text(&value, now.unix), keys, now.unix, entropy);
+                let mut sealed = seal(&answer_text(value, now.unix), keys, now.unix, entropy);
                 sealed.push(b'\n');
                 let mut answer = Vec::with_capacity(sealed.len() + 256);
                 write_answer(
@@ -269,12 +275,7 @@ impl Engine {
                 self.write(now, id, answer);
             }
             Back::Relayed { relay, id, to } => {
-                let sealed = seal(
-                    &relayed_answer_text(status, &value),
-                    keys,
-                    now.unix,
-                    entropy,
-                );
+                let sealed = seal(&relayed_answer_text(status, value), keys, now.unix, entropy);
                 let packet = Packet {
                     id,
                     originator: self.config.name.clone(),
