@@ -10,15 +10,14 @@
 //! Nothing in an answer says which call it is for, and nothing in a call that it was not sent before:
 //! whoever recorded one can send it again, and that cannot be told.
 
+use super::fields::Object;
 use crate::entropy::Entropy;
 use crate::fernet::{Keyring, token_len};
 use crate::json::quoted;
 use crate::name::{CommandPath, NetworkName, NodeName};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
-use serde_core::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
-use std::fmt;
 
 /// Bytes of a body whose JSON text has `text` bytes.
 pub const fn body_len(text: usize) -> usize {
@@ -57,23 +56,24 @@ pub struct Call {
 impl Call {
     /// Reads a text that was opened. What is wrong with it, in words.
     pub fn decode(text: &str, network: &NetworkName) -> Result<Call, &'static str> {
-        let fields: Fields<'_> = serde_json::from_str(text)
-            .map_err(|_| "the call is no JSON object; NaN and Infinity are no JSON")?;
-        let string =
-            |raw: Option<&RawValue>| -> Option<String> { serde_json::from_str(raw?.get()).ok() };
-        let initiator = string(fields.initiator).ok_or("the call has no initiator")?;
+        let call =
+            Object::read(text).ok_or("the call is no JSON object; NaN and Infinity are no JSON")?;
+        let initiator = call.text("initiator").ok_or("the call has no initiator")?;
         let caller = initiator
             .split_once('.')
             .filter(|(of, _)| *of == network.as_str())
             .and_then(|(_, name)| NodeName::new(name).ok())
             .ok_or("the initiator is no node of this network")?;
-        let raw = |value: Option<&RawValue>, empty: &str| {
-            value.map_or(empty, RawValue::get).as_bytes().to_vec()
+        let raw = |key, empty: &str| {
+            call.get(key)
+                .map_or(empty, RawValue::get)
+                .as_bytes()
+                .to_vec()
         };
         Ok(Call {
-            command: string(fields.command).ok_or("the call names no command")?,
-            args: raw(fields.args, "[]"),
-            kwargs: raw(fields.kwargs, "{}"),
+            command: call.text("command").ok_or("the call names no command")?,
+            args: raw("args", "[]"),
+            kwargs: raw("kwargs", "{}"),
             caller,
         })
     }
@@ -113,66 +113,15 @@ pub fn relayed_answer_text(status: u16, result: &[u8]) -> Vec<u8> {
 
 /// Reads an answer that came straight: its value, a JSON text.
 pub fn read_answer(text: &str) -> Option<Vec<u8>> {
-    let fields: Fields<'_> = serde_json::from_str(text).ok()?;
-    Some(fields.response?.get().as_bytes().to_vec())
+    let answer = Object::read(text)?;
+    Some(answer.get("response")?.get().as_bytes().to_vec())
 }
 
 /// Reads an answer that came through a relay: its status, and its value.
 pub fn read_relayed_answer(text: &str) -> Option<(u16, Vec<u8>)> {
-    let fields: Fields<'_> = serde_json::from_str(text).ok()?;
-    let status = fields.status?.get().parse().ok()?;
-    Some((status, fields.result?.get().as_bytes().to_vec()))
-}
-
-/// What any of the texts may hold. A repeated key is an error: readers could differ.
-#[derive(Default)]
-struct Fields<'a> {
-    command: Option<&'a RawValue>,
-    args: Option<&'a RawValue>,
-    kwargs: Option<&'a RawValue>,
-    initiator: Option<&'a RawValue>,
-    response: Option<&'a RawValue>,
-    status: Option<&'a RawValue>,
-    result: Option<&'a RawValue>,
-}
-
-impl<'de> Deserialize<'de> for Fields<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(FieldsVisitor)
-    }
-}
-
-struct FieldsVisitor;
-
-impl<'de> Visitor<'de> for FieldsVisitor {
-    type Value = Fields<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
-        let mut fields = Fields::default();
-        while let Some(key) = map.next_key::<String>()? {
-            let slot = match key.as_str() {
-                "command" => &mut fields.command,
-                "args" => &mut fields.args,
-                "kwargs" => &mut fields.kwargs,
-                "initiator" => &mut fields.initiator,
-                "response" => &mut fields.response,
-                "status" => &mut fields.status,
-                "result" => &mut fields.result,
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                    continue;
-                }
-            };
-            if slot.replace(map.next_value()?).is_some() {
-                return Err(serde_core::de::Error::custom("repeated key"));
-            }
-        }
-        Ok(fields)
-    }
+    let answer = Object::read(text)?;
+    let status = answer.get("status")?.get().parse().ok()?;
+    Some((status, answer.get("result")?.get().as_bytes().to_vec()))
 }
 
 #[cfg(test)]

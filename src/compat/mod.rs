@@ -8,6 +8,8 @@
 //!   than sealed calls and answers.
 //! * Whoever recorded a call can have it run again; whoever recorded an answer can give it to another call.
 //!   Make commands that Python nodes may call harmless when repeated.
+//! * Through a relay a Python node repeats a call that failed, or whose value is null, for as long as the peer is
+//!   there. Nothing tells that from new calls.
 //! * A call that was lost after it was sent may or may not have run. It is not sent again.
 //! * No streams, files, messages or broadcasts; all of a call is held in memory at each end.
 //! * A relay is polled, so through one every step takes a Python node up to its `keepalive_tick`.
@@ -20,6 +22,7 @@
 
 pub mod advert;
 pub mod engine;
+mod fields;
 pub mod http;
 pub(crate) mod mailbox;
 pub mod message;

@@ -9,16 +9,19 @@
 //! packet     = {"originator": n, "data": body, "type": r_type, "remote": address}
 //! ```
 
+use super::fields::{Object, list, members, string};
 use crate::address::RelayAddress;
-use crate::json::{self, quoted};
+use crate::json::quoted;
 use crate::limits::SERVERS_MAX;
 use crate::name::{NetworkName, NodeName};
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 
 /// Bytes of a packet's id: PeerBase 0.7.1 takes the 64 digits of a SHA-256.
 const ID_MAX: usize = 128;
 /// Peers taken in from one message.
 const PEERS_MAX: usize = 4_096;
+/// Packets in one message.
+const PACKETS_MAX: usize = 4_096;
 
 /// A node tells a relay that it is there, and asks what has come for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,23 +84,15 @@ pub struct Pong {
     pub packets: Vec<Packet>,
 }
 
-fn object(body: &[u8]) -> Option<Map<String, Value>> {
-    match json::parse(body).ok()? {
-        Value::Object(map) => Some(map),
-        _ => None,
-    }
+fn object(body: &[u8]) -> Option<Object<'_>> {
+    Object::read(std::str::from_utf8(body).ok()?)
 }
 
-fn text<'a>(map: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
-    map.get(key)?.as_str()
-}
-
-fn servers(list: Option<&Value>) -> Vec<RelayAddress> {
-    let list = list.and_then(Value::as_array);
-    let texts = list.into_iter().flatten().filter_map(Value::as_str);
+fn servers(value: Option<&RawValue>) -> Vec<RelayAddress> {
+    let items = value.and_then(|value| list(value, SERVERS_MAX));
+    let texts = items.into_iter().flatten().filter_map(string);
     texts
-        .filter_map(|text| RelayAddress::new(text).ok())
-        .take(SERVERS_MAX)
+        .filter_map(|text| RelayAddress::new(&text).ok())
         .collect()
 }
 
@@ -106,18 +101,18 @@ fn is_id(id: &str) -> bool {
 }
 
 /// Joins JSON texts with commas.
-fn list(items: impl Iterator<Item = String>) -> String {
+fn joined(items: impl Iterator<Item = String>) -> String {
     items.collect::<Vec<_>>().join(",")
 }
 
 impl Ping {
     /// Reads a body; `None` if a field is missing or breaks a rule.
     pub fn decode(body: &[u8]) -> Option<Ping> {
-        let map = object(body)?;
+        let ping = object(body)?;
         Some(Ping {
-            name: NodeName::new(text(&map, "node_name")?).ok()?,
-            network: NetworkName::new(text(&map, "node_network")?).ok()?,
-            servers: servers(map.get("known_servers")),
+            name: NodeName::new(&ping.text("node_name")?).ok()?,
+            network: NetworkName::new(&ping.text("node_network")?).ok()?,
+            servers: servers(ping.get("known_servers")),
         })
     }
 
@@ -127,7 +122,7 @@ impl Ping {
             "{{\"node_name\":{},\"node_network\":{},\"known_servers\":[{}]}}",
             quoted(self.name.as_str()),
             quoted(self.network.as_str()),
-            list(self.servers.iter().map(|s| quoted(s.as_str())))
+            joined(self.servers.iter().map(|s| quoted(s.as_str())))
         )
         .into_bytes()
     }
@@ -136,20 +131,19 @@ impl Ping {
 impl Packet {
     /// Reads the body of a `/send/`, and for whom it is; `None` if a field is missing or breaks a rule.
     pub fn decode(body: &[u8]) -> Option<(NodeName, Packet)> {
-        let map = object(body)?;
-        let target = NodeName::new(text(&map, "target")?).ok()?;
-        let id = text(&map, "packet_id")?;
-        let packet = Packet::from_fields(id, &map, "r_type", "remote_addr")?;
+        let sent = object(body)?;
+        let target = NodeName::new(&sent.text("target")?).ok()?;
+        let packet = Packet::from_fields(sent.text("packet_id")?, &sent, "r_type", "remote_addr")?;
         Some((target, packet))
     }
 
-    fn from_fields(id: &str, map: &Map<String, Value>, kind: &str, remote: &str) -> Option<Packet> {
+    fn from_fields(id: String, fields: &Object<'_>, kind: &str, remote: &str) -> Option<Packet> {
         Some(Packet {
-            id: Some(id).filter(|id| is_id(id))?.to_owned(),
-            originator: NodeName::new(text(map, "originator")?).ok()?,
-            kind: Kind::parse(text(map, kind)?)?,
-            data: text(map, "data")?.to_owned(),
-            remote: text(map, remote)?.to_owned(),
+            id: Some(id).filter(|id| is_id(id))?,
+            originator: NodeName::new(&fields.text("originator")?).ok()?,
+            kind: Kind::parse(&fields.text(kind)?)?,
+            data: fields.text("data")?,
+            remote: fields.text(remote)?,
         })
     }
 
@@ -182,23 +176,18 @@ impl Packet {
 impl Pong {
     /// Reads a body; `None` if it is none. Peers and packets that break a rule are left out.
     pub fn decode(body: &[u8]) -> Option<Pong> {
-        let map = object(body)?;
-        let names = map
-            .get("peers")?
-            .as_array()?
-            .iter()
-            .filter_map(Value::as_str);
-        let packets = map.get("buffer")?.as_object()?.iter();
-        let packet = |(id, entry): (&String, &Value)| {
-            Packet::from_fields(id, entry.as_object()?, "type", "remote")
+        let pong = object(body)?;
+        let peers = list(pong.get("peers")?, PEERS_MAX)?;
+        let names = peers.into_iter().filter_map(string);
+        let buffer = members(pong.get("buffer")?.get(), PACKETS_MAX)?;
+        let packet = |(id, entry): (String, &RawValue)| {
+            let entry = Object::read(entry.get())?;
+            Packet::from_fields(id, &entry, "type", "remote")
         };
         Some(Pong {
-            peers: names
-                .filter_map(|name| NodeName::new(name).ok())
-                .take(PEERS_MAX)
-                .collect(),
-            servers: servers(map.get("servers")),
-            packets: packets.filter_map(packet).collect(),
+            peers: names.filter_map(|name| NodeName::new(&name).ok()).collect(),
+            servers: servers(pong.get("servers")),
+            packets: buffer.into_iter().filter_map(packet).collect(),
         })
     }
 
@@ -210,9 +199,9 @@ impl Pong {
     ) -> String {
         format!(
             "{{\"peers\":[{}],\"servers\":[{}],\"buffer\":{{{}}}}}",
-            list(peers.map(|name| quoted(name.as_str()))),
-            list(servers.iter().map(|s| quoted(s.as_str()))),
-            list(packets.map(|(id, entry)| format!("{}:{entry}", quoted(id))))
+            joined(peers.map(|name| quoted(name.as_str()))),
+            joined(servers.iter().map(|s| quoted(s.as_str()))),
+            joined(packets.map(|(id, entry)| format!("{}:{entry}", quoted(id))))
         )
     }
 }
