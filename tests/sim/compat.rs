@@ -1,9 +1,10 @@
 //! Nodes that speak the protocol of PeerBase 0.7.1: who is there, calls, and relays that are not ours.
 
-use crate::compat_world::{End, RELAY, Seeded, World};
+use crate::compat_world::{End, RELAY, Seeded, World, ping};
 use crate::world::{Rng, key, ms, name, secs};
 use crate::{first_seed, seeds};
 use peerbase::compat::engine::Place;
+use peerbase::compat::post::{Kind, Packet, Pong};
 use peerbase::compat::{http, message};
 use peerbase::fernet::Keyring;
 use peerbase::limits::Limits;
@@ -290,6 +291,74 @@ fn a_thousand_calls_and_answers_through_a_relay_open_few_connections_at_a_time()
 }
 
 #[test]
+fn an_answer_at_a_relay_that_anybody_made_up_does_not_end_a_call() {
+    let mut w = World::new(first_seed());
+    for node in ["py", "evil"] {
+        w.ask(None, "/ping/", &ping(node, "plant"));
+    }
+    let a = w.add("a", &[RELAY]);
+    w.run(ms(500));
+    let n = w.call(a, "py", "x", "[]");
+    w.run(ms(10));
+    let (_, pong) = w.ask(None, "/ping/", &ping("py", "plant"));
+    let packet = Pong::decode(pong.as_bytes()).unwrap().packets.remove(0);
+    let mut answer = |from: &str, text: &[u8]| {
+        let keys = Keyring::from(key());
+        let sealed = match from {
+            "evil" => text.to_vec(),
+            _ => message::seal(text, &keys, 0, &mut Seeded(Rng(3))),
+        };
+        let answer = Packet {
+            originator: name(from),
+            kind: Kind::Response,
+            data: String::from_utf8(sealed).unwrap(),
+            ..packet.clone()
+        };
+        assert_eq!(w.ask(None, "/send/", &answer.encode(&name("a"))).0, 200);
+        w.run(ms(20));
+        w.result(a, n)
+    };
+    assert_eq!(answer("evil", b"Z0FBQUFB"), None);
+    assert_eq!(answer("py", b"{}"), None);
+    assert_eq!(
+        answer("py", br#"{"status":200,"result":5}"#),
+        Some(Ok("5".into()))
+    );
+    // Again, and nobody waits.
+    assert_eq!(
+        answer("py", br#"{"status":200,"result":6}"#),
+        Some(Ok("5".into()))
+    );
+}
+
+#[test]
+fn a_call_that_a_relay_may_have_taken_goes_to_no_other() {
+    let mut w = World::new(first_seed());
+    w.by_hand = true;
+    let a = w.add("a", &["r:1", "r:2"]);
+    let pong = json_answer("", r#"{"peers":["a","py"],"servers":[],"buffer":{}}"#);
+    answer_relay(&mut w, a, &pong);
+    answer_relay(&mut w, a, &pong);
+    w.call(a, "py", "x", "[]");
+    let (link, first) = w.nodes[a].dials.pop().unwrap();
+    let wire = w.join(a, link, Some(End::Test));
+    w.settle();
+    assert!(w.wires[wire].heard.starts_with(b"POST /send/ "));
+    w.nodes[a].engine.closed(w.now, link);
+    w.settle();
+    assert!(w.nodes[a].dials.is_empty(), "its answer may still come");
+    // One that says that it has not got it is no reason to wait.
+    w.call(a, "py", "x", "[]");
+    answer_relay(
+        &mut w,
+        a,
+        "HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\n{}",
+    );
+    let (_, second) = w.nodes[a].dials.pop().unwrap();
+    assert!(first == "r:1" && second == "r:2");
+}
+
+#[test]
 fn calls_through_our_relay_wait_for_no_tick() {
     let mut w = World::new(first_seed());
     let (a, b) = pair(&mut w, true);
@@ -394,6 +463,25 @@ fn a_hostile_relay_makes_a_node_neither_spin_nor_ask_everywhere() {
         assert!(questions <= 210, "{questions} a second for {answer:.60}");
         assert!(questions >= 2, "it is asked again");
     }
+    // One that points from each of the two paths to the other.
+    let mut w = World::new(first_seed());
+    w.by_hand = true;
+    let a = w.add("a", &["r:1"]);
+    let (mut questions, mut to) = (0, "/ping");
+    for _ in 0..1_000 {
+        while !w.nodes[a].dials.is_empty() {
+            let answer = format!("HTTP/1.1 307 X\r\nlocation: {to}\r\ncontent-length: 0\r\n\r\n");
+            let asked = answer_relay(&mut w, a, &answer);
+            to = if asked.starts_with("POST /ping/ ") {
+                "/ping/"
+            } else {
+                "/ping"
+            };
+            questions += 1;
+        }
+        w.run(ms(1));
+    }
+    assert!(questions < 20, "{questions}");
     // Whatever it tells of, few are asked, and none of them that is dead for long.
     let mut w = World::new(first_seed());
     let a = w.add("a", &["r:1"]);
