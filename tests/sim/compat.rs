@@ -291,6 +291,39 @@ fn a_thousand_calls_and_answers_through_a_relay_open_few_connections_at_a_time()
 }
 
 #[test]
+fn so_many_calls_run_at_a_time_and_more_are_told() {
+    let mut w = World::new(first_seed());
+    let a = w.add("a", &[]);
+    let b = w.add_with("b", &[], |c| c.limits.served_per_peer = 2);
+    w.run(secs(2));
+    let calls: Vec<_> = (0..3).map(|_| w.call(a, "b", "x", "[]")).collect();
+    w.run(ms(10));
+    assert_eq!(w.nodes[b].asked.len(), 2);
+    assert_eq!(
+        w.result(a, calls[2]),
+        Some(Err(Error::Overloaded("at the peer")))
+    );
+    for asked in std::mem::take(&mut w.nodes[b].asked) {
+        w.reply(b, asked.ticket, Status::Value, "1");
+    }
+    w.run(ms(10));
+    assert!(
+        calls[..2]
+            .iter()
+            .all(|n| w.result(a, *n) == Some(Ok("1".into())))
+    );
+    // Ours, too: the connections that they take are bounded.
+    let most = Limits::default().compat_links;
+    w.by_hand = true;
+    let calls: Vec<_> = (0..=most).map(|_| w.call(a, "b", "x", "[]")).collect();
+    assert!(matches!(
+        w.result(a, calls[most]),
+        Some(Err(Error::Overloaded(_)))
+    ));
+    assert_eq!(w.result(a, calls[most - 1]), None);
+}
+
+#[test]
 fn an_answer_at_a_relay_that_anybody_made_up_does_not_end_a_call() {
     let mut w = World::new(first_seed());
     for node in ["py", "evil"] {

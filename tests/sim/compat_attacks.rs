@@ -194,6 +194,14 @@ fn many_large_requests_at_once_are_bounded_and_others_are_served() {
 #[test]
 fn one_address_does_not_take_all_the_links_of_a_node() {
     let mut w = attacked();
+    // One that is being served, before all others.
+    let call = br#"{"command":"ok","initiator":"plant.b"}"#;
+    let body = message::seal(call, &Keyring::from(key()), 0, &mut Seeded(Rng(1)));
+    let mut request = Vec::new();
+    http::write_post("a", "/", &body, None, &mut request);
+    let served = w.connect(Some(0), [10, 0, 0, 201]).unwrap();
+    w.say(served, &request);
+    assert_eq!(w.nodes[0].asked.len(), 1);
     let wires: Vec<_> = (0..300)
         .filter_map(|_| w.connect(Some(0), [10, 0, 0, 66]))
         .collect();
@@ -204,4 +212,5 @@ fn one_address_does_not_take_all_the_links_of_a_node() {
         w.connect(Some(0), [10, 0, 1, i]);
     }
     assert_eq!(w.ask(Some(0), "/", b"x").0, 400);
+    assert!(w.wires[served].open && w.nodes[0].withdrawn.is_empty());
 }

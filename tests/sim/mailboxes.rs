@@ -14,7 +14,7 @@ fn a_mailbox_is_bounded_its_sender_is_told_and_it_goes_with_its_owner() {
     let limits = RelayLimits {
         mailbox_bytes: 10_000,
         mailbox_packets: 5,
-        mailboxes_bytes: 12_000,
+        mailboxes_bytes: 16_000,
         ..RelayLimits::default()
     };
     let mut w = World::with(first_seed(), limits, Vec::new());
@@ -26,8 +26,8 @@ fn a_mailbox_is_bounded_its_sender_is_told_and_it_goes_with_its_owner() {
             .0
     };
     assert_eq!(send(&mut w, "b", "p0", 9_000), 200);
-    assert_eq!(send(&mut w, "b", "p1", 9_000), 503, "one mailbox");
-    assert_eq!(send(&mut w, "c", "p2", 3_000), 503, "all of them");
+    assert_eq!(send(&mut w, "b", "p1", 3_000), 503, "one mailbox");
+    assert_eq!(send(&mut w, "c", "p2", 9_000), 503, "all of them");
     assert_eq!(
         send(&mut w, "b", "p0", 100),
         200,
