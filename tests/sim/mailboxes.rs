@@ -8,6 +8,7 @@ use peerbase::limits::RelayLimits;
 use peerbase::protocol::Now;
 use peerbase::relay::hub;
 use peerbase::{NetworkName, RelayKey};
+use std::time::Duration;
 
 #[test]
 fn a_mailbox_is_bounded_its_sender_is_told_and_it_goes_with_its_owner() {
@@ -54,6 +55,32 @@ fn a_mailbox_is_bounded_its_sender_is_told_and_it_goes_with_its_owner() {
         (s.mailboxes, s.mailbox_bytes, s.networks, s.links),
         (0, 0, 0, 0)
     );
+}
+
+#[test]
+fn what_was_read_is_over_and_counts_no_more() {
+    let limits = RelayLimits {
+        requests_bytes: 8_000,
+        mailbox_wait: Duration::ZERO,
+        ..RelayLimits::default()
+    };
+    let mut w = World::with(first_seed(), limits, Vec::new());
+    for i in 0..100 {
+        // Whole, faulty, and broken off; from one address, and from several.
+        let from = [10, 0, 0, 1 + i % 3];
+        assert_eq!(
+            w.ask_from(from, None, "/ping/", &ping("a", "plant")).0,
+            200,
+            "{i}"
+        );
+        assert_eq!(w.ask_from(from, None, "/ping/", b"x").0, 422, "{i}");
+        let wire = w.connect(None, from).unwrap();
+        w.say(
+            wire,
+            b"POST /ping/ HTTP/1.0\r\nContent-Length: 500\r\n\r\n{",
+        );
+        w.hang_up(wire);
+    }
 }
 
 #[test]
