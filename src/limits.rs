@@ -160,6 +160,9 @@ pub struct Limits {
     pub direct_first: Duration,
     /// Longest pause between dials of the direct path while one through a relay works.
     pub redial_direct: Duration,
+    /// How long a peer that is known by the protocol of Python nodes only is waited for natively before it is
+    /// called: an interval of adverts, or joining at a relay.
+    pub compat_grace: Duration,
     /// Connections of Python nodes, and of ours to them: each is one call.
     pub compat_links: usize,
     /// Connections of Python nodes from one address: a program calls from a few dozen threads.
@@ -213,6 +216,7 @@ impl Default for Limits {
             relay_probe: Duration::from_secs(2),
             direct_first: Duration::from_millis(300),
             redial_direct: Duration::from_secs(300),
+            compat_grace: Duration::from_secs(1),
             compat_links: 256,
             compat_links_per_address: 64,
             compat_posts: 16,

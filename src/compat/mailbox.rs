@@ -21,6 +21,8 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
 
+/// Links that may wait at one mailbox: as many as a relay has names, say.
+const WAITING_MAX: usize = 4;
 /// What a mailbox adds to each packet, so that many small ones count.
 const OVERHEAD: usize = 256;
 
@@ -33,8 +35,9 @@ struct Mailbox {
     packets: VecDeque<(String, String)>,
     bytes: usize,
     servers: Vec<RelayAddress>,
-    /// A link that waits for something to come.
-    waiting: Option<LinkId>,
+    /// Links that wait for something to come, the first of them for what comes first. More than one, if a node
+    /// knows this relay by several names.
+    waiting: VecDeque<LinkId>,
     /// Which of the network's states it was told last.
     told: u64,
 }
@@ -187,7 +190,7 @@ impl Mailboxes {
         if new {
             // Those who wait are told who came.
             network.state += 1;
-            woken.extend(network.members.values().filter_map(|m| m.waiting));
+            woken.extend(network.members.values().flat_map(|m| &m.waiting));
         }
         let state = network.state;
         let mailbox = network.members.or_insert_with(ping.name, || {
@@ -197,23 +200,20 @@ impl Mailboxes {
                 packets: VecDeque::new(),
                 bytes: 0,
                 servers: Vec::new(),
-                waiting: None,
+                waiting: VecDeque::new(),
                 told: 0,
             })
         });
         (mailbox.seen, mailbox.address, mailbox.servers) = (now.at, from, ping.servers);
-        // Whoever waited before has asked again, or is somebody else: it is answered with nothing.
-        let before = mailbox.waiting.take();
-        if let Some(before) = before {
-            self.waiting.remove(&before);
-            woken.push(before);
+        if mailbox.waiting.len() == WAITING_MAX {
+            woken.extend(mailbox.waiting.front());
         }
         let wait = wait.unwrap_or(limits.mailbox_wait).min(limits.mailbox_wait);
         let news = mailbox.told != state || !mailbox.packets.is_empty();
         let reply = if news || wait.is_zero() {
             Reply::Now(200, self.empty(&place))
         } else {
-            mailbox.waiting = Some(link);
+            mailbox.waiting.push_back(link);
             self.waiting.insert(link, place);
             Reply::Wait(now.at + wait)
         };
@@ -243,14 +243,13 @@ impl Mailboxes {
         Pong::text(members.keys(), &servers, packets)
     }
 
-    /// The answer for a link that waited, because something has come or its time is over. One whose place
-    /// another took is answered with nothing.
+    /// The answer for a link that waited, because something has come, its time is over, or too many wait.
     pub(crate) fn collect(&mut self, now: Now, link: LinkId) -> String {
         let Some(place) = self.waiting.remove(&link) else {
             return Pong::text([].into_iter(), &[], [].into_iter());
         };
         if let Some(mailbox) = self.mailbox(&place.0, &place.1) {
-            mailbox.waiting = None;
+            mailbox.waiting.retain(|l| *l != link);
             mailbox.seen = now.at;
         }
         self.empty(&place)
@@ -261,7 +260,7 @@ impl Mailboxes {
         if let Some((network, name)) = self.waiting.remove(&link)
             && let Some(mailbox) = self.mailbox(&network, &name)
         {
-            mailbox.waiting = None;
+            mailbox.waiting.retain(|l| *l != link);
             mailbox.seen = now.at;
         }
     }
@@ -308,7 +307,7 @@ impl Mailboxes {
         self.bytes += size;
         Outcome {
             reply: Reply::Now(200, pid),
-            woken: mailbox.waiting.into_iter().collect(),
+            woken: mailbox.waiting.front().copied().into_iter().collect(),
         }
     }
 
@@ -359,10 +358,11 @@ impl Mailboxes {
         for (_, Network { members, state }) in self.networks.iter_mut() {
             let before = members.len();
             members.retain(|_, mailbox| {
-                let until = match mailbox.waiting {
-                    Some(_) => now.at + limits.mailbox_idle,
-                    None => mailbox.seen + limits.mailbox_idle,
+                let seen = match mailbox.waiting.is_empty() {
+                    true => mailbox.seen,
+                    false => now.at,
                 };
+                let until = seen + limits.mailbox_idle;
                 if now.at >= until {
                     *bytes -= mailbox.bytes;
                     *count -= 1;

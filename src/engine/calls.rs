@@ -292,7 +292,7 @@ impl Engine {
             return Attempt::Done;
         };
         let Some(instance) = bound.or_else(|| self.directory.resolve(&call.target)) else {
-            if !self.foreign.has(&call.target) {
+            if !self.foreign.is_usable(now.at, &call.target) {
                 return Attempt::NoPath;
             }
             self.hand_out(now, number);

@@ -3,11 +3,11 @@
 //! Calls to them are kept here like any other, and end exactly once, but are handed out as
 //! [`Output::ForeignCall`]; what they ask comes in by [`Engine::foreign_request`], and is answered with
 //! [`Engine::reply`]. A name that a native peer has ever had is never handed to one of these, however
-//! loudly it is claimed: what they say is not proven.
+//! loudly it is claimed: what they say is not proven. One that is new is given a moment to be met natively, too.
 
 use super::{
     Ask, CallNumber, Engine, Event, Now, Output, Path, PeerInfo, Phase, RelayFault, Request,
-    RequestId,
+    RequestId, Time,
 };
 use crate::address::RelayAddress;
 use crate::error::Error;
@@ -28,21 +28,40 @@ pub struct ForeignPlace {
     pub relay: Option<RelayAddress>,
 }
 
+#[derive(Debug)]
+struct Known {
+    place: ForeignPlace,
+    /// When it is taken for what it says to be: until then the same name may be met natively.
+    usable: Time,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Foreign {
-    peers: Table<NodeName, ForeignPlace>,
+    peers: Table<NodeName, Known>,
     /// Names that native peers have had.
     native: Table<NodeName, ()>,
     /// Requests that are being answered, and whether nobody waits any more.
     served: Table<u64, ()>,
     /// Whether there may be any.
     on: bool,
+    /// The next that becomes usable.
+    due: Option<Time>,
 }
 
 impl Foreign {
-    /// Whether calls to a name that is not known natively go to a foreign peer.
+    /// Whether calls to a name that is not known natively go to a foreign peer, now or soon.
     pub(super) fn has(&self, name: &NodeName) -> bool {
         self.peers.contains_key(name) && !self.native.contains_key(name)
+    }
+
+    /// Whether they go there now.
+    pub(super) fn is_usable(&self, now: Time, name: &NodeName) -> bool {
+        self.has(name) && self.peers.get(name).is_some_and(|p| now >= p.usable)
+    }
+
+    /// When calls to another foreign peer may go.
+    pub(super) fn due(&self) -> Time {
+        self.due.unwrap_or(Time::NEVER)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -54,11 +73,11 @@ impl Foreign {
             .peers
             .iter()
             .filter(|(name, _)| !self.native.contains_key(name));
-        theirs.map(|(name, place)| PeerInfo {
+        theirs.map(|(name, known)| PeerInfo {
             name: name.clone(),
-            address: place.address,
+            address: known.place.address,
             reachable: false,
-            path: Some(Path::Compat(place.relay.clone())),
+            path: Some(Path::Compat(known.place.relay.clone())),
             ping: None,
         })
     }
@@ -94,12 +113,31 @@ impl Engine {
             }
             return;
         };
-        let new = !self.foreign.peers.contains_key(&name);
-        self.foreign.peers.insert(name.clone(), place);
-        if new && !native {
-            self.event(Event::PeerJoined(name.clone()));
+        let usable = now.at + self.config.limits.compat_grace;
+        let known = self.foreign.peers.get(&name).map(|known| known.usable);
+        let (new, usable) = (known.is_none(), known.unwrap_or(usable));
+        self.foreign
+            .peers
+            .insert(name.clone(), Known { place, usable });
+        if new {
+            let due = self.foreign.due().min(usable);
+            self.foreign.due = Some(due);
         }
-        self.pump_calls(now, &name);
+        if new && !native {
+            self.event(Event::PeerJoined(name));
+        }
+    }
+
+    /// Some foreign peers have become usable.
+    pub(super) fn tick_foreign(&mut self, now: Now) {
+        let waiting = self.foreign.peers.values().map(|p| p.usable);
+        let next = waiting.filter(|usable| *usable > now.at).min();
+        let since = std::mem::replace(&mut self.foreign.due, next).unwrap_or(now.at);
+        let fresh = |known: &Known| known.usable >= since && known.usable <= now.at;
+        let ready = self.foreign.peers.iter().filter(|(_, known)| fresh(known));
+        for name in ready.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            self.pump_calls(now, &name);
+        }
     }
 
     /// A relay that foreign peers are at answers, or does not. One that is ours, too, speaks for itself.

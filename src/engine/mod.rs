@@ -362,6 +362,7 @@ impl Engine {
             self.serving.due(),
             self.mesh.due(),
             self.streams.due(),
+            self.foreign.due(),
         ];
         due.into_iter().min().filter(|t| *t != Time::NEVER)
     }
@@ -388,6 +389,9 @@ impl Engine {
         }
         if now.at >= self.mesh.due() {
             self.tick_mesh(now);
+        }
+        if now.at >= self.foreign.due() {
+            self.tick_foreign(now);
         }
     }
 

@@ -248,6 +248,11 @@ impl Tool {
         self.out.recv_timeout(secs(60)).unwrap()
     }
 
+    /// The next result, if one comes in that time.
+    pub fn hear_within(&self, time: Duration) -> Option<String> {
+        self.out.recv_timeout(time).ok()
+    }
+
     /// Waits for words that hold `text`.
     pub fn wait_for(&self, text: &str) -> String {
         loop {

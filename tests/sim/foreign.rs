@@ -20,6 +20,7 @@ fn with_foreign(seed: u64) -> (World, usize) {
     w.with(a, |e, _| e.expect_foreign());
     w.run(secs(1));
     w.with(a, |e, now| e.foreign_peer(now, name("old"), place()));
+    w.run(secs(1));
     (w, a)
 }
 
@@ -87,6 +88,10 @@ fn a_call_that_waits_is_handed_out_whole_when_the_peer_is_known() {
     w.run(ms(100));
     assert_eq!(handed_out(&mut w, a), [(now, args.clone().into_bytes())]);
     w.with(a, |e, now| e.foreign_peer(now, name("later"), place()));
+    // It may yet be met natively.
+    w.run(ms(900));
+    assert!(handed_out(&mut w, a).is_empty());
+    w.run(ms(200));
     assert_eq!(handed_out(&mut w, a), [(later, args.into_bytes())]);
     answer(&mut w, a, later, b"1");
     answer(&mut w, a, now, b"2");
@@ -122,9 +127,11 @@ fn a_name_that_was_met_natively_is_never_called_otherwise() {
     seeds(10, |seed| {
         let (mut w, a) = with_foreign(seed);
         let b = w.add("b");
-        // It speaks both, and the other is heard first.
+        // It speaks both, and the other is heard first. What is called at once waits for this one.
         w.with(a, |e, now| e.foreign_peer(now, name("b"), place()));
+        let at_once = w.call(a, "b", secs(5)).unwrap();
         w.run(secs(2));
+        assert!(w.result(a, at_once).unwrap().is_ok());
         let joined = |w: &World| {
             let all = w.nodes[a].events.iter();
             all.filter(|e| **e == Event::PeerJoined(name("b"))).count()

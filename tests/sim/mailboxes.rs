@@ -148,11 +148,20 @@ fn who_waits_is_answered_when_something_comes_or_its_time_is_over() {
     assert_eq!(w.heard(second), None);
     w.run(ms(2));
     assert_eq!(w.heard(second).unwrap().0, 200);
-    // Asked again: the one before is answered with nothing, and takes nothing.
-    let (third, fourth) = (wait(&mut w), wait(&mut w));
-    assert!(w.heard(third).unwrap().1.contains("\"buffer\":{}"));
+    // Under several names of the relay: each is kept, and what comes is for the first.
+    let several: Vec<usize> = (0..4).map(|_| wait(&mut w)).collect();
+    assert!(several.iter().all(|wire| w.heard(*wire).is_none()));
     w.ask(None, "/send/", &packet("b", "a", "p2", "x"));
-    assert!(w.heard(fourth).unwrap().1.contains("p2"));
+    assert!(w.heard(several[0]).unwrap().1.contains("p2"));
+    assert!(several[1..].iter().all(|wire| w.heard(*wire).is_none()));
+    // No more than so many.
+    let more = [wait(&mut w), wait(&mut w)];
+    assert!(w.heard(several[1]).unwrap().1.contains("\"buffer\":{}"));
+    let rest = [several[2], several[3], more[0], more[1]];
+    assert!(rest.iter().all(|wire| w.heard(*wire).is_none()));
+    for wire in rest {
+        w.hang_up(wire);
+    }
     // Gone while it waited: what comes then waits for the next.
     let fifth = wait(&mut w);
     w.hang_up(fifth);
