@@ -491,6 +491,10 @@ impl Engine {
         let restarted = !self.directory.instances(&peer.name).is_empty();
         self.fail_bound_calls(now, instance, &peer.name, restarted);
         self.fail_streams_of(instance);
+        if self.foreign.has(&peer.name) {
+            // It was only heard natively, and never met: calls need not wait for that any longer.
+            self.pump_calls(now, &peer.name);
+        }
         if peer.joined {
             self.event(Event::PeerLeft(peer.name));
         }

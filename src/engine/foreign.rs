@@ -40,7 +40,7 @@ pub(super) struct Foreign {
     peers: Table<NodeName, Known>,
     /// Names that native peers have had.
     native: Table<NodeName, ()>,
-    /// Requests that are being answered, and whether nobody waits any more.
+    /// Requests that are being answered.
     served: Table<u64, ()>,
     /// Whether there may be any.
     on: bool,

@@ -458,16 +458,11 @@ impl Engine {
                 })
             });
         }
-        let native = infos.into_iter().map(|(_, info)| info);
-        // Behind those of the same name, which come first for calls, too.
-        let mut all: Vec<PeerInfo> = native.collect();
-        let foreign = self
-            .foreign
-            .infos()
-            .filter(|f| all.iter().all(|n| n.name != f.name));
-        let foreign: Vec<PeerInfo> = foreign.collect();
-        all.extend(foreign);
-        all
+        // Of two of one name the native one, which is also who is called.
+        let native = |f: &PeerInfo| self.directory.resolve(&f.name).is_some();
+        let foreign = self.foreign.infos().filter(|f| !native(f));
+        let infos = infos.into_iter().map(|(_, info)| info);
+        infos.chain(foreign).collect()
     }
 
     /// What has been counted so far.

@@ -160,6 +160,27 @@ fn a_name_that_was_met_natively_is_never_called_otherwise() {
 }
 
 #[test]
+fn a_native_advert_that_nobody_stands_behind_holds_calls_back_only_while_it_lasts() {
+    let (mut w, a) = with_foreign(crate::first_seed());
+    w.recorded = Some(Vec::new());
+    let elsewhere = w.add("old");
+    w.nodes[elsewhere].group = 7;
+    w.run(secs(1));
+    w.kill(elsewhere, true);
+    for advert in w.recorded.take().unwrap() {
+        w.raw_datagram(a, "10.9.9.9:7".parse().unwrap(), &advert);
+    }
+    w.run(ms(100));
+    let n = w.call(a, "old", secs(30)).unwrap();
+    w.run(ms(100));
+    assert!(handed_out(&mut w, a).is_empty(), "it is tried natively");
+    w.run(secs(10));
+    assert_eq!(handed_out(&mut w, a), [(n, b"old".to_vec())]);
+    answer(&mut w, a, n, b"1");
+    w.check_closed();
+}
+
+#[test]
 fn a_foreign_request_is_answered_once_and_not_confused_with_others() {
     let (mut w, a) = with_foreign(crate::first_seed());
     w.nodes[a].behaviour = Behaviour::Hold;
