@@ -2,19 +2,10 @@
 
 mod common;
 
-use common::{Lan, Tool};
+use common::{Lan, Tool, ip};
 use std::process::Command;
 
 const TOOL: &str = env!("CARGO_BIN_EXE_peerbase");
-
-fn ip(line: &str) {
-    let output = Command::new("ip").args(line.split(' ')).output().unwrap();
-    assert!(
-        output.status.success(),
-        "ip {line}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-}
 
 /// Two hosts and a cable; taken down when dropped.
 struct Hosts {

@@ -2,11 +2,13 @@
 //! within their bounds, a call ends at most once, and both are empty when everyone is gone. The input is a script.
 #![no_main]
 
+mod counter;
+
+use counter::Counter;
 use libfuzzer_sys::fuzz_target;
 use peerbase::compat::engine::{Config, Engine, Output};
 use peerbase::compat::{http, message};
 use peerbase::engine::CallNumber;
-use peerbase::entropy::Entropy;
 use peerbase::fernet::{Key, Keyring};
 use peerbase::limits::{Limits, RelayLimits};
 use peerbase::name::{CommandPath, NetworkName, NodeName};
@@ -15,17 +17,6 @@ use peerbase::relay::hub::{self, Hub};
 use peerbase::wire::record::Status;
 use std::collections::HashSet;
 use std::time::Duration;
-
-struct Counter(u8);
-
-impl Entropy for Counter {
-    fn fill(&mut self, out: &mut [u8]) {
-        for byte in out {
-            self.0 = self.0.wrapping_add(41);
-            *byte = self.0;
-        }
-    }
-}
 
 fn keys() -> Keyring {
     Keyring::from(Key::from_bytes([7; 32]))

@@ -3,26 +3,17 @@
 //! it gets past the token.
 #![no_main]
 
+mod counter;
+
+use counter::Counter;
 use libfuzzer_sys::fuzz_target;
 use peerbase::engine::{Ask, Config, Engine, Input, LinkId, Now, Output, Terms, Time};
-use peerbase::entropy::Entropy;
 use peerbase::fernet::{Key, Keyring, Sealer};
 use peerbase::frame::{Frame, FrameType, encode};
 use peerbase::name::{CommandPath, NetworkName, NodeName};
 use peerbase::wire::record::Status;
 use std::collections::HashSet;
 use std::time::Duration;
-
-struct Counter(u8);
-
-impl Entropy for Counter {
-    fn fill(&mut self, out: &mut [u8]) {
-        for byte in out {
-            self.0 = self.0.wrapping_add(41);
-            *byte = self.0;
-        }
-    }
-}
 
 fn key() -> Key {
     Key::from_bytes([7; 32])

@@ -2,25 +2,16 @@
 //! whom it is for, and is empty when everyone is gone. The input is a script.
 #![no_main]
 
+mod counter;
+
+use counter::Counter;
 use libfuzzer_sys::fuzz_target;
-use peerbase::entropy::Entropy;
 use peerbase::frame::{FrameType, Parsed, parse};
 use peerbase::limits::{FRAME_MAX, RelayLimits};
 use peerbase::protocol::{LinkId, Now, Time};
 use peerbase::relay::hub::{Config, Hub, Output};
 use peerbase::wire::relay::{Forward, FromRelay};
 use std::time::Duration;
-
-struct Counter(u8);
-
-impl Entropy for Counter {
-    fn fill(&mut self, out: &mut [u8]) {
-        for byte in out {
-            self.0 = self.0.wrapping_add(41);
-            *byte = self.0;
-        }
-    }
-}
 
 fuzz_target!(|data: &[u8]| {
     let limits = RelayLimits {

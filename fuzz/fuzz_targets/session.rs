@@ -3,9 +3,11 @@
 //! of records and of what the program here does meanwhile.
 #![no_main]
 
+mod counter;
+
+use counter::Counter;
 use libfuzzer_sys::fuzz_target;
 use peerbase::engine::{Ask, Config, Engine, Input, LinkId, Now, Output, RequestId, StreamId, Terms, Time};
-use peerbase::entropy::Entropy;
 use peerbase::fernet::{Key, Keyring, Sealer};
 use peerbase::frame::{Frame, FrameType, Parsed, encode, parse};
 use peerbase::limits::FRAME_MAX;
@@ -15,17 +17,6 @@ use peerbase::wire::hello::{Hello, Role, session_keys};
 use peerbase::wire::record::{Channel, Status};
 use std::collections::HashSet;
 use std::time::Duration;
-
-struct Counter(u8);
-
-impl Entropy for Counter {
-    fn fill(&mut self, out: &mut [u8]) {
-        for byte in out {
-            self.0 = self.0.wrapping_add(41);
-            *byte = self.0;
-        }
-    }
-}
 
 fn key() -> Key {
     Key::from_bytes([7; 32])

@@ -127,6 +127,13 @@ pub fn have(program: &str, args: &[&str], for_what: &str) -> bool {
     works
 }
 
+/// Runs `ip` with these words, which must work.
+pub fn ip(line: &str) {
+    let output = Command::new("ip").args(line.split(' ')).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "ip {line}: {error}");
+}
+
 /// A `peerbase node` in a process of its own, with its console. Ended, by its own id, when dropped.
 pub struct Tool {
     child: Child,
@@ -171,7 +178,20 @@ impl Tool {
     }
 
     /// Starts one and waits until it is ready, which it says in the line that is given.
-    pub fn start(mut command: Command) -> (Tool, String) {
+    pub fn start(command: Command) -> (Tool, String) {
+        let tool = Tool::spawn(command);
+        let ready = tool.wait_for("is ready");
+        (tool, ready)
+    }
+
+    /// Starts another program that says on its standard output when it is ready.
+    pub fn start_saying(command: Command) -> Tool {
+        let tool = Tool::spawn(command);
+        assert!(tool.hear().contains("is ready"));
+        tool
+    }
+
+    fn spawn(mut command: Command) -> Tool {
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -179,33 +199,12 @@ impl Tool {
         let mut child = command.spawn().unwrap();
         let out = lines(child.stdout.take().unwrap());
         let err = lines(child.stderr.take().unwrap());
-        let tool = Tool {
+        Tool {
             child,
             out,
             err,
             port: 0,
-        };
-        let ready = tool.wait_for("is ready");
-        (tool, ready)
-    }
-
-    /// Starts another program that says on its standard output when it is ready.
-    pub fn start_saying(mut command: Command) -> Tool {
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let out = lines(child.stdout.take().unwrap());
-        let err = lines(child.stderr.take().unwrap());
-        let tool = Tool {
-            child,
-            out,
-            err,
-            port: 0,
-        };
-        assert!(tool.hear().contains("is ready"));
-        tool
+        }
     }
 
     pub fn id(&self) -> u32 {

@@ -1,6 +1,6 @@
 //! The real PeerBase 0.7.1, in network namespaces of its own: it binds to what its host's name means.
 
-use super::{Lan, Tool, have, secs};
+use super::{Lan, Tool, have, ip, secs};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
@@ -15,12 +15,6 @@ pub const PORTS: [u16; 2] = [5001, 5002];
 /// The interpreter that has the package: of a virtual environment, say.
 pub fn interpreter() -> String {
     std::env::var("PEERBASE_PYTHON").unwrap_or("python3".into())
-}
-
-fn ip(line: &str) {
-    let output = Command::new("ip").args(line.split(' ')).output().unwrap();
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "ip {line}: {error}");
 }
 
 /// Two hosts and a cable between them, each with a name that means its address; taken down when dropped.
