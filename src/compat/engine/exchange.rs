@@ -139,10 +139,10 @@ impl Engine {
             && !late
             && exchange.failed + 1 < ATTEMPTS
             && let Errand::Ping(relay) | Errand::Post(relay, _) = &exchange.errand
-            && let Some(learnt) = self.try_next_address(relay)
+            && self.try_next_address(relay)
         {
             let (errand, failed) = (exchange.errand.clone(), exchange.failed + 1);
-            let link = self.dial_relay(errand, learnt, link.output, link.deadline);
+            let link = self.dial_relay(errand, link.output, link.deadline);
             if let Some(Role::Asking(again)) = self.links.get_mut(&link).map(|l| &mut l.role) {
                 again.failed = failed;
             }

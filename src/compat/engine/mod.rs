@@ -329,7 +329,7 @@ impl Engine {
         self.links_due = deadlines.min().unwrap_or(Time::NEVER);
     }
 
-    /// Closes a link on which somebody waited.
+    /// Closes a link, on which somebody may have waited.
     fn drop_link(&mut self, id: LinkId) {
         if let Some(link) = self.close(id)
             && let Role::Serving(ticket) = link.role
@@ -370,13 +370,9 @@ impl Engine {
 
     /// A link ended, or could not be made.
     pub fn closed(&mut self, now: Now, id: LinkId) {
-        if let Some(Role::Asking(_)) = self.links.get(&id).map(|link| &link.role) {
-            return self.exchange_over(now, id, false);
-        }
-        if let Some(link) = self.links.remove(&id)
-            && let Role::Serving(ticket) = link.role
-        {
-            self.withdraw(ticket);
+        match self.links.get(&id).map(|link| &link.role) {
+            Some(Role::Asking(_)) => self.exchange_over(now, id, false),
+            _ => self.drop_link(id),
         }
     }
 

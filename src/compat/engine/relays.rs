@@ -158,7 +158,7 @@ impl Engine {
                 continue;
             }
             (relay.next, relay.asked) = (Time::NEVER, now.at);
-            let (address, learnt) = (relay.address.clone(), relay.learnt);
+            let address = relay.address.clone();
             let mut request = Vec::new();
             let path = relay.path("ping");
             write_post(
@@ -169,32 +169,34 @@ impl Engine {
                 &mut request,
             );
             let deadline = now.at + PATIENCE + Duration::from_secs(WAIT.into());
-            self.dial_relay(Errand::Ping(address), learnt, request, deadline);
+            self.dial_relay(Errand::Ping(address), request, deadline);
         }
         self.relays.shunned.retain(|_, until| now.at < *until);
     }
 
-    /// Another of a relay's addresses is to be tried; whether it was learnt, if it is still known.
-    pub(super) fn try_next_address(&mut self, relay: &RelayAddress) -> Option<bool> {
-        let relay = self.relays.get_mut(relay)?;
-        relay.nth = relay.nth.wrapping_add(1);
-        Some(relay.learnt)
+    /// Another of a relay's addresses is to be tried, if it is still known.
+    pub(super) fn try_next_address(&mut self, relay: &RelayAddress) -> bool {
+        let known = self.relays.get_mut(relay);
+        known.is_some_and(|relay| {
+            relay.nth = relay.nth.wrapping_add(1);
+            true
+        })
     }
 
+    /// Makes a link to a relay that is known, for a request.
     pub(super) fn dial_relay(
         &mut self,
         errand: Errand,
-        learnt: bool,
         request: Vec<u8>,
         deadline: Time,
     ) -> LinkId {
-        let relay = match &errand {
-            Errand::Ping(relay) | Errand::Post(relay, _) => Some(relay.clone()),
+        let known = match &errand {
+            Errand::Ping(relay) | Errand::Post(relay, _) => self.relays.get_mut(relay),
             Errand::Call(_) => None,
         };
+        let known = known.map(|relay| (relay.address.clone(), relay.nth, relay.learnt));
         let link = self.ask(errand, request, deadline);
-        if let Some(relay) = relay {
-            let nth = self.relays.get_mut(&relay).map_or(0, |r| r.nth);
+        if let Some((relay, nth, learnt)) = known {
             self.outputs.push_back(Output::DialRelay {
                 link,
                 relay,
@@ -236,8 +238,8 @@ impl Engine {
             && let Some((of, request)) = relay.outbox.pop_front()
         {
             relay.posting += 1;
-            let (learnt, errand) = (relay.learnt, Errand::Post(address.clone(), of));
-            self.dial_relay(errand, learnt, request, now.at + PATIENCE);
+            let errand = Errand::Post(address.clone(), of);
+            self.dial_relay(errand, request, now.at + PATIENCE);
         }
     }
 
