@@ -54,7 +54,9 @@ pub mod ffi;
 mod files;
 mod hkdf;
 mod json;
+mod logging;
 mod node;
+mod signals;
 mod stats;
 mod table;
 

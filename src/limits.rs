@@ -102,6 +102,10 @@ pub struct Limits {
     pub served_per_peer: usize,
     /// Bytes of answers kept for one peer until it confirms them.
     pub reply_bytes: usize,
+    /// Bytes of calls and messages of others that wait for a handler of ours, with 512 for each: a handler
+    /// may take as long as it likes. Calls beyond are answered `overloaded`, messages to everyone are
+    /// dropped and counted. One always fits, whatever its size.
+    pub waiting_bytes: usize,
     /// Longest time a call may be kept waiting; longer is shortened to this.
     pub call_timeout: Duration,
     /// Bytes of what is asked in one call, and of its value. What does not fit one frame is sent in pieces.
@@ -189,6 +193,7 @@ impl Default for Limits {
             call_bytes: 16 * 1024 * 1024,
             served_per_peer: 1_024,
             reply_bytes: 8 * 1024 * 1024,
+            waiting_bytes: 16 * 1024 * 1024,
             call_timeout: Duration::from_secs(24 * 3600),
             max_message: 4 * 1024 * 1024,
             message_bytes: 16 * 1024 * 1024,

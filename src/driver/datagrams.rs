@@ -3,6 +3,7 @@
 use super::interfaces::LOOPBACK_BROADCAST;
 use crate::error::Error;
 use crate::limits::DATAGRAM_MAX;
+use crate::logging::record;
 use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -79,7 +80,7 @@ impl Datagrams {
         let to = SocketAddr::V4(SocketAddrV4::new(target, self.port));
         // An interface that is just going down, or a full queue: the next advert comes.
         if let Err(e) = self.socket.send_to(bytes, to) {
-            log::debug!("advertising to {to}: {e}");
+            record!(Debug, "advertising to {to}: {e}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Where broadcasts go: every interface that is up and has a broadcast address, and the loopback.
 
 use super::Settings;
+use crate::logging::record;
 use crate::protocol::Time;
 use if_addrs::{IfAddr, get_if_addrs};
 #[cfg(feature = "compat")]
@@ -86,7 +87,7 @@ impl Interfaces {
             }
             // Out of descriptors, say: what was there before may still be.
             Err(e) => {
-                log::debug!("reading the interfaces: {e}");
+                record!(Debug, "reading the interfaces: {e}");
                 return false;
             }
         }

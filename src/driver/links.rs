@@ -2,6 +2,7 @@
 
 use super::{Lane, Poller};
 use crate::error::Error;
+use crate::logging::record;
 use crate::protocol::{LinkEvent, LinkId, Now, Protocol, Time};
 use crate::table::Table;
 use mio::event::Event;
@@ -19,6 +20,11 @@ const READ: usize = 64 * 1024;
 const ACCEPTS: usize = 64;
 /// How long to leave the listener alone when descriptors or memory have run out.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// A link that wrote nothing for this long has delivered all of it, or never will: TCP would have sent it
+/// again several times.
+const LINGER_FOR: Duration = Duration::from_secs(2);
+/// Reads from a link that is leaving at each event.
+const LEAVING_READS: usize = 16;
 /// Connections the kernel holds for us.
 const BACKLOG: i32 = 1_024;
 
@@ -34,6 +40,17 @@ struct Stream {
     dirty: bool,
     /// Not to be read for now.
     held: bool,
+    /// When something was last written.
+    wrote: Option<Time>,
+}
+
+/// A link that was closed here while the other side may not have all of it yet: closed outright with
+/// input unread, the kernel would throw away what it has not delivered (RFC 1122, section 4.2.2.13).
+#[derive(Debug)]
+struct Leaving {
+    links: Table<LinkId, TcpStream>,
+    /// Links that wrote after this are waited for.
+    since: Time,
 }
 
 #[derive(Debug)]
@@ -50,6 +67,8 @@ pub(crate) struct Links {
     round: usize,
     /// Links with output that was not written yet.
     unwritten: Vec<LinkId>,
+    /// Links whose other side is waited for; only while stopping.
+    leaving: Option<Leaving>,
     buf: Box<[u8]>,
 }
 
@@ -65,6 +84,7 @@ impl Links {
             unread: VecDeque::new(),
             round: 0,
             unwritten: Vec::new(),
+            leaving: None,
             buf: vec![0; READ].into_boxed_slice(),
         }
     }
@@ -147,7 +167,7 @@ impl Links {
                     ) => {}
                 Err(e) => {
                     // Out of descriptors or memory: come back instead of spinning.
-                    log::debug!("accepting a link: {e}");
+                    record!(Debug, "accepting a link: {e}");
                     self.retry_at = Some(now.at + ACCEPT_RETRY);
                     return;
                 }
@@ -159,7 +179,7 @@ impl Links {
         match TcpStream::connect(to) {
             Ok(socket) => self.add(id, socket, false),
             Err(e) => {
-                log::debug!("dialling {to}: {e}");
+                record!(Debug, "dialling {to}: {e}");
                 false
             }
         }
@@ -171,7 +191,7 @@ impl Links {
         let interests = Interest::READABLE | Interest::WRITABLE;
         let token = self.lane.token(id);
         if let Err(e) = self.registry.register(&mut socket, token, interests) {
-            log::debug!("watching a link: {e}");
+            record!(Debug, "watching a link: {e}");
             return false;
         }
         self.streams.insert(
@@ -183,6 +203,7 @@ impl Links {
                 queued: false,
                 dirty: false,
                 held: false,
+                wrote: None,
             },
         );
         true
@@ -191,7 +212,7 @@ impl Links {
     /// An event of the kernel's for a link.
     fn event(&mut self, id: LinkId, event: &Event, protocol: &mut dyn Protocol, now: Now) {
         let Some(stream) = self.streams.get_mut(&id) else {
-            return;
+            return self.read_leaving(id);
         };
         if !stream.connected {
             if !event.is_writable() && !event.is_error() {
@@ -297,6 +318,7 @@ impl Links {
                 match stream.socket.write(pending) {
                     Ok(n) => {
                         let short = n < pending.len();
+                        stream.wrote = Some(now.at);
                         protocol.link(now, id, LinkEvent::Sent(n));
                         told = true;
                         if short {
@@ -327,12 +349,65 @@ impl Links {
 
     /// Writes the last bytes if the kernel takes them at once, and closes.
     pub(crate) fn close(&mut self, id: LinkId, last: &[u8]) {
-        if let Some(mut stream) = self.streams.remove(&id) {
-            if !last.is_empty() && stream.socket.write(last).is_ok() {
-                let _ = stream.socket.shutdown(Shutdown::Write);
+        let Some(mut stream) = self.streams.remove(&id) else {
+            return;
+        };
+        if !last.is_empty() && stream.socket.write(last).is_ok() {
+            let _ = stream.socket.shutdown(Shutdown::Write);
+            if let Some(leaving) = &mut self.leaving
+                && stream.wrote.is_some_and(|at| at >= leaving.since)
+            {
+                leaving.links.insert(id, stream.socket);
+                return self.read_leaving(id);
             }
-            let _ = self.registry.deregister(&mut stream.socket);
         }
+        let _ = self.registry.deregister(&mut stream.socket);
+    }
+
+    /// From now on links that are closed, and were written to in the last seconds, are kept until the other
+    /// side has closed them, too.
+    pub(super) fn linger_from(&mut self, now: Time) {
+        self.leaving = Some(Leaving {
+            links: Table::default(),
+            since: Time(now - Time(LINGER_FOR)),
+        });
+    }
+
+    /// Whether no such link is left.
+    pub(super) fn has_left(&self) -> bool {
+        self.leaving.as_ref().is_none_or(|l| l.links.is_empty())
+    }
+
+    /// Reads and drops what comes on a link that is leaving; at its end it is closed.
+    fn read_leaving(&mut self, id: LinkId) {
+        let Some(leaving) = &mut self.leaving else {
+            return;
+        };
+        let Some(socket) = leaving.links.get_mut(&id) else {
+            return;
+        };
+        // A peer that goes on sending is not waited for; what comes later is another event.
+        for _ in 0..LEAVING_READS {
+            match socket.read(&mut self.buf) {
+                Ok(n) if n > 0 => {}
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
+                _ => {
+                    leaving.links.remove(&id);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Closes every link at once.
+    pub(super) fn abandon(&mut self) {
+        self.streams = Table::default();
+        self.leaving = None;
+        self.listener = None;
+        self.can_accept = false;
+        self.unread.clear();
+        self.unwritten.clear();
     }
 }
 

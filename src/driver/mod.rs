@@ -18,6 +18,7 @@ use crate::address::RelayAddress;
 use crate::engine::{Engine, Input, Output, Stats};
 use crate::entropy::OsEntropy;
 use crate::error::Error;
+use crate::logging::record;
 use crate::protocol::{LinkId, Now, Time};
 use datagrams::Datagrams;
 use interfaces::Interfaces;
@@ -315,8 +316,38 @@ impl Driver {
         unread
     }
 
-    /// Ends the protocols: each says goodbye if it has one. What is left is to perform and to flush.
+    /// Begins to stop: no more calls are taken, and what was answered is still written.
+    pub(crate) fn begin_stop(&mut self, now: Now) {
+        self.engine.begin_stop(now);
+    }
+
+    /// Whether all that was answered has been written.
+    pub(crate) fn is_flushed(&self) -> bool {
+        let flushed = self.engine.is_flushed();
+        #[cfg(feature = "compat")]
+        let flushed = flushed && self.compat.as_ref().is_none_or(|c| c.engine.is_flushed());
+        flushed
+    }
+
+    /// Whether the other side of each link that was closed by [`Driver::stop`] has closed it, too.
+    pub(crate) fn has_left(&self) -> bool {
+        self.links.has_left()
+    }
+
+    /// Closes every socket at once, after a failure: nothing is known of what it was about to send.
+    pub(crate) fn abandon(&mut self) {
+        self.links.abandon();
+        self.datagrams = None;
+        #[cfg(feature = "compat")]
+        {
+            self.compat = None;
+        }
+    }
+
+    /// Ends the protocols: each says goodbye if it has one. What is left is to perform and to flush, and
+    /// then to go on until [`Driver::has_left`].
     pub(crate) fn stop(&mut self, now: Now) {
+        self.links.linger_from(now.at);
         self.engine.stop(now);
         #[cfg(feature = "compat")]
         if let Some(compat) = &mut self.compat {
@@ -349,15 +380,20 @@ impl Driver {
         if self.interfaces.refresh(now.at) {
             self.engine.handle(now, Input::InterfacesChanged);
         }
-        if self.engine.deadline().is_some_and(|at| now.at >= at) {
-            self.engine.handle(now, Input::Tick);
-        }
+        self.tick(now);
         #[cfg(feature = "compat")]
         if let Some(compat) = &mut self.compat {
             compat.process(&mut self.engine, poller, &self.interfaces, now);
         }
         self.perform(now, outputs);
         self.flush(now, outputs);
+    }
+
+    /// Tells the protocol the time, if it must be told.
+    pub(crate) fn tick(&mut self, now: Now) {
+        if self.engine.deadline().is_some_and(|at| now.at >= at) {
+            self.engine.handle(now, Input::Tick);
+        }
     }
 
     /// Does what the engine asks for, but leaves link output for [`Driver::flush`]. What the node
@@ -380,12 +416,12 @@ impl Driver {
                     }
                 }
                 Output::Dial(id, to) => {
-                    log::debug!("dialling {to}");
+                    record!(Debug, "dialling {to}");
                     let allowed = !self.loopback || to.ip().is_loopback();
                     self.dial(now, id, Some(to).filter(|_| allowed));
                 }
                 Output::DialRelay(id, relay) => {
-                    log::debug!("dialling relay {relay}");
+                    record!(Debug, "dialling relay {relay}");
                     self.dial_relay(now, id, &relay);
                 }
                 Output::Writable(id) => self.links.mark_writable(id),

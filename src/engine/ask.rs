@@ -24,7 +24,7 @@ pub enum Ask {
 }
 
 impl Ask {
-    pub(super) fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         match self {
             Ask::Command { path, args, kwargs } => path.as_str().len() + args.len() + kwargs.len(),
             Ask::Message(data) => data.len(),

@@ -26,7 +26,8 @@
 //! `streams` is what programs stream
 //! along calls, `stream` one end of it, `large` what is too large for one record; `gossip` is what is said to
 //! everyone, `foreign` peers of another kind, `mesh` how others are found without advertising; `relays` is which relays we are linked to, `fault` what is wrong with one, `routes` how links to
-//! peers go through them; `calls` is what we ask of others, `ask` the words for it, `serving` what they ask of us.
+//! peers go through them; `calls` is what we ask of others, `ask` the words for it, `serving` what they ask of us;
+//! `stopping` is how it all ends.
 
 mod ask;
 mod calls;
@@ -48,6 +49,7 @@ mod sending;
 mod serving;
 mod session;
 mod stats;
+mod stopping;
 mod stream;
 mod streams;
 
@@ -245,6 +247,11 @@ pub struct Engine {
     config: Config,
     instance: Instance,
     phase: Phase,
+    /// Whether what was answered is still sent, before the goodbye.
+    stopping: bool,
+    /// Has the next input panic, as a bug in here might.
+    #[cfg(test)]
+    pub(crate) sabotaged: bool,
     entropy: Box<dyn Entropy>,
     advertiser: Advertiser,
     directory: Directory,
@@ -296,6 +303,9 @@ impl Engine {
                 until: now.at + probe,
                 last: now.at + longest,
             },
+            stopping: false,
+            #[cfg(test)]
+            sabotaged: false,
             entropy,
             advertiser: Advertiser::new(now.at),
             directory: Directory::default(),
@@ -323,6 +333,8 @@ impl Engine {
 
     /// Takes in what happened.
     pub fn handle(&mut self, now: Now, input: Input<'_>) {
+        #[cfg(test)]
+        assert!(!self.sabotaged, "sabotage");
         match input {
             Input::Datagram { from, bytes } => self.datagram(now, from, bytes),
             Input::Connected(link) => self.connected(now, link),
@@ -347,6 +359,10 @@ impl Engine {
     pub fn deadline(&self) -> Option<Time> {
         if self.phase == Phase::Stopped {
             return None;
+        }
+        #[cfg(test)]
+        if self.sabotaged {
+            return Some(Time::default());
         }
         let probe = match self.phase {
             Phase::Probing { until, .. } => until,
@@ -395,7 +411,8 @@ impl Engine {
         }
     }
 
-    /// Says goodbye, ends every call and link. Nothing but draining [`Engine::poll`] is left to do.
+    /// Says goodbye, ends every call and link. Nothing but draining [`Engine::poll`] is left to do. What was
+    /// answered and is not written yet is lost, unless [`Engine::begin_stop`] came first.
     pub fn stop(&mut self, now: Now) {
         if self.phase == Phase::Stopped {
             return;
@@ -409,10 +426,7 @@ impl Engine {
     /// Ends everything without a word to the network.
     fn shut(&mut self, now: Now, why: Error) {
         self.phase = Phase::Stopped;
-        for number in self.calls.numbers() {
-            self.end_call(now, number, Err(why.clone()));
-        }
-        self.end_connects(&why);
+        self.end_own_calls(now, &why);
         self.close_all(now);
         self.relays = Relays::default();
         self.routes = Routes::default();

@@ -111,6 +111,11 @@ impl Serving {
         self.callers.values().map(|c| c.calls.len()).sum()
     }
 
+    /// Whether answers wait for a link to drain.
+    pub(super) fn has_backlog(&self) -> bool {
+        self.callers.values().any(|c| !c.backlog.is_empty())
+    }
+
     /// No call can run out of time before this.
     pub(super) fn due(&self) -> Time {
         self.due
@@ -199,6 +204,9 @@ impl Engine {
             if done {
                 self.send_reply(now, id);
             }
+            return;
+        }
+        if self.stopping {
             return;
         }
         let length = match ask {

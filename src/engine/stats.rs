@@ -71,6 +71,8 @@ crate::stats::stats! {
     broadcasts_said,
     /// Broadcasts of others, delivered here.
     broadcasts_heard,
+    /// Broadcasts of others that were dropped because too much waited for a handler.
+    messages_dropped,
     /// Peers told of by others that there was no room to look into.
     hearsay_dropped,
     /// Ends of streams open now.

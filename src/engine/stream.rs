@@ -184,6 +184,11 @@ impl Outgoing {
         Ok(())
     }
 
+    /// Whether it was finished or broken off, and its receiver was not told yet.
+    pub(super) fn owes_end(&self) -> bool {
+        self.end.is_some() && !self.end_sent
+    }
+
     /// Whether something can be sent now.
     pub(super) fn has_next(&self) -> bool {
         let waits = match self.chunks.get(self.sent) {

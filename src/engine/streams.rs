@@ -117,6 +117,16 @@ impl Streams {
         self.open.remove(&id);
     }
 
+    /// The peers that wait for the end of what answers a call of theirs.
+    pub(super) fn unfinished_answers(&self, own: Instance) -> impl Iterator<Item = Instance> {
+        let answers = move |(id, stream): (&StreamId, &Box<Stream>)| {
+            let answer = matches!(id.channel, Channel::Response | Channel::Value);
+            let unsent = matches!(&stream.end, End::Out(out) if out.owes_end());
+            (answer && unsent && id.call.caller != own).then_some(stream.peer)
+        };
+        self.open.iter().filter_map(answers)
+    }
+
     /// A session is over: what went over it waits for another.
     pub(super) fn unlink(&mut self, link: LinkId) {
         for (_, stream) in self.open.iter_mut() {

@@ -89,7 +89,7 @@ impl FanOut {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins what may be begun; runs on the loop's thread but for the first time.
+    /// Begins what may be begun, on whichever thread there is room for it.
     fn advance(self: &Arc<Self>) {
         loop {
             let (index, target) = {
@@ -106,8 +106,7 @@ impl FanOut {
                 (index, p.targets[index].clone())
             };
             let this = self.clone();
-            let completion =
-                Completion::Callback(Box::new(move |outcome| this.ended(index, outcome)));
+            let completion = Completion::Chore(Box::new(move |outcome| this.ended(index, outcome)));
             let begun = self.shared.begin(
                 &target,
                 self.ask.clone(),
@@ -197,6 +196,20 @@ impl Node {
         options: Options,
         done: Done,
     ) -> Result<(), Error> {
+        let shared = self.0.shared.clone();
+        let done = move |answers| shared.defer(Box::new(move || done(answers)));
+        // `done` holds the node only until the last answer.
+        self.fan_out(targets, ask, options, Box::new(done))
+    }
+
+    /// Asks several; `done` is given every target's outcome, on any thread, and must not wait.
+    fn fan_out(
+        &self,
+        targets: Targets,
+        ask: Ask,
+        options: Options,
+        done: Done,
+    ) -> Result<(), Error> {
         self.0.shared.check()?;
         if options.max_in_flight == 0 {
             return Err(Error::Argument("max_in_flight must be at least 1"));
@@ -216,8 +229,7 @@ impl Node {
                 done: Some(done),
             }),
         });
-        // On the loop's thread from the start, so that `done` never runs on the caller's.
-        self.0.shared.defer(Box::new(move || fan_out.advance()));
+        fan_out.advance();
         Ok(())
     }
 
@@ -231,7 +243,7 @@ impl Node {
         self.0.shared.check_may_wait()?;
         let slot = Slot::new();
         let (fill, shared) = (slot.clone(), self.0.shared.clone());
-        self.begin_many(
+        self.fan_out(
             targets,
             ask,
             options,

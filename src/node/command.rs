@@ -292,6 +292,7 @@ impl Registry {
             }
             "__peers__" => {
                 let peers = answer.shared.with(|engine, now| engine.peers(now));
+                let peers = peers.unwrap_or_default();
                 let how = |path: &Option<Path>| match path {
                     Some(Path::Direct) => "direct".into(),
                     Some(Path::Relay(relay)) => format!("relay {relay}"),
@@ -366,7 +367,8 @@ impl Answer {
     }
 
     fn is_wanted(&self) -> bool {
-        self.shared.check().is_ok() && self.shared.with(|engine, _| engine.is_wanted(self.id))
+        let wanted = || self.shared.with(|engine, _| engine.is_wanted(self.id));
+        self.shared.check().is_ok() && wanted().unwrap_or(false)
     }
 }
 

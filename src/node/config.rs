@@ -3,10 +3,11 @@
 #[cfg(feature = "compat")]
 use super::Compat;
 use super::command::{Call, CommandTree, Message, MessageHandler};
+use super::shared::{EventHandler, Handlers};
 use super::{Node, shared};
 use crate::address::RelayAddress;
 use crate::driver::Settings;
-use crate::engine;
+use crate::engine::{self, Event};
 use crate::error::Error;
 use crate::fernet::{Key, Keyring};
 use crate::limits::{BODY_MAX, Limits, REMOTES_MAX, STREAM_WINDOW_MAX};
@@ -57,6 +58,7 @@ pub struct Builder {
     limits: Box<Limits>,
     commands: Result<CommandTree, Error>,
     message: Option<MessageHandler>,
+    event: Option<EventHandler>,
     #[cfg(feature = "compat")]
     compat: Option<Compat>,
 }
@@ -88,6 +90,7 @@ impl Builder {
             limits: Box::default(),
             commands: Ok(CommandTree::new()),
             message: None,
+            event: None,
             #[cfg(feature = "compat")]
             compat: None,
         }
@@ -274,6 +277,18 @@ impl Builder {
         self
     }
 
+    /// What is told of events, from the start on: it misses none, as [`Node::events`] might that is asked
+    /// for later. Runs where handlers run, and once the node runs.
+    #[must_use]
+    pub fn on_event(self, handler: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.event_handler(Arc::new(handler))
+    }
+
+    pub(crate) fn event_handler(mut self, handler: EventHandler) -> Self {
+        self.event = Some(handler);
+        self
+    }
+
     pub(crate) fn handler(
         mut self,
         path: &str,
@@ -382,23 +397,26 @@ impl Builder {
             MAX_REMOTES.max(relays.len())
         };
         let max_remotes = self.max_remotes.unwrap_or(usual);
-        shared::open(&settings, self.commands?, self.message, |port| {
-            engine::Config {
-                network,
-                name,
-                keys,
-                port: advertised
-                    .map(|a| a.port())
-                    .filter(|p| *p != 0)
-                    .unwrap_or(port),
-                address: advertised.map(|a| -> IpAddr { a.ip() }),
-                interval,
-                lan,
-                relays,
-                max_remotes,
-                relay_keepalive,
-                limits: *limits,
-            }
+        let handlers = Handlers {
+            commands: self.commands?,
+            message: self.message,
+            event: self.event,
+        };
+        shared::open(&settings, handlers, |port| engine::Config {
+            network,
+            name,
+            keys,
+            port: advertised
+                .map(|a| a.port())
+                .filter(|p| *p != 0)
+                .unwrap_or(port),
+            address: advertised.map(|a| -> IpAddr { a.ip() }),
+            interval,
+            lan,
+            relays,
+            max_remotes,
+            relay_keepalive,
+            limits: *limits,
         })
     }
 

@@ -42,6 +42,16 @@ impl Subscription {
         self.changed.notify_all();
     }
 
+    /// Takes all that waits.
+    pub(super) fn drain(&self) -> Vec<Event> {
+        let mut queue = self.lock();
+        let mut events = Vec::from(std::mem::take(&mut queue.events));
+        if queue.missed > 0 {
+            events.push(Event::Missed(std::mem::take(&mut queue.missed)));
+        }
+        events
+    }
+
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_all();

@@ -31,7 +31,7 @@ impl Node {
         self.0.shared.check()?;
         self.0
             .shared
-            .with(|engine, now| engine.add_seed(now, address))
+            .with(|engine, now| engine.add_seed(now, address))?
     }
 
     /// Sends bytes to every node that can be reached through any chain of nodes, once to each, and waits for
@@ -67,7 +67,7 @@ impl Node {
     /// next start. The file is replaced as a whole: after a power cut it is the old one or the new one.
     pub fn save_state(&self, file: impl AsRef<Path>) -> Result<(), Error> {
         self.0.shared.check()?;
-        let peers = self.0.shared.with(|engine, _| engine.acquaintances());
+        let peers = self.0.shared.with(|engine, _| engine.acquaintances())?;
         state::save(file.as_ref(), self.0.shared.network(), &peers)
     }
 
@@ -87,7 +87,7 @@ impl Node {
                 .0
                 .shared
                 .with(|engine, now| engine.add_seed(now, address));
-            count += usize::from(added.is_ok());
+            count += usize::from(added?.is_ok());
         }
         Ok(count)
     }

@@ -31,13 +31,19 @@ use crate::engine::{Ask, PeerInfo, Stats};
 use crate::error::Error;
 use crate::fernet::Key;
 use crate::files::Share;
+use crate::logging::record;
 use crate::name::{CommandPath, NodeName};
+use crate::signals;
 use shared::{EventHandler, Opened, Shared};
 use std::fmt;
+use std::io;
 use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
+
+/// The name of the thread that leads while a handler takes its time.
+const STAND_BY: &str = "peerbase-io";
 
 /// A node of a network: finds others by name, calls them and answers them.
 ///
@@ -48,46 +54,41 @@ pub struct Node(Arc<Handle>);
 struct Handle {
     shared: Arc<Shared>,
     files: Arc<Share>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        let thread = self
-            .thread
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
         if self.shared.is_forked() {
-            // The thread is not in this process, and the lock may be held by it for ever. What was
-            // shared is left as it is; the descriptors are copies, and go with the child.
-            std::mem::forget(thread);
+            // The threads are not in this process, and the lock may be held by one of them for ever. What
+            // was shared is left as it is; the descriptors are copies, and go with the child.
+            std::mem::forget(self.take_threads());
             std::mem::forget(self.shared.clone());
             return;
         }
-        *self
-            .thread
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner) = thread;
         self.close();
     }
 }
 
 impl Handle {
+    fn take_threads(&self) -> Vec<JoinHandle<()>> {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *threads)
+    }
+
     /// Stops the node and waits until no callback runs any more, unless this is one.
     fn close(&self) {
         self.shared.stop();
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        match thread {
-            // Dropped, it ends after the callback that this is.
-            Some(thread) if !self.shared.is_callback() => drop(thread.join()),
-            Some(_) => {}
-            None => self.shared.wait_idle(),
+        let threads = self.take_threads();
+        if self.shared.is_callback() {
+            // The threads end after the callback that this is.
+            return;
         }
+        for thread in threads {
+            // One that panicked has ended as well, and has said so in the log.
+            let _ = thread.join();
+        }
+        self.shared.wait_finished();
     }
 }
 
@@ -105,38 +106,45 @@ impl Node {
         Builder::new(name, network, key)
     }
 
-    fn handle(shared: Opened, thread: Option<JoinHandle<()>>) -> Node {
-        let limits = shared.with(|engine, _| engine.limits().clone());
+    fn open(shared: Opened) -> Result<Node, Error> {
+        let limits = shared.limits();
         let handle = Arc::new(Handle {
             shared,
             files: Arc::new(Share::new(limits)),
-            thread: Mutex::new(thread),
+            threads: Mutex::default(),
         });
         handle.shared.set_handle(Arc::downgrade(&handle));
-        Node(handle)
-    }
-
-    fn open(shared: Opened) -> Result<Node, Error> {
-        let node = Node::handle(shared, None);
+        let node = Node(handle);
         node.0.shared.wait_started()?;
         Ok(node)
     }
 
     fn start(shared: Opened) -> Result<Node, Error> {
         let node = Node::open(shared)?;
-        node.0.shared.dedicate();
-        let shared = node.0.shared.clone();
-        let body = move || {
-            if let Err(e) = shared.run() {
-                log::error!("the event loop ended: {e}");
-            }
-        };
-        let thread = thread::Builder::new()
-            .name("peerbase".into())
-            .spawn(body)
-            .map_err(|e| Error::io("starting the loop's thread", &e))?;
-        *node.0.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        node.0.shared.dedicate()?;
+        let doing = "starting the loop's threads";
+        let started = node.start_threads();
+        // Without its threads nobody would see to the node's end.
+        started
+            .inspect_err(|_| node.0.shared.undedicate())
+            .map_err(|e| Error::io(doing, &e))?;
         Ok(node)
+    }
+
+    fn start_threads(&self) -> io::Result<()> {
+        let mut threads = self
+            .0
+            .threads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let (runs, stands_by) = (self.0.shared.clone(), self.0.shared.clone());
+        threads.push(signals::spawn(STAND_BY, move || stands_by.stand_by())?);
+        threads.push(signals::spawn("peerbase", move || {
+            if let Err(e) = runs.run() {
+                record!(Error, "the event loop ended: {e}");
+            }
+        })?);
+        Ok(())
     }
 
     /// This node's name.
@@ -267,7 +275,9 @@ impl Node {
         if self.0.shared.is_forked() {
             Vec::new()
         } else {
-            self.0.shared.with(|engine, now| engine.peers(now))
+            // A node that has ended knows nobody.
+            let peers = self.0.shared.with(|engine, now| engine.peers(now));
+            peers.unwrap_or_default()
         }
     }
 
@@ -280,7 +290,8 @@ impl Node {
         }
     }
 
-    /// What happens from now on.
+    /// What happens from now on; for whoever asks first, what has happened since the start. Up to 1 024
+    /// events are kept until they are read ([`Limits::events`](crate::Limits::events)).
     pub fn events(&self) -> Events {
         Events(self.0.shared.subscribe())
     }
@@ -300,10 +311,21 @@ impl Node {
         }
     }
 
-    /// Runs the node on this thread until it is stopped. For nodes made with [`Builder::open`].
+    /// Runs the node on this thread until it is stopped. For nodes made with [`Builder::open`]; an error for
+    /// one that has a thread of its own.
     pub fn run(&self) -> Result<(), Error> {
-        self.0.shared.check()?;
-        self.0.shared.run()
+        let shared = self.0.shared.clone();
+        shared.dedicate()?;
+        let stands_by = shared.clone();
+        let stand_by = signals::spawn(STAND_BY, move || stands_by.stand_by());
+        let stand_by = stand_by.map_err(|e| {
+            shared.undedicate();
+            Error::io("starting a thread", &e)
+        })?;
+        let result = shared.run();
+        // One that panicked has ended as well, and has said so in the log.
+        let _ = stand_by.join();
+        result
     }
 
     /// A descriptor that is readable whenever [`Node::process`] would do something, timers apart.

@@ -2,49 +2,53 @@
 //!
 //! One lock, `state`, guards the engine and its sockets; it is held while something is done, never
 //! while something is waited for or a callback runs. So a caller's thread seals and writes its call
-//! itself, and is woken by whoever reads the answer.
+//! itself, and is woken by whichever thread reads the answer.
 //!
-//! At most one thread *leads*: waits in the poller, takes in what came, runs the callbacks. With a
-//! thread of the node's own, that one always leads. In a foreign loop whoever needs something leads
-//! for a turn; others who wait meanwhile follow, and one of them takes over when it stops. `waiting` is
-//! what is begun, and how a thread waits for it.
+//! At most one thread *leads*: it waits in the poller and takes in what came. Callbacks run on the loop's
+//! thread only, one at a time and in order. The loop's thread is the node's own, or, in a foreign loop, the
+//! one that opened the node or last processed it.
+//!
+//! | file | what it is |
+//! | --- | --- |
+//! | `turns` | how threads lead, run callbacks, and hand over to each other |
+//! | `callbacks` | the queue of callbacks, and its bounds |
+//! | `waiting` | how a thread begins something and waits for it |
+//! | `stopping` | how a node stops, and what happens after a panic |
 
+mod callbacks;
+mod stopping;
+mod turns;
 mod waiting;
 
 use super::command::{CommandTree, MessageHandler, Registry};
 use super::event::Subscription;
 use super::slot::{Slot, Spinning};
-use super::stream::{Ready, Signal};
+use super::stream::Signal;
 use super::{Handle, Node};
 use crate::driver::{Driver, Poller, Settings};
-use crate::engine::{
-    CallNumber, Config, Engine, Event, Now, Output, Request, RequestId, Stats, Time,
-};
+use crate::engine::{CallNumber, Config, Engine, Event, Now, Output, RequestId, Stats, Time};
 use crate::error::Error;
+use crate::limits::Limits;
+use crate::logging::{self, record};
 use crate::name::{NetworkName, NodeName};
 use crate::table::Table;
 use crate::wire::Instance;
 use crate::wire::record::Status;
+use callbacks::{Callback, Callbacks};
 use mio::Waker;
 use std::collections::VecDeque;
+use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
-use waiting::wait_on;
-
-/// How long callbacks may take before what they answered is sent; until then answers are put
-/// together into fewer writes.
-const BATCH: Duration = Duration::from_millis(1);
+use stopping::Stage;
 
 /// How long a thread that streams lets others have the lock first: about what waking one takes.
 const POLITE: Duration = Duration::from_micros(100);
 
-/// Events kept from the start: each relay that was given can fail in a few ways.
-const EARLY: usize = 64;
-
 type Outcome = Result<Vec<u8>, Error>;
-pub(super) type Callback = Box<dyn FnOnce(Outcome) + Send>;
+pub(super) type OnEnd = Box<dyn FnOnce(Outcome) + Send>;
 pub(super) type EventHandler = Arc<dyn Fn(&Event) + Send + Sync>;
 
 /// Which thread this is, among those that live. Not `thread::current()`, which makes a handle that is
@@ -57,103 +61,152 @@ fn this_thread() -> ThreadMark {
     PLACE.with(|place| ThreadMark(std::ptr::from_ref(place).addr()))
 }
 
-/// Who is told how a call ended.
+/// Where the end of a call goes.
 pub(super) enum Completion {
-    /// A thread that waits.
+    /// To a thread that waits.
     Slot(Arc<Slot<Outcome>>),
-    /// A thread that does something else meanwhile, maybe the loop's.
+    /// To a thread that does something else meanwhile, maybe the loop's.
     Waiting(Arc<Slot<Outcome>>),
-    /// A callback, on the loop's thread.
-    Callback(Callback),
-}
-
-/// What must be done without the lock, on the loop's thread, in order.
-enum Callbacks {
-    Request(Request),
-    Message(NodeName, Vec<u8>),
-    Ready(Ready),
-    Ended(Callback, Outcome),
-    Event(EventHandler, Event),
-    Do(Box<dyn FnOnce() + Send>),
+    /// To a callback, on the loop's thread.
+    Callback(OnEnd),
+    /// To the library itself, on whichever thread has the outcome; it does not block.
+    Chore(OnEnd),
 }
 
 struct State {
     driver: Driver,
-    callbacks: VecDeque<Callbacks>,
+    callbacks: Callbacks,
+    /// Ends of the library's own calls, run by whichever thread releases the lock.
+    chores: VecDeque<(OnEnd, Outcome)>,
+    /// Whether a thread runs them.
+    chores_run: bool,
     pending: Table<CallNumber, Completion>,
     signals: Table<RequestId, Arc<Signal>>,
-    /// Those to be told once the lock is free: whoever is woken needs it at once.
+    /// Those to be notified once the lock is free: a thread that wakes needs it at once.
     moved: Vec<Arc<Signal>>,
     /// How the start went, once that is known.
     started: Option<Result<(), Error>>,
-    stopped: bool,
-    /// Whether somebody leads.
+    stage: Stage,
+    /// Whether all threads of the node were woken for its end.
+    end_was_told: bool,
+    /// Whether what is left to do after the end is being done, and whether it was done.
+    finishing: bool,
+    finished: bool,
+    /// Whether a thread leads.
     led: bool,
-    /// A thread that does nothing else leads, or will.
+    /// The loop's thread does nothing else, and another one stands by for it.
     dedicated: bool,
-    /// Who runs callbacks now.
+    /// The thread on which callbacks may run, where that is not the node's own.
+    loop_thread: ThreadMark,
+    /// The thread that runs callbacks now.
     running: Option<ThreadMark>,
+    /// Since when it has run this batch of them.
+    batch_since: Option<Instant>,
+    /// Batches run so far.
+    batches: u64,
+    /// Whether the thread that stands by must be woken for the next batch.
+    stand_by_sleeps: bool,
+    /// Threads that wait on the condition variable `handover`.
     followers: usize,
-    /// Until when whoever waits for events will wait.
+    /// Until when the thread that waits for events will wait.
     promised: Option<Time>,
     subscriptions: Vec<Weak<Subscription>>,
     event_handler: Option<EventHandler>,
-    /// What happened during the start, for the first who asks: nobody could ask before.
-    early: Vec<Event>,
+    /// Events from the start on, until somebody first asks for events.
+    early: Option<Arc<Subscription>>,
+    /// Messages to everyone that were dropped because too much waited for a handler.
+    messages_dropped: u64,
 }
 
 impl State {
-    /// Does what the engine asks for; `flush` also writes to the links.
+    /// Does what the engine asks for; `flush` also writes to the links. A panic stops the node.
     fn settle(&mut self, now: Now, flush: bool) {
-        self.with_outputs(|driver, outputs| {
-            driver.perform(now, outputs);
-            if flush {
-                driver.flush(now, outputs);
-            }
+        if self.stage == Stage::Ended {
+            return;
+        }
+        // The node has been stopped already if this fails, and nobody is there to be told more.
+        let _ = self.protect(|state| {
+            state.with_outputs(now, |driver, outputs| {
+                driver.perform(now, outputs);
+                if flush {
+                    driver.flush(now, outputs);
+                }
+            });
         });
     }
 
-    fn with_outputs(&mut self, f: impl FnOnce(&mut Driver, &mut dyn FnMut(Output))) {
+    /// Runs `f`, which gives outputs, and takes them in.
+    fn with_outputs(&mut self, now: Now, f: impl FnOnce(&mut Driver, &mut dyn FnMut(Output))) {
+        let mut refused = Vec::new();
+        self.take_outputs(&mut refused, f);
+        // Refusing lets the engine go on, which may give more outputs.
+        while !refused.is_empty() {
+            let ids = std::mem::take(&mut refused);
+            self.take_outputs(&mut refused, |driver, outputs| {
+                for id in ids {
+                    driver.engine.reply(now, id, Status::Overloaded, Vec::new());
+                }
+                driver.perform(now, outputs);
+            });
+        }
+    }
+
+    /// Takes in outputs; requests for which there is no room go to `refused`.
+    fn take_outputs(
+        &mut self,
+        refused: &mut Vec<RequestId>,
+        f: impl FnOnce(&mut Driver, &mut dyn FnMut(Output)),
+    ) {
         let State {
             driver,
             callbacks,
+            chores,
             pending,
             signals,
             moved,
             started,
-            stopped,
+            stage,
             subscriptions,
             event_handler,
             early,
+            messages_dropped,
             ..
         } = self;
         f(driver, &mut |output| match output {
             Output::Request(request) => {
-                log::debug!("{} asks for {}", request.caller, request.ask.path());
-                callbacks.push_back(Callbacks::Request(request));
+                record!(Debug, "{} asks for {}", request.caller, request.ask.path());
+                if let Err(Callback::Request(r)) = callbacks.offer(Callback::Request(request)) {
+                    refused.push(r.id);
+                }
             }
-            Output::Message(sender, data) => callbacks.push_back(Callbacks::Message(sender, data)),
+            Output::Message(sender, data) => {
+                if callbacks.offer(Callback::Message(sender, data)).is_err() {
+                    *messages_dropped += 1;
+                }
+            }
             Output::Stream(id) => {
                 if let Some(signal) = signals.get(&id.call) {
                     moved.push(signal.clone());
-                    callbacks.extend(signal.ready().map(Callbacks::Ready));
+                    if let Some(ready) = signal.ready() {
+                        callbacks.add(Callback::Ready(ready));
+                    }
                 }
             }
             Output::Ended(number, outcome) => match pending.remove(&number) {
                 Some(Completion::Slot(slot) | Completion::Waiting(slot)) => slot.fill(outcome),
                 Some(Completion::Callback(callback)) => {
-                    callbacks.push_back(Callbacks::Ended(callback, outcome))
+                    callbacks.add(Callback::Ended(callback, outcome));
                 }
+                Some(Completion::Chore(chore)) => chores.push_back((chore, outcome)),
                 None => {}
             },
             Output::Running => *started = Some(Ok(())),
             Output::Failed(error) => {
                 *started = Some(Err(error));
-                *stopped = true;
+                *stage = Stage::Ended;
             }
-            Output::Event(event) if started.is_none() && early.len() < EARLY => early.push(event),
             Output::Event(event) => {
-                log::debug!("{event:?}");
+                record!(Debug, "{event:?}");
                 subscriptions.retain(|s| match s.upgrade() {
                     Some(s) => {
                         s.push(event.clone());
@@ -161,8 +214,10 @@ impl State {
                     }
                     None => false,
                 });
-                if let Some(handler) = event_handler {
-                    callbacks.push_back(Callbacks::Event(handler.clone(), event));
+                if let Some(early) = early {
+                    early.push(event);
+                } else if let Some(handler) = event_handler {
+                    callbacks.add_event(handler, event);
                 }
             }
             // The driver has done the rest.
@@ -170,18 +225,25 @@ impl State {
         });
     }
 
-    /// How long whoever waits for events now may wait; who makes that too long must wake it.
+    /// When this must be looked at again, if no event comes.
+    fn deadline(&self) -> Option<Time> {
+        let deadlines = [self.driver.deadline(), self.stage.until()];
+        deadlines.into_iter().flatten().min()
+    }
+
+    /// How long a thread that waits for events now may wait; one that makes that too long must wake it.
     fn promise(&mut self) -> Option<Duration> {
-        self.promised = Some(self.driver.deadline().unwrap_or(Time(Duration::MAX)));
+        self.promised = Some(self.deadline().unwrap_or(Time(Duration::MAX)));
         self.wait()
     }
 
     /// How long there is nothing to do, if no event comes.
     fn wait(&self) -> Option<Duration> {
-        if !self.callbacks.is_empty() {
+        let runs = !self.dedicated && self.stage == Stage::Working;
+        if runs && !self.callbacks.is_empty() {
             return Some(Duration::ZERO);
         }
-        self.driver.deadline().map(|at| at - self.driver.now().at)
+        self.deadline().map(|at| at - self.driver.now().at)
     }
 
     /// Whether a thread that waits for events must be woken for what was done meanwhile.
@@ -194,6 +256,26 @@ impl State {
     }
 }
 
+/// The lock, held. While it is, log records are kept: the program's logger may call the node.
+struct Locked<'a> {
+    state: MutexGuard<'a, State>,
+    // Dropped after the guard, as fields are in their order.
+    held: logging::Held,
+}
+
+impl Deref for Locked<'_> {
+    type Target = State;
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+}
+
 /// See the module's documentation.
 pub(super) struct Shared {
     state: Mutex<State>,
@@ -201,8 +283,10 @@ pub(super) struct Shared {
     queueing: AtomicUsize,
     poller: Mutex<Poller>,
     waker: Arc<Waker>,
-    /// Told when nobody leads any more, and when something ended while somebody follows.
+    /// Notified when a thread no longer leads, and when something ended while others follow.
     handover: Condvar,
+    /// Notified when the thread that stands by has something to watch.
+    watch: Condvar,
     spinning: Spinning,
     pub(super) registry: Registry,
     name: NodeName,
@@ -218,65 +302,88 @@ pub(super) struct Shared {
 /// A node whose sockets are open and whose name is being asked for.
 pub(super) type Opened = Arc<Shared>;
 
+/// What a program gives a node to run.
+pub(super) struct Handlers {
+    pub(super) commands: CommandTree,
+    pub(super) message: Option<MessageHandler>,
+    pub(super) event: Option<EventHandler>,
+}
+
 pub(super) fn open(
     settings: &Settings,
-    commands: CommandTree,
-    message: Option<MessageHandler>,
+    handlers: Handlers,
     make: impl FnOnce(u16) -> Config,
 ) -> Result<Opened, Error> {
     let (mut driver, poller, waker) = Driver::open(settings, make)?;
     let now = driver.now();
     // The first advert; the engine has nothing for the node yet.
     driver.perform(now, &mut |_| {});
+    let limits = driver.engine.limits();
+    let early = match handlers.event {
+        Some(_) => None,
+        None => Some(Arc::new(Subscription::new(limits.events))),
+    };
     Ok(Arc::new(Shared {
         name: driver.engine.name().clone(),
         network: driver.engine.network().clone(),
         instance: driver.engine.instance(),
-        max_message: driver.engine.limits().max_message,
+        max_message: limits.max_message,
         port: driver.port(),
         fd: poller.fd(),
         pid: std::process::id(),
         waker,
         handover: Condvar::new(),
+        watch: Condvar::new(),
         spinning: Spinning::default(),
-        registry: Registry::new(commands, message),
+        registry: Registry::new(handlers.commands, handlers.message),
         handle: OnceLock::new(),
         queueing: AtomicUsize::new(0),
         poller: Mutex::new(poller),
         state: Mutex::new(State {
+            callbacks: Callbacks::new(limits),
             driver,
-            callbacks: VecDeque::new(),
+            chores: VecDeque::new(),
+            chores_run: false,
             pending: Table::default(),
             signals: Table::default(),
             moved: Vec::new(),
             started: None,
-            stopped: false,
+            stage: Stage::Working,
+            end_was_told: false,
+            finishing: false,
+            finished: false,
             led: false,
             dedicated: false,
+            loop_thread: this_thread(),
             running: None,
+            batch_since: None,
+            batches: 0,
+            stand_by_sleeps: false,
             followers: 0,
             promised: None,
             subscriptions: Vec::new(),
-            event_handler: None,
-            early: Vec::new(),
+            event_handler: handlers.event,
+            early,
+            messages_dropped: 0,
         }),
     }))
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> Locked<'_> {
+        let held = logging::hold();
         if let Ok(state) = self.state.try_lock() {
-            return state;
+            return Locked { state, held };
         }
         self.queueing.fetch_add(1, Ordering::Relaxed);
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         self.queueing.fetch_sub(1, Ordering::Relaxed);
-        state
+        Locked { state, held }
     }
 
-    /// The lock for who takes it over and over: whoever waits for it comes first, since a lock that is
-    /// given back and taken again at once is hardly ever had by another.
-    fn lock_politely(&self) -> MutexGuard<'_, State> {
+    /// The lock for a thread that takes it over and over: others that wait for it come first, since a lock
+    /// that is given back and taken again at once is hardly ever had by another.
+    fn lock_politely(&self) -> Locked<'_> {
         let patience = Instant::now() + POLITE;
         while self.queueing.load(Ordering::Relaxed) > 0 && Instant::now() < patience {
             std::thread::yield_now();
@@ -306,6 +413,10 @@ impl Shared {
         self.max_message
     }
 
+    pub(super) fn limits(&self) -> Limits {
+        self.lock().driver.engine.limits().clone()
+    }
+
     pub(super) fn fd(&self) -> i32 {
         self.fd
     }
@@ -318,6 +429,11 @@ impl Shared {
         self.handle.get()?.upgrade().map(Node)
     }
 
+    /// This, as calls hold it.
+    fn arc(&self) -> Option<Arc<Shared>> {
+        self.handle.get()?.upgrade().map(|h| h.shared.clone())
+    }
+
     /// A child of a fork has copies of the descriptors and of a lock that nobody may ever open.
     pub(super) fn is_forked(&self) -> bool {
         std::process::id() != self.pid
@@ -328,76 +444,7 @@ impl Shared {
         if self.is_forked() {
             return Err(Error::Forked);
         }
-        if self.lock().stopped {
-            Err(Error::Stopped)
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Does something with the engine, and what follows from it.
-    pub(super) fn with<R>(&self, f: impl FnOnce(&mut Engine, Now) -> R) -> R {
-        let mut state = self.lock();
-        let now = state.driver.now();
-        let result = f(&mut state.driver.engine, now);
-        self.settle(state, now);
-        result
-    }
-
-    pub(super) fn stats(&self) -> Stats {
-        self.lock().driver.stats()
-    }
-
-    /// After something was done: writes, unless a batch of callbacks will, and wakes who must know.
-    fn settle(&self, mut state: MutexGuard<'_, State>, now: Now) {
-        let in_batch = state.running == Some(this_thread());
-        state.settle(now, !in_batch);
-        let wake = !in_batch && state.must_wake();
-        let followers = state.followers > 0;
-        self.release(state);
-        if wake {
-            self.wake();
-        }
-        if followers {
-            self.handover.notify_all();
-        }
-    }
-
-    /// Gives the lock back, and wakes those who wait for streams that have moved.
-    fn release(&self, mut state: MutexGuard<'_, State>) {
-        let moved = std::mem::take(&mut state.moved);
-        drop(state);
-        for signal in moved {
-            signal.moved.notify_all();
-        }
-    }
-
-    fn wake(&self) {
-        if let Err(e) = self.waker.wake() {
-            log::error!("waking the event loop: {e}");
-        }
-    }
-
-    pub(super) fn reply(&self, id: RequestId, status: Status, body: Vec<u8>) {
-        self.with(|engine, now| engine.reply(now, id, status, body));
-    }
-
-    pub(super) fn cancel(&self, number: CallNumber) {
-        self.with(|engine, now| engine.cancel(now, number));
-    }
-
-    /// Runs something on the loop's thread.
-    pub(super) fn defer(&self, f: Box<dyn FnOnce() + Send>) {
-        self.lock().callbacks.push_back(Callbacks::Do(f));
-        self.wake();
-    }
-
-    /// Fills a slot that a thread waits for, on whatever thread this is.
-    pub(super) fn fill<T>(&self, slot: &Slot<T>, value: T) {
-        let state = self.lock();
-        slot.fill(value);
-        drop(state);
-        self.handover.notify_all();
+        self.lock().check_working()
     }
 
     /// An error if waiting here would be waiting for oneself.
@@ -410,160 +457,116 @@ impl Shared {
         }
     }
 
-    /// Leads for one turn: waits at most `most`, takes in what came, runs the callbacks. Nobody leads
-    /// yet, as `state` says, which is given up for the turn.
-    fn turn(&self, mut state: MutexGuard<'_, State>, most: Option<Duration>) -> Result<(), Error> {
-        debug_assert!(!state.led);
-        state.led = true;
-        let timeout = match (state.promise(), most) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
-        drop(state);
-        let mut poller = self.poller.lock().unwrap_or_else(PoisonError::into_inner);
-        // The kernel counts in milliseconds; a wait cut short would spin through the last one.
-        let waited = poller.wait(timeout.map(round_up));
+    /// Does something with the engine, and what follows from it. An error if the node has ended.
+    pub(super) fn with<R>(&self, f: impl FnOnce(&mut Engine, Now) -> R) -> Result<R, Error> {
         let mut state = self.lock();
-        state.promised = None;
-        state.running = Some(this_thread());
-        state.with_outputs(|driver, outputs| driver.process(&poller, outputs));
-        drop(poller);
-        let batch = state.callbacks.len();
-        if batch > 0 {
-            self.release(state);
-            self.run_callbacks(batch);
-            state = self.lock();
-        }
-        state.running = None;
+        state.check_not_ended()?;
         let now = state.driver.now();
-        state.settle(now, true);
-        state.led = false;
-        // In a foreign loop the descriptor must say that there is more to do.
-        let more = !state.dedicated && (!state.callbacks.is_empty() || state.driver.has_unread());
-        let followers = state.followers > 0;
-        let over = state.stopped && !state.dedicated;
+        let result = state.protect(|state| f(&mut state.driver.engine, now));
+        self.settle(state, now);
+        result
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        let state = self.lock();
+        Stats {
+            messages_dropped: state.messages_dropped,
+            ..state.driver.stats()
+        }
+    }
+
+    /// After something was done: writes, unless a batch of callbacks will, and wakes those that must know.
+    fn settle(&self, mut state: Locked<'_>, now: Now) {
+        let in_batch = state.running == Some(this_thread());
+        // What the loop's thread answers is written with the rest of its batch, unless that takes so long
+        // that another thread leads.
+        let flush = !in_batch || state.led;
+        state.settle(now, flush);
+        let wake = !in_batch && state.must_wake();
         self.release(state);
-        if more {
+        if wake {
             self.wake();
+        }
+    }
+
+    /// Gives the lock back, and notifies the threads that wait for what has happened.
+    fn release(&self, mut state: Locked<'_>) {
+        let moved = std::mem::take(&mut state.moved);
+        let followers = state.followers > 0;
+        let chores = !state.chores.is_empty() && !std::mem::replace(&mut state.chores_run, true);
+        let ended = state.stage == Stage::Ended;
+        let ended = ended && !std::mem::replace(&mut state.end_was_told, true);
+        drop(state);
+        if ended {
+            self.wake();
+            self.watch.notify_all();
+            self.handover.notify_all();
+        }
+        for signal in moved {
+            signal.moved.notify_all();
         }
         if followers {
             self.handover.notify_all();
         }
-        if over {
-            self.finish();
+        if chores {
+            self.run_chores();
         }
-        waited
     }
 
-    fn run_callbacks(&self, count: usize) {
-        let mut began = Instant::now();
-        for _ in 0..count {
-            let Some(next) = self.lock().callbacks.pop_front() else {
+    /// Runs the library's own ends of calls, until there are none. What they begin may end at once, and is
+    /// then run here as well, instead of one within the other.
+    fn run_chores(&self) {
+        loop {
+            let mut state = self.lock();
+            let Some((chore, outcome)) = state.chores.pop_front() else {
+                state.chores_run = false;
                 return;
             };
-            // A handler that panics has failed; the node lives on. Its call answers for itself when
-            // it is dropped.
-            let run = catch_unwind(AssertUnwindSafe(|| match next {
-                Callbacks::Request(request) => {
-                    if let Some(shared) = self.arc() {
-                        shared.registry.dispatch(&shared, request);
-                    }
-                }
-                Callbacks::Message(sender, data) => self.registry.told(sender, data),
-                Callbacks::Ready(ready) => ready(),
-                Callbacks::Ended(callback, outcome) => callback(outcome),
-                Callbacks::Event(handler, event) => handler(&event),
-                Callbacks::Do(f) => f(),
-            }));
-            if run.is_err() {
-                log::error!("a callback panicked");
-            }
-            if began.elapsed() > BATCH {
-                let mut state = self.lock();
-                let now = state.driver.now();
-                state.settle(now, true);
-                began = Instant::now();
+            drop(state);
+            if catch_unwind(AssertUnwindSafe(|| chore(outcome))).is_err() {
+                record!(Error, "the end of a call panicked");
             }
         }
     }
 
-    /// This, as calls hold it.
-    fn arc(&self) -> Option<Arc<Shared>> {
-        self.handle.get()?.upgrade().map(|h| h.shared.clone())
-    }
-
-    /// Leads until the node is stopped.
-    pub(super) fn run(&self) -> Result<(), Error> {
-        {
-            let mut state = self.lock();
-            if state.running == Some(this_thread()) {
-                return Err(Error::WouldDeadlock);
-            }
-            while state.led {
-                state = self.follow(state);
-            }
-            state.dedicated = true;
-        }
-        let result = loop {
-            let state = self.lock();
-            if state.stopped {
-                break Ok(());
-            }
-            if let Err(e) = self.turn(state, None) {
-                self.stop();
-                break Err(e);
-            }
-        };
-        self.lock().dedicated = false;
-        self.finish();
-        result
-    }
-
-    /// Marks that a thread will lead, before it does.
-    pub(super) fn dedicate(&self) {
-        self.lock().dedicated = true;
-    }
-
-    /// One turn in a foreign loop.
-    pub(super) fn process(&self, most: Option<Duration>) -> Result<(), Error> {
-        self.check_may_wait()?;
-        let mut state = self.lock();
-        if state.dedicated {
-            return Err(Error::Argument("the node runs on a thread of its own"));
-        }
-        if state.led {
-            // Another thread leads; its turn is as good as ours.
-            state.followers += 1;
-            let mut state = wait_on(&self.handover, state, most);
-            state.followers -= 1;
-            return Ok(());
-        }
-        self.turn(state, most)
-    }
-
-    /// How long a foreign loop may wait before it calls `process`.
-    pub(super) fn timeout(&self) -> Option<Duration> {
-        if self.is_forked() {
-            return None;
-        }
-        let mut state = self.lock();
-        if state.stopped {
-            return None;
-        }
-        if state.led {
-            state.wait()
-        } else {
-            state.promise()
+    fn wake(&self) {
+        if let Err(e) = self.waker.wake() {
+            record!(Error, "waking the event loop: {e}");
         }
     }
 
+    pub(super) fn reply(&self, id: RequestId, status: Status, body: Vec<u8>) {
+        // After the node has ended nobody can be answered, and nobody waits.
+        let _ = self.with(|engine, now| engine.reply(now, id, status, body));
+    }
+
+    pub(super) fn cancel(&self, number: CallNumber) {
+        // What has ended need not be cancelled.
+        let _ = self.with(|engine, now| engine.cancel(now, number));
+    }
+
+    /// Runs something on the loop's thread.
+    pub(super) fn defer(&self, f: Box<dyn FnOnce() + Send>) {
+        self.lock().callbacks.add(Callback::Do(f));
+        self.wake();
+    }
+
+    /// Fills a slot that a thread waits for, on whatever thread this is.
+    pub(super) fn fill<T>(&self, slot: &Slot<T>, value: T) {
+        let state = self.lock();
+        slot.fill(value);
+        drop(state);
+        self.handover.notify_all();
+    }
+
+    /// Events from now on; for whoever asks first, those from the start on.
     pub(super) fn subscribe(&self) -> Arc<Subscription> {
         let mut state = self.lock();
-        let subscription = Arc::new(Subscription::new(state.driver.engine.limits().events));
-        for event in std::mem::take(&mut state.early) {
-            subscription.push(event);
-        }
-        if state.stopped {
+        let subscription = match state.early.take() {
+            Some(early) => early,
+            None => Arc::new(Subscription::new(state.driver.engine.limits().events)),
+        };
+        if state.stage != Stage::Working {
             subscription.close();
         }
         state.subscriptions.retain(|s| s.strong_count() > 0);
@@ -573,16 +576,14 @@ impl Shared {
 
     pub(super) fn set_event_handler(&self, handler: Option<EventHandler>) {
         let mut state = self.lock();
-        let early = match handler {
-            Some(_) => std::mem::take(&mut state.early),
-            None => Vec::new(),
-        };
-        let wake = !early.is_empty();
-        for event in early {
-            state
-                .callbacks
-                .extend(handler.clone().map(|h| Callbacks::Event(h, event)));
+        if let Some(handler) = &handler
+            && let Some(early) = state.early.take()
+        {
+            for event in early.drain() {
+                state.callbacks.add_event(handler, event);
+            }
         }
+        let wake = !state.callbacks.is_empty();
         let old = std::mem::replace(&mut state.event_handler, handler);
         drop(state);
         drop(old);
@@ -591,61 +592,8 @@ impl Shared {
         }
     }
 
-    /// Says goodbye and ends everything that is in flight. Idempotent.
-    pub(super) fn stop(&self) {
-        let mut state = self.lock();
-        if !state.stopped {
-            let now = state.driver.now();
-            state.stopped = true;
-            state.driver.stop(now);
-            state.settle(now, true);
-            for subscription in std::mem::take(&mut state.subscriptions) {
-                if let Some(subscription) = subscription.upgrade() {
-                    subscription.close();
-                }
-            }
-            for (_, signal) in state.signals.iter() {
-                signal.moved.notify_all();
-            }
-        }
-        let nobody = !state.led && !state.dedicated;
-        drop(state);
-        self.wake();
-        self.handover.notify_all();
-        if nobody {
-            self.finish();
-        }
-    }
-
     /// Whether this is a callback.
     pub(super) fn is_callback(&self) -> bool {
         self.lock().running == Some(this_thread())
     }
-
-    /// Waits until nobody leads, unless this thread does.
-    pub(super) fn wait_idle(&self) {
-        let mut state = self.lock();
-        while state.led && state.running != Some(this_thread()) {
-            state = self.follow(state);
-        }
-    }
-
-    /// After the stop, when nobody leads: the callbacks that are still owed, and no handler is kept.
-    fn finish(&self) {
-        loop {
-            let count = self.lock().callbacks.len();
-            if count == 0 {
-                break;
-            }
-            self.lock().running = Some(this_thread());
-            self.run_callbacks(count);
-            self.lock().running = None;
-        }
-        self.registry.clear();
-        self.set_event_handler(None);
-    }
-}
-
-fn round_up(d: Duration) -> Duration {
-    Duration::from_millis(u64::try_from(d.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX))
 }

@@ -66,7 +66,7 @@ impl Ends {
     /// The callee's ends; from now on the caller may stream.
     pub(super) fn accept(shared: &Arc<Shared>, call: RequestId) -> Result<Arc<Ends>, Error> {
         shared.check()?;
-        shared.with(|engine, now| engine.accept_streams(now, call))?;
+        shared.with(|engine, now| engine.accept_streams(now, call))??;
         Ok(Ends::new(shared, call, false))
     }
 
@@ -100,7 +100,9 @@ impl Ends {
     pub(crate) fn finish(&self) {
         if !self.finished.swap(true, Ordering::Relaxed) && !self.shared.is_forked() {
             let id = self.write;
-            self.shared
+            // In a node that has ended there is no stream any more.
+            let _ = self
+                .shared
                 .with(|engine, now| engine.stream_finish(now, id));
         }
     }
@@ -109,7 +111,9 @@ impl Ends {
     pub(crate) fn abort(&self, why: &str) {
         if !self.finished.swap(true, Ordering::Relaxed) && !self.shared.is_forked() {
             let id = self.write;
-            self.shared
+            // In a node that has ended there is no stream any more.
+            let _ = self
+                .shared
                 .with(|engine, now| engine.stream_abort(now, id, why));
         }
     }
@@ -118,7 +122,9 @@ impl Ends {
     fn let_go(&self) {
         if !self.finished.swap(true, Ordering::Relaxed) && !self.shared.is_forked() {
             let id = self.write;
-            self.shared
+            // In a node that has ended there is no stream any more.
+            let _ = self
+                .shared
                 .with(|engine, now| engine.stream_let_go(now, id));
         }
     }
@@ -127,7 +133,8 @@ impl Ends {
     pub(crate) fn close(&self) {
         if !self.closed.swap(true, Ordering::Relaxed) && !self.shared.is_forked() {
             let id = self.read;
-            self.shared.with(|engine, now| engine.stream_close(now, id));
+            // In a node that has ended there is no stream any more.
+            let _ = self.shared.with(|engine, now| engine.stream_close(now, id));
         }
     }
 

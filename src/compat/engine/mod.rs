@@ -229,6 +229,12 @@ impl Engine {
         self.links_due = Time::NEVER;
     }
 
+    /// Whether all that was answered has been written.
+    pub fn is_flushed(&self) -> bool {
+        let answering = |link: &Link| matches!(link.role, Role::Answering);
+        !self.links.values().any(|link| answering(link)) && self.relays.held() == 0
+    }
+
     /// What to do next, if anything.
     pub fn poll(&mut self) -> Option<Output> {
         self.outputs.pop_front()

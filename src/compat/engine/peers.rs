@@ -3,6 +3,7 @@
 use super::super::advert::Advert;
 use super::{Engine, Output};
 use crate::address::RelayAddress;
+use crate::logging::record;
 use crate::name::NodeName;
 use crate::protocol::{Now, Time};
 use crate::table::Table;
@@ -98,7 +99,7 @@ impl Engine {
             return;
         }
         if !is_credible(*advert.address.ip(), near, self.config.loopback) {
-            log::debug!("{} cannot be at {}", advert.name, advert.address);
+            record!(Debug, "{} cannot be at {}", advert.name, advert.address);
             self.refused += 1;
             return;
         }

@@ -9,6 +9,7 @@ use super::{Config, Engine, Output};
 use crate::address::RelayAddress;
 use crate::engine::RelayFault;
 use crate::limits::SERVERS_MAX;
+use crate::logging::record;
 use crate::name::NodeName;
 use crate::protocol::{LinkId, Now, Time};
 use crate::table::Table;
@@ -263,7 +264,7 @@ impl Engine {
             Some(number) => self.call_posted(now, number, answer),
             None if matches!(answer, Answer::Came(head, _) if head.status == 200) => {}
             None => {
-                log::debug!("an answer was lost at relay {relay}: {answer:?}");
+                record!(Debug, "an answer was lost at relay {relay}: {answer:?}");
                 self.refused += 1;
             }
         }
@@ -359,7 +360,7 @@ impl Engine {
         {
             return;
         }
-        log::debug!("learnt of relay {address}");
+        record!(Debug, "learnt of relay {address}");
         list.push(Relay::new(address, true, now.at));
     }
 }

@@ -1,13 +1,18 @@
 //! What is begun, and how a thread waits for it: for a result, or for a stream to move.
 
-use super::{Completion, Shared, State, this_thread};
+use super::stopping::Stage;
+use super::{Completion, Locked, Shared, this_thread};
 use crate::engine::{Ask, CallNumber, Engine, Now, RequestId, Terms};
 use crate::error::Error;
+use crate::logging::record;
 use crate::name::NodeName;
 use crate::node::slot::Slot;
 use crate::node::stream::Signal;
-use std::sync::{Arc, Condvar, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, PoisonError};
 use std::time::{Duration, Instant};
+
+/// The shortest time for which a thread that does not lead sleeps before it looks at the time again.
+const NAP: Duration = Duration::from_millis(1);
 
 impl Shared {
     /// Begins a call.
@@ -18,7 +23,7 @@ impl Shared {
         terms: Terms,
         completion: Completion,
     ) -> Result<CallNumber, Error> {
-        log::debug!("calling {target}: {}", ask.path());
+        record!(Debug, "calling {target}: {}", ask.path());
         self.begin_with(completion, |engine, now| {
             engine.call(now, target, ask, terms)
         })
@@ -34,14 +39,17 @@ impl Shared {
             return Err(Error::Forked);
         }
         let mut state = self.lock();
+        state.check_working()?;
         if matches!(completion, Completion::Slot(_)) && state.running == Some(this_thread()) {
             return Err(Error::WouldDeadlock);
         }
         let now = state.driver.now();
-        let number = f(&mut state.driver.engine, now)?;
-        state.pending.insert(number, completion);
+        let begun = state.protect(|state| f(&mut state.driver.engine, now));
+        if let Ok(Ok(number)) = begun {
+            state.pending.insert(number, completion);
+        }
         self.settle(state, now);
-        Ok(number)
+        begun?
     }
 
     /// Who is told that a call's streams have moved.
@@ -73,11 +81,16 @@ impl Shared {
         let until = timeout.map(|timeout| Instant::now() + timeout);
         let mut state = self.lock_politely();
         loop {
-            if state.stopped {
-                return Err(Error::Stopped);
-            }
+            state.check_working()?;
             let now = state.driver.now();
-            match f(&mut state.driver.engine, now).transpose() {
+            let done = match state.protect(|state| f(&mut state.driver.engine, now)) {
+                Ok(done) => done,
+                Err(panicked) => {
+                    self.release(state);
+                    return Err(panicked);
+                }
+            };
+            match done.transpose() {
                 Some(result) => {
                     self.settle(state, now);
                     return result;
@@ -92,19 +105,13 @@ impl Shared {
             }
             state = if state.dedicated {
                 wait_on(&signal.moved, state, left)
-            } else if state.led {
-                state.followers += 1;
-                let mut state = wait_on(&self.handover, state, left);
-                state.followers -= 1;
-                state
             } else {
-                self.turn(state, left)?;
-                self.lock()
+                self.wait_a_turn(state, left)?
             };
         }
     }
 
-    /// Waits for a slot to be filled, leading if nobody else does.
+    /// Waits for a slot to be filled. The loop's thread leads meanwhile.
     pub(in crate::node) fn wait_for<T>(&self, slot: &Slot<T>) -> T {
         let mut state = self.lock();
         loop {
@@ -115,48 +122,93 @@ impl Shared {
             if let Some(value) = slot.take() {
                 return value;
             }
-            state = if state.led {
-                self.follow(state)
-            } else {
-                if let Err(e) = self.turn(state, None) {
-                    log::error!("the event loop: {e}");
-                    self.stop();
-                }
+            state = self.wait_a_turn(state, None).unwrap_or_else(|e| {
+                record!(Error, "the event loop: {e}");
+                self.stop();
                 self.lock()
-            };
+            });
         }
     }
 
-    /// Waits until something changed for those who follow.
-    pub(super) fn follow<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    /// In a foreign loop: has a turn if it can, or else waits for another thread's, at most `most`. Only the
+    /// loop's thread runs callbacks; any other leaves them, and says so at the descriptor.
+    fn wait_a_turn<'a>(
+        &'a self,
+        state: Locked<'a>,
+        most: Option<Duration>,
+    ) -> Result<Locked<'a>, Error> {
+        let free = !state.led && state.stage != Stage::Ended;
+        if free && state.loop_thread == this_thread() && state.running.is_none() {
+            self.turn(state, most)?;
+        } else if free && state.callbacks.is_empty() {
+            let (state, waited) = self.lead(state, most);
+            let more = !state.callbacks.is_empty() || state.driver.has_unread();
+            self.release(state);
+            if more {
+                self.wake();
+            }
+            waited?;
+        } else {
+            self.nap(state, most);
+        }
+        Ok(self.lock())
+    }
+
+    /// Waits for another thread's turn. The program's loop may be late, or not run at all, and what this
+    /// thread has begun must end in time: so the engine is told the time.
+    fn nap(&self, state: Locked<'_>, most: Option<Duration>) {
+        let due = state.driver.protocol_deadline();
+        let due = due.map(|at| (at - state.driver.now().at).max(NAP));
+        let mut state = self.follow(state, [due, most].into_iter().flatten().min());
+        let now = state.driver.now();
+        let due = state.driver.protocol_deadline();
+        if state.led || state.stage == Stage::Ended || due.is_none_or(|at| now.at < at) {
+            return;
+        }
+        // A panic in it has stopped the node, and ended what this thread waits for.
+        let _ = state.protect(|state| state.driver.tick(now));
+        self.settle(state, now);
+    }
+
+    /// Waits until something has changed for threads that do not lead, at most `most`.
+    pub(super) fn follow<'a>(
+        &'a self,
+        mut state: Locked<'a>,
+        most: Option<Duration>,
+    ) -> Locked<'a> {
         state.followers += 1;
-        let mut state = wait_on(&self.handover, state, None);
+        let mut state = wait_on(&self.handover, state, most);
         state.followers -= 1;
         state
     }
 
-    /// Waits until the name is ours or is not.
+    /// Waits until the name is ours or is not. Callbacks wait for the loop.
     pub(in crate::node) fn wait_started(&self) -> Result<(), Error> {
+        let mut state = self.lock();
         loop {
-            let state = self.lock();
             if let Some(result) = state.started.clone() {
+                self.release(state);
                 return result;
             }
-            self.turn(state, None)?;
+            let waited;
+            (state, waited) = self.lead(state, None);
+            waited?;
         }
     }
 }
 
 pub(super) fn wait_on<'a>(
     condvar: &Condvar,
-    state: MutexGuard<'a, State>,
+    locked: Locked<'a>,
     most: Option<Duration>,
-) -> MutexGuard<'a, State> {
-    match most {
+) -> Locked<'a> {
+    let Locked { state, held } = locked;
+    let state = match most {
         None => condvar.wait(state).unwrap_or_else(PoisonError::into_inner),
         Some(most) => {
             let waited = condvar.wait_timeout(state, most);
             waited.unwrap_or_else(PoisonError::into_inner).0
         }
-    }
+    };
+    Locked { state, held }
 }

@@ -1,0 +1,188 @@
+//! What waits to be run on the loop's thread, in order, and how much of it may wait: a handler may take as
+//! long as it likes, and meanwhile others must not make the queue grow without bound.
+
+use super::{EventHandler, OnEnd, Outcome};
+use crate::engine::{Event, Request};
+use crate::limits::Limits;
+use crate::name::NodeName;
+use crate::node::stream::Ready;
+use std::collections::VecDeque;
+
+/// What an entry costs besides the bytes it carries.
+const ENTRY: usize = 512;
+/// Entries for which an empty queue keeps room.
+const KEPT_ENTRIES: usize = 256;
+
+/// What is run without the lock.
+pub(super) enum Callback {
+    /// A handler of a command or of messages.
+    Request(Request),
+    /// The message handler, for a message to everyone.
+    Message(NodeName, Vec<u8>),
+    /// A stream can be read or written again.
+    Ready(Ready),
+    /// The end of an asynchronous call.
+    Ended(OnEnd, Outcome),
+    /// The event handler.
+    Event(EventHandler, Event),
+    /// Work of the library's own.
+    Do(Box<dyn FnOnce() + Send>),
+}
+
+impl Callback {
+    /// Bytes that others made us hold.
+    fn cost(&self) -> usize {
+        let body = match self {
+            Callback::Request(request) => request.ask.size(),
+            Callback::Message(_, data) => data.len(),
+            _ => return 0,
+        };
+        body + ENTRY
+    }
+
+    /// Whether somebody waits for it even when the node has stopped.
+    fn is_owed(&self) -> bool {
+        matches!(self, Callback::Ended(..) | Callback::Do(_))
+    }
+}
+
+/// The queue.
+pub(super) struct Callbacks {
+    queue: VecDeque<Callback>,
+    bytes: usize,
+    bytes_max: usize,
+    events: usize,
+    events_max: usize,
+    events_missed: u64,
+}
+
+impl Callbacks {
+    pub(super) fn new(limits: &Limits) -> Callbacks {
+        Callbacks {
+            queue: VecDeque::new(),
+            bytes: 0,
+            bytes_max: limits.waiting_bytes,
+            events: 0,
+            events_max: limits.events,
+            events_missed: 0,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Adds what others asked for or said, or gives it back if too much waits. A single one always fits.
+    pub(super) fn offer(&mut self, callback: Callback) -> Result<(), Callback> {
+        let cost = callback.cost();
+        if self.bytes > 0 && self.bytes + cost > self.bytes_max {
+            return Err(callback);
+        }
+        self.bytes += cost;
+        self.queue.push_back(callback);
+        Ok(())
+    }
+
+    /// Adds an event; when too many wait, the handler is told how many it missed.
+    pub(super) fn add_event(&mut self, handler: &EventHandler, event: Event) {
+        if self.events >= self.events_max {
+            self.events_missed += 1;
+            return;
+        }
+        self.events += 1;
+        let event = Callback::Event(handler.clone(), event);
+        self.queue.push_back(event);
+    }
+
+    /// Adds what this program itself has begun, which its own limits bound.
+    pub(super) fn add(&mut self, callback: Callback) {
+        self.queue.push_back(callback);
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Callback> {
+        let next = self.queue.pop_front()?;
+        self.bytes -= next.cost();
+        if let Callback::Event(handler, _) = &next {
+            self.events -= 1;
+            if self.events == 0 && self.events_missed > 0 {
+                let missed = std::mem::take(&mut self.events_missed);
+                self.add_event(&handler.clone(), Event::Missed(missed));
+            }
+        }
+        if self.queue.is_empty() {
+            self.queue.shrink_to(KEPT_ENTRIES);
+        }
+        Some(next)
+    }
+
+    /// Keeps only what somebody waits for even when the node has stopped.
+    pub(super) fn keep_owed(&mut self) -> VecDeque<Callback> {
+        let (owed, rest) = std::mem::take(&mut self.queue)
+            .into_iter()
+            .partition(Callback::is_owed);
+        self.queue = owed;
+        (self.bytes, self.events, self.events_missed) = (0, 0, 0);
+        // Dropped by the caller outside the lock: a handler's drop may call the node.
+        rest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    fn message(bytes: usize) -> Callback {
+        Callback::Message(NodeName::new("n").unwrap(), vec![0; bytes])
+    }
+
+    fn queue(waiting_bytes: usize, events: usize) -> Callbacks {
+        Callbacks::new(&Limits {
+            waiting_bytes,
+            events,
+            ..Limits::default()
+        })
+    }
+
+    #[test]
+    fn what_others_send_is_bounded_in_bytes_and_room_comes_back() {
+        let mut callbacks = queue(10_000, 4);
+        assert!(callbacks.offer(message(50_000)).is_ok(), "one always fits");
+        assert!(callbacks.offer(message(1)).is_err());
+        callbacks.pop();
+        for _ in 0..10_000 / (ENTRY + 100) {
+            assert!(callbacks.offer(message(100)).is_ok());
+        }
+        assert!(callbacks.offer(message(100)).is_err());
+        while callbacks.pop().is_some() {}
+        assert_eq!((callbacks.bytes, callbacks.events), (0, 0));
+        assert!(callbacks.queue.capacity() <= KEPT_ENTRIES);
+    }
+
+    #[test]
+    fn a_handler_that_is_too_slow_for_its_events_is_told_how_many_it_missed() {
+        let mut callbacks = queue(0, 2);
+        let handler: EventHandler = Arc::new(|_| {});
+        let event = || Event::PeerJoined(NodeName::new("n").unwrap());
+        (0..5).for_each(|_| callbacks.add_event(&handler, event()));
+        let mut told = Vec::new();
+        while let Some(Callback::Event(_, event)) = callbacks.pop() {
+            told.push(event);
+        }
+        assert_eq!(told, [event(), event(), Event::Missed(3)]);
+    }
+
+    #[test]
+    fn after_the_stop_only_what_is_owed_is_kept() {
+        let mut callbacks = queue(1_000, 2);
+        assert!(callbacks.offer(message(1)).is_ok());
+        callbacks.add(Callback::Ended(Box::new(|_| {}), Ok(Vec::new())));
+        assert_eq!(callbacks.keep_owed().len(), 1);
+        assert!(matches!(callbacks.pop(), Some(Callback::Ended(..))));
+        assert!(callbacks.is_empty());
+    }
+}

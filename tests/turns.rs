@@ -1,0 +1,325 @@
+//! How the threads of a node take turns, what runs on which of them, and how a node stops.
+
+mod common;
+
+use common::{Lan, secs, until, wait_for_event};
+use peerbase::{Error, Event, Node};
+use serde_json::json;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::ThreadId;
+use std::time::Duration;
+
+fn reaches(node: &Node, name: &str) -> bool {
+    let peers = node.peers();
+    peers.iter().any(|p| p.name.as_str() == name && p.reachable)
+}
+
+#[test]
+fn events_before_anybody_asks_are_kept_for_the_first_who_does() {
+    let lan = Lan::new();
+    let a = lan.builder("a").start().unwrap();
+    let b = lan.builder("b").start().unwrap();
+    until("b at a", || reaches(&a, "b"));
+    let events = a.events();
+    assert_eq!(
+        events.next_timeout(secs(10)),
+        Some(Event::PeerJoined(b.name().clone()))
+    );
+    assert_eq!(a.events().next_timeout(Duration::ZERO), None);
+}
+
+#[test]
+fn an_event_handler_set_before_the_start_misses_nothing() {
+    let lan = Lan::new();
+    let b = lan.builder("b").start().unwrap();
+    let (tell, told) = mpsc::channel();
+    let a = lan.builder("a").on_event(move |event| {
+        // The receiver is gone once the test is over.
+        let _ = tell.send(event.clone());
+    });
+    let _a = a.start().unwrap();
+    assert_eq!(
+        told.recv_timeout(secs(30)),
+        Ok(Event::PeerJoined(b.name().clone()))
+    );
+}
+
+#[test]
+fn a_reply_then_a_stop_in_the_handler_reaches_the_caller() {
+    let lan = Lan::new();
+    let b = lan.builder("b").start().unwrap();
+    for (round, size) in [1, 60_000, 1_000_000]
+        .into_iter()
+        .cycle()
+        .take(12)
+        .enumerate()
+    {
+        let a = lan.builder("a").command("last", move |call| {
+            let node = call.node().unwrap();
+            call.reply("x".repeat(size)).unwrap();
+            node.stop();
+        });
+        let a = a.start().unwrap();
+        let answer = b.call("last").to("a").timeout(secs(30)).send();
+        let answer = answer.unwrap_or_else(|e| panic!("round {round}: {e}"));
+        assert_eq!(answer.as_str().map(str::len), Some(size));
+        drop(a);
+        until("a to be gone", || !reaches(&b, "a"));
+    }
+}
+
+#[test]
+fn an_answer_given_before_the_node_is_dropped_elsewhere_reaches_the_caller() {
+    let lan = Lan::new();
+    let b = lan.builder("b").start().unwrap();
+    for _ in 0..12 {
+        let (keep, kept) = mpsc::channel();
+        let a = lan
+            .builder("a")
+            .command("last", move |call| keep.send(call).unwrap());
+        let a = a.start().unwrap();
+        std::thread::scope(|s| {
+            let answer = s.spawn(|| b.call("last").to("a").timeout(secs(30)).send());
+            let call = kept.recv_timeout(secs(30)).unwrap();
+            call.reply(7).unwrap();
+            drop(a);
+            assert_eq!(answer.join().unwrap(), Ok(json!(7)));
+        });
+        until("a to be gone", || !reaches(&b, "a"));
+    }
+}
+
+#[test]
+fn in_a_foreign_loop_a_reply_then_a_stop_reaches_the_caller() {
+    let lan = Lan::new();
+    let b = lan.builder("b").start().unwrap();
+    let a = lan.builder("a").command("last", |call| {
+        let node = call.node().unwrap();
+        call.reply("x".repeat(500_000)).unwrap();
+        node.stop();
+    });
+    let a = a.open().unwrap();
+    std::thread::scope(|s| {
+        let answer = s.spawn(|| b.call("last").to("a").timeout(secs(30)).send());
+        while a.process(Some(secs(30))).is_ok() {}
+        assert!(answer.join().unwrap().is_ok());
+    });
+}
+
+/// A node that pings often, and takes a silent peer for dead soon.
+fn quick_to_judge(lan: &Lan, name: &str) -> peerbase::Builder {
+    lan.builder(name)
+        .ping(Duration::from_millis(100), Duration::from_millis(400))
+}
+
+#[test]
+fn pings_are_answered_and_calls_go_on_while_a_handler_takes_its_time() {
+    let lan = Lan::new();
+    let (begun, begins) = mpsc::channel();
+    let (end, ends) = mpsc::channel::<()>();
+    let ends = Mutex::new(ends);
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let (first, second) = (order.clone(), order.clone());
+    let a = lan
+        .builder("a")
+        .command("slow", move |call| {
+            begun.send(()).unwrap();
+            ends.lock().unwrap().recv_timeout(secs(60)).unwrap();
+            first.lock().unwrap().push("slow");
+            call.reply("at last")
+        })
+        .command("quick", move |call| {
+            second.lock().unwrap().push("quick");
+            call.reply("at once")
+        });
+    let a = a.start().unwrap();
+    let b = quick_to_judge(&lan, "b").start().unwrap();
+    let events = b.events();
+    let joined = |e: &Event| matches!(e, Event::PeerJoined(name) if name.as_str() == "a");
+    wait_for_event(&events, "a at b", joined);
+    std::thread::scope(|s| {
+        let slow = s.spawn(|| b.call("slow").to("a").timeout(secs(60)).send());
+        begins.recv_timeout(secs(30)).unwrap();
+        let quick = s.spawn(|| b.call("quick").to("a").timeout(secs(60)).send());
+        // Our own calls go on: one, and all.
+        let echo = a.call("__echo__").arg(1).to("b").timeout(secs(30)).send();
+        assert_eq!(echo, Ok(json!({"args": [1], "kwargs": {}})));
+        let all = a.call("__echo__").to_all().timeout(secs(30)).send_all();
+        assert!(all.unwrap().iter().all(|answer| answer.result.is_ok()));
+        // Pings are answered for longer than a silent peer would live.
+        let mut answered = 0;
+        let mut last = Duration::ZERO;
+        until("ten pings to be answered", || {
+            let peers = b.peers();
+            let a = peers.iter().find(|p| p.name.as_str() == "a");
+            let ago = a.and_then(|p| p.ping).map_or(Duration::ZERO, |p| p.ago);
+            // A new answer is younger than the one before.
+            answered += usize::from(ago < last);
+            last = ago;
+            answered >= 10
+        });
+        end.send(()).unwrap();
+        assert_eq!(slow.join().unwrap(), Ok(json!("at last")));
+        assert_eq!(quick.join().unwrap(), Ok(json!("at once")));
+    });
+    assert_eq!(*order.lock().unwrap(), ["slow", "quick"], "one at a time");
+    assert_eq!(events.next_timeout(Duration::ZERO), None, "a never left");
+}
+
+#[test]
+fn what_a_handler_answers_before_it_goes_on_working_is_sent_at_once() {
+    let lan = Lan::new();
+    let (end, ends) = mpsc::channel::<()>();
+    let ends = Mutex::new(ends);
+    let a = lan.builder("a").command("early", move |call| {
+        call.reply("early").unwrap();
+        ends.lock().unwrap().recv_timeout(secs(60)).unwrap();
+    });
+    let _a = a.start().unwrap();
+    let b = lan.builder("b").start().unwrap();
+    let answer = b.call("early").to("a").timeout(secs(30)).send();
+    end.send(()).unwrap();
+    assert_eq!(answer, Ok(json!("early")));
+}
+
+#[test]
+fn what_waits_for_a_slow_handler_is_bounded_and_each_call_has_its_end() {
+    let lan = Lan::new();
+    let (begun, begins) = mpsc::channel();
+    let (end, ends) = mpsc::channel::<()>();
+    let ends = Mutex::new(ends);
+    let limits = peerbase::Limits {
+        waiting_bytes: 100_000,
+        ..peerbase::Limits::default()
+    };
+    let ran = Arc::new(AtomicUsize::new(0));
+    let runs = ran.clone();
+    let a = lan
+        .builder("a")
+        .limits(limits)
+        .command("slow", move |call| {
+            begun.send(()).unwrap();
+            ends.lock().unwrap().recv_timeout(secs(60)).unwrap();
+            call.reply(())
+        })
+        .command("count", move |call| {
+            runs.fetch_add(1, Ordering::Relaxed);
+            call.reply(())
+        });
+    let _a = a.start().unwrap();
+    let b = lan.builder("b").start().unwrap();
+    let (tell, told) = mpsc::channel();
+    let begin = |path: &str| {
+        let tell = tell.clone();
+        let call = b.call(path).arg("x".repeat(20_000)).to("a");
+        call.timeout(secs(60))
+            .send_async(move |outcome| tell.send(outcome).unwrap())
+            .unwrap();
+    };
+    begin("slow");
+    begins.recv_timeout(secs(30)).unwrap();
+    (0..20).for_each(|_| begin("count"));
+    // Those for which there was no room are told while the handler still runs.
+    let mut overloaded = 0;
+    while overloaded < 16 {
+        let outcome = told.recv_timeout(secs(30)).unwrap();
+        assert!(matches!(outcome, Err(Error::Overloaded(_))), "{outcome:?}");
+        overloaded += 1;
+    }
+    end.send(()).unwrap();
+    for _ in 0..5 {
+        assert!(told.recv_timeout(secs(30)).unwrap().is_ok());
+    }
+    assert_eq!(ran.load(Ordering::Relaxed), 4);
+}
+
+#[test]
+fn in_a_foreign_loop_handlers_run_on_the_loops_thread_only() {
+    let lan = Lan::new();
+    let threads = Arc::new(Mutex::new(Vec::<ThreadId>::new()));
+    let seen = threads.clone();
+    let a = lan.builder("a").command("where", move |call| {
+        seen.lock().unwrap().push(std::thread::current().id());
+        call.reply(())
+    });
+    let a = a.open().unwrap();
+    let b = lan.builder("b").start().unwrap();
+    let over = AtomicBool::new(false);
+    std::thread::scope(|s| {
+        let calls = s.spawn(|| {
+            let one = s.spawn(|| {
+                for i in 0..200 {
+                    let echo = a.call("__echo__").arg(i).to("b").send();
+                    assert_eq!(echo.unwrap()["args"], json!([i]));
+                }
+            });
+            for _ in 0..200 {
+                b.call("where").to("a").send().unwrap();
+            }
+            one.join().unwrap();
+            over.store(true, Ordering::Relaxed);
+        });
+        while !over.load(Ordering::Relaxed) && !calls.is_finished() {
+            a.process(Some(Duration::from_millis(10))).unwrap();
+        }
+        calls.join().unwrap();
+    });
+    let threads = threads.lock().unwrap();
+    let here = std::thread::current().id();
+    assert_eq!(threads.len(), 200);
+    assert!(threads.iter().all(|thread| *thread == here));
+}
+
+#[test]
+fn a_call_on_another_thread_ends_in_time_though_nobody_runs_the_loop() {
+    let lan = Lan::new();
+    let a = lan.builder("a").open().unwrap();
+    std::thread::scope(|s| {
+        let call = s.spawn(|| {
+            let call = a.call("x").to("nobody");
+            call.timeout(Duration::from_millis(50)).send()
+        });
+        assert_eq!(
+            call.join().unwrap(),
+            Err(Error::Unreachable("nobody".into()))
+        );
+    });
+}
+
+#[test]
+fn a_started_node_cannot_be_run_or_processed_as_well() {
+    let lan = Lan::new();
+    let a = lan.builder("a").start().unwrap();
+    assert!(matches!(a.run(), Err(Error::Argument(_))));
+    assert!(matches!(a.process(None), Err(Error::Argument(_))));
+}
+
+#[test]
+fn the_librarys_threads_block_all_signals() {
+    let lan = Lan::new();
+    let _a = lan.builder("a").start().unwrap();
+    let mut names = Vec::new();
+    for task in std::fs::read_dir("/proc/self/task").unwrap() {
+        let task = task.unwrap().path();
+        // A thread of another test may end meanwhile.
+        let Ok(status) = std::fs::read_to_string(task.join("status")) else {
+            continue;
+        };
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.unwrap_or_default().trim().to_owned()
+        };
+        let name = field("Name:");
+        if !name.starts_with("peerbase") {
+            continue;
+        }
+        let blocked = u64::from_str_radix(&field("SigBlk:"), 16).unwrap();
+        for signal in [1, 2, 10, 12, 13, 14, 15] {
+            assert!(blocked & (1 << (signal - 1)) != 0, "{name}: {signal}");
+        }
+        names.push(name);
+    }
+    assert!(names.iter().any(|n| n == "peerbase"), "{names:?}");
+    assert!(names.iter().any(|n| n == "peerbase-io"), "{names:?}");
+}
