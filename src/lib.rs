@@ -56,6 +56,7 @@ mod files;
 mod hkdf;
 mod json;
 mod node;
+mod signals;
 mod stats;
 mod table;
 
