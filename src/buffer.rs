@@ -39,6 +39,18 @@ impl Buffer {
         self.bytes.capacity()
     }
 
+    /// By how many bytes of memory it grows when `n` are appended.
+    pub(crate) fn growth(&self, n: usize) -> usize {
+        let capacity = self.bytes.capacity();
+        let needed = self.bytes.len() + n;
+        if needed <= capacity {
+            0
+        } else {
+            // A vector at least doubles.
+            capacity.max(needed - capacity)
+        }
+    }
+
     /// Appends what `write` appends to the vector it is given, which may hold other bytes before; how many
     /// that was.
     #[inline]
@@ -93,7 +105,9 @@ mod tests {
             for (i, (append, n)) in steps.into_iter().enumerate() {
                 if append {
                     let bytes = vec![i as u8; n];
+                    let capacity = buffer.capacity() + buffer.growth(n);
                     prop_assert_eq!(buffer.append(|out| out.extend_from_slice(&bytes)), n);
+                    prop_assert!(buffer.capacity() <= capacity.max(8));
                     queue.extend(bytes);
                 } else {
                     buffer.consume(n, keep);

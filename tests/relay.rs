@@ -305,8 +305,13 @@ fn neither_a_capture_nor_the_memory_of_a_relay_shows_names_paths_or_payloads() {
 #[test]
 fn a_relay_says_how_it_was_started_its_counters_when_asked_and_nothing_else() {
     let lan = Lan::new();
-    let (mut process, at) =
-        Tool::relay(TOOL, &[], &["--listen", "127.0.0.1:0", "--network", "test"]);
+    // So few links that every process may have them.
+    let few = ["--links", "10"];
+    let (mut process, at) = Tool::relay(
+        TOOL,
+        &[],
+        &[&["--listen", "127.0.0.1:0", "--network", "test"], &few[..]].concat(),
+    );
     let node = far(&lan, "node").relay(&at).start().unwrap();
     let events = node.events();
     until("having joined", || node.stats().relays_up == 1);
