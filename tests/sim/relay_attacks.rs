@@ -189,6 +189,7 @@ fn a_network_takes_so_many_members_and_a_relay_so_many_networks_and_links() {
         raw.net = "second";
         raw.say(&mut w, &ToRelay::Join(CHALLENGE));
     }
+    w.settle();
     let mut last = Raw::connect(&mut w, hub, address(13));
     w.settle();
     assert_eq!(last.refused(&w), Some(Refusal::Full));
