@@ -237,12 +237,16 @@ pub struct RelayLimits {
     pub networks: usize,
     /// Members of one network. As many as a node keeps peers; each is told of every other.
     pub members: usize,
-    /// Links in all. Each takes a descriptor; where the process has fewer, newcomers wait for one.
+    /// Links in all. Each takes a descriptor: a relay raises how many its process may open as far as it may,
+    /// and serves fewer links where that is not enough.
     pub links: usize,
+    /// Links that have not joined. When full, the oldest from where most come from gives way: joining takes an
+    /// honest node a few round trips.
+    pub newcomers: usize,
     /// Links from one address, or one IPv6 /64: a site behind one router.
     pub links_per_address: usize,
-    /// Joinings a second from one address, after as many at once as links are allowed, and as many adverts:
-    /// each is told to every member.
+    /// Joinings a second from one address, or one IPv6 /48, after as many at once as links are allowed, and as
+    /// many adverts: each is told to every member.
     pub joins_per_second: u32,
     /// From connecting to having joined. Three round trips on the slowest link one would use.
     pub handshake: Duration,
@@ -253,8 +257,18 @@ pub struct RelayLimits {
     /// Bytes that may wait for one member; frames beyond are turned away, and their senders told. At twice
     /// this, for which the relay's own words would have to wait, the member is gone.
     pub queue: usize,
+    /// Bytes that may wait for members that are behind, all together; those of one address, or one IPv6 /48,
+    /// have at most as many as are left. Memory, not only what is in it.
+    pub queues_bytes: usize,
+    /// Bytes that all links take besides, for frames begun, for what is just being sent, and for what the relay
+    /// itself tells; half of them from one address, or one IPv6 /48. Beyond, the largest link of where most
+    /// is taken is closed. Memory, not only what is in it; one round of the event loop may add to it.
+    pub links_bytes: usize,
     /// A member that takes nothing for this long, though something waits, is gone.
     pub stalled: Duration,
+    /// Bytes a second that a member must take on average of [`RelayLimits::stalled`] if more wait. A quarter of
+    /// the slowest link one would use, since the system takes them in lumps.
+    pub drain_per_second: u32,
     /// Bytes a second from one member; beyond, it is not read for a while, so that TCP pushes back.
     pub bytes_per_second: u32,
     /// Bytes that one member may send at once before [`RelayLimits::bytes_per_second`] holds.
@@ -262,7 +276,11 @@ pub struct RelayLimits {
     /// Between two adverts of one member that are handed on. The latest waits meanwhile: each goes to
     /// every member.
     pub advert_interval: Duration,
-    /// Routes one member may have bytes under way to: more than a node has sessions.
+    /// Bytes a second of adverts that are handed on in one network, twice as many at once; others wait, and of
+    /// each member the latest. A thousand members that start together know each other within a quarter of a
+    /// minute.
+    pub advert_bytes_per_second: u32,
+    /// Routes to which bytes of one member may wait: more than a node has sessions.
     pub flows: usize,
     /// Routes from which one member may want nothing: as many as join from one address.
     pub blocked: usize,
@@ -293,16 +311,21 @@ impl Default for RelayLimits {
             networks: 1_024,
             members: 4_096,
             links: 16_384,
+            newcomers: 512,
             links_per_address: 256,
             joins_per_second: 16,
             handshake: Duration::from_secs(10),
             idle: Duration::from_secs(90),
             frame: Duration::from_secs(60),
             queue: 4 * 1024 * 1024,
+            queues_bytes: 256 * 1024 * 1024,
+            links_bytes: 256 * 1024 * 1024,
             stalled: Duration::from_secs(30),
+            drain_per_second: 256,
             bytes_per_second: 64 * 1024 * 1024,
             burst: 8 * 1024 * 1024,
             advert_interval: Duration::from_secs(1),
+            advert_bytes_per_second: 16 * 1024 * 1024,
             flows: 1_024,
             blocked: 256,
             mailboxes: 4_096,

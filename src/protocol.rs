@@ -41,7 +41,7 @@ pub struct Now {
 }
 
 /// A link, for as long as its protocol lives: never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub u64);
 
 /// What happened to a link.

@@ -1,9 +1,13 @@
 //! The map that this library uses: a sorted vector. Its order is the same in every run, as replaying
 //! a seed needs; it holds nothing but its entries; and it is a tenth of a tree's code, of which the
 //! library would otherwise carry a copy for each kind of table. Made for up to thousands of entries
-//! that come in ascending order; large values belong in a box, since removing moves what is behind.
+//! that come in ascending order; large values belong in a box, since removing moves what is behind. It gives
+//! memory back when it has become much smaller, so that a flood that is over leaves nothing behind.
 
 use std::borrow::Borrow;
+
+/// Room for so many entries is kept, however few there are.
+const KEPT: usize = 16;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Table<K, V>(Vec<(K, V)>);
@@ -20,6 +24,18 @@ impl<K: Ord, V> Table<K, V> {
         K: Borrow<Q>,
     {
         self.0.binary_search_by(|(k, _)| k.borrow().cmp(key))
+    }
+
+    /// Gives back what is not needed. Rarely enough that the next few need no new memory.
+    fn shrink(&mut self) {
+        if self.0.capacity() > KEPT.max(4 * self.0.len()) {
+            self.0.shrink_to(KEPT.max(2 * self.0.len()));
+        }
+    }
+
+    /// Bytes of memory that its entries take, without what they point to.
+    pub(crate) fn memory(&self) -> usize {
+        self.0.capacity() * size_of::<(K, V)>()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -64,11 +80,14 @@ impl<K: Ord, V> Table<K, V> {
 
     pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
         let at = self.find(key).ok()?;
-        Some(self.0.remove(at).1)
+        let value = self.0.remove(at).1;
+        self.shrink();
+        Some(value)
     }
 
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&K, &V) -> bool) {
         self.0.retain(|(k, v)| keep(k, v));
+        self.shrink();
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
@@ -83,10 +102,10 @@ impl<K: Ord, V> Table<K, V> {
         self.0.iter().map(|(k, _)| k)
     }
 
-    /// The keys from `key` on.
-    pub(crate) fn keys_from(&self, key: &K) -> impl Iterator<Item = &K> {
+    /// The entries from `key` on.
+    pub(crate) fn from(&self, key: &K) -> impl Iterator<Item = (&K, &V)> {
         let at = self.find(key).unwrap_or_else(|at| at);
-        self.0[at..].iter().map(|(k, _)| k)
+        self.0[at..].iter().map(|(k, v)| (k, v))
     }
 
     pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
@@ -122,5 +141,18 @@ mod tests {
                 prop_assert_eq!(table.len(), map.len());
             }
         }
+    }
+
+    #[test]
+    fn a_table_that_was_large_gives_its_memory_back() {
+        let mut table: Table<u64, u64> = Table::default();
+        let full = |table: &mut Table<u64, u64>| (0..10_000).for_each(|k| table.insert(k, k));
+        full(&mut table);
+        let large = table.memory();
+        (0..9_990).for_each(|k| assert_eq!(table.remove(&k), Some(k)));
+        assert!(table.memory() * 100 < large && table.len() == 10);
+        full(&mut table);
+        table.retain(|k, _| *k < 10);
+        assert!(table.memory() * 100 < large && table.len() == 10);
     }
 }

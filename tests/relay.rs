@@ -7,8 +7,9 @@ use common::{Lan, Tool, secs, until, wait_for_event};
 use peerbase::{
     Builder, Error, Event, Key, Node, Path, Refusal, RelayFault, RelayKey, RelayServer,
 };
+use socket2::{Domain, Socket, Type};
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
@@ -305,8 +306,13 @@ fn neither_a_capture_nor_the_memory_of_a_relay_shows_names_paths_or_payloads() {
 #[test]
 fn a_relay_says_how_it_was_started_its_counters_when_asked_and_nothing_else() {
     let lan = Lan::new();
-    let (mut process, at) =
-        Tool::relay(TOOL, &[], &["--listen", "127.0.0.1:0", "--network", "test"]);
+    // So few links that every process may have them.
+    let few = ["--links", "10"];
+    let (mut process, at) = Tool::relay(
+        TOOL,
+        &[],
+        &[&["--listen", "127.0.0.1:0", "--network", "test"], &few[..]].concat(),
+    );
     let node = far(&lan, "node").relay(&at).start().unwrap();
     let events = node.events();
     until("having joined", || node.stats().relays_up == 1);
@@ -335,6 +341,43 @@ fn a_relay_says_how_it_was_started_its_counters_when_asked_and_nothing_else() {
     let (_again, again_at) = Tool::relay(TOOL, &[], &["--listen", &at, "--network", "test"]);
     assert_eq!(at, again_at);
     up(&events);
+}
+
+/// Links from an address of this host, which say nothing.
+fn silent(from: u8, to: &str, count: usize) -> Vec<TcpStream> {
+    let open = |_| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let source: SocketAddr = ([127, 0, 0, from], 0).into();
+        socket.bind(&source.into()).unwrap();
+        let to: SocketAddr = to.parse().unwrap();
+        socket.connect(&to.into()).unwrap();
+        socket.into()
+    };
+    (0..count).map(open).collect()
+}
+
+#[test]
+fn a_relay_has_descriptors_for_members_however_many_links_say_nothing() {
+    let lan = Lan::new();
+    let limited = |limits: &str| {
+        let command = format!("ulimit {limits} && exec \"$0\" \"$@\"");
+        let args = ["--listen", "127.0.0.1:0", "--links", "300"];
+        Tool::relay("sh", &["-c", &command, TOOL], &args)
+    };
+    // As many as it needs, if it may; else so many that some are left.
+    for (limits, least, most) in [("-S -n 64", 200, 300), ("-n 100", 40, 90)] {
+        let (process, at) = limited(limits);
+        let links: Vec<TcpStream> = (2..6).flat_map(|n| silent(n, &at, 50)).collect();
+        let node = far(&lan, "node").relay(&at).start().unwrap();
+        until("having joined", || node.stats().relays_up == 1);
+        process.send_signal("USR1");
+        let counters: serde_json::Value = serde_json::from_str(&process.hear()).unwrap();
+        let open = counters["links"].as_u64().unwrap();
+        assert!((least..=most).contains(&open), "{open} links with {limits}");
+        assert_eq!(counters["accepted"], 201);
+        drop(links);
+        node.stop();
+    }
 }
 
 #[test]

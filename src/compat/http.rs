@@ -304,9 +304,9 @@ impl Reader {
             .map_or(&[], |head| &self.bytes[head.size..])
     }
 
-    /// Bytes held.
+    /// Bytes of memory held.
     pub fn held(&self) -> usize {
-        self.bytes.len()
+        self.bytes.capacity()
     }
 }
 

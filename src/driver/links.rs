@@ -289,6 +289,15 @@ impl Links {
         }
     }
 
+    /// Closes the listener and every link as they are.
+    pub(crate) fn end(&mut self) {
+        self.listener = None;
+        self.can_accept = false;
+        self.streams = Table::default();
+        self.unread.clear();
+        self.unwritten.clear();
+    }
+
     fn lost(&mut self, id: LinkId, protocol: &mut dyn Protocol, now: Now) {
         self.streams.remove(&id);
         protocol.link(now, id, LinkEvent::Closed);

@@ -10,21 +10,29 @@
 //!
 //! Whoever goes over a limit is told which by an `err` frame, and closed; nobody else notices. What one
 //! member can make wait for another is bounded by a window, for all by the other's queue; a frame beyond
-//! that is turned away, and its sender told. A member that sends too fast is not read for a while.
+//! that is turned away, and its sender told. A member that sends too fast is not read for a while. The
+//! memory of all together is bounded, and each site's share of it.
 //!
-//! `member` is one link and what waits for it, `presence` hands adverts on, `forward` carries frames,
-//! `allowance` is so many a second, `stats` what is counted, `web` the side for Python nodes.
+//! `member` is one link and what waits for it, `lanes` what waits longer, `presence` hands adverts on, `forward`
+//! carries frames, `newcomers` are links that have not joined, `source` is where links come from, `budget` the
+//! memory of all, `allowance` so many a second, `stats` what is counted, `web` the side for Python nodes.
 
 mod allowance;
+mod budget;
 mod forward;
+mod lanes;
 mod member;
+mod newcomers;
 mod presence;
+mod source;
 mod stats;
+mod waits;
 #[cfg(feature = "compat")]
 mod web;
 
 pub use stats::RelayStats;
 
+use crate::buffer::Buffer;
 use crate::entropy::Entropy;
 use crate::frame::{self, Frame, FrameType, Parsed};
 use crate::limits::{FRAME_MAX, RelayLimits};
@@ -33,18 +41,23 @@ use crate::protocol::{LinkEvent, LinkId, Now, Protocol, Time};
 use crate::table::Table;
 use crate::wire::membership::RelayKey;
 use crate::wire::relay::{FromRelay, Refusal, Route, ToRelay};
-use allowance::Allowance;
-use member::{Member, Stage, counted};
+use budget::Memory;
+use member::{Member, SPARE_CAPACITY, Stage};
+use newcomers::Newcomers;
+use presence::{Network, encode_word};
+use source::{Site, address_of, site_of};
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+use waits::Waits;
 
 /// Bytes of a keepalive's nonce; a longer one is nobody's.
 const PING_MAX: usize = 64;
 /// Buffers kept for the next that has something to send.
 const SPARE: usize = 16;
-/// The largest buffer that is kept.
-const SPARE_CAPACITY: usize = 256 * 1024;
+/// Between two times that all links are looked at: many that are over one after the other cost no more.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Whom a relay serves, and how much.
 #[derive(Clone, Debug, Default)]
@@ -74,22 +87,6 @@ pub enum Output {
     Finish(LinkId),
 }
 
-#[derive(Debug, Default)]
-struct Network {
-    members: Table<LinkId, ()>,
-}
-
-/// What one address has, and may do: each joining and each advert is told to every member.
-#[derive(Debug)]
-struct Source {
-    links: usize,
-    joins: Allowance,
-    adverts: Allowance,
-    /// Bytes of requests that are coming in.
-    #[cfg(feature = "compat")]
-    reading: usize,
-}
-
 /// The state machine. See the module's documentation for how to drive it.
 pub struct Hub {
     config: Config,
@@ -97,17 +94,23 @@ pub struct Hub {
     members: Table<LinkId, Box<Member>>,
     routes: Table<Route, LinkId>,
     networks: Table<NetworkName, Network>,
-    sources: Table<IpAddr, Source>,
-    /// Members that are not read, and until when.
-    held: Table<LinkId, Time>,
-    /// Members whose newest advert waits, and until when.
-    advert_waits: Table<LinkId, Time>,
+    /// Links from each address.
+    addresses: Table<IpAddr, usize>,
+    sites: Table<IpAddr, Site>,
+    newcomers: Newcomers,
+    memory: Memory,
+    /// Members that are not read.
+    held: Waits,
+    /// Members whose newest advert waits.
+    advert_waits: Waits,
     next_link: u64,
     /// No member can be late, idle or stalled before this.
     due: Time,
     stopped: bool,
     outputs: VecDeque<Output>,
-    spare: Vec<Vec<u8>>,
+    spare: Vec<Buffer>,
+    /// Whose bytes have just left the relay.
+    drained: Vec<(LinkId, u32)>,
     stats: RelayStats,
     #[cfg(feature = "compat")]
     web: web::Web,
@@ -130,14 +133,18 @@ impl Hub {
             members: Table::default(),
             routes: Table::default(),
             networks: Table::default(),
-            sources: Table::default(),
-            held: Table::default(),
-            advert_waits: Table::default(),
+            addresses: Table::default(),
+            sites: Table::default(),
+            newcomers: Newcomers::default(),
+            memory: Memory::default(),
+            held: Waits::default(),
+            advert_waits: Waits::default(),
             next_link: 0,
             due: Time::NEVER,
             stopped: false,
             outputs: VecDeque::new(),
             spare: Vec::new(),
+            drained: Vec::new(),
             stats: RelayStats::default(),
             #[cfg(feature = "compat")]
             web: web::Web::default(),
@@ -152,28 +159,25 @@ impl Hub {
         }
         self.stats.accepted += 1;
         let limits = &self.config.limits;
-        let (links, per_address) = (limits.links, limits.links_per_address);
-        let (rate, most) = (limits.joins_per_second, per_address as u32);
-        let address = counted(from.ip());
-        let source = self.sources.or_insert_with(address, || Source {
-            links: 0,
-            joins: Allowance::new(rate, most, now.at),
-            // Two at each start: asking for the name, and taking part.
-            adverts: Allowance::new(rate, most.saturating_mul(2), now.at),
-            #[cfg(feature = "compat")]
-            reading: 0,
-        });
-        source.links += 1;
-        let crowded = source.links > per_address;
+        let (address, site) = (address_of(from.ip()), site_of(from.ip()));
+        let links = self.addresses.or_insert_with(address, || 0);
+        *links += 1;
+        let crowded = *links > limits.links_per_address;
+        let of_site = self
+            .sites
+            .or_insert_with(site, || Site::new(limits, now.at));
+        of_site.links += 1;
         let id = LinkId(self.next_link);
         self.next_link += 1;
-        let member = Member::new(address, limits.burst, now.at);
+        let least = limits.stalled.as_secs() as usize * limits.drain_per_second as usize;
+        let member = Member::new((address, site), limits.burst, least.max(1), now.at);
         self.due = self.due.min(now.at + limits.handshake);
         self.members.insert(id, Box::new(member));
+        self.newcomers.add(id, site);
         if crowded {
             self.refuse(now, id, Refusal::Address);
-        } else if self.members.len() > links {
-            self.refuse(now, id, Refusal::Full);
+        } else {
+            self.admit(now, id);
         }
         Some(id)
     }
@@ -190,13 +194,10 @@ impl Hub {
 
     /// When to call [`Hub::tick`] at the latest.
     pub fn deadline(&self) -> Option<Time> {
-        let held = self.held.values().min().copied();
-        let adverts = self.advert_waits.values().min().copied();
-        let due = self.due;
+        let due = self.due.min(self.held.due()).min(self.advert_waits.due());
         #[cfg(feature = "compat")]
         let due = due.min(self.web.mailboxes.due());
-        let due = (due != Time::NEVER).then_some(due);
-        [held, adverts, due].into_iter().flatten().min()
+        (due != Time::NEVER).then_some(due)
     }
 
     /// What has been counted so far.
@@ -220,18 +221,23 @@ impl Hub {
         for id in self.members.keys().copied().collect::<Vec<_>>() {
             self.refuse(now, id, Refusal::Stopping);
         }
-        self.sources = Table::default();
+        self.sites = Table::default();
     }
 
     /// Bytes came on a link.
     pub fn received(&mut self, now: Now, id: LinkId, bytes: &[u8]) {
+        self.take_bytes(now, id, bytes);
+        self.relieve(now);
+    }
+
+    fn take_bytes(&mut self, now: Now, id: LinkId, bytes: &[u8]) {
         let limits = &self.config.limits;
         let (rate, burst) = (limits.bytes_per_second, limits.burst);
         let Some(member) = self.members.get_mut(&id) else {
             return;
         };
         member.heard = now.at;
-        if let Some(until) = member.charge(bytes.len(), rate, burst, now.at) {
+        if let Some(until) = member.speed.charge(bytes.len(), rate, burst, now.at) {
             self.stats.held += 1;
             self.held.insert(id, until);
             self.outputs.push_back(Output::Hold(id));
@@ -243,13 +249,47 @@ impl Hub {
         let Some(member) = self.members.get_mut(&id) else {
             return;
         };
-        let mut input = std::mem::take(&mut member.input);
-        let data: &[u8] = if input.is_empty() {
-            bytes
-        } else {
-            input.extend_from_slice(bytes);
-            &input
+        let mut begun = std::mem::take(&mut member.input);
+        // A frame has one line feed, at its end: no more is copied than finishes the one that was begun.
+        let finishes = match begun.is_empty() {
+            true => 0,
+            false => memchr::memchr(b'\n', bytes).map_or(bytes.len(), |at| at + 1),
         };
+        let (first, rest) = bytes.split_at(finishes);
+        begun.extend_from_slice(first);
+        let Some(finished) = self.take_frames(now, id, &begun) else {
+            return;
+        };
+        if finished < begun.len() && !rest.is_empty() {
+            return self.refuse(now, id, Refusal::Frame);
+        }
+        let Some(taken) = self.take_frames(now, id, rest) else {
+            return;
+        };
+        if finished == begun.len() {
+            begun = rest[taken..].to_vec();
+        }
+        self.keep_unfinished(now, id, begun, finished + taken > 0);
+    }
+
+    /// Keeps what there is of a frame that has begun, which must be finished in time.
+    fn keep_unfinished(&mut self, now: Now, id: LinkId, input: Vec<u8>, is_another: bool) {
+        let due = now.at + self.config.limits.frame;
+        let Some(member) = self.members.get_mut(&id) else {
+            return;
+        };
+        if input.is_empty() {
+            member.unfinished = None;
+        } else if is_another || member.unfinished.is_none() {
+            member.unfinished = Some(now.at);
+            self.due = self.due.min(due);
+        }
+        member.input = input;
+        self.recount(id);
+    }
+
+    /// Takes in whole frames; how many bytes they were, or `None` if the link is gone.
+    fn take_frames(&mut self, now: Now, id: LinkId, data: &[u8]) -> Option<usize> {
         let mut at = 0;
         while at < data.len() {
             match frame::parse(&data[at..], FRAME_MAX) {
@@ -258,31 +298,17 @@ impl Hub {
                     at += used;
                     self.frame(now, id, frame, raw);
                     if !self.members.contains_key(&id) {
-                        return;
+                        return None;
                     }
                 }
                 Ok(Parsed::Incomplete) => break,
-                Err(_) => return self.refuse(now, id, Refusal::Frame),
+                Err(_) => {
+                    self.refuse(now, id, Refusal::Frame);
+                    return None;
+                }
             }
         }
-        let due = now.at + self.config.limits.frame;
-        let Some(member) = self.members.get_mut(&id) else {
-            return;
-        };
-        if at == data.len() {
-            member.unfinished = None;
-        } else if at > 0 || member.unfinished.is_none() {
-            member.unfinished = Some(now.at);
-            self.due = self.due.min(due);
-        }
-        if at < data.len() {
-            if input.is_empty() {
-                input.extend_from_slice(&bytes[at..]);
-            } else {
-                input.drain(..at);
-            }
-            member.input = input;
-        }
+        Some(at)
     }
 
     fn frame(&mut self, now: Now, id: LinkId, frame: Frame<'_>, raw: &[u8]) {
@@ -367,8 +393,8 @@ impl Hub {
         let Some(member) = self.members.get_mut(&id) else {
             return;
         };
-        if let Some(source) = self.sources.get_mut(&member.address)
-            && !source.joins.take(now.at)
+        if let Some(site) = self.sites.get_mut(&member.site)
+            && !site.joins.take(now.at)
         {
             return self.refuse(now, id, Refusal::Address);
         }
@@ -386,14 +412,14 @@ impl Hub {
             network: network.clone(),
             route,
         };
-        member.catching_up = Some(LinkId(0));
+        member.behind = Some(0);
+        self.newcomers.remove(id);
         self.routes.insert(route, id);
         self.networks
-            .or_insert_with(network, Network::default)
+            .or_insert_with(network, || Network::new(limits, now.at))
             .members
             .insert(id, ());
         self.stats.joined += 1;
-        let limits = &self.config.limits;
         self.due = self.due.min(now.at + limits.idle);
         self.catch_up(now, id);
     }
@@ -416,14 +442,14 @@ impl Hub {
         {
             member.output = spare;
         }
-        let was_empty = member.pending().is_empty();
-        let from = member.output.len();
-        write(&mut member.output);
-        member.note_segment(of, from, now.at);
+        let was_empty = member.output.is_empty();
+        let len = member.output.append(write);
+        member.note_segment(of, len, now.at);
+        budget::recount(&mut self.memory, &mut self.sites, member);
         if was_empty {
             self.due = self.due.min(now.at + stalled);
             self.outputs.push_back(Output::Writable(id));
-        } else if member.pending().len() > 2 * queue + FRAME_MAX {
+        } else if member.waiting() > 2 * queue + FRAME_MAX {
             // Forwards stop at the queue: members cannot drive one of them out by filling it. This much is
             // what the relay itself has to tell.
             self.refuse(now, id, Refusal::Slow);
@@ -433,11 +459,15 @@ impl Hub {
     }
 
     fn tell(&mut self, now: Now, id: LinkId, network: &NetworkName, word: FromRelay) -> bool {
-        self.append(now, id, id, |out| {
-            frame::encode_with(network.as_str(), FrameType::REGISTER, out, |out| {
-                word.encode(out)
-            });
-        })
+        self.append(now, id, id, |out| encode_word(network, word, out))
+    }
+
+    /// Appends something of a member's behind what waits for a link that is busy.
+    fn append_behind(&mut self, id: LinkId, of: LinkId, write: impl FnOnce(&mut Vec<u8>)) {
+        if let Some(member) = self.members.get_mut(&id) {
+            member.lanes.push(of, write);
+            budget::recount(&mut self.memory, &mut self.sites, member);
+        }
     }
 
     fn echo(&mut self, now: Now, id: LinkId, raw: &[u8]) {
@@ -449,45 +479,73 @@ impl Hub {
         let Some(member) = self.members.get_mut(&id) else {
             return;
         };
-        let mut gone: Vec<(LinkId, u32)> = Vec::new();
+        let mut drained = std::mem::take(&mut self.drained);
         member.sent(n, now.at, |of, len| {
             if of != id {
-                gone.push((of, len));
+                drained.push((of, len));
             }
         });
+        self.refill(now, id);
+        self.set_aside(id);
+        for (of, len) in drained.drain(..) {
+            self.give_credit(now, of, id, len);
+        }
+        self.drained = drained;
+        #[cfg(feature = "compat")]
+        self.http_sent(now, id);
+        self.relieve(now);
+    }
+
+    /// A link's output may have become empty: its buffer is for the next that has something to send.
+    fn set_aside(&mut self, id: LinkId) {
+        let Some(member) = self.members.get_mut(&id) else {
+            return;
+        };
         if member.output.is_empty() && member.output.capacity() > 0 {
             let buffer = std::mem::take(&mut member.output);
             if buffer.capacity() <= SPARE_CAPACITY && self.spare.len() < SPARE {
                 self.spare.push(buffer);
             }
         }
-        let behind = member.catching_up.is_some();
-        for (of, len) in gone {
-            self.give_credit(now, of, id, len);
+        budget::recount(&mut self.memory, &mut self.sites, member);
+    }
+
+    /// Something has moved to a link's output from behind it.
+    fn moved(&mut self, now: Now, id: LinkId, was_empty: bool) {
+        let Some(member) = self.members.get_mut(&id) else {
+            return;
+        };
+        budget::recount(&mut self.memory, &mut self.sites, member);
+        if was_empty && !member.output.is_empty() {
+            self.due = self.due.min(now.at + self.config.limits.stalled);
+            self.outputs.push_back(Output::Writable(id));
         }
-        if behind {
-            self.catch_up(now, id);
-        }
-        #[cfg(feature = "compat")]
-        self.http_sent(now, id);
     }
 
     /// A link ended.
     pub fn closed(&mut self, now: Now, id: LinkId) {
         #[cfg(feature = "compat")]
         self.http_closed(now, id);
-        let Some(member) = self.members.remove(&id) else {
+        let Some(mut member) = self.members.remove(&id) else {
             return;
         };
-        self.held.remove(&id);
-        self.advert_waits.remove(&id);
-        if let Some(source) = self.sources.get_mut(&member.address) {
-            source.links -= 1;
+        self.held.remove(id);
+        self.advert_waits.remove(id);
+        self.newcomers.remove(id);
+        budget::forget(&mut self.memory, &mut self.sites, &mut member);
+        if let Some(site) = self.sites.get_mut(&member.site) {
+            site.links -= 1;
+        }
+        if let Some(links) = self.addresses.get_mut(&member.address) {
+            *links -= 1;
+            if *links == 0 {
+                self.addresses.remove(&member.address);
+            }
         }
         if let Stage::Joined { network, route } = &member.stage {
             self.stats.left += 1;
             self.routes.remove(route);
-            self.leave(now, id, network, *route);
+            self.leave(now, id, (network, *route, member.version));
         }
     }
 
@@ -511,7 +569,7 @@ impl Hub {
         let Some(member) = self.members.get_mut(&id) else {
             return;
         };
-        let mut last = member.output.split_off(member.written);
+        let mut last = member.output.take();
         let network = match &member.stage {
             Stage::Joined { network, .. } | Stage::Challenged { network, .. } => network.as_str(),
             Stage::New => "relay",
@@ -530,23 +588,20 @@ impl Hub {
 
     /// Time passed.
     pub fn tick(&mut self, now: Now) {
-        let over = |table: &Table<LinkId, Time>| -> Vec<LinkId> {
-            let over = table.iter().filter(|(_, until)| now.at >= **until);
-            over.map(|(id, _)| *id).collect()
-        };
-        for id in over(&self.held) {
-            self.held.remove(&id);
+        for id in self.held.over(now.at) {
             self.outputs.push_back(Output::Resume(id));
         }
-        for id in over(&self.advert_waits) {
-            self.advert_waits.remove(&id);
-            self.hand_on(now, id);
-        }
+        self.hand_on_due(now);
         #[cfg(feature = "compat")]
         self.web.mailboxes.expire(now, &self.config.limits);
-        if now.at < self.due {
-            return;
+        if now.at >= self.due {
+            self.look_at_all(now);
         }
+        self.relieve(now);
+    }
+
+    /// Ends the links whose time is over.
+    fn look_at_all(&mut self, now: Now) {
         let limits = &self.config.limits;
         let (handshake, idle) = (limits.handshake, limits.idle);
         let (stalled, frame) = (limits.stalled, limits.frame);
@@ -570,10 +625,10 @@ impl Hub {
                 (member.opened + handshake, Refusal::Late)
             };
             // Who is not read, because it sent too fast, is not silent.
-            if let Some(read_again) = self.held.get(id)
+            if let Some(read_again) = self.held.get(*id)
                 && joined
             {
-                until = *read_again + idle;
+                until = read_again + idle;
             }
             let stuck = member.progress + stalled;
             if !member.pending().is_empty() && stuck < until {
@@ -590,7 +645,7 @@ impl Hub {
                 due = due.min(until);
             }
         }
-        self.due = due;
+        self.due = due.max(now.at + LOOK);
         for (id, why) in over {
             self.refuse(now, id, why);
         }
@@ -599,8 +654,7 @@ impl Hub {
             self.http_late(now, id);
         }
         // An address is remembered until it could have been here for the first time.
-        self.sources
-            .retain(|_, s| s.links > 0 || !s.joins.is_full(now.at) || !s.adverts.is_full(now.at));
+        self.sites.retain(|_, site| !site.is_forgettable(now.at));
     }
 }
 

@@ -1,17 +1,23 @@
 //! A relay on the event loop: the hub's sockets, on a thread of its own.
+//!
+//! However that thread ends, every socket is closed with it: members must notice at once that nobody serves
+//! them any more.
 
 use super::hub::{Config, Hub, Output, RelayStats};
 use crate::driver::{Clock, Lane, Links, Poller};
-use crate::entropy::OsEntropy;
+use crate::entropy::{Entropy, OsEntropy};
 use crate::error::Error;
 use crate::limits::RelayLimits;
 use crate::name::NetworkName;
+use crate::signals;
 use crate::wire::membership::RelayKey;
 use mio::Waker;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::fmt;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// A relay to be.
@@ -61,7 +67,19 @@ impl RelayBuilder {
 
     /// Listens at `address`, on a thread named `peerbase-relay`. Fails if a network's name breaks a rule
     /// or is given twice, or if the address cannot be had.
+    ///
+    /// The soft limit of descriptors of the process (`RLIMIT_NOFILE`) is raised, as far as it may be, if there
+    /// are too few for [`RelayLimits::links`]; where that is not enough fewer links are served, and a
+    /// warning is logged.
     pub fn start(self, address: SocketAddr) -> Result<RelayServer, Error> {
+        self.start_with(address, Box::new(OsEntropy::new()?))
+    }
+
+    fn start_with(
+        self,
+        address: SocketAddr,
+        entropy: Box<dyn Entropy>,
+    ) -> Result<RelayServer, Error> {
         let mut networks: Vec<(NetworkName, Option<RelayKey>)> = Vec::new();
         for (name, key) in self.networks {
             let name = name?;
@@ -75,23 +93,22 @@ impl RelayBuilder {
         let address = links.listen(&[address])?;
         let config = Config {
             networks,
-            limits: self.limits,
+            limits: within_descriptors(self.limits),
             #[cfg(feature = "compat")]
             compat: self.compat,
         };
         let shared = Arc::new(Shared {
             core: Mutex::new(Core {
-                hub: Hub::new(config, Box::new(OsEntropy::new()?)),
+                hub: Hub::new(config, entropy),
                 links,
                 clock: Clock::start(),
                 stopped: false,
+                failure: None,
             }),
             waker,
         });
         let of_loop = shared.clone();
-        let thread = thread::Builder::new()
-            .name("peerbase-relay".into())
-            .spawn(move || of_loop.run(poller))
+        let thread = signals::spawn("peerbase-relay", move || of_loop.run(poller))
             .map_err(|e| Error::io("starting the relay's thread", &e))?;
         Ok(RelayServer {
             shared,
@@ -126,6 +143,8 @@ struct Core {
     links: Links,
     clock: Clock,
     stopped: bool,
+    /// Why it ended, unless it was stopped.
+    failure: Option<Error>,
 }
 
 impl RelayServer {
@@ -149,23 +168,23 @@ impl RelayServer {
         self.shared.stop();
     }
 
-    /// Waits until the relay has been stopped, or its event loop has failed.
-    pub fn wait(&self) {
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if thread.is_some_and(|t| t.join().is_err()) {
-            log::error!("the relay's thread panicked");
+    /// Waits until the relay has ended. An error if it was not stopped but failed: its event loop, or by a bug.
+    /// Its links are closed then, and the address is free.
+    pub fn wait(&self) -> Result<(), Error> {
+        // Whoever else waits, waits for the lock.
+        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        if thread.take().is_some_and(|t| t.join().is_err()) {
+            return Err(PANICKED);
         }
+        self.shared.lock().failure.clone().map_or(Ok(()), Err)
     }
 }
 
 impl Drop for RelayServer {
     fn drop(&mut self) {
         self.stop();
-        self.wait();
+        // What failed was logged.
+        let _ = self.wait();
     }
 }
 
@@ -181,22 +200,69 @@ impl Shared {
         }
     }
 
-    fn run(&self, mut poller: Poller) {
+    /// Serves until it is stopped or fails, and closes everything. After a panic the hub may be in any state,
+    /// so it is left as it is, and not even told to say goodbye.
+    fn run(&self, poller: Poller) {
+        let served = catch_unwind(AssertUnwindSafe(|| self.serve(poller)));
+        let failure = served.unwrap_or(Err(PANICKED)).err();
+        if let Some(e) = &failure {
+            log::error!("the relay has ended: {e}");
+        }
+        let mut core = self.lock();
+        core.links.end();
+        core.failure = failure;
+    }
+
+    fn serve(&self, mut poller: Poller) -> Result<(), Error> {
         let mut timeout = None;
         let mut looking = Looking::default();
         loop {
-            if let Err(e) = looking.wait(&mut poller, timeout) {
-                log::error!("the relay's event loop: {e}");
-                return;
-            }
+            looking.wait(&mut poller, timeout)?;
             let mut core = self.lock();
             if core.stopped {
-                return core.stop();
+                core.stop();
+                return Ok(());
             }
             core.process(&poller);
             timeout = core.timeout();
         }
     }
+}
+
+const PANICKED: Error = Error::Internal("the relay's thread panicked");
+
+/// Descriptors that are left for whatever else the process does, if it may have so many.
+const RESERVE: usize = 64;
+
+/// Raises how many descriptors this process may open to what the links need, and lowers the links to what it
+/// may.
+fn within_descriptors(mut limits: RelayLimits) -> RelayLimits {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return limits;
+    };
+    // Where that cannot be read, the reserve must do.
+    let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+    let needed = limits.links.saturating_add(open + RESERVE) as u64;
+    let raised = needed.min(hard);
+    let may = if raised > soft && setrlimit(Resource::RLIMIT_NOFILE, raised, hard).is_ok() {
+        raised
+    } else {
+        soft
+    };
+    let links = links_within(usize::try_from(may).unwrap_or(usize::MAX), open);
+    if links < limits.links {
+        let wanted = std::mem::replace(&mut limits.links, links);
+        log::warn!(
+            "the process may open {may} descriptors: the relay serves {links} links, not {wanted}"
+        );
+    }
+    limits
+}
+
+/// Links that a process can serve which may have so many descriptors and has some open.
+fn links_within(descriptors: usize, open: usize) -> usize {
+    let reserve = RESERVE.min(descriptors / 4);
+    descriptors.saturating_sub(open + reserve).max(1)
 }
 
 /// How long to look for the next event before sleeping: about what being woken costs. What is carried
@@ -274,5 +340,66 @@ impl Core {
     fn stop(&mut self) {
         self.hub.stop(self.clock.now());
         self.perform();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{Frame, FrameType, encode};
+    use crate::wire::relay::ToRelay;
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    /// Panics when it is asked for a route, as a bug in the hub might.
+    struct Broken;
+
+    impl Entropy for Broken {
+        fn fill(&mut self, _: &mut [u8]) {
+            panic!("injected by a test");
+        }
+    }
+
+    #[test]
+    fn a_panic_in_the_hub_closes_every_link_and_is_said_to_who_waits() {
+        let local = "127.0.0.1:0".parse().unwrap();
+        let relay = RelayServer::builder()
+            .start_with(local, Box::new(Broken))
+            .unwrap();
+        let connect = || {
+            let link = TcpStream::connect(relay.address()).unwrap();
+            let patience = Some(Duration::from_secs(20));
+            link.set_read_timeout(patience).unwrap();
+            link
+        };
+        let (mut other, mut joins) = (connect(), connect());
+        let mut word = Vec::new();
+        ToRelay::Join([7; 32]).encode(&mut word);
+        let mut bytes = Vec::new();
+        let join = Frame {
+            net: "plant",
+            kind: FrameType::REGISTER,
+            payload: &word,
+        };
+        encode(&join, &mut bytes);
+        joins.write_all(&bytes).unwrap();
+        for link in [&mut other, &mut joins] {
+            // Closed or reset, but not silent.
+            match link.read(&mut [0; 64]) {
+                Ok(n) => assert_eq!(n, 0),
+                Err(e) => assert_eq!(e.kind(), std::io::ErrorKind::ConnectionReset),
+            }
+        }
+        assert_eq!(relay.wait(), Err(PANICKED));
+        assert_eq!(relay.wait(), Err(PANICKED), "to whoever waits");
+        assert!(TcpStream::connect(relay.address()).is_err());
+        assert_eq!(relay.stats().members, 0);
+    }
+
+    #[test]
+    fn descriptors_are_kept_in_reserve() {
+        assert_eq!(links_within(1_024, 10), 1_024 - 10 - RESERVE);
+        assert_eq!(links_within(128, 8), 128 - 8 - 32);
+        assert_eq!(links_within(4, 8), 1);
     }
 }

@@ -178,11 +178,21 @@ fn a_network_takes_so_many_members_and_a_relay_so_many_networks_and_links() {
         assert_eq!(raw.refused(&w), refused, "{net}");
         keep.push(raw);
     }
-    keep.push(Raw::connect(&mut w, hub, address(10)));
+    let oldest = Raw::connect(&mut w, hub, address(10));
     keep.push(Raw::connect(&mut w, hub, address(11)));
     let mut seventh = Raw::connect(&mut w, hub, address(12));
     w.settle();
-    assert_eq!(seventh.refused(&w), Some(Refusal::Full));
+    // Who has not joined gives way, and nobody else.
+    assert_eq!(seventh.refused(&w), None);
+    assert!(w.closed_raw.contains(&oldest.wire));
+    for raw in keep.iter_mut().rev().take(1).chain([&mut seventh]) {
+        raw.net = "second";
+        raw.say(&mut w, &ToRelay::Join(CHALLENGE));
+    }
+    w.settle();
+    let mut last = Raw::connect(&mut w, hub, address(13));
+    w.settle();
+    assert_eq!(last.refused(&w), Some(Refusal::Full));
     let s = w.hubs[hub].hub.stats();
     assert_eq!((s.refused_full, s.refused_networks, s.links), (2, 1, 6));
 }
@@ -469,6 +479,9 @@ fn a_member_has_bytes_under_way_to_so_many_others() {
         },
     );
     let others: Vec<_> = (1..6).map(|i| Raw::join(&mut w, hub, address(i))).collect();
+    for (other, _) in &others {
+        w.stall(other.wire);
+    }
     let (mut raw, _) = Raw::join(&mut w, hub, address(9));
     let _ = raw.words(&w);
     for (_, route) in &others {

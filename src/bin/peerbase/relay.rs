@@ -1,6 +1,6 @@
 //! `peerbase relay`: carries between networks what it cannot read.
 
-use crate::{Failure, Outcome, signals};
+use crate::{Failure, Outcome, logging, signals};
 use lexopt::{Arg, ValueExt};
 use peerbase::{RelayKey, RelayLimits, RelayServer};
 use serde_json::{Map, Value};
@@ -52,6 +52,7 @@ pub(crate) fn run(mut parser: lexopt::Parser) -> Outcome {
     for (name, key) in networks {
         builder = builder.network(&name, key);
     }
+    logging::start();
     let relay = Arc::new(builder.start(listen)?);
     let (ends, tells) = (relay.clone(), relay.clone());
     signals::on_stop(move || ends.stop())?;
@@ -64,7 +65,7 @@ pub(crate) fn run(mut parser: lexopt::Parser) -> Outcome {
         "relay for {serves} is ready, listening on {}",
         relay.address()
     );
-    relay.wait();
+    relay.wait()?;
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! So many at once, and then so many a second.
+//! So many at once, and then so many a second: of things, and of bytes.
 
 use crate::protocol::Time;
 use std::time::Duration;
@@ -48,6 +48,46 @@ impl Allowance {
     /// Whether as many may be at once as at the beginning.
     pub(super) fn is_full(&self, now: Time) -> bool {
         self.left.saturating_add(self.gained(now)) >= self.most
+    }
+}
+
+/// Bytes, of which a few more may go than are left.
+#[derive(Debug)]
+pub(super) struct Throttle {
+    /// Bytes that may go; less than none while it must wait.
+    left: i64,
+    /// Until when what was gained is in `left`.
+    since: Time,
+}
+
+impl Throttle {
+    pub(super) fn new(burst: u32, now: Time) -> Throttle {
+        Throttle {
+            left: burst.into(),
+            since: now,
+        }
+    }
+
+    /// Charges `n` bytes; until when more must wait, if it must.
+    pub(super) fn charge(
+        &mut self,
+        n: usize,
+        per_second: u32,
+        burst: u32,
+        now: Time,
+    ) -> Option<Time> {
+        let idle = now - self.since;
+        let gained = idle.as_nanos() * u128::from(per_second) / 1_000_000_000;
+        if gained > 0 {
+            self.since = now;
+        }
+        let gained = i64::try_from(gained).unwrap_or(i64::MAX);
+        self.left = self.left.saturating_add(gained).min(burst.into()) - n as i64;
+        let owed = u64::try_from(-self.left).unwrap_or(0);
+        (owed > 0).then(|| {
+            let wait = u128::from(owed) * 1_000_000_000 / u128::from(per_second.max(1));
+            now + Duration::from_nanos(u64::try_from(wait).unwrap_or(u64::MAX))
+        })
     }
 }
 

@@ -1,4 +1,7 @@
 //! Carrying frames from one member to another, and the windows that keep it bounded.
+//!
+//! What waits for a member may take up its queue, but no sender has more there than is left for all others: so a
+//! dozen that flood it leave room for one that does not.
 
 use super::Hub;
 use super::member::Flow;
@@ -29,8 +32,6 @@ impl Hub {
         if !carried {
             return self.refuse(now, id, Refusal::Frame);
         }
-        let queue = self.config.limits.queue;
-        let flows = self.config.limits.flows;
         let to = self.routes.get(&inner.route).copied();
         let target = to.and_then(|to| Some((to, self.members.get(&to)?)));
         let Some((to, target)) =
@@ -43,31 +44,65 @@ impl Hub {
             self.stats.forwards_blocked += 1;
             return self.tell_of(now, id, FromRelay::Gone(inner.route));
         }
-        let full = target.pending().len() >= queue;
-        let Some(member) = self.members.get_mut(&id) else {
+        let Some((member, route)) = self.members.get(&id).and_then(|m| Some((m, m.route()?)))
+        else {
             return;
         };
-        let Some(route) = member.route() else {
-            return;
-        };
-        let crowded = member.flows.len() >= flows && !member.flows.contains_key(&to);
-        if full || crowded {
+        let lane = target.is_busy();
+        let own = member.flows.get(&to).map_or(0, Flow::waits) as usize;
+        let free = self.config.limits.queue.saturating_sub(target.waiting());
+        let fits = own + raw.len() <= free
+            && (!lane || self.has_share(target.site, target.lanes.growth(id, raw.len())));
+        if !fits || !self.has_flow(now, id, to) {
             self.stats.forwards_busy += 1;
             return self.tell_of(now, id, FromRelay::Busy(inner.route, raw.len() as u32));
         }
-        let flow = member.flows.or_insert_with(to, Flow::default);
-        flow.window_used += raw.len() as u32;
-        if flow.window_used > FLOOD {
+        if !self.charge_flow(id, to, raw.len()) {
             return self.refuse(now, id, Refusal::Flood);
         }
         self.stats.forwarded += 1;
         self.stats.forwarded_bytes += raw.len() as u64;
-        self.append(now, to, id, |out| {
+        let write = |out: &mut Vec<u8>| {
             let at = out.len();
             out.extend_from_slice(raw);
             let place = route_range(frame.net);
             out[at + place.start..at + place.end].copy_from_slice(route.as_bytes());
-        });
+        };
+        if lane {
+            self.append_behind(to, id, write);
+        } else {
+            self.append(now, to, id, write);
+        }
+    }
+
+    /// Whether one more member may have bytes of this one waiting. Others that have none give way, and the
+    /// credit that they hold is given back.
+    fn has_flow(&mut self, now: Now, id: LinkId, to: LinkId) -> bool {
+        let most = self.config.limits.flows;
+        let Some(member) = self.members.get_mut(&id) else {
+            return false;
+        };
+        if member.flows.len() < most || member.flows.contains_key(&to) {
+            return true;
+        }
+        let idle = member.flows.iter().filter(|(_, flow)| flow.waits() == 0);
+        let idle: Vec<(LinkId, u32)> = idle.map(|(to, flow)| (*to, flow.drained)).collect();
+        member.flows.retain(|_, flow| flow.waits() > 0);
+        let has_room = member.flows.len() < most;
+        for (to, drained) in idle {
+            self.tell_credit(now, id, to, drained);
+        }
+        has_room && self.members.contains_key(&id)
+    }
+
+    /// Notes that bytes wait; false if they are more than may.
+    fn charge_flow(&mut self, id: LinkId, to: LinkId, bytes: usize) -> bool {
+        let Some(member) = self.members.get_mut(&id) else {
+            return false;
+        };
+        let flow = member.flows.or_insert_with(to, Flow::default);
+        flow.window_used += bytes as u32;
+        flow.window_used <= FLOOD
     }
 
     /// A member wants nothing more from a route. Of those that it names the latest are remembered.
@@ -106,9 +141,15 @@ impl Hub {
         }
         let drained = std::mem::take(&mut flow.drained);
         flow.window_used -= drained;
+        self.tell_credit(now, of, to, drained);
+    }
+
+    fn tell_credit(&mut self, now: Now, of: LinkId, to: LinkId, bytes: u32) {
         let route: Option<Route> = self.members.get(&to).and_then(|m| m.route());
-        if let Some(route) = route {
-            self.tell_of(now, of, FromRelay::Credit(route, drained));
+        if let Some(route) = route
+            && bytes > 0
+        {
+            self.tell_of(now, of, FromRelay::Credit(route, bytes));
         }
     }
 }

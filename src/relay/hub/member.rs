@@ -1,13 +1,19 @@
 //! One link of a relay: what waits for it, what it has under way, and how fast it may go.
+//!
+//! What is to be sent next waits in the output, in order. When that is more than a little, what other members
+//! send waits behind it in [`Lanes`], and their adverts wait until there is room for the latest.
 
+use super::allowance::Throttle;
+use super::budget::Memory;
+use super::lanes::Lanes;
+use crate::buffer::Buffer;
 use crate::name::NetworkName;
 use crate::protocol::{LinkId, Time};
 use crate::table::Table;
 use crate::wire::membership::Challenge;
 use crate::wire::relay::Route;
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv6Addr};
-use std::time::Duration;
+use std::net::IpAddr;
 
 /// How far a link has come.
 #[derive(Debug)]
@@ -36,55 +42,85 @@ pub(super) struct Flow {
     pub(super) drained: u32,
 }
 
+impl Flow {
+    /// Bytes that wait for the other member.
+    pub(super) fn waits(&self) -> u32 {
+        self.window_used - self.drained
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) stage: Stage,
     pub(super) address: IpAddr,
+    pub(super) site: IpAddr,
     pub(super) opened: Time,
     pub(super) heard: Time,
     /// An unfinished frame, and since when.
     pub(super) input: Vec<u8>,
     pub(super) unfinished: Option<Time>,
-    pub(super) output: Vec<u8>,
-    pub(super) written: usize,
+    pub(super) output: Buffer,
     /// Whose bytes wait in the output, in order; its own for what the relay itself says.
     pub(super) segments: VecDeque<(LinkId, u32)>,
-    /// When the output last moved, or began to wait.
+    /// What other members have sent that waits behind the output. If there is something, there is something
+    /// in the output.
+    pub(super) lanes: Lanes,
+    /// When the output began to wait, or had last moved on by as much as it must.
     pub(super) progress: Time,
+    /// Bytes that it must take until the next time that it has.
+    owed: usize,
+    /// As `owed` is at most.
+    least: usize,
     pub(super) flows: Table<LinkId, Flow>,
     /// From whom it wants nothing.
     pub(super) blocked: Table<LinkId, ()>,
     /// The frame of its latest advert.
     pub(super) advert: Box<[u8]>,
+    /// Which of its network's adverts that is; 0 if it was not handed on yet.
+    pub(super) version: u64,
     /// When an advert was last handed on.
     pub(super) advertised: Option<Time>,
-    /// The next member whose advert it is to be handed; `None` when it has them all.
-    pub(super) catching_up: Option<LinkId>,
-    /// Bytes it may send before it must wait; less than none while it does.
-    allowance: i64,
-    refilled: Time,
+    /// The first of its network's adverts that it lacks, if it was too slow for one, or is new.
+    pub(super) behind: Option<u64>,
+    /// Whether it was told that it has joined.
+    pub(super) welcomed: bool,
+    /// How fast it may send.
+    pub(super) speed: Throttle,
+    /// Its memory, as it was counted last.
+    pub(super) counted: Memory,
 }
 
 impl Member {
-    pub(super) fn new(address: IpAddr, burst: u32, now: Time) -> Member {
+    /// Of what waits it must take `least` bytes, or all, each time that it may be stalled for.
+    pub(super) fn new(
+        (address, site): (IpAddr, IpAddr),
+        burst: u32,
+        least: usize,
+        now: Time,
+    ) -> Member {
         Member {
             stage: Stage::New,
             address,
+            site,
             opened: now,
             heard: now,
             input: Vec::new(),
             unfinished: None,
-            output: Vec::new(),
-            written: 0,
+            output: Buffer::default(),
             segments: VecDeque::new(),
+            lanes: Lanes::default(),
             progress: now,
+            owed: 0,
+            least,
             flows: Table::default(),
             blocked: Table::default(),
             advert: Box::default(),
+            version: 0,
             advertised: None,
-            catching_up: None,
-            allowance: burst.into(),
-            refilled: now,
+            behind: None,
+            welcomed: false,
+            speed: Throttle::new(burst, now),
+            counted: Memory::default(),
         }
     }
 
@@ -103,26 +139,60 @@ impl Member {
     }
 
     pub(super) fn pending(&self) -> &[u8] {
-        &self.output[self.written..]
+        self.output.as_slice()
     }
 
-    /// Notes that the bytes after `from` of the output are `of`'s.
-    pub(super) fn note_segment(&mut self, of: LinkId, from: usize, now: Time) {
-        let len = (self.output.len() - from) as u32;
-        if from == self.written {
-            self.progress = now;
+    /// Bytes that wait for it, in the output and behind.
+    pub(super) fn waiting(&self) -> usize {
+        self.output.len() + self.lanes.len()
+    }
+
+    /// Whether more would wait too long in the output, where nothing can overtake it.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.lanes.is_empty() || self.output.len() >= AHEAD
+    }
+
+    /// What it takes now.
+    pub(super) fn memory(&self) -> Memory {
+        Memory {
+            lanes: self.lanes.memory(),
+            own: self.input.capacity()
+                + self.output.capacity()
+                + self.segments.capacity() * size_of::<(LinkId, u32)>()
+                + self.flows.memory()
+                + self.blocked.memory(),
         }
+    }
+
+    /// Notes that the last `len` bytes of the output are `of`'s.
+    pub(super) fn note_segment(&mut self, of: LinkId, len: usize, now: Time) {
+        if len == self.output.len() {
+            self.move_on(now);
+        }
+        let len = len as u32;
         match self.segments.back_mut() {
             Some((last, n)) if *last == of => *n += len,
             _ => self.segments.push_back((of, len)),
         }
     }
 
+    /// From now on it must take what waits, or the least that it must.
+    fn move_on(&mut self, now: Time) {
+        self.progress = now;
+        self.owed = self.waiting().min(self.least);
+    }
+
     /// The link took `n` bytes; `drained` is told whose, as far as they have gone.
     pub(super) fn sent(&mut self, mut n: usize, now: Time, mut drained: impl FnMut(LinkId, u32)) {
-        n = n.min(self.output.len() - self.written);
-        self.written += n;
-        self.progress = now;
+        n = n.min(self.output.len());
+        // One that has become empty is kept as it is for the next that has something to send.
+        let empties = n == self.output.len();
+        let keep = if empties { SPARE_CAPACITY } else { OUTPUT_KEPT };
+        self.output.consume(n, keep);
+        self.owed = self.owed.saturating_sub(n);
+        if self.owed == 0 {
+            self.move_on(now);
+        }
         while n > 0
             && let Some((of, len)) = self.segments.front_mut()
         {
@@ -134,47 +204,29 @@ impl Member {
                 self.segments.pop_front();
             }
         }
-        if self.written == self.output.len() {
-            self.written = 0;
-            self.output.clear();
-            if self.segments.capacity() > SEGMENTS_KEPT {
-                self.segments = VecDeque::new();
-            }
+        if self.segments.capacity() > SEGMENTS_KEPT.max(4 * self.segments.len()) {
+            self.segments.shrink_to(2 * self.segments.len());
         }
     }
 
-    /// Charges `n` bytes that came; until when it must wait before it may send more, if it must.
-    pub(super) fn charge(
-        &mut self,
-        n: usize,
-        per_second: u32,
-        burst: u32,
-        now: Time,
-    ) -> Option<Time> {
-        let idle = now - self.refilled;
-        let gained = idle.as_nanos() * u128::from(per_second) / 1_000_000_000;
-        if gained > 0 {
-            self.refilled = now;
+    /// Moves from the next lane in turn to the output what may go now; whether there was one.
+    pub(super) fn take_turn(&mut self, now: Time) -> bool {
+        let Some((of, n)) = self.lanes.turn(&mut self.output) else {
+            return false;
+        };
+        if n > 0 {
+            self.note_segment(of, n, now);
         }
-        let gained = i64::try_from(gained).unwrap_or(i64::MAX);
-        self.allowance = self.allowance.saturating_add(gained).min(burst.into()) - n as i64;
-        let owed = u64::try_from(-self.allowance).unwrap_or(0);
-        (owed > 0).then(|| {
-            now + Duration::from_nanos(owed * 1_000_000_000 / u64::from(per_second.max(1)))
-        })
+        true
     }
 }
 
+/// Bytes of output beyond which more waits behind it: what a frame of somebody new finds before it. Enough that
+/// a fast link is never kept waiting: the system holds as much again.
+pub(super) const AHEAD: usize = 128 * 1024;
+/// The largest output that is kept when it is empty, for another member.
+pub(super) const SPARE_CAPACITY: usize = 256 * 1024;
+/// Room for output that a busy member keeps, so that it need not be made anew for each frame.
+const OUTPUT_KEPT: usize = 16 * 1024;
 /// Room that an idle member keeps.
 const SEGMENTS_KEPT: usize = 64;
-
-/// The address that a limit counts: an IPv6 host has a /64 to itself.
-pub(super) fn counted(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(a) => {
-            let [a, b, c, d, ..] = a.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-        v4 => v4,
-    }
-}

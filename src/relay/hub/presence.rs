@@ -2,16 +2,48 @@
 //!
 //! A relay is a LAN that is far away, but one that loses nothing: an advert is handed on when it is new,
 //! not again and again.
+//!
+//! A network's adverts are numbered as they are handed on. A member that is too slow for one, or new, is handed
+//! from its number on what is the latest then, as it takes it: what waits for it does not grow, however
+//! much the others have to tell.
 
 use super::Hub;
+use super::allowance::Throttle;
+use super::lanes::QUANTUM;
+use super::member::AHEAD;
 use crate::frame::{Frame, FrameType};
-use crate::limits::DATAGRAM_MAX;
+use crate::limits::{DATAGRAM_MAX, RelayLimits};
 use crate::name::NetworkName;
-use crate::protocol::{LinkId, Now};
+use crate::protocol::{LinkId, Now, Time};
+use crate::table::Table;
 use crate::wire::relay::{FromRelay, Refusal, Route, encode_forward};
 
-/// Bytes that may wait for a newcomer before more adverts are added.
-const CATCH_UP: usize = 64 * 1024;
+/// The members of a network, and their adverts.
+#[derive(Debug)]
+pub(super) struct Network {
+    pub(super) members: Table<LinkId, ()>,
+    /// Whose advert has which number.
+    adverts: Table<u64, LinkId>,
+    /// The latest of them.
+    version: u64,
+    /// How fast they are handed on.
+    speed: Throttle,
+}
+
+impl Network {
+    pub(super) fn new(limits: &RelayLimits, now: Time) -> Network {
+        Network {
+            members: Table::default(),
+            adverts: Table::default(),
+            version: 0,
+            speed: Throttle::new(advert_burst(limits), now),
+        }
+    }
+}
+
+fn advert_burst(limits: &RelayLimits) -> u32 {
+    limits.advert_bytes_per_second.saturating_mul(2)
+}
 
 impl Hub {
     /// A member tells of itself.
@@ -32,37 +64,76 @@ impl Hub {
             out.extend_from_slice(frame.payload);
         });
         member.advert = handed.into_boxed_slice();
-        let next = member.advertised.map_or(now.at, |at| at + interval);
-        if next > now.at {
+        if self.advert_waits.get(id).is_none() {
+            let next = member.advertised.map_or(now.at, |at| at + interval);
             self.advert_waits.insert(id, next);
-        } else {
-            self.hand_on(now, id);
+            self.hand_on_due(now);
         }
     }
 
-    /// Hands a member's advert to all who have caught up with it.
-    pub(super) fn hand_on(&mut self, now: Now, id: LinkId) {
-        let interval = self.config.limits.advert_interval;
+    /// Hands on the adverts whose time has come; first those from where the last one was handed on
+    /// the longest ago, so that many of one site do not keep others waiting.
+    pub(super) fn hand_on_due(&mut self, now: Now) {
+        let mut due = self.advert_waits.over(now.at);
+        due.sort_by_cached_key(|id| {
+            let site = self.members.get(id).map(|m| m.site);
+            site.and_then(|site| self.sites.get(&site))
+                .map(|s| s.handed)
+        });
+        for id in due {
+            if let Some(later) = self.must_wait(now, id) {
+                // The latest waits, and is not lost.
+                self.advert_waits.insert(id, later);
+            } else {
+                self.hand_on(now, id);
+            }
+        }
+    }
+
+    /// Until when a member's advert must wait, because its network or its site has too much to tell.
+    fn must_wait(&mut self, now: Now, id: LinkId) -> Option<Time> {
+        let limits = &self.config.limits;
+        let member = self.members.get(&id)?;
+        let network = self.networks.get_mut(member.network()?)?;
+        let (rate, burst) = (limits.advert_bytes_per_second, advert_burst(limits));
+        if let Some(later) = network.speed.charge(0, rate, burst, now.at) {
+            return Some(later);
+        }
+        let site = self.sites.get_mut(&member.site)?;
+        if !site.adverts.take(now.at) {
+            return Some(now.at + limits.advert_interval);
+        }
+        site.handed = now.at;
+        let bytes = member.advert.len() * network.members.len();
+        network.speed.charge(bytes, rate, burst, now.at);
+        None
+    }
+
+    /// Hands a member's advert to all who are not behind.
+    fn hand_on(&mut self, now: Now, id: LinkId) {
         let Some(member) = self.members.get_mut(&id) else {
             return;
         };
-        let source = self.sources.get_mut(&member.address);
-        if source.is_some_and(|s| !s.adverts.take(now.at)) {
-            // The address has too much to tell. The latest waits, and is not lost.
-            self.advert_waits.insert(id, now.at + interval);
-            return;
-        }
         member.advertised = Some(now.at);
-        let Some(network) = member.network().cloned() else {
+        let Some(name) = member.network().cloned() else {
             return;
         };
+        let Some(network) = self.networks.get_mut(&name) else {
+            return;
+        };
+        network.version += 1;
+        let version = network.version;
+        network.adverts.remove(&member.version);
+        network.adverts.insert(version, id);
+        member.version = version;
         let advert = std::mem::take(&mut member.advert);
-        for other in self.others(&network, id) {
-            let behind = self
-                .members
-                .get(&other)
-                .is_some_and(|m| m.catching_up.is_some_and(|next| id >= next));
-            if !behind {
+        for other in self.others(&name, id) {
+            let Some(member) = self.members.get_mut(&other).filter(|m| m.behind.is_none()) else {
+                continue;
+            };
+            if member.is_busy() {
+                member.behind = Some(version);
+            } else {
                 self.stats.adverts_handed += 1;
                 self.append(now, other, other, |out| out.extend_from_slice(&advert));
             }
@@ -82,69 +153,118 @@ impl Hub {
             .collect()
     }
 
-    /// Hands a newcomer the adverts of those who were there, as fast as it takes them, and then says
-    /// that it has joined.
-    pub(super) fn catch_up(&mut self, now: Now, id: LinkId) {
+    /// A member's output has room: hands it adverts that it lacks, and what others have sent it, in turns.
+    pub(super) fn refill(&mut self, now: Now, id: LinkId) {
+        let Some(member) = self.members.get(&id) else {
+            return;
+        };
+        if member.behind.is_none() && member.lanes.is_empty() {
+            return;
+        }
+        let was_empty = member.output.is_empty();
         loop {
-            let Some(member) = self.members.get(&id) else {
+            self.catch_up(now, id);
+            let Some(member) = self.members.get_mut(&id) else {
                 return;
             };
-            let (Some(next), Some(network)) = (member.catching_up, member.network()) else {
-                return;
+            if member.output.len() >= AHEAD || !member.take_turn(now.at) {
+                break;
+            }
+        }
+        self.moved(now, id, was_empty);
+    }
+
+    /// Hands a member the adverts that it lacks, as far as there is room; and a newcomer, when it has them
+    /// all, that it has joined.
+    pub(super) fn catch_up(&mut self, now: Now, id: LinkId) {
+        let Some(member) = self.members.get(&id) else {
+            return;
+        };
+        // No more than its share of the line, if others wait.
+        let most = match member.lanes.is_empty() {
+            true => AHEAD,
+            false => AHEAD.min(member.output.len() + QUANTUM),
+        };
+        while let Some(member) = self.members.get(&id)
+            && let (Some(next), Some(name)) = (member.behind, member.network())
+            && member.output.len() < most
+        {
+            let adverts = self.networks.get(name).map(|n| &n.adverts);
+            let found = adverts.and_then(|a| a.from(&next).next());
+            let Some((version, other)) = found.map(|(version, other)| (*version, *other)) else {
+                return self.caught_up(now, id);
             };
-            if member.pending().len() >= CATCH_UP {
-                return;
-            }
-            let found = self.networks.get(network).and_then(|there| {
-                let from_next = there.members.keys_from(&next);
-                from_next.copied().find(|other| *other != id)
-            });
-            let Some(other) = found else {
-                let (network, route) = (network.clone(), member.route());
-                if let Some(member) = self.members.get_mut(&id) {
-                    member.catching_up = None;
-                }
-                if let Some(route) = route {
-                    self.tell(now, id, &network, FromRelay::Joined(route));
-                }
-                return;
-            };
-            let advert = self
-                .members
-                .get_mut(&other)
-                .map(|m| std::mem::take(&mut m.advert));
-            let advert = advert.unwrap_or_default();
-            if !advert.is_empty() {
-                self.stats.adverts_handed += 1;
-                self.append(now, id, id, |out| out.extend_from_slice(&advert));
-            }
-            if let Some(other) = self.members.get_mut(&other) {
-                other.advert = advert;
-            }
             if let Some(member) = self.members.get_mut(&id) {
-                member.catching_up = Some(LinkId(other.0 + 1));
+                member.behind = Some(version + 1);
+            }
+            if other == id {
+                continue;
+            }
+            let Some(told) = self.members.get_mut(&other) else {
+                continue;
+            };
+            let advert = std::mem::take(&mut told.advert);
+            self.stats.adverts_handed += 1;
+            self.append(now, id, id, |out| out.extend_from_slice(&advert));
+            if let Some(told) = self.members.get_mut(&other) {
+                told.advert = advert;
             }
         }
     }
 
+    /// A member has all adverts.
+    fn caught_up(&mut self, now: Now, id: LinkId) {
+        let Some(member) = self.members.get_mut(&id) else {
+            return;
+        };
+        member.behind = None;
+        let newcomer = !std::mem::replace(&mut member.welcomed, true);
+        if let (Some(network), Some(route)) = (member.network().cloned(), member.route())
+            && newcomer
+        {
+            self.tell(now, id, &network, FromRelay::Joined(route));
+        }
+    }
+
     /// A member is gone: its route leads nowhere.
-    pub(super) fn leave(&mut self, now: Now, id: LinkId, network: &NetworkName, route: Route) {
-        let others = self.others(network, id);
-        if let Some(there) = self.networks.get_mut(network) {
-            there.members.remove(&id);
-            if there.members.is_empty() {
-                self.networks.remove(network);
+    pub(super) fn leave(
+        &mut self,
+        now: Now,
+        id: LinkId,
+        (name, route, version): (&NetworkName, Route, u64),
+    ) {
+        let others = self.others(name, id);
+        if let Some(network) = self.networks.get_mut(name) {
+            network.members.remove(&id);
+            network.adverts.remove(&version);
+            if network.members.is_empty() {
+                self.networks.remove(name);
             }
         }
         for other in others {
-            if let Some(member) = self.members.get_mut(&other) {
-                member.flows.remove(&id);
-                member.blocked.remove(&id);
-            }
+            let Some(member) = self.members.get_mut(&other) else {
+                continue;
+            };
+            member.flows.remove(&id);
+            member.blocked.remove(&id);
+            let gone = FromRelay::Gone(route);
             // When all are told to go, nobody need be told of anybody.
-            if !self.stopped {
-                self.tell(now, other, network, FromRelay::Gone(route));
+            if self.stopped {
+                continue;
+            }
+            if member.lanes.has(id) {
+                // After what it has sent: that may be an answer, and nothing comes from a route that is gone.
+                self.append_behind(other, id, |out| encode_word(name, gone, out));
+            } else {
+                self.tell(now, other, name, gone);
             }
         }
     }
+}
+
+/// Appends a word of the relay's.
+pub(super) fn encode_word(network: &NetworkName, word: FromRelay, out: &mut Vec<u8>) {
+    crate::frame::encode_with(network.as_str(), FrameType::REGISTER, out, |out| {
+        word.encode(out)
+    });
 }

@@ -11,6 +11,8 @@ crate::stats::stats! {
     links,
     /// Links accepted.
     accepted,
+    /// Links closed before they joined, to make room for others.
+    gave_way,
     /// Links that joined.
     joined,
     /// Members that left or were lost.

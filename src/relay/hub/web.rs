@@ -93,7 +93,7 @@ impl Hub {
             return;
         };
         let size = begun.len() + bytes.len();
-        let source = self.sources.get_mut(&member.address);
+        let source = self.sites.get_mut(&member.site);
         let of_source = source.as_ref().map_or(0, |s| s.reading);
         let most = limits.requests_bytes;
         if self.web.reading + size > most || of_source + size > most / 4 {
@@ -125,9 +125,9 @@ impl Hub {
         let (Some(head), Some(member)) = (reader.head(), self.members.get(&id)) else {
             return;
         };
-        let address = member.address;
+        let (address, site) = (member.address, member.site);
         let networks = &self.config.networks;
-        let source = self.sources.get_mut(&address);
+        let source = self.sites.get_mut(&site);
         let outcome = self.web.mailboxes.request(
             (now, id, address),
             head,
@@ -169,10 +169,11 @@ impl Hub {
         };
         let before = std::mem::replace(stage, Progress::Answering);
         member.progress = now.at;
+        self.newcomers.remove(id);
         match before {
             Progress::Reading(reader) => {
                 self.web.reading -= reader.held();
-                if let Some(source) = self.sources.get_mut(&member.address) {
+                if let Some(source) = self.sites.get_mut(&member.site) {
                     source.reading -= reader.held();
                 }
                 Some(reader)

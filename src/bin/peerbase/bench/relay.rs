@@ -39,7 +39,7 @@ pub(super) fn server() -> Outcome {
         .map_err(|_| Failure::Usage("bad address".into()))?;
     let relay = RelayServer::builder().limits(limits).start(address)?;
     println!("{}", relay.address());
-    relay.wait();
+    relay.wait()?;
     Ok(())
 }
 

@@ -1,0 +1,171 @@
+//! What waits for a member that is behind, a lane for each sender, so that each gets its share of the line.
+//!
+//! Deficit round robin (Shreedhar and Varghese, 1995): in each turn a lane gains a quantum of bytes, and whole
+//! frames go out as long as it has some left; a large frame is paid for with later turns.
+
+use crate::buffer::Buffer;
+use crate::protocol::LinkId;
+use crate::table::Table;
+
+/// Bytes that a sender gains in its turn: a few short calls. With a hundred senders the next one waits for less
+/// than half a megabyte.
+pub(super) const QUANTUM: usize = 4 * 1024;
+
+#[derive(Debug, Default)]
+struct Lane {
+    bytes: Buffer,
+    /// Bytes that it may send; less than none after a frame that was larger than its share.
+    allowance: i64,
+}
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub(super) struct Lanes {
+    /// None of them is empty.
+    lanes: Table<LinkId, Lane>,
+    /// The turn is that of the first lane from here on.
+    next: LinkId,
+    /// Bytes that wait in all of them.
+    len: usize,
+    /// Bytes that their buffers take.
+    capacity: usize,
+}
+
+impl Lanes {
+    pub(super) fn is_empty(&self) -> bool {
+        self.lanes.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Bytes of memory that they take.
+    pub(super) fn memory(&self) -> usize {
+        self.capacity + self.lanes.memory()
+    }
+
+    /// Whether something of a sender waits.
+    pub(super) fn has(&self, of: LinkId) -> bool {
+        self.lanes.contains_key(&of)
+    }
+
+    /// By how much memory `n` more bytes of a sender grow them.
+    pub(super) fn growth(&self, of: LinkId, n: usize) -> usize {
+        match self.lanes.get(&of) {
+            Some(lane) => lane.bytes.growth(n),
+            None => n + size_of::<(LinkId, Lane)>(),
+        }
+    }
+
+    /// Appends whole frames of a sender; how many bytes that was.
+    pub(super) fn push(&mut self, of: LinkId, write: impl FnOnce(&mut Vec<u8>)) -> usize {
+        let lane = self.lanes.or_insert_with(of, Lane::default);
+        self.capacity -= lane.bytes.capacity();
+        let n = lane.bytes.append(write);
+        self.capacity += lane.bytes.capacity();
+        self.len += n;
+        n
+    }
+
+    /// Moves what the sender whose turn it is may send; whose and how many bytes. None if nothing waits.
+    pub(super) fn turn(&mut self, output: &mut Buffer) -> Option<(LinkId, usize)> {
+        let from_next = self.lanes.from(&self.next).next();
+        let (of, _) = from_next.or_else(|| self.lanes.iter().next())?;
+        let of = *of;
+        self.next = LinkId(of.0 + 1);
+        let lane = self.lanes.get_mut(&of)?;
+        lane.allowance += QUANTUM as i64;
+        let n = frames_within(lane.bytes.as_slice(), lane.allowance);
+        lane.allowance -= n as i64;
+        output.append(|out| out.extend_from_slice(&lane.bytes.as_slice()[..n]));
+        self.capacity -= lane.bytes.capacity();
+        lane.bytes.consume(n, 0);
+        self.capacity += lane.bytes.capacity();
+        self.len -= n;
+        if lane.bytes.is_empty() {
+            self.lanes.remove(&of);
+        }
+        Some((of, n))
+    }
+}
+
+/// Bytes of the first frames, the last of which begins within `allowance`. A frame has one line feed, at its end.
+fn frames_within(bytes: &[u8], allowance: i64) -> usize {
+    let allowance = usize::try_from(allowance).unwrap_or(0);
+    let mut end = 0;
+    while end < allowance.min(bytes.len()) {
+        let length = memchr::memchr(b'\n', &bytes[end..]).map_or(bytes.len() - end, |at| at + 1);
+        end += length;
+    }
+    end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn push(lanes: &mut Lanes, of: u64, frame: usize) {
+        lanes.push(LinkId(of), |out| {
+            out.resize(out.len() + frame - 1, of as u8);
+            out.push(b'\n');
+        });
+    }
+
+    #[test]
+    fn senders_share_alike_whatever_the_size_of_their_frames() {
+        let mut lanes = Lanes::default();
+        for (of, frame) in [(20, 60_000), (30, 1_000), (70, 100)] {
+            for _ in 0..2_000_000 / frame {
+                push(&mut lanes, of, frame);
+            }
+        }
+        let (mut output, mut sent) = (Buffer::default(), Table::default());
+        while output.len() < 1_500_000 {
+            let (of, n) = lanes.turn(&mut output).unwrap();
+            *sent.or_insert_with(of, || 0) += n;
+        }
+        assert!(
+            sent.values().all(|n| (440_000..=560_000).contains(n)),
+            "{sent:?}"
+        );
+        assert_eq!(output.as_slice().last(), Some(&b'\n'), "whole frames");
+    }
+
+    #[test]
+    fn a_lane_that_is_empty_is_gone_and_so_is_its_memory() {
+        let mut lanes = Lanes::default();
+        for of in 0..100 {
+            push(&mut lanes, of, 50_000);
+            push(&mut lanes, of, 10);
+        }
+        assert!(lanes.memory() >= lanes.len() && lanes.has(LinkId(7)));
+        let mut output = Buffer::default();
+        while lanes.turn(&mut output).is_some() {}
+        assert_eq!((output.len(), lanes.len()), (100 * 50_010, 0));
+        assert!(
+            lanes.is_empty() && lanes.memory() < 10_000,
+            "{}",
+            lanes.memory()
+        );
+    }
+
+    #[test]
+    fn what_one_sends_keeps_its_order() {
+        let mut lanes = Lanes::default();
+        for i in 0..1_000u32 {
+            let of = LinkId(u64::from(i % 3));
+            lanes.push(of, |out| {
+                out.extend_from_slice(format!("{} {i}\n", of.0).as_bytes())
+            });
+        }
+        let mut output = Buffer::default();
+        while lanes.turn(&mut output).is_some() {}
+        let text = std::str::from_utf8(output.as_slice()).unwrap();
+        for of in ["0 ", "1 ", "2 "] {
+            let own = text.lines().filter_map(|l| l.strip_prefix(of));
+            let own: Vec<u32> = own.map(|n| n.parse().unwrap()).collect();
+            assert!(own.len() > 300 && own.is_sorted(), "{of}");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Where links come from, and what those from one place may do together.
+
+use super::allowance::Allowance;
+use super::budget::Memory;
+use crate::limits::RelayLimits;
+use crate::protocol::Time;
+use std::net::{IpAddr, Ipv6Addr};
+
+/// What all links from one site have, and may do: each joining and each advert is told to every member.
+#[derive(Debug)]
+pub(super) struct Site {
+    pub(super) links: usize,
+    pub(super) joins: Allowance,
+    pub(super) adverts: Allowance,
+    /// When an advert of one of its members was last handed on.
+    pub(super) handed: Time,
+    /// What they take.
+    pub(super) memory: Memory,
+    /// Bytes of requests that are coming in.
+    #[cfg(feature = "compat")]
+    pub(super) reading: usize,
+}
+
+impl Site {
+    pub(super) fn new(limits: &RelayLimits, now: Time) -> Site {
+        let (rate, most) = (limits.joins_per_second, limits.links_per_address as u32);
+        Site {
+            links: 0,
+            joins: Allowance::new(rate, most, now),
+            // Two at each start: asking for the name, and taking part.
+            adverts: Allowance::new(rate, most.saturating_mul(2), now),
+            handed: Time::default(),
+            memory: Memory::default(),
+            #[cfg(feature = "compat")]
+            reading: 0,
+        }
+    }
+
+    /// Whether one that is new would be the same.
+    pub(super) fn is_forgettable(&self, now: Time) -> bool {
+        self.links == 0 && self.joins.is_full(now) && self.adverts.is_full(now)
+    }
+}
+
+/// The address that links are counted by: an IPv6 host has a /64 to itself.
+pub(super) fn address_of(address: IpAddr) -> IpAddr {
+    prefix(address, 4)
+}
+
+/// The site that rates and memory are counted by: whoever is given an IPv6 network is given a /48, and
+/// with it 65 536 of those that links are counted by (RFC 6177).
+pub(super) fn site_of(address: IpAddr) -> IpAddr {
+    prefix(address, 3)
+}
+
+/// The first `groups` groups of an IPv6 address; an IPv4 address whole.
+fn prefix(address: IpAddr, groups: usize) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(a) => {
+            let mut segments = a.segments();
+            segments[groups..].fill(0);
+            Ipv6Addr::from(segments).into()
+        }
+        v4 => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv4_address_is_its_own_site_and_an_ipv6_site_has_many_addresses() {
+        let ip = |s: &str| s.parse::<IpAddr>().unwrap();
+        assert_eq!(site_of(ip("10.1.2.3")), ip("10.1.2.3"));
+        assert_eq!(address_of(ip("::ffff:10.1.2.3")), ip("10.1.2.3"));
+        let v6 = ip("2001:db8:1:2:3:4:5:6");
+        assert_eq!(address_of(v6), ip("2001:db8:1:2::"));
+        assert_eq!(site_of(v6), ip("2001:db8:1::"));
+    }
+}
