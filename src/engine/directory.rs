@@ -159,7 +159,7 @@ impl Peer {
 
 #[derive(Debug)]
 pub(super) struct Directory {
-    peers: Table<Instance, Peer>,
+    peers: Table<Instance, Box<Peer>>,
     names: Table<NodeName, Vec<Instance>>,
     due: Time,
 }
@@ -195,19 +195,19 @@ impl Directory {
     }
 
     pub(super) fn get(&self, instance: &Instance) -> Option<&Peer> {
-        self.peers.get(instance)
+        self.peers.get(instance).map(|p| &**p)
     }
 
     pub(super) fn get_mut(&mut self, instance: &Instance) -> Option<&mut Peer> {
-        self.peers.get_mut(instance)
+        self.peers.get_mut(instance).map(|p| &mut **p)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Instance, &Peer)> {
-        self.peers.iter()
+        self.peers.iter().map(|(i, p)| (i, &**p))
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&Instance, &mut Peer)> {
-        self.peers.iter_mut()
+        self.peers.iter_mut().map(|(i, p)| (i, &mut **p))
     }
 
     pub(super) fn insert(&mut self, instance: Instance, peer: Peer) -> &mut Peer {
@@ -215,10 +215,10 @@ impl Directory {
         self.names
             .or_insert_with(peer.name.clone(), Vec::new)
             .push(instance);
-        self.peers.or_insert_with(instance, || peer)
+        self.peers.or_insert_with(instance, || Box::new(peer))
     }
 
-    pub(super) fn remove(&mut self, instance: &Instance) -> Option<Peer> {
+    pub(super) fn remove(&mut self, instance: &Instance) -> Option<Box<Peer>> {
         let peer = self.peers.remove(instance)?;
         if let Some(list) = self.names.get_mut(&peer.name) {
             list.retain(|i| i != instance);

@@ -127,7 +127,7 @@ struct Round {
 
 #[derive(Debug, Default)]
 pub(super) struct Gossip {
-    heard: Table<Instance, Heard>,
+    heard: Table<Instance, Box<Heard>>,
     /// Those whose own peers have not all answered.
     rounds: Table<u64, Round>,
     next_round: u64,
@@ -151,7 +151,7 @@ impl Gossip {
             }
             self.heard.remove(&oldest);
         }
-        self.heard.insert(origin, Heard::new(number, now));
+        self.heard.insert(origin, Box::new(Heard::new(number, now)));
         Some(true)
     }
 }

@@ -186,7 +186,7 @@ impl Engine {
     pub(super) fn add_link(&mut self, now: Now, link: Link) -> LinkId {
         let id = LinkId(self.next_link);
         self.next_link += 1;
-        self.links.insert(id, link);
+        self.links.insert(id, Box::new(link));
         self.links_due = self.links_due.min(now.at + self.config.limits.handshake);
         id
     }

@@ -248,7 +248,7 @@ pub struct Engine {
     entropy: Box<dyn Entropy>,
     advertiser: Advertiser,
     directory: Directory,
-    links: Table<LinkId, Link>,
+    links: Table<LinkId, Box<Link>>,
     relays: Relays,
     routes: Routes,
     next_link: u64,

@@ -1,6 +1,6 @@
 //! What goes out on links, straight or through a relay, and how much may wait there.
 
-use super::links::{Link, State, Via};
+use super::links::{State, Via};
 use super::session::Session;
 use super::{Engine, LinkId, Now, Output};
 use crate::fernet::KeyIndex;
@@ -27,7 +27,7 @@ pub(super) enum Outlet {
 impl Engine {
     /// Bytes that wait to be written to a link.
     pub fn pending(&self, link: LinkId) -> &[u8] {
-        self.links.get(&link).map_or(&[], Link::pending)
+        self.links.get(&link).map_or(&[], |l| l.pending())
     }
 
     /// Appends a frame whose payload `write` produces to what waits for a link: to its own output, or
@@ -215,7 +215,7 @@ impl Engine {
             let link = self.links.get(id);
             let round_trip = link.and_then(|l| l.round_trip);
             (
-                link.is_none_or(Link::is_relayed),
+                link.is_none_or(|l| l.is_relayed()),
                 round_trip.unwrap_or(std::time::Duration::MAX),
             )
         };
