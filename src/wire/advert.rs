@@ -136,13 +136,14 @@ impl Advert {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::name::some_name;
     use proptest::prelude::*;
 
     fn adverts() -> impl Strategy<Value = Advert> {
         (
             prop::sample::select(vec![Phase::Present, Phase::Probing, Phase::Leaving]),
             any::<([u8; 16], u64, u32, u16)>(),
-            "[^|.:@*\\p{Cc}]{1,16}",
+            some_name(),
             any::<Option<IpAddr>>(),
             prop::collection::vec("[a-z0-9.]{1,40}:[1-9][0-9]{0,3}", 0..=ADVERT_RELAYS_MAX),
         )
@@ -154,7 +155,7 @@ mod tests {
                     sequence,
                     interval_ms,
                     port,
-                    name: NodeName::new(&name).unwrap(),
+                    name,
                     address,
                     relays: relays.iter().map(|r| r.parse().unwrap()).collect(),
                 },
