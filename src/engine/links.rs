@@ -13,7 +13,8 @@ use crate::wire::Instance;
 use crate::wire::hello::Hello;
 use crate::wire::record::{Body, CloseReason, Form, encode_close};
 use crate::wire::relay::Route;
-use std::net::SocketAddr;
+use std::cmp::Reverse;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 /// Bytes of a keepalive's nonce, as text; longer ones are nobody's.
@@ -151,6 +152,36 @@ impl Link {
     }
 }
 
+/// Where half-open links come from, as far as one can tell before anything is proved.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// An IPv4 address, or an IPv6 /64, which one host has to itself.
+    Address(IpAddr),
+    /// This link to a relay.
+    Relay(LinkId),
+}
+
+impl Source {
+    fn of(via: &Via) -> Source {
+        let ip = match via {
+            Via::Relay(carrier, _) => return Source::Relay(*carrier),
+            Via::Socket(from) => from.ip().to_canonical(),
+            Via::Name => IpAddr::from([0; 4]),
+        };
+        Source::Address(match ip {
+            IpAddr::V6(ip) => {
+                let [a, b, c, d, ..] = ip.segments();
+                Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+            }
+            ip => ip,
+        })
+    }
+
+    fn is_relay(self) -> bool {
+        matches!(self, Source::Relay(_))
+    }
+}
+
 /// Why a link is refused; each has its counter.
 #[derive(Clone, Copy)]
 pub(super) enum Refuse {
@@ -171,16 +202,40 @@ impl Engine {
 
     /// A link on which somebody is to say hello.
     pub(super) fn add_listening(&mut self, now: Now, via: Via) -> LinkId {
-        let half_open = || self.links.iter().filter(|(_, l)| l.half_open());
-        if half_open().count() >= self.config.limits.half_open {
-            // The oldest gives way: an honest handshake would be over.
-            let oldest = half_open().min_by_key(|(_, l)| l.opened).map(|(id, _)| *id);
-            if let Some(oldest) = oldest {
-                self.stats.half_open_evicted += 1;
-                self.cut(now, oldest);
-            }
+        if let Some(id) = self.half_open_to_evict(&via) {
+            self.stats.half_open_evicted += 1;
+            self.cut(now, id);
         }
         self.add_link(now, Link::new(State::Listening, false, via, now.at))
+    }
+
+    /// Which half-open link gives way to a new one, if one must. Those through relays have a quarter of the
+    /// room to themselves, since anybody can connect to a port. Whoever has the most gives way: an address
+    /// that connects again and again, or a relay that invents routes, displaces its own. Of those, who has
+    /// said nothing comes first, then the oldest: an honest handshake would be over.
+    fn half_open_to_evict(&self, via: &Via) -> Option<LinkId> {
+        let relayed = self.config.limits.half_open / 4;
+        let room = match via {
+            Via::Relay(..) => relayed,
+            Via::Socket(_) | Via::Name => self.config.limits.half_open - relayed,
+        };
+        let source = Source::of(via);
+        let mut pool: Vec<(Source, bool, Time, LinkId)> = Vec::new();
+        for (id, link) in self.links.iter().filter(|(_, l)| l.half_open()) {
+            let from = Source::of(&link.via);
+            if from.is_relay() == source.is_relay() {
+                let said_hello = matches!(link.state, State::Answered(_));
+                pool.push((from, said_hello, link.opened, *id));
+            }
+        }
+        if pool.len() < room.max(1) {
+            return None;
+        }
+        let links_of = |source: &Source| pool.iter().filter(|(s, ..)| s == source).count();
+        let first = pool.iter().min_by_key(|(source, said_hello, opened, id)| {
+            (Reverse(links_of(source)), *said_hello, *opened, *id)
+        });
+        first.map(|(.., id)| *id)
     }
 
     pub(super) fn add_link(&mut self, now: Now, link: Link) -> LinkId {
@@ -437,8 +492,12 @@ impl Engine {
                 self.drop_replaced(now, instance);
                 return;
             }
-            self.plan_redial(now, instance);
-            self.update_path(instance);
+            if peer.sessions.is_empty() && peer.left {
+                self.drop_peer(now, instance);
+            } else {
+                self.plan_redial(now, instance);
+                self.update_path(instance);
+            }
         }
         self.mesh_session_down(now, instance);
         self.requeue_calls(now, id, instance);

@@ -15,6 +15,9 @@ use crate::limits::ADVERT_RELAYS_MAX;
 use crate::name::NodeName;
 use std::net::IpAddr;
 
+/// Bytes of the shortest one: a name of one byte, no address, no relays.
+pub(crate) const LEN_MIN: usize = 1 + 1 + 16 + 8 + 4 + 2 + (1 + 1) + 1 + (1 + 1);
+
 /// What the sender is about to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -185,6 +188,24 @@ mod tests {
                 prop_assert_eq!(again, bytes);
             }
         }
+    }
+
+    #[test]
+    fn none_is_shorter_than_the_shortest() {
+        let mut bytes = Vec::new();
+        let advert = Advert {
+            phase: Phase::Present,
+            instance: Instance([0; 16]),
+            sequence: 0,
+            interval_ms: 0,
+            port: 0,
+            name: NodeName::new("n").unwrap(),
+            address: None,
+            relays: Vec::new(),
+            vouched: 0,
+        };
+        advert.encode(&mut bytes);
+        assert_eq!(bytes.len(), LEN_MIN);
     }
 
     #[test]
