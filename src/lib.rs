@@ -49,6 +49,7 @@ pub mod protocol;
 pub mod relay;
 pub mod wire;
 
+mod buffer;
 mod driver;
 pub mod ffi;
 mod files;

@@ -25,6 +25,7 @@ mod web;
 
 pub use stats::RelayStats;
 
+use crate::buffer::Buffer;
 use crate::entropy::Entropy;
 use crate::frame::{self, Frame, FrameType, Parsed};
 use crate::limits::{FRAME_MAX, RelayLimits};
@@ -34,7 +35,7 @@ use crate::table::Table;
 use crate::wire::membership::RelayKey;
 use crate::wire::relay::{FromRelay, Refusal, Route, ToRelay};
 use allowance::Allowance;
-use member::{Member, Stage, counted};
+use member::{Member, SPARE_CAPACITY, Stage, counted};
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -43,8 +44,6 @@ use std::net::{IpAddr, SocketAddr};
 const PING_MAX: usize = 64;
 /// Buffers kept for the next that has something to send.
 const SPARE: usize = 16;
-/// The largest buffer that is kept.
-const SPARE_CAPACITY: usize = 256 * 1024;
 
 /// Whom a relay serves, and how much.
 #[derive(Clone, Debug, Default)]
@@ -107,7 +106,7 @@ pub struct Hub {
     due: Time,
     stopped: bool,
     outputs: VecDeque<Output>,
-    spare: Vec<Vec<u8>>,
+    spare: Vec<Buffer>,
     stats: RelayStats,
     #[cfg(feature = "compat")]
     web: web::Web,
@@ -416,10 +415,9 @@ impl Hub {
         {
             member.output = spare;
         }
-        let was_empty = member.pending().is_empty();
-        let from = member.output.len();
-        write(&mut member.output);
-        member.note_segment(of, from, now.at);
+        let was_empty = member.output.is_empty();
+        let len = member.output.append(write);
+        member.note_segment(of, len, now.at);
         if was_empty {
             self.due = self.due.min(now.at + stalled);
             self.outputs.push_back(Output::Writable(id));
@@ -511,7 +509,7 @@ impl Hub {
         let Some(member) = self.members.get_mut(&id) else {
             return;
         };
-        let mut last = member.output.split_off(member.written);
+        let mut last = member.output.take();
         let network = match &member.stage {
             Stage::Joined { network, .. } | Stage::Challenged { network, .. } => network.as_str(),
             Stage::New => "relay",

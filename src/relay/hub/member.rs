@@ -1,5 +1,6 @@
 //! One link of a relay: what waits for it, what it has under way, and how fast it may go.
 
+use crate::buffer::Buffer;
 use crate::name::NetworkName;
 use crate::protocol::{LinkId, Time};
 use crate::table::Table;
@@ -45,8 +46,7 @@ pub(super) struct Member {
     /// An unfinished frame, and since when.
     pub(super) input: Vec<u8>,
     pub(super) unfinished: Option<Time>,
-    pub(super) output: Vec<u8>,
-    pub(super) written: usize,
+    pub(super) output: Buffer,
     /// Whose bytes wait in the output, in order; its own for what the relay itself says.
     pub(super) segments: VecDeque<(LinkId, u32)>,
     /// When the output last moved, or began to wait.
@@ -74,8 +74,7 @@ impl Member {
             heard: now,
             input: Vec::new(),
             unfinished: None,
-            output: Vec::new(),
-            written: 0,
+            output: Buffer::default(),
             segments: VecDeque::new(),
             progress: now,
             flows: Table::default(),
@@ -103,15 +102,15 @@ impl Member {
     }
 
     pub(super) fn pending(&self) -> &[u8] {
-        &self.output[self.written..]
+        self.output.as_slice()
     }
 
-    /// Notes that the bytes after `from` of the output are `of`'s.
-    pub(super) fn note_segment(&mut self, of: LinkId, from: usize, now: Time) {
-        let len = (self.output.len() - from) as u32;
-        if from == self.written {
+    /// Notes that the last `len` bytes of the output are `of`'s.
+    pub(super) fn note_segment(&mut self, of: LinkId, len: usize, now: Time) {
+        if len == self.output.len() {
             self.progress = now;
         }
+        let len = len as u32;
         match self.segments.back_mut() {
             Some((last, n)) if *last == of => *n += len,
             _ => self.segments.push_back((of, len)),
@@ -120,8 +119,11 @@ impl Member {
 
     /// The link took `n` bytes; `drained` is told whose, as far as they have gone.
     pub(super) fn sent(&mut self, mut n: usize, now: Time, mut drained: impl FnMut(LinkId, u32)) {
-        n = n.min(self.output.len() - self.written);
-        self.written += n;
+        n = n.min(self.output.len());
+        // One that has become empty is kept as it is for the next that has something to send.
+        let empties = n == self.output.len();
+        let keep = if empties { SPARE_CAPACITY } else { OUTPUT_KEPT };
+        self.output.consume(n, keep);
         self.progress = now;
         while n > 0
             && let Some((of, len)) = self.segments.front_mut()
@@ -134,12 +136,8 @@ impl Member {
                 self.segments.pop_front();
             }
         }
-        if self.written == self.output.len() {
-            self.written = 0;
-            self.output.clear();
-            if self.segments.capacity() > SEGMENTS_KEPT {
-                self.segments = VecDeque::new();
-            }
+        if self.output.is_empty() && self.segments.capacity() > SEGMENTS_KEPT {
+            self.segments = VecDeque::new();
         }
     }
 
@@ -165,6 +163,10 @@ impl Member {
     }
 }
 
+/// The largest output that is kept when it is empty, for another member.
+pub(super) const SPARE_CAPACITY: usize = 256 * 1024;
+/// Room for output that a busy member keeps, so that it need not be made anew for each frame.
+const OUTPUT_KEPT: usize = 16 * 1024;
 /// Room that an idle member keeps.
 const SEGMENTS_KEPT: usize = 64;
 
