@@ -10,6 +10,7 @@
 use crate::address::RelayAddress;
 use crate::protocol::LinkId;
 use crate::reach::{self, Word};
+use crate::signals;
 use mio::Waker;
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -147,8 +148,7 @@ impl Resolver {
 
     fn start(&self, relay: RelayAddress) -> std::io::Result<()> {
         let (answers, waker, look_up) = (self.answers.clone(), self.waker.clone(), self.look_up);
-        let thread = std::thread::Builder::new().name("peerbase-dns".into());
-        let lookup = thread.spawn(move || {
+        let lookup = signals::spawn("peerbase-dns", move || {
             let (host, port) = relay.host_and_port();
             let found = look_up(host, port);
             answer(&answers, &waker, relay, found);

@@ -138,7 +138,7 @@ impl Peer {
     }
 
     /// Whether somebody else's word is all that is known of it.
-    fn is_hearsay(&self) -> bool {
+    pub(super) fn is_hearsay(&self) -> bool {
         self.sequence.is_none() && !self.joined
     }
 

@@ -6,6 +6,7 @@
 use super::relays::Carrier;
 use super::session::{Rejection, Session};
 use super::{Engine, LinkId, Now, Output, Phase, RelayFault, Time};
+use crate::buffer::Buffer;
 use crate::frame::{self, FrameType, Parsed};
 use crate::limits::FRAME_MAX;
 use crate::name::NodeName;
@@ -21,6 +22,8 @@ use std::time::Duration;
 pub(super) const PING_TEXT: usize = 16;
 /// Room an idle link keeps for an unfinished frame or for output.
 const KEPT_CAPACITY: usize = 4 * 1024;
+/// Room for input that a busy link keeps: the largest unfinished frame, and as much again.
+const READ_CAPACITY: usize = 2 * FRAME_MAX;
 
 /// The words to a peer whose link ends, through a relay, and to one whose link is refused.
 pub(super) const CLOSED: &[u8] = b"closed";
@@ -66,10 +69,9 @@ pub(super) struct Link {
     pub(super) dialled: bool,
     pub(super) via: Via,
     /// An unfinished frame, and since when.
-    pub(super) input: Vec<u8>,
+    pub(super) input: Buffer,
     pub(super) unfinished: Option<Time>,
-    pub(super) output: Vec<u8>,
-    pub(super) written: usize,
+    pub(super) output: Buffer,
     pub(super) opened: Time,
     pub(super) heard: Time,
     /// When the output last moved, or began to wait.
@@ -93,10 +95,9 @@ impl Link {
             state,
             dialled,
             via,
-            input: Vec::new(),
+            input: Buffer::default(),
             unfinished: None,
-            output: Vec::new(),
-            written: 0,
+            output: Buffer::default(),
             opened: now,
             heard: now,
             progress: now,
@@ -122,7 +123,12 @@ impl Link {
     }
 
     pub(super) fn pending(&self) -> &[u8] {
-        &self.output[self.written..]
+        self.output.as_slice()
+    }
+
+    /// Gives back the room that it needed while it was busy.
+    pub(super) fn rest(&mut self) {
+        self.output.consume(0, KEPT_CAPACITY);
     }
 
     pub(super) fn open_session(&mut self) -> Option<&mut Session> {
@@ -252,12 +258,11 @@ impl Engine {
         };
         link.heard = now.at;
         let mut held = std::mem::take(&mut link.input);
-        let data: &[u8] = if held.is_empty() {
-            bytes
-        } else {
-            held.extend_from_slice(bytes);
-            &held
-        };
+        let fresh = held.is_empty();
+        if !fresh {
+            held.append(|held| held.extend_from_slice(bytes));
+        }
+        let data = if fresh { bytes } else { held.as_slice() };
         let mut at = 0;
         while at < data.len() {
             match frame::parse(&data[at..], FRAME_MAX) {
@@ -284,15 +289,16 @@ impl Engine {
                 link.unfinished = Some(now.at);
                 self.links_due = self.links_due.min(now.at + self.config.limits.frame);
             }
-            if held.is_empty() {
-                held.extend_from_slice(&bytes[at..]);
-            } else {
-                held.drain(..at);
-            }
         }
-        if rest == 0 {
-            held.clear();
-            held.shrink_to(KEPT_CAPACITY);
+        let keep = if rest == 0 {
+            KEPT_CAPACITY
+        } else {
+            READ_CAPACITY
+        };
+        if fresh {
+            held.append(|held| held.extend_from_slice(&bytes[at..]));
+        } else {
+            held.consume(at, keep);
         }
         link.input = held;
     }
