@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! frame   = net "|" type "|" payload "|" "END" LF
-//! net     = 1*64 bytes of UTF-8, no control characters, none of "|" "." ":" "@"
+//! net     = 1*64 bytes of UTF-8, no control or invisible characters, none of "|" "." ":" "@"
 //! type    = 3 lower-case ASCII letters
 //! payload = field *( "." field )
 //! field   = 1*( ALPHA / DIGIT / "-" / "_" / "=" )
@@ -249,6 +249,7 @@ fn in_alphabet(bytes: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::limits::FRAME_MAX;
+    use crate::name::some_name;
     use proptest::prelude::*;
 
     fn whole(input: &[u8]) -> Result<Parsed<'_>, FrameError> {
@@ -338,7 +339,7 @@ mod tests {
 
     fn frames() -> impl Strategy<Value = Vec<u8>> {
         (
-            "[^|.:@\\p{Cc}]{1,16}",
+            some_name(),
             "[a-z]{3}",
             "[A-Za-z0-9_=-]{1,90}(\\.[A-Za-z0-9_=-]{1,9}){0,3}",
         )

@@ -57,6 +57,7 @@ mod hkdf;
 mod json;
 mod logging;
 mod node;
+mod reach;
 mod signals;
 mod stats;
 mod table;

@@ -77,7 +77,8 @@ pub struct Limits {
     /// Links past their handshake. Stays well below the usual 1 024 descriptors of a process; the
     /// longest idle one gives way.
     pub sessions: usize,
-    /// Links before their handshake that others opened. When full, the oldest gives way: an honest
+    /// Links before their handshake that others opened, a quarter of them through relays. When full, whoever
+    /// has the most loses one, the silent before those that have said hello, and the oldest first: an honest
     /// handshake takes milliseconds.
     pub half_open: usize,
     /// Dials under way. Bounds what forged or replayed adverts can make us do.
@@ -132,7 +133,8 @@ pub struct Limits {
     /// Ends of streams that may be open, half of them with one peer: each holds at most a window.
     pub streams: usize,
     /// Adverts opened per second; more are counted and dropped unread. A thousand nodes send about
-    /// as many, ten thousand openings cost a small CPU a few percent.
+    /// as many, ten thousand openings cost a small CPU a few percent. A quarter is kept for addresses where
+    /// peers have proved to be, each of them alike, whatever strangers send.
     pub adverts_per_second: u32,
     /// Adverts we send per interval, whatever is heard. A thousand nodes starting together must not
     /// answer each other a million times.

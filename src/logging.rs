@@ -2,11 +2,14 @@
 //!
 //! A logger is the program's own code: it may take a lock of the program's, or call back into the node.
 //! While the library holds one of its locks, records are therefore kept, and they are emitted after the
-//! lock is released. Whoever takes such a lock calls [`hold`] first and drops what it returns last.
+//! lock is released. [`lock`] sees to that.
 
 use log::{Level, Record};
 use std::cell::RefCell;
 use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Records kept while a lock is held: one turn of the event loop writes a few for each link.
 const KEPT_MAX: usize = 1_024;
@@ -26,10 +29,10 @@ thread_local! {
 /// While one of these lives, records of its thread are kept. When the last is dropped, they are emitted.
 #[must_use]
 #[derive(Debug)]
-pub(crate) struct Held(());
+struct Held(());
 
 /// Keeps the records of this thread until the result is dropped.
-pub(crate) fn hold() -> Held {
+fn hold() -> Held {
     // A thread that is ending has no place to keep records; it emits them at once.
     let _ = KEPT.try_with(|kept| kept.borrow_mut().holders += 1);
     Held(())
@@ -57,6 +60,57 @@ impl Drop for Held {
             let text = format_args!("{missed} further log records were dropped");
             emit(Level::Warn, module_path!(), text);
         }
+    }
+}
+
+/// A mutex, locked. While it is, the records of this thread are kept.
+#[derive(Debug)]
+pub(crate) struct Locked<'a, T> {
+    guard: MutexGuard<'a, T>,
+    // Dropped after the guard, as fields are dropped in their order.
+    held: Held,
+}
+
+/// Locks a mutex. One that was poisoned is locked as well: what a panic leaves behind is for the caller to
+/// see to.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> Locked<'_, T> {
+    let held = hold();
+    let guard = mutex.lock().unwrap_or_else(PoisonError::into_inner);
+    Locked { guard, held }
+}
+
+/// Locks a mutex if nobody else has it.
+pub(crate) fn try_lock<T>(mutex: &Mutex<T>) -> Option<Locked<'_, T>> {
+    let held = hold();
+    let guard = mutex.try_lock().ok()?;
+    Some(Locked { guard, held })
+}
+
+impl<T> Locked<'_, T> {
+    /// Waits on a condition variable, at most `most`.
+    pub(crate) fn wait(self, condvar: &Condvar, most: Option<Duration>) -> Self {
+        let Locked { guard, held } = self;
+        let guard = match most {
+            None => condvar.wait(guard).unwrap_or_else(PoisonError::into_inner),
+            Some(most) => {
+                let waited = condvar.wait_timeout(guard, most);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+        };
+        Locked { guard, held }
+    }
+}
+
+impl<T> Deref for Locked<'_, T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.guard
+    }
+}
+
+impl<T> DerefMut for Locked<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.guard
     }
 }
 

@@ -9,6 +9,46 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+/// Characters that a name must not hold because nobody sees them, so that two names which look alike
+/// would be two, or because they turn the order of what stands beside them: ranges, ascending.
+///
+/// From the Unicode Character Database, version 16: every character with the property
+/// Default_Ignorable_Code_Point (DerivedCoreProperties.txt: zero-width and bidirectional controls, variation
+/// selectors, tags, Hangul fillers, and what is reserved for more of the kind), of the general category Cf
+/// what has no shape of its own (interlinear annotation, Egyptian format controls), the separators Zl and Zp,
+/// every space but U+0020 (Zs), and the empty Braille pattern. Strong right-to-left letters are letters, and
+/// the Arabic number signs (also Cf) are visible: names may hold both.
+const INVISIBLE: [(char, char); 22] = [
+    ('\u{a0}', '\u{a0}'),
+    ('\u{ad}', '\u{ad}'),
+    ('\u{34f}', '\u{34f}'),
+    ('\u{61c}', '\u{61c}'),
+    ('\u{115f}', '\u{1160}'),
+    ('\u{1680}', '\u{1680}'),
+    ('\u{17b4}', '\u{17b5}'),
+    ('\u{180b}', '\u{180f}'),
+    ('\u{2000}', '\u{200f}'),
+    ('\u{2028}', '\u{202f}'),
+    ('\u{205f}', '\u{206f}'),
+    ('\u{2800}', '\u{2800}'),
+    ('\u{3000}', '\u{3000}'),
+    ('\u{3164}', '\u{3164}'),
+    ('\u{fe00}', '\u{fe0f}'),
+    ('\u{feff}', '\u{feff}'),
+    ('\u{ffa0}', '\u{ffa0}'),
+    ('\u{fff0}', '\u{fffb}'),
+    ('\u{13430}', '\u{1343f}'),
+    ('\u{1bca0}', '\u{1bca3}'),
+    ('\u{1d173}', '\u{1d17a}'),
+    ('\u{e0000}', '\u{e0fff}'),
+];
+
+fn is_invisible(c: char) -> bool {
+    INVISIBLE
+        .iter()
+        .any(|(first, last)| (*first..=*last).contains(&c))
+}
+
 /// Why `text` is no name, if it is none. The rule of networks and nodes alike.
 pub(crate) fn name_fault(text: &str) -> Option<&'static str> {
     if text.is_empty() {
@@ -19,6 +59,9 @@ pub(crate) fn name_fault(text: &str) -> Option<&'static str> {
     }
     if text.chars().any(char::is_control) {
         return Some("must not hold control characters");
+    }
+    if !text.is_ascii() && text.chars().any(is_invisible) {
+        return Some("must not hold invisible or bidirectional control characters");
     }
     // These separate a name from its neighbours on the wire and in what people type.
     if text.bytes().any(|b| matches!(b, b'|' | b'.' | b':' | b'@')) {
@@ -98,7 +141,9 @@ macro_rules! name_type {
 }
 
 name_type!(
-    /// A network's name: 1 to 64 bytes of UTF-8 without control characters and without `| . : @`.
+    /// A network's name: 1 to 64 bytes of UTF-8 without control characters, without invisible ones (such as
+    /// zero-width and bidirectional controls, variation selectors, spaces other than U+0020), and without
+    /// `| . : @`.
     NetworkName,
     Network,
     name_fault
@@ -123,6 +168,13 @@ impl CommandPath {
     }
 }
 
+/// Names of whatever characters names may hold, for other tests.
+#[cfg(test)]
+pub(crate) fn some_name() -> impl proptest::strategy::Strategy<Value = NodeName> {
+    use proptest::strategy::Strategy;
+    "[^|.:@*\\p{Cc}]{1,16}".prop_filter_map("invisible", |text| NodeName::new(&text).ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,6 +189,8 @@ mod tests {
             ("a@b", "| . : @"),
             ("a\0b", "control"),
             ("a\u{85}b", "control"),
+            ("a\u{200b}b", "invisible"),
+            ("gateway\u{202e}", "invisible"),
             (&"x".repeat(65), "64"),
             ("*", "every node"),
         ] {
@@ -149,6 +203,62 @@ mod tests {
         assert!(NodeName::new(&"x".repeat(64)).is_ok());
         assert!(NodeName::new("Gerät 7").is_ok());
         assert!(matches!(NetworkName::new("a|b"), Err(Error::Network(_))));
+    }
+
+    #[test]
+    fn what_nobody_sees_is_in_no_name() {
+        // One of each kind, first and last of a range among them.
+        let invisible = [
+            0x85, 0xa0, 0xad, 0x34f, 0x61c, 0x115f, 0x1160, 0x1680, 0x17b4, 0x180b, 0x180e, 0x180f,
+            0x2000, 0x200a, 0x200b, 0x200d, 0x200e, 0x200f, 0x2028, 0x2029, 0x202a, 0x202e, 0x202f,
+            0x205f, 0x2060, 0x2066, 0x2069, 0x206f, 0x2800, 0x3000, 0x3164, 0xfe00, 0xfe0f, 0xfeff,
+            0xffa0, 0xfff9, 0xfffb, 0x13430, 0x1bca0, 0x1d173, 0x1d17a, 0xe0001, 0xe0020, 0xe007f,
+            0xe0100, 0xe01ef,
+        ];
+        for code in invisible {
+            let c = char::from_u32(code).unwrap();
+            for text in [format!("{c}"), format!("a{c}b")] {
+                assert!(NodeName::new(&text).is_err(), "U+{code:04X}");
+                assert!(NetworkName::new(&text).is_err(), "U+{code:04X}");
+            }
+        }
+        for visible in [
+            "a b",
+            "Gerät 7",
+            "насос",
+            "ポンプ",
+            "펌프",
+            "بوابة",
+            "שער",
+            "é",
+            "e\u{301}",
+            "🚰",
+            "a\u{300c}",
+        ] {
+            assert!(NodeName::new(visible).is_ok(), "{visible}");
+            assert!(NetworkName::new(visible).is_ok(), "{visible}");
+        }
+    }
+
+    #[test]
+    fn the_invisible_ranges_are_ascending_and_hold_no_letter() {
+        let mut before = '\0';
+        for (first, last) in INVISIBLE {
+            assert!(before < first && first <= last, "{first:?}");
+            before = last;
+        }
+        // Alphabetic, by the property, but blank: the fillers and the inherent vowels.
+        let blank = [
+            '\u{115f}', '\u{1160}', '\u{17b4}', '\u{17b5}', '\u{3164}', '\u{ffa0}',
+        ];
+        let letters = ('\0'..=char::MAX).filter(|c| c.is_alphanumeric() && is_invisible(*c));
+        assert!(letters.into_iter().all(|c| blank.contains(&c)));
+        let spaces = ('\0'..=char::MAX).filter(|c| c.is_whitespace() && *c != ' ');
+        assert!(
+            spaces
+                .into_iter()
+                .all(|c| c.is_control() || is_invisible(c))
+        );
     }
 
     #[test]

@@ -85,6 +85,19 @@ fn one_address_is_enough_and_everyone_is_told_once() {
 }
 
 #[test]
+fn nodes_that_connect_to_one_hub_find_each_other() {
+    let lan = Lan::new();
+    let nodes: Vec<_> = (0..4).map(|i| quiet(&lan, &format!("n{i}")).0).collect();
+    for node in &nodes[1..] {
+        node.connect(address(&nodes[0]), secs(20)).unwrap();
+    }
+    until("all reach all", || nodes.iter().all(|n| reached(n) == 3));
+    let answer = nodes[1].call("__echo__").to("n2").send();
+    assert!(answer.is_ok(), "{answer:?}");
+    assert_eq!(nodes[0].stats().dials, 0, "the hub has only accepted");
+}
+
+#[test]
 fn nobody_there_a_wrong_key_and_oneself_are_errors() {
     let (lan, other) = (Lan::new(), Lan::new());
     let (a, _) = quiet(&lan, "a");

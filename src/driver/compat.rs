@@ -191,7 +191,7 @@ impl Compat {
                         }
                     }
                 }
-                Output::Dial(link, to) => self.dial(now, link, Some(to)),
+                Output::Dial(link, to) => self.dial(now, link, Some(to), false),
                 Output::DialRelay {
                     link,
                     relay,
@@ -201,7 +201,7 @@ impl Compat {
                     self.resolved.retain(|(_, _, until)| now.at < *until);
                     let known = self.resolved.iter().find(|(r, _, _)| *r == relay);
                     let known = known.map(|(_, found, _)| found.clone());
-                    let found = known.or_else(|| self.resolver.resolve(link, &relay));
+                    let found = known.or_else(|| self.resolver.resolve(link, &relay, learnt));
                     self.resolving.push((link, relay.clone(), nth, learnt));
                     if let Some(found) = found {
                         self.resolved(now, &relay, &found);
@@ -210,7 +210,7 @@ impl Compat {
                 Output::Writable(link) => self.links.mark_writable(link),
                 Output::Finish(link) => self.links.finish(link),
                 Output::Close(link) => {
-                    self.resolving.retain(|(l, ..)| *l != link);
+                    self.stop_resolving(link);
                     self.links.close(link, &[]);
                 }
                 Output::Peer(name, place) => {
@@ -256,12 +256,23 @@ impl Compat {
                 continue;
             }
             let to = found.get(nth % found.len().max(1)).copied();
-            let allowed = |to: &SocketAddr| resolver::may_dial(to.ip(), learnt, self.loopback);
-            self.dial(now, link, to.filter(allowed));
+            self.dial(now, link, to, learnt);
         }
     }
 
-    fn dial(&mut self, now: Now, link: LinkId, to: Option<SocketAddr>) {
+    /// A link does not wait any more for what its relay's name means; others to the same relay may.
+    fn stop_resolving(&mut self, link: LinkId) {
+        let Some(at) = self.resolving.iter().position(|(l, ..)| *l == link) else {
+            return;
+        };
+        let (_, relay, ..) = self.resolving.swap_remove(at);
+        if self.resolving.iter().all(|(_, r, ..)| *r != relay) {
+            self.resolver.forget(link);
+        }
+    }
+
+    fn dial(&mut self, now: Now, link: LinkId, to: Option<SocketAddr>, learnt: bool) {
+        let to = to.filter(|to| resolver::may_dial(*to, learnt, self.loopback));
         if !to.is_some_and(|to| self.links.dial(link, to)) {
             self.engine.closed(now, link);
         }

@@ -296,6 +296,7 @@ impl Links {
         self.streams = Table::default();
         self.unread.clear();
         self.unwritten.clear();
+        self.leaving = None;
     }
 
     fn lost(&mut self, id: LinkId, protocol: &mut dyn Protocol, now: Now) {
@@ -407,16 +408,6 @@ impl Links {
                 }
             }
         }
-    }
-
-    /// Closes every link at once.
-    pub(super) fn abandon(&mut self) {
-        self.streams = Table::default();
-        self.leaving = None;
-        self.listener = None;
-        self.can_accept = false;
-        self.unread.clear();
-        self.unwritten.clear();
     }
 }
 

@@ -336,7 +336,7 @@ impl Driver {
 
     /// Closes every socket at once, after a failure: nothing is known of what it was about to send.
     pub(crate) fn abandon(&mut self) {
-        self.links.abandon();
+        self.links.end();
         self.datagrams = None;
         #[cfg(feature = "compat")]
         {
@@ -417,28 +417,32 @@ impl Driver {
                 }
                 Output::Dial(id, to) => {
                     record!(Debug, "dialling {to}");
-                    let allowed = !self.loopback || to.ip().is_loopback();
-                    self.dial(now, id, Some(to).filter(|_| allowed));
+                    self.dial(now, id, to, false);
                 }
                 Output::DialRelay(id, relay) => {
                     record!(Debug, "dialling relay {relay}");
                     self.dial_relay(now, id, &relay);
                 }
                 Output::Writable(id) => self.links.mark_writable(id),
-                Output::Close(id, last) => self.links.close(id, &last),
+                Output::Close(id, last) => {
+                    self.resolver.forget(id);
+                    self.links.close(id, &last);
+                }
                 other => outputs(other),
             }
         }
     }
 
-    fn dial(&mut self, now: Now, id: LinkId, to: Option<SocketAddr>) {
-        if !to.is_some_and(|to| self.links.dial(id, to)) {
+    fn dial(&mut self, now: Now, id: LinkId, to: SocketAddr, learnt: bool) {
+        let allowed = resolver::may_dial(to, learnt, self.loopback);
+        if !allowed || !self.links.dial(id, to) {
             self.engine.handle(now, Input::Closed(id));
         }
     }
 
     fn dial_relay(&mut self, now: Now, id: LinkId, relay: &RelayAddress) {
-        if let Some(found) = self.resolver.resolve(id, relay) {
+        let learnt = self.engine.dials_relay(id).unwrap_or(true);
+        if let Some(found) = self.resolver.resolve(id, relay, learnt) {
             self.resolved(now, id, &found);
         }
     }
@@ -454,9 +458,7 @@ impl Driver {
         }
         // Of several any one: another attempt most likely takes another, whatever else is dialled.
         let any = now.at.0.subsec_nanos() as usize;
-        let to = found[any % found.len()];
-        let allowed = resolver::may_dial(to.ip(), learnt, self.loopback);
-        self.dial(now, id, Some(to).filter(|_| allowed));
+        self.dial(now, id, found[any % found.len()], learnt);
     }
 
     /// Writes what waits for links, as far as they take it.

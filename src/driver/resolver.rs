@@ -1,25 +1,62 @@
 //! Names of relays to addresses, on threads of their own: the system's resolver may take half a minute,
 //! and the event loop must not wait for it.
 //!
-//! One thread for each name that is being looked up, and no second one for the same name, however
-//! often it is asked for meanwhile. A thread ends with its answer, also when nobody waits any more.
+//! One lookup for each name, and no second one for the same name, however often it is asked for meanwhile.
+//! A few run at a time, each on a thread that ends with its answer, also when nobody waits any more; the
+//! others wait in a line of bounded length. Names that were learnt from others take only a part of the
+//! threads and come last, so that inventing names that nobody can resolve does not keep a relay from being
+//! found that the program was given.
 
 use crate::address::RelayAddress;
+use crate::logging::record;
 use crate::protocol::LinkId;
+use crate::reach::{self, Word};
+use crate::signals;
 use mio::Waker;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::fmt;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// Lookups that run at a time: each is a thread, and is as slow as the system's resolver.
+const RUNNING_MAX: usize = 4;
+/// Those of them for names that were learnt from others.
+const RUNNING_LEARNT_MAX: usize = 2;
+/// Lookups that wait for one of those to end: more than a node is linked to relays, and each asks again.
+const WAITING_MAX: usize = 64;
 
 type Found = Vec<SocketAddr>;
 /// Answers that have come.
 type Answers = Arc<Mutex<Vec<(RelayAddress, Found)>>>;
+/// What means to look a host's name up, and may take long.
+type LookUp = fn(&str, u16) -> Found;
 
 #[derive(Debug)]
+struct Lookup {
+    relay: RelayAddress,
+    /// For which link: of who asked last.
+    link: LinkId,
+    learnt: bool,
+    running: bool,
+}
+
 pub(super) struct Resolver {
     waker: Arc<Waker>,
     answers: Answers,
-    /// What is being looked up, and for which link.
-    asked: Vec<(RelayAddress, LinkId)>,
+    /// What runs and what waits, in the order in which it was asked for.
+    asked: Vec<Lookup>,
+    look_up: LookUp,
+}
+
+impl fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let asked = &self.asked;
+        f.debug_struct("Resolver").field("asked", asked).finish()
+    }
+}
+
+fn system(host: &str, port: u16) -> Found {
+    let found = (host, port).to_socket_addrs();
+    found.map(Iterator::collect).unwrap_or_default()
 }
 
 impl Resolver {
@@ -28,37 +65,48 @@ impl Resolver {
             waker,
             answers: Answers::default(),
             asked: Vec::new(),
+            look_up: system,
         }
     }
 
-    /// The addresses, if none need be looked up; otherwise they come from [`Resolver::next`].
-    pub(super) fn resolve(&mut self, link: LinkId, relay: &RelayAddress) -> Option<Found> {
-        let (host, port) = relay.host_and_port();
+    /// The addresses, if none need be looked up; otherwise they come from [`Resolver::next`]. None at all
+    /// when too many names wait already: as for a name that means nothing, asking again later is all that
+    /// can be done.
+    pub(super) fn resolve(
+        &mut self,
+        link: LinkId,
+        relay: &RelayAddress,
+        learnt: bool,
+    ) -> Option<Found> {
         if let Some(ip) = relay.ip() {
-            return Some(vec![SocketAddr::new(ip, port)]);
+            return Some(vec![SocketAddr::new(ip, relay.host_and_port().1)]);
         }
-        if let Some((_, waits)) = self.asked.iter_mut().find(|(r, _)| r == relay) {
-            *waits = link;
+        if let Some(lookup) = self.asked.iter_mut().find(|l| l.relay == *relay) {
+            lookup.link = link;
+            lookup.learnt &= learnt;
+            self.start_what_may_run();
             return None;
         }
-        let (answers, waker, asked) = (self.answers.clone(), self.waker.clone(), relay.clone());
-        let host = host.to_owned();
-        let look_up = move || {
-            let found = (host.as_str(), port).to_socket_addrs();
-            let found = found.map(Iterator::collect).unwrap_or_default();
-            let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
-            answers.push((asked, found));
-            if let Err(e) = waker.wake() {
-                log::error!("waking the event loop: {e}");
-            }
-        };
-        let thread = std::thread::Builder::new().name("peerbase-dns".into());
-        if let Err(e) = thread.spawn(look_up) {
-            log::debug!("starting a lookup: {e}");
+        if self.asked.iter().filter(|l| !l.running).count() >= WAITING_MAX {
+            record!(
+                Debug,
+                "{relay} is not looked up: too many names wait for that"
+            );
             return Some(Vec::new());
         }
-        self.asked.push((relay.clone(), link));
+        self.asked.push(Lookup {
+            relay: relay.clone(),
+            link,
+            learnt,
+            running: false,
+        });
+        self.start_what_may_run();
         None
+    }
+
+    /// Nobody waits for this link any more: a lookup for it that has not begun is not begun.
+    pub(super) fn forget(&mut self, link: LinkId) {
+        self.asked.retain(|l| l.running || l.link != link);
     }
 
     /// An answer that has come: of which relay, for which link, and the addresses, none if there are none.
@@ -66,28 +114,75 @@ impl Resolver {
         if self.asked.is_empty() {
             return None;
         }
-        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        let (relay, found) = answers.pop()?;
-        let at = self.asked.iter().position(|(r, _)| *r == relay)?;
-        let (relay, link) = self.asked.swap_remove(at);
-        Some((relay, link, found))
+        let (relay, found) = {
+            let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+            answers.pop()?
+        };
+        let at = self.asked.iter().position(|l| l.relay == relay)?;
+        let lookup = self.asked.remove(at);
+        self.start_what_may_run();
+        Some((relay, lookup.link, found))
+    }
+
+    /// The next lookup that may begin: those for relays that the program was given come first.
+    fn next_to_run(&self) -> Option<usize> {
+        let running = self.asked.iter().filter(|l| l.running);
+        let learnt = running.clone().filter(|l| l.learnt).count();
+        if running.count() >= RUNNING_MAX {
+            return None;
+        }
+        let waits = |learnt: bool| {
+            let mut all = self.asked.iter();
+            all.position(|l| !l.running && l.learnt == learnt)
+        };
+        waits(false).or_else(|| waits(true).filter(|_| learnt < RUNNING_LEARNT_MAX))
+    }
+
+    fn start_what_may_run(&mut self) {
+        while let Some(at) = self.next_to_run() {
+            self.asked[at].running = true;
+            let relay = self.asked[at].relay.clone();
+            if let Err(e) = self.start(relay.clone()) {
+                record!(Debug, "starting a lookup of {relay}: {e}");
+                // As if it had been in vain, and told in the same way.
+                answer(&self.answers, &self.waker, relay, Vec::new());
+            }
+        }
+    }
+
+    fn start(&self, relay: RelayAddress) -> std::io::Result<()> {
+        let (answers, waker, look_up) = (self.answers.clone(), self.waker.clone(), self.look_up);
+        let lookup = signals::spawn("peerbase-dns", move || {
+            let (host, port) = relay.host_and_port();
+            let found = look_up(host, port);
+            answer(&answers, &waker, relay, found);
+        });
+        lookup.map(drop)
     }
 }
 
-/// Whether a relay may be dialled at `ip`. One that was learnt is what some member says: it must not
-/// lead to services of this host, nor to everyone. On loopback nothing else is dialled.
-pub(super) fn may_dial(ip: IpAddr, learnt: bool, loopback_only: bool) -> bool {
-    let ip = ip.to_canonical();
-    if loopback_only {
-        return ip.is_loopback();
+fn answer(answers: &Answers, waker: &Waker, relay: RelayAddress, found: Found) {
+    let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
+    answers.push((relay, found));
+    if let Err(e) = waker.wake() {
+        record!(Error, "waking the event loop: {e}");
     }
-    let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast() || v4.is_link_local());
-    !learnt || !(ip.is_loopback() || ip.is_unspecified() || ip.is_multicast() || broadcast)
+}
+
+/// Whether something may be dialled at `to`. A relay that was learnt is what some member says. On loopback
+/// nothing else is dialled, and there everyone is on this host.
+pub(super) fn may_dial(to: SocketAddr, learnt: bool, loopback_only: bool) -> bool {
+    if loopback_only {
+        return to.ip().to_canonical().is_loopback() && reach::may_dial(to, Word::Program);
+    }
+    let word = if learnt { Word::Anyone } else { Word::Program };
+    reach::may_dial(to, word)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Condvar;
     use std::time::Duration;
 
     fn poll() -> (mio::Poll, Resolver) {
@@ -96,47 +191,131 @@ mod tests {
         (poll, Resolver::new(Arc::new(waker)))
     }
 
+    fn relay(text: &str) -> RelayAddress {
+        RelayAddress::new(text).unwrap()
+    }
+
+    /// Waits for the next answer.
+    fn hear(poll: &mut mio::Poll, resolver: &mut Resolver) -> (RelayAddress, LinkId, Found) {
+        let mut events = mio::Events::with_capacity(4);
+        loop {
+            if let Some(answer) = resolver.next() {
+                return answer;
+            }
+            poll.poll(&mut events, Some(Duration::from_secs(30)))
+                .unwrap();
+            assert!(!events.is_empty(), "waited too long for a lookup");
+        }
+    }
+
     #[test]
     fn an_address_needs_no_lookup_and_a_name_does_not_wait() {
         let (mut poll, mut resolver) = poll();
-        let relay = |s| RelayAddress::new(s).unwrap();
-        let found = resolver.resolve(LinkId(1), &relay("[::1]:7"));
+        let found = resolver.resolve(LinkId(1), &relay("[::1]:7"), false);
         assert_eq!(found, Some(vec!["[::1]:7".parse().unwrap()]));
         // The hosts file knows this one; nothing leaves the machine.
         let name = relay("localhost:7");
-        assert_eq!(resolver.resolve(LinkId(2), &name), None);
-        assert_eq!(resolver.resolve(LinkId(3), &name), None, "no second thread");
-        let mut events = mio::Events::with_capacity(4);
-        poll.poll(&mut events, Some(Duration::from_secs(30)))
-            .unwrap();
-        let (_, link, found) = resolver.next().unwrap();
+        assert_eq!(resolver.resolve(LinkId(2), &name, false), None);
+        assert_eq!(resolver.resolve(LinkId(3), &name, false), None);
+        assert_eq!(resolver.asked.len(), 1, "no second thread");
+        let (_, link, found) = hear(&mut poll, &mut resolver);
         assert_eq!(link, LinkId(3), "for who asked last");
         assert!(!found.is_empty() && found.iter().all(|a| a.ip().is_loopback()));
         assert_eq!(resolver.next(), None);
     }
 
+    /// A resolver of the system that answers about names with "slow" in them when it is told to.
+    fn slow(host: &str, port: u16) -> Found {
+        if host.contains("slow") {
+            let open = GATE.0.lock().unwrap();
+            drop(GATE.1.wait_while(open, |open| !*open).unwrap());
+        }
+        vec![SocketAddr::from(([10, 0, 0, 1], port))]
+    }
+    static GATE: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
+
+    #[test]
+    fn names_that_others_invent_are_bounded_and_never_starve_a_given_relay() {
+        let (mut poll, mut resolver) = poll();
+        resolver.look_up = slow;
+        let running = |r: &Resolver| r.asked.iter().filter(|l| l.running).count();
+        let mut turned_away = 0;
+        for i in 0..500 {
+            let invented = relay(&format!("slow{i}:7"));
+            match resolver.resolve(LinkId(i), &invented, true) {
+                None => {}
+                Some(found) => {
+                    assert_eq!(found, [], "a clear answer");
+                    turned_away += 1;
+                }
+            }
+            assert!(running(&resolver) <= RUNNING_LEARNT_MAX);
+            assert!(resolver.asked.len() <= RUNNING_LEARNT_MAX + WAITING_MAX);
+        }
+        assert_eq!(turned_away, 500 - RUNNING_LEARNT_MAX - WAITING_MAX);
+        // One place in the line is free again when its link is given up.
+        resolver.forget(LinkId(10));
+        let given = relay("given:7");
+        assert_eq!(resolver.resolve(LinkId(1_000), &given, false), None);
+        let (of, link, found) = hear(&mut poll, &mut resolver);
+        assert_eq!((of, link, found.len()), (given, LinkId(1_000), 1));
+        // Two given ones that are slow take the rest, and no more.
+        resolver.asked.retain(|l| l.running);
+        for i in 0..3 {
+            let name = relay(&format!("slow-given{i}:7"));
+            assert_eq!(resolver.resolve(LinkId(2_000 + i), &name, false), None);
+        }
+        assert_eq!(running(&resolver), RUNNING_MAX);
+        *GATE.0.lock().unwrap() = true;
+        GATE.1.notify_all();
+        let mut links: Vec<u64> = (0..5).map(|_| hear(&mut poll, &mut resolver).1.0).collect();
+        links.sort_unstable();
+        assert_eq!(links, [0, 1, 2_000, 2_001, 2_002], "each is answered once");
+        assert!(resolver.asked.is_empty());
+    }
+
+    #[test]
+    fn a_name_that_was_learnt_and_is_given_counts_as_given() {
+        let (mut poll, mut resolver) = poll();
+        resolver.look_up = |_, _| Vec::new();
+        for i in 0..RUNNING_LEARNT_MAX as u64 {
+            // These never end: nobody has begun them.
+            resolver.asked.push(Lookup {
+                relay: relay(&format!("never{i}:7")),
+                link: LinkId(i),
+                learnt: true,
+                running: true,
+            });
+        }
+        let name = relay("both:7");
+        assert_eq!(resolver.resolve(LinkId(7), &name, true), None);
+        assert!(!resolver.asked.last().unwrap().running);
+        assert_eq!(resolver.resolve(LinkId(8), &name, false), None);
+        assert_eq!(hear(&mut poll, &mut resolver).1, LinkId(8));
+    }
+
     #[test]
     fn a_learnt_relay_is_not_dialled_on_this_host() {
-        let ip = |s: &str| s.parse::<IpAddr>().unwrap();
+        let at = |s: &str| s.parse::<SocketAddr>().unwrap();
         for here in [
-            "127.0.0.1",
-            "127.9.9.9",
-            "::1",
-            "::ffff:127.0.0.1",
-            "0.0.0.0",
-            "::",
-            "224.0.0.1",
-            "ff02::1",
-            "255.255.255.255",
-            "169.254.169.254",
+            "127.0.0.1:7",
+            "127.9.9.9:7",
+            "[::1]:7",
+            "[::ffff:127.0.0.1]:7",
+            "0.0.0.0:7",
+            "[::]:7",
+            "224.0.0.1:7",
+            "[ff02::1]:7",
+            "255.255.255.255:7",
+            "169.254.169.254:7",
         ] {
-            assert!(!may_dial(ip(here), true, false), "{here}");
+            assert!(!may_dial(at(here), true, false), "{here}");
         }
-        assert!(may_dial(ip("10.0.0.1"), true, false));
-        assert!(may_dial(ip("127.0.0.1"), false, false), "the user may");
-        assert!(may_dial(ip("127.0.0.1"), true, true));
+        assert!(may_dial(at("10.0.0.1:7"), true, false));
+        assert!(may_dial(at("127.0.0.1:7"), false, false), "the user may");
+        assert!(may_dial(at("127.0.0.1:7"), true, true));
         assert!(
-            !may_dial(ip("10.0.0.1"), false, true),
+            !may_dial(at("10.0.0.1:7"), false, true),
             "loopback is loopback"
         );
     }

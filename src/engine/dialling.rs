@@ -5,7 +5,7 @@
 //! once and the first to be answered is kept: that is the shortest round trip, measured. While a peer is
 //! reached through a relay the direct path is still tried, now and then.
 
-use super::directory::Path;
+use super::directory::{Path, Peer};
 use super::links::{Link, State, Target, Via};
 use super::{Engine, Event, LinkId, Now, Output, Phase, Time};
 use crate::name::NodeName;
@@ -64,7 +64,7 @@ impl Engine {
             .get(next % peer.addresses.len().max(1))
             .copied();
         let link = match address {
-            Some(address) if self.has_room_for(&name) => {
+            Some(address) if self.has_room_for(peer) => {
                 Some(self.dial(now, instance, name, address))
             }
             _ => None,
@@ -90,7 +90,11 @@ impl Engine {
         {
             routes.retain(|(over, _)| !peer.spoilt.contains_key(over));
         }
-        if !self.has_room_for(&name) {
+        if self
+            .directory
+            .get(&instance)
+            .is_none_or(|p| !self.has_room_for(p))
+        {
             return;
         }
         // The first was allowed already.
@@ -179,9 +183,19 @@ impl Engine {
         })
     }
 
-    /// A full house dials only for those who wait.
-    fn has_room_for(&self, name: &NodeName) -> bool {
-        self.open_sessions() < self.config.limits.sessions || self.calls.waits_for(name)
+    /// A full house dials only for those who wait; for who is known from a peer's word alone it is full
+    /// sooner, and what is under way counts, since many are told of at once.
+    fn has_room_for(&self, peer: &Peer) -> bool {
+        let limits = &self.config.limits;
+        let has_room = match peer.is_hearsay() {
+            false => self.open_sessions() < limits.sessions,
+            true => {
+                let under_way = self.links.values().filter(|l| l.is_dialling());
+                let sessions = self.open_sessions() + under_way.count();
+                sessions < limits.max_peers.min(limits.sessions)
+            }
+        };
+        has_room || self.calls.waits_for(&peer.name)
     }
 
     /// A dial of an address was in vain.

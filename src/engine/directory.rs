@@ -93,6 +93,8 @@ pub(super) struct Peer {
     pub(super) joined: bool,
     /// Whose word it is known from, if from nobody else's.
     pub(super) told_by: Option<Instance>,
+    /// It has said goodbye: nothing that was said before is news any more.
+    pub(super) left: bool,
     /// Another instance has proved to go by the name, and this one has not been heard since.
     pub(super) suspect: bool,
     pub(super) dial: DialPlan,
@@ -116,6 +118,7 @@ impl Peer {
             sessions: Vec::new(),
             joined: false,
             told_by: None,
+            left: false,
             suspect: false,
             dial: DialPlan::default(),
             route_dial: RoutePlan::default(),
@@ -134,8 +137,18 @@ impl Peer {
         self.sessions.is_empty() && self.route_dial.links.len() < self.routes.len()
     }
 
-    /// Remembers where it may be, at most `max` places. A loopback address is the shortest way;
-    /// otherwise those that are known stay first, so that a replayed advert displaces nothing.
+    /// Whether somebody else's word is all that is known of it.
+    pub(super) fn is_hearsay(&self) -> bool {
+        self.sequence.is_none() && !self.joined
+    }
+
+    /// Whether it is one of those who are there: it is in a session, or was heard itself and has not left.
+    fn is_listed(&self) -> bool {
+        !self.sessions.is_empty() || !self.left && !self.is_hearsay()
+    }
+
+    /// Remembers where it may be, at most `max` places that may be dialled. A loopback address is the
+    /// shortest way; otherwise those that are known stay first, so that a replayed advert displaces nothing.
     pub(super) fn learn_address(&mut self, address: SocketAddr, max: usize) {
         if self.addresses.contains(&address) {
             return;
@@ -159,7 +172,7 @@ impl Peer {
 
 #[derive(Debug)]
 pub(super) struct Directory {
-    peers: Table<Instance, Peer>,
+    peers: Table<Instance, Box<Peer>>,
     names: Table<NodeName, Vec<Instance>>,
     due: Time,
 }
@@ -195,19 +208,19 @@ impl Directory {
     }
 
     pub(super) fn get(&self, instance: &Instance) -> Option<&Peer> {
-        self.peers.get(instance)
+        self.peers.get(instance).map(|p| &**p)
     }
 
     pub(super) fn get_mut(&mut self, instance: &Instance) -> Option<&mut Peer> {
-        self.peers.get_mut(instance)
+        self.peers.get_mut(instance).map(|p| &mut **p)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Instance, &Peer)> {
-        self.peers.iter()
+        self.peers.iter().map(|(i, p)| (i, &**p))
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&Instance, &mut Peer)> {
-        self.peers.iter_mut()
+        self.peers.iter_mut().map(|(i, p)| (i, &mut **p))
     }
 
     pub(super) fn insert(&mut self, instance: Instance, peer: Peer) -> &mut Peer {
@@ -215,10 +228,10 @@ impl Directory {
         self.names
             .or_insert_with(peer.name.clone(), Vec::new)
             .push(instance);
-        self.peers.or_insert_with(instance, || peer)
+        self.peers.or_insert_with(instance, || Box::new(peer))
     }
 
-    pub(super) fn remove(&mut self, instance: &Instance) -> Option<Peer> {
+    pub(super) fn remove(&mut self, instance: &Instance) -> Option<Box<Peer>> {
         let peer = self.peers.remove(instance)?;
         if let Some(list) = self.names.get_mut(&peer.name) {
             list.retain(|i| i != instance);
@@ -234,14 +247,15 @@ impl Directory {
         self.names.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// The one instance that `name` means. Who is in a session comes before who is only known, who
-    /// is not doubted before who is; of two that are equally there, the lower instance, so that all
-    /// nodes choose alike.
+    /// The one instance that `name` means, if any is there. Who is in a session comes before who is only
+    /// known, who was heard before who was only told of, who is not doubted before who is; of two that are
+    /// equally there, the lower instance, so that all nodes choose alike.
     pub(super) fn resolve(&self, name: &NodeName) -> Option<Instance> {
         self.instances(name)
             .iter()
             .filter_map(|i| Some((i, self.peers.get(i)?)))
-            .min_by_key(|(i, p)| (p.sessions.is_empty(), p.suspect, **i))
+            .filter(|(_, p)| !p.left || !p.sessions.is_empty())
+            .min_by_key(|(i, p)| (p.sessions.is_empty(), p.is_hearsay(), p.suspect, **i))
             .map(|(i, _)| *i)
     }
 
@@ -259,12 +273,23 @@ impl Directory {
             .map(|(i, _)| *i)
     }
 
+    /// How many are there, or may be.
+    pub(super) fn count(&self) -> usize {
+        self.peers.values().filter(|p| !p.left).count()
+    }
+
+    /// Whether somebody of this name is listed.
+    pub(super) fn lists(&self, name: &NodeName) -> bool {
+        let peer = self.resolve(name).and_then(|i| self.peers.get(&i));
+        peer.is_some_and(|p| p.is_listed())
+    }
+
     pub(super) fn infos(&self) -> Vec<(Instance, PeerInfo)> {
         self.names
             .keys()
             .filter_map(|name| {
                 let instance = self.resolve(name)?;
-                let peer = self.peers.get(&instance)?;
+                let peer = self.peers.get(&instance).filter(|p| p.is_listed())?;
                 let info = PeerInfo {
                     name: name.clone(),
                     address: peer.addresses.first().copied(),

@@ -6,16 +6,17 @@
 use super::dialling::YIELD;
 use super::directory::Peer;
 use super::links::Target;
-use super::rate::Rate;
+use super::rate::{Rate, Shares};
 use super::{Engine, Event, LinkId, Now, Output, Phase, Time};
 use crate::error::Error;
 use crate::fernet::token_len;
 use crate::frame::{self, FrameType, Parsed};
 use crate::limits::DATAGRAM_MAX;
 use crate::name::NodeName;
+use crate::reach::{self, Word};
 use crate::table::Table;
 use crate::wire::Instance;
-use crate::wire::advert::{Advert, Phase as AdvertPhase};
+use crate::wire::advert::{self, Advert, Phase as AdvertPhase};
 use crate::wire::relay::Route;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -37,6 +38,11 @@ const CLAIM_REST: Duration = Duration::from_secs(30);
 const EXPIRY_HALVES: u32 = 7;
 /// Longest interval a peer may claim, so that an entry cannot be made to stay for weeks.
 const INTERVAL_MAX: Duration = Duration::from_secs(300);
+
+/// The interval that an advert claims, as far as it is believed.
+fn advert_interval(advert: &Advert) -> Duration {
+    Duration::from_millis(advert.interval_ms.into()).min(INTERVAL_MAX)
+}
 
 /// Where an advert came from.
 #[derive(Clone, Copy, Debug)]
@@ -71,8 +77,8 @@ pub(super) struct Advertiser {
     /// Adverts sent since `window`.
     sent: u32,
     window: Time,
-    /// Adverts opened.
-    heard: Rate,
+    /// Datagrams opened, by where they say they are from.
+    pub(super) heard: Shares,
     /// Times the name was defended.
     defences: Rate,
     /// Who asked for a name and was answered, the latest first.
@@ -91,7 +97,7 @@ impl Advertiser {
             last: None,
             sent: 0,
             window: now,
-            heard: Rate::default(),
+            heard: Shares::default(),
             defences: Rate::default(),
             answered: Vec::new(),
             claims: Table::default(),
@@ -278,11 +284,14 @@ impl Engine {
             self.stats.foreign += 1;
             return;
         }
-        if !self
-            .advertiser
-            .heard
-            .take(now.at, self.config.limits.adverts_per_second)
-        {
+        // What cannot be an advert costs nothing more, and takes nobody else's turn.
+        if frame.payload.len() < token_len(advert::LEN_MIN) {
+            self.stats.adverts_malformed += 1;
+            return;
+        }
+        let per_second = self.config.limits.adverts_per_second;
+        let heard = &mut self.advertiser.heard;
+        if !heard.take(now.at, from.ip(), per_second) {
             self.stats.adverts_throttled += 1;
             return;
         }
@@ -324,38 +333,59 @@ impl Engine {
             // The relay has told it of us already.
             AdvertPhase::Probing if matches!(from, Origin::Relay(..)) => {}
             AdvertPhase::Probing => self.answer_prober(now, advert.instance),
-            AdvertPhase::Leaving => {
-                // Who was never proved to be there need not be seen off: it expires. Else a replay
-                // of presence and goodbye in turn would begin its dials anew each time.
-                let newer = |p: &Peer| p.joined && p.sequence.is_none_or(|s| advert.sequence > s);
-                if self.directory.get(&advert.instance).is_some_and(newer) {
-                    self.drop_peer(now, advert.instance);
-                } else {
-                    self.stats.adverts_stale += 1;
-                }
-            }
+            AdvertPhase::Leaving => self.goodbye(now, &advert),
             AdvertPhase::Present => self.presence(now, from, &advert),
         }
     }
 
+    /// A node leaves. That is remembered until it would have expired: what it said before may still come, or
+    /// be replayed, and must neither make it known nor begin dials anew.
+    fn goodbye(&mut self, now: Now, advert: &Advert) {
+        let stale = |p: &Peer| {
+            p.left || p.name != advert.name || p.sequence.is_some_and(|s| advert.sequence <= s)
+        };
+        if self.directory.get(&advert.instance).is_some_and(stale) {
+            self.stats.adverts_stale += 1;
+            return;
+        }
+        self.drop_peer(now, advert.instance);
+        if self.directory.len() >= self.config.limits.peers && !self.make_room() {
+            return;
+        }
+        let interval = advert_interval(advert);
+        let expires = self.expiry(now, interval);
+        let mut peer = Peer::new(advert.name.clone(), interval, expires);
+        peer.sequence = Some(advert.sequence);
+        peer.left = true;
+        self.directory.insert(advert.instance, peer);
+    }
+
+    /// Where an advert says that its sender is, if that may be dialled on its word.
+    fn place_of(&mut self, from: Origin, advert: &Advert) -> Option<SocketAddr> {
+        let (source, word) = match from {
+            Origin::Lan(from) => (Some(from.ip()), Word::From(from.ip())),
+            // Where the relay is says nothing of where its member is, unless it is on this host.
+            Origin::Relay(carrier, _) => {
+                let relay = self.relays.address(carrier).and_then(|relay| relay.ip());
+                (None, relay.map_or(Word::Anyone, Word::From))
+            }
+        };
+        let place = SocketAddr::new(advert.address.or(source)?, advert.port);
+        let allowed = reach::may_dial(place, word);
+        self.stats.addresses_refused += u64::from(!allowed);
+        allowed.then_some(place)
+    }
+
     fn presence(&mut self, now: Now, from: Origin, advert: &Advert) {
         let max = self.config.limits.addresses_per_peer;
-        let interval = Duration::from_millis(advert.interval_ms.into()).min(INTERVAL_MAX);
+        let interval = advert_interval(advert);
         let expires = self.expiry(now, interval);
-        let advertised = advert.address.map(|ip| SocketAddr::new(ip, advert.port));
-        let address = match from {
-            Origin::Lan(from) => Some(SocketAddr::new(
-                advert.address.unwrap_or(from.ip()),
-                advert.port,
-            )),
-            // Where the relay is says nothing of where its member is.
-            Origin::Relay(..) => advertised,
-        };
+        let address = self.place_of(from, advert);
         let mut fresh = true;
         if let Some(peer) = self.directory.get_mut(&advert.instance) {
             let older = peer.sequence.is_some_and(|s| advert.sequence < s);
             // A relay holds the advert it was given when something was new, and it leads there still.
-            if peer.name != advert.name || older && matches!(from, Origin::Lan(_)) {
+            if peer.left || peer.name != advert.name || older && matches!(from, Origin::Lan(_)) {
                 self.stats.adverts_stale += 1;
                 return;
             }
@@ -365,13 +395,17 @@ impl Engine {
                 peer.learn_address(address, max);
             }
             if let Origin::Relay(..) = from {
-                peer.advertised = advertised;
+                peer.advertised = address;
             }
             fresh = peer.sequence.is_none_or(|s| advert.sequence > s);
             if fresh {
                 peer.sequence = Some(advert.sequence);
                 peer.interval = interval;
                 peer.expires = expires;
+                // Nobody else can have said what is newer than all that was heard of one that is there.
+                if let (Origin::Lan(from), false) = (from, peer.sessions.is_empty()) {
+                    self.advertiser.heard.know(now.at, from.ip());
+                }
             }
             // Met on a LAN after having met at a relay.
             if peer.addresses.len() > known && peer.wants_direct() && peer.dial.at.is_none() {
@@ -399,7 +433,7 @@ impl Engine {
                 self.directory.wake_at(now.at + wait);
             }
             if let Origin::Relay(..) = from {
-                peer.advertised = advertised;
+                peer.advertised = address;
             }
             self.directory.insert(advert.instance, peer);
             if self.calls.waits_for(&advert.name) {
@@ -438,7 +472,9 @@ impl Engine {
         };
         self.advertiser.claims.retain(|_, until| *until > now.at);
         let claim = (advert.instance, matches!(from, Origin::Relay(..)));
+        let place = self.place_of(from, advert);
         if !look
+            || place.is_none() && matches!(from, Origin::Lan(_))
             || self.advertiser.claims.contains_key(&claim)
             || self.advertiser.claims.len() >= CLAIMS_MAX
             || !self.may_dial(now)
@@ -448,9 +484,10 @@ impl Engine {
         self.advertiser.claims.insert(claim, now.at + CLAIM_REST);
         let (instance, name) = (advert.instance, self.config.name.clone());
         match from {
-            Origin::Lan(from) => {
-                let ip = advert.address.unwrap_or(from.ip());
-                self.dial(now, instance, name, SocketAddr::new(ip, advert.port));
+            Origin::Lan(_) => {
+                if let Some(place) = place {
+                    self.dial(now, instance, name, place);
+                }
             }
             Origin::Relay(carrier, route) => {
                 self.dial_route(now, Target { instance, name }, carrier, route);
@@ -488,7 +525,7 @@ impl Engine {
         for link in peer.sessions.iter().chain(dials) {
             self.cut(now, *link);
         }
-        let restarted = !self.directory.instances(&peer.name).is_empty();
+        let restarted = self.directory.resolve(&peer.name).is_some();
         self.fail_bound_calls(now, instance, &peer.name, restarted);
         self.fail_streams_of(instance);
         if self.foreign.has(&peer.name) {

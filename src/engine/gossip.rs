@@ -21,12 +21,11 @@ use std::time::Duration;
 
 pub use crate::wire::report::Report;
 
-/// Origins whose messages are remembered: some 160 bytes each.
+/// Origins whose messages are remembered: some 200 bytes each. At the rate that is allowed they last for
+/// seconds at the least, which is longer than a message travels; in an honest network, for ever.
 const ORIGINS_MAX: usize = 1_024;
 /// Numbers of one origin that are remembered singly; older ones count as heard.
 const WINDOW: u64 = 1_024;
-/// How long an origin is remembered at least: much longer than a message travels.
-const REMEMBERED: Duration = Duration::from_secs(120);
 
 /// A message for everyone, on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,14 +66,17 @@ struct Heard {
     highest: u64,
     bits: [u64; (WINDOW / 64) as usize],
     last: Time,
+    /// The peer that the first of them came from.
+    from: Instance,
 }
 
 impl Heard {
-    fn new(number: u64, now: Time) -> Heard {
+    fn new(number: u64, from: Instance, now: Time) -> Heard {
         let mut heard = Heard {
             highest: number,
             bits: [0; (WINDOW / 64) as usize],
             last: now,
+            from,
         };
         heard.set(number);
         heard
@@ -85,8 +87,17 @@ impl Heard {
         self.bits[(at / 64) as usize] |= 1 << (at % 64);
     }
 
-    /// Whether a message is heard for the first time, which is then noted.
-    fn first(&mut self, number: u64, now: Time) -> bool {
+    /// Whether a message was heard, or is so old that it counts as heard.
+    fn has(&self, number: u64) -> bool {
+        let at = number % WINDOW;
+        match self.highest.checked_sub(number) {
+            None => false,
+            Some(age) => age >= WINDOW || self.bits[(at / 64) as usize] & 1 << (at % 64) != 0,
+        }
+    }
+
+    /// Notes that a message was heard.
+    fn note(&mut self, number: u64, now: Time) {
         self.last = now;
         if number > self.highest {
             if number - self.highest >= WINDOW {
@@ -98,13 +109,10 @@ impl Heard {
                 }
             }
             self.highest = number;
-        } else if self.highest - number >= WINDOW {
-            return false;
         }
-        let at = number % WINDOW;
-        let known = self.bits[(at / 64) as usize] & 1 << (at % 64) != 0;
-        self.set(number);
-        !known
+        if self.highest - number < WINDOW {
+            self.set(number);
+        }
     }
 }
 
@@ -127,7 +135,7 @@ struct Round {
 
 #[derive(Debug, Default)]
 pub(super) struct Gossip {
-    heard: Table<Instance, Heard>,
+    heard: Table<Instance, Box<Heard>>,
     /// Those whose own peers have not all answered.
     rounds: Table<u64, Round>,
     next_round: u64,
@@ -138,21 +146,34 @@ pub(super) struct Gossip {
 }
 
 impl Gossip {
-    /// Whether a message is heard for the first time; `None` if there is no room to remember it.
-    fn first(&mut self, origin: Instance, number: u64, now: Time) -> Option<bool> {
+    fn has_heard(&self, origin: Instance, number: u64) -> bool {
+        self.heard.get(&origin).is_some_and(|h| h.has(number))
+    }
+
+    /// Notes that a message of `origin` was heard, from the peer `from`. Nobody proves to be an origin, so
+    /// that a member can invent any number of them: when there is no room for another, the peer from which
+    /// the most have come loses the one that was not heard for the longest.
+    fn note(&mut self, origin: Instance, number: u64, from: Instance, now: Time) {
         if let Some(heard) = self.heard.get_mut(&origin) {
-            return Some(heard.first(number, now));
+            return heard.note(number, now);
         }
-        if self.heard.len() >= ORIGINS_MAX {
-            let oldest = self.heard.iter().min_by_key(|(_, h)| h.last);
-            let (oldest, last) = oldest.map(|(i, h)| (*i, h.last))?;
-            if now - last < REMEMBERED {
-                return None;
-            }
-            self.heard.remove(&oldest);
+        if self.heard.len() >= ORIGINS_MAX
+            && let Some(loser) = self.most_dispensable()
+        {
+            self.heard.remove(&loser);
         }
-        self.heard.insert(origin, Heard::new(number, now));
-        Some(true)
+        let heard = Heard::new(number, from, now);
+        self.heard.insert(origin, Box::new(heard));
+    }
+
+    fn most_dispensable(&self) -> Option<Instance> {
+        let mut counts: Table<Instance, usize> = Table::default();
+        for heard in self.heard.values() {
+            *counts.or_insert_with(heard.from, || 0) += 1;
+        }
+        let (from, _) = counts.iter().max_by_key(|(_, count)| **count)?;
+        let theirs = self.heard.iter().filter(|(_, h)| h.from == *from);
+        theirs.min_by_key(|(_, h)| h.last).map(|(i, _)| *i)
     }
 }
 
@@ -189,22 +210,18 @@ impl Engine {
 
     /// A peer says something to everyone.
     pub(super) fn heard_broadcast(&mut self, now: Now, id: RequestId, broadcast: Broadcast) {
-        let known = reply_of(&Report::default());
-        if broadcast.origin == self.instance {
+        let (origin, number) = (broadcast.origin, broadcast.number);
+        if origin == self.instance || self.gossip.has_heard(origin, number) {
+            let known = reply_of(&Report::default());
             return self.reply(now, id, Status::Value, known);
         }
+        // One that is turned away was not heard: it may come again, or from somebody else.
         let per_second = self.config.limits.broadcasts_per_second;
-        match self
-            .gossip
-            .first(broadcast.origin, broadcast.number, now.at)
-        {
-            Some(false) => return self.reply(now, id, Status::Value, known),
-            Some(true) if self.gossip.rate.take(now.at, per_second) => {}
-            _ => {
-                self.stats.overloaded += 1;
-                return self.reply(now, id, Status::Overloaded, Vec::new());
-            }
+        if !self.gossip.rate.take(now.at, per_second) {
+            self.stats.overloaded += 1;
+            return self.reply(now, id, Status::Overloaded, Vec::new());
         }
+        self.gossip.note(origin, number, id.caller, now.at);
         self.stats.broadcasts_heard += 1;
         let message = Output::Message(broadcast.sender.clone(), broadcast.data.to_vec());
         self.outputs.push_back(message);
@@ -316,11 +333,14 @@ mod tests {
     proptest! {
         #[test]
         fn a_number_is_new_once(numbers in prop::collection::vec(0u64..3_000, 1..200)) {
-            let mut heard = Heard::new(numbers[0], Time::default());
+            let (from, now) = (Instance([0; 16]), Time::default());
+            let mut heard = Heard::new(numbers[0], from, now);
             let (mut set, mut highest) = (HashSet::from([numbers[0]]), numbers[0]);
             for number in numbers {
                 highest = highest.max(number);
-                let first = heard.first(number, Time::default());
+                let first = !heard.has(number);
+                heard.note(number, now);
+                prop_assert!(heard.has(number));
                 let recent = highest - number < WINDOW;
                 prop_assert_eq!(first, set.insert(number) && recent);
             }
@@ -328,20 +348,25 @@ mod tests {
     }
 
     #[test]
-    fn origins_are_bounded_and_a_recent_one_is_not_forgotten() {
+    fn a_peer_that_invents_origins_makes_its_own_forgotten() {
         let mut gossip = Gossip::default();
+        let (honest, bad) = (Instance([1; 16]), Instance([2; 16]));
         let origin = |i: usize| {
             let mut id = [0; 16];
             id[..8].copy_from_slice(&i.to_be_bytes());
             Instance(id)
         };
         let at = |s| Time(Duration::from_secs(s));
-        for i in 0..ORIGINS_MAX {
-            assert_eq!(gossip.first(origin(i), 0, at(0)), Some(true));
+        for i in 0..100 {
+            gossip.note(origin(i), 0, honest, at(0));
         }
-        assert_eq!(gossip.first(origin(ORIGINS_MAX), 0, at(1)), None);
-        assert_eq!(gossip.first(origin(3), 0, at(1)), Some(false));
-        assert_eq!(gossip.first(origin(ORIGINS_MAX), 0, at(200)), Some(true));
-        assert_eq!(gossip.heard.len(), ORIGINS_MAX);
+        for i in 100..10_000 {
+            gossip.note(origin(i), 0, bad, at(i as u64 / 200));
+            assert!(gossip.has_heard(origin(i), 0), "a new one always has room");
+            assert!(gossip.heard.len() <= ORIGINS_MAX);
+        }
+        assert!((0..100).all(|i| gossip.has_heard(origin(i), 0)));
+        let kept = (100..10_000).filter(|i| gossip.has_heard(origin(*i), 0));
+        assert!(kept.eq(10_000 - (ORIGINS_MAX - 100)..10_000), "the latest");
     }
 }

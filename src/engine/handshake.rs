@@ -7,6 +7,7 @@ use super::session::{Party, Session};
 use super::{Engine, Event, LinkId, Now, Phase};
 use crate::fernet::Sealer;
 use crate::name::NodeName;
+use crate::reach::{self, Word};
 use crate::wire::Instance;
 use crate::wire::hello::{Hello, Role, session_keys};
 use crate::wire::record::{CloseReason, encode_notice};
@@ -192,6 +193,9 @@ impl Engine {
             Via::Relay(..) | Via::Name => None,
         };
         let direct = address.is_some();
+        if let Some(address) = address {
+            self.advertiser.heard.know(now.at, address.ip());
+        }
         if let Via::Relay(carrier, route) = link.via {
             self.routes.proved(carrier, route);
         }
@@ -226,7 +230,9 @@ impl Engine {
         if let Some(address) = address {
             if dialled {
                 peer.prefer_address(address, max);
-            } else if peer.addresses.is_empty() {
+            } else if peer.addresses.is_empty()
+                && reach::may_dial(address, Word::From(address.ip()))
+            {
                 peer.learn_address(address, max);
             }
             peer.dial.at = None;

@@ -131,6 +131,9 @@ impl Engine {
             self.give_up_relay(now, id, RelayFault::Silent);
         }
         for id in ask {
+            if let Some(link) = self.links.get_mut(&id) {
+                link.rest();
+            }
             self.send_ping(now, id);
         }
     }

@@ -6,6 +6,7 @@
 use super::relays::Carrier;
 use super::session::{Rejection, Session};
 use super::{Engine, LinkId, Now, Output, Phase, RelayFault, Time};
+use crate::buffer::Buffer;
 use crate::frame::{self, FrameType, Parsed};
 use crate::limits::FRAME_MAX;
 use crate::name::NodeName;
@@ -13,13 +14,16 @@ use crate::wire::Instance;
 use crate::wire::hello::Hello;
 use crate::wire::record::{Body, CloseReason, Form, encode_close};
 use crate::wire::relay::Route;
-use std::net::SocketAddr;
+use std::cmp::Reverse;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 /// Bytes of a keepalive's nonce, as text; longer ones are nobody's.
 pub(super) const PING_TEXT: usize = 16;
 /// Room an idle link keeps for an unfinished frame or for output.
 const KEPT_CAPACITY: usize = 4 * 1024;
+/// Room for input that a busy link keeps: the largest unfinished frame, and as much again.
+const READ_CAPACITY: usize = 2 * FRAME_MAX;
 
 /// The words to a peer whose link ends, through a relay, and to one whose link is refused.
 pub(super) const CLOSED: &[u8] = b"closed";
@@ -65,10 +69,9 @@ pub(super) struct Link {
     pub(super) dialled: bool,
     pub(super) via: Via,
     /// An unfinished frame, and since when.
-    pub(super) input: Vec<u8>,
+    pub(super) input: Buffer,
     pub(super) unfinished: Option<Time>,
-    pub(super) output: Vec<u8>,
-    pub(super) written: usize,
+    pub(super) output: Buffer,
     pub(super) opened: Time,
     pub(super) heard: Time,
     /// When the output last moved, or began to wait.
@@ -92,10 +95,9 @@ impl Link {
             state,
             dialled,
             via,
-            input: Vec::new(),
+            input: Buffer::default(),
             unfinished: None,
-            output: Vec::new(),
-            written: 0,
+            output: Buffer::default(),
             opened: now,
             heard: now,
             progress: now,
@@ -121,7 +123,12 @@ impl Link {
     }
 
     pub(super) fn pending(&self) -> &[u8] {
-        &self.output[self.written..]
+        self.output.as_slice()
+    }
+
+    /// Gives back the room that it needed while it was busy.
+    pub(super) fn rest(&mut self) {
+        self.output.consume(0, KEPT_CAPACITY);
     }
 
     pub(super) fn open_session(&mut self) -> Option<&mut Session> {
@@ -151,6 +158,36 @@ impl Link {
     }
 }
 
+/// Where half-open links come from, as far as one can tell before anything is proved.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// An IPv4 address, or an IPv6 /64, which one host has to itself.
+    Address(IpAddr),
+    /// This link to a relay.
+    Relay(LinkId),
+}
+
+impl Source {
+    fn of(via: &Via) -> Source {
+        let ip = match via {
+            Via::Relay(carrier, _) => return Source::Relay(*carrier),
+            Via::Socket(from) => from.ip().to_canonical(),
+            Via::Name => IpAddr::from([0; 4]),
+        };
+        Source::Address(match ip {
+            IpAddr::V6(ip) => {
+                let [a, b, c, d, ..] = ip.segments();
+                Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+            }
+            ip => ip,
+        })
+    }
+
+    fn is_relay(self) -> bool {
+        matches!(self, Source::Relay(_))
+    }
+}
+
 /// Why a link is refused; each has its counter.
 #[derive(Clone, Copy)]
 pub(super) enum Refuse {
@@ -171,22 +208,46 @@ impl Engine {
 
     /// A link on which somebody is to say hello.
     pub(super) fn add_listening(&mut self, now: Now, via: Via) -> LinkId {
-        let half_open = || self.links.iter().filter(|(_, l)| l.half_open());
-        if half_open().count() >= self.config.limits.half_open {
-            // The oldest gives way: an honest handshake would be over.
-            let oldest = half_open().min_by_key(|(_, l)| l.opened).map(|(id, _)| *id);
-            if let Some(oldest) = oldest {
-                self.stats.half_open_evicted += 1;
-                self.cut(now, oldest);
-            }
+        if let Some(id) = self.half_open_to_evict(&via) {
+            self.stats.half_open_evicted += 1;
+            self.cut(now, id);
         }
         self.add_link(now, Link::new(State::Listening, false, via, now.at))
+    }
+
+    /// Which half-open link gives way to a new one, if one must. Those through relays have a quarter of the
+    /// room to themselves, since anybody can connect to a port. Whoever has the most gives way: an address
+    /// that connects again and again, or a relay that invents routes, displaces its own. Of those, who has
+    /// said nothing comes first, then the oldest: an honest handshake would be over.
+    fn half_open_to_evict(&self, via: &Via) -> Option<LinkId> {
+        let relayed = self.config.limits.half_open / 4;
+        let room = match via {
+            Via::Relay(..) => relayed,
+            Via::Socket(_) | Via::Name => self.config.limits.half_open - relayed,
+        };
+        let source = Source::of(via);
+        let mut pool: Vec<(Source, bool, Time, LinkId)> = Vec::new();
+        for (id, link) in self.links.iter().filter(|(_, l)| l.half_open()) {
+            let from = Source::of(&link.via);
+            if from.is_relay() == source.is_relay() {
+                let said_hello = matches!(link.state, State::Answered(_));
+                pool.push((from, said_hello, link.opened, *id));
+            }
+        }
+        if pool.len() < room.max(1) {
+            return None;
+        }
+        let links_of = |source: &Source| pool.iter().filter(|(s, ..)| s == source).count();
+        let first = pool.iter().min_by_key(|(source, said_hello, opened, id)| {
+            (Reverse(links_of(source)), *said_hello, *opened, *id)
+        });
+        first.map(|(.., id)| *id)
     }
 
     pub(super) fn add_link(&mut self, now: Now, link: Link) -> LinkId {
         let id = LinkId(self.next_link);
         self.next_link += 1;
-        self.links.insert(id, link);
+        self.links.insert(id, Box::new(link));
         self.links_due = self.links_due.min(now.at + self.config.limits.handshake);
         id
     }
@@ -197,12 +258,11 @@ impl Engine {
         };
         link.heard = now.at;
         let mut held = std::mem::take(&mut link.input);
-        let data: &[u8] = if held.is_empty() {
-            bytes
-        } else {
-            held.extend_from_slice(bytes);
-            &held
-        };
+        let fresh = held.is_empty();
+        if !fresh {
+            held.append(|held| held.extend_from_slice(bytes));
+        }
+        let data = if fresh { bytes } else { held.as_slice() };
         let mut at = 0;
         while at < data.len() {
             match frame::parse(&data[at..], FRAME_MAX) {
@@ -229,15 +289,16 @@ impl Engine {
                 link.unfinished = Some(now.at);
                 self.links_due = self.links_due.min(now.at + self.config.limits.frame);
             }
-            if held.is_empty() {
-                held.extend_from_slice(&bytes[at..]);
-            } else {
-                held.drain(..at);
-            }
         }
-        if rest == 0 {
-            held.clear();
-            held.shrink_to(KEPT_CAPACITY);
+        let keep = if rest == 0 {
+            KEPT_CAPACITY
+        } else {
+            READ_CAPACITY
+        };
+        if fresh {
+            held.append(|held| held.extend_from_slice(&bytes[at..]));
+        } else {
+            held.consume(at, keep);
         }
         link.input = held;
     }
@@ -437,8 +498,12 @@ impl Engine {
                 self.drop_replaced(now, instance);
                 return;
             }
-            self.plan_redial(now, instance);
-            self.update_path(instance);
+            if peer.sessions.is_empty() && peer.left {
+                self.drop_peer(now, instance);
+            } else {
+                self.plan_redial(now, instance);
+                self.update_path(instance);
+            }
         }
         self.mesh_session_down(now, instance);
         self.requeue_calls(now, id, instance);

@@ -5,10 +5,11 @@
 
 use super::dialling::YIELD;
 use super::directory::Peer;
-use super::links::Via;
+use super::links::{Link, Via};
 use super::{CallNumber, Engine, LinkId, Now, Output, Phase, Time};
 use crate::error::Error;
 use crate::limits::SEEDS_MAX;
+use crate::reach::{self, Word};
 use crate::wire::Instance;
 use crate::wire::peers::{self, Acquaintance, PEERS_TOLD_MAX};
 use crate::wire::record::encode_peers;
@@ -111,7 +112,7 @@ impl Engine {
         if self.phase == Phase::Stopped {
             return Err(Error::Stopped);
         }
-        if address.port() == 0 || address.ip().is_unspecified() || address.ip().is_multicast() {
+        if !reach::may_dial(address, Word::Program) {
             return Err(Error::Address(address.to_string()));
         }
         self.mesh.activate(now.at);
@@ -134,18 +135,23 @@ impl Engine {
         Ok(seeds.len() - 1)
     }
 
+    fn is_reached_straight(&self, peer: &Peer) -> bool {
+        let straight = |l: &Link| matches!(l.via, Via::Socket(_));
+        let mut links = peer.sessions.iter().filter_map(|id| self.links.get(id));
+        links.any(|l| straight(l))
+    }
+
+    /// Whether a peer is reached straight that was not found by advertising: it does not find others so
+    /// either, and must be told of them, and they of it.
+    fn is_guest(&self, peer: &Peer) -> bool {
+        peer.sequence.is_none() && self.is_reached_straight(peer)
+    }
+
     /// Where this node's peers are, of those that are reached straight.
     pub fn acquaintances(&self) -> Vec<Acquaintance> {
         let direct = self.directory.iter().filter_map(|(instance, peer)| {
-            let straight = peer.sessions.iter().any(|id| {
-                self.links
-                    .get(id)
-                    .is_some_and(|l| matches!(l.via, Via::Socket(_)))
-            });
-            let address = peer
-                .addresses
-                .first()
-                .filter(|a| straight && a.port() != 0)?;
+            let straight = self.is_reached_straight(peer);
+            let address = peer.addresses.first().filter(|_| straight)?;
             Some(Acquaintance {
                 instance: *instance,
                 name: peer.name.clone(),
@@ -237,7 +243,9 @@ impl Engine {
             seed.keep = true;
         }
         self.mesh.due = now.at;
-        if self.mesh.active && self.mesh.news_at == Time::NEVER {
+        let peer = self.directory.get(&instance);
+        let news = self.mesh.active || peer.is_some_and(|p| self.is_guest(p));
+        if news && self.mesh.news_at == Time::NEVER {
             self.mesh.news_at = now.at + NEWS_GAP;
         }
     }
@@ -255,8 +263,16 @@ impl Engine {
 
     /// Tells every peer of the others, as far as they can be of use there.
     fn tell_of_peers(&mut self, now: Now) {
-        let all = now.at >= self.mesh.all_at;
         self.mesh.news_at = Time::NEVER;
+        if !self.mesh.active {
+            // Who was not heard before it dialled may have been since, on a LAN that is just slow to tell.
+            if !self.directory.iter().any(|(_, peer)| self.is_guest(peer)) {
+                return;
+            }
+            self.mesh.active = true;
+            self.mesh.all_at = now.at;
+        }
+        let all = now.at >= self.mesh.all_at;
         if all {
             self.mesh.all_at = now.at + self.jitter(RETOLD);
         }
@@ -311,22 +327,22 @@ impl Engine {
             return;
         };
         let via = self.links.get(&link).map(|l| l.via);
-        let local = matches!(via, Some(Via::Socket(a)) if a.ip().is_loopback());
+        let word = match via {
+            Some(Via::Socket(place)) => Word::From(place.ip()),
+            _ => Word::Anyone,
+        };
         self.mesh.activate(now.at);
         let max = self.config.limits.addresses_per_peer;
         for peer in told {
-            let ip = peer.address.ip();
-            if peer.instance == self.instance
-                || self.is_own_name(&peer.name)
-                || peer.address.port() == 0
-                || ip.is_unspecified()
-                || ip.is_multicast()
-                || ip.is_loopback() && !local
-            {
+            if peer.instance == self.instance || self.is_own_name(&peer.name) {
+                continue;
+            }
+            if !reach::may_dial(peer.address, word) {
+                self.stats.addresses_refused += 1;
                 continue;
             }
             if let Some(known) = self.directory.get_mut(&peer.instance) {
-                if known.name == peer.name && known.sessions.is_empty() {
+                if known.name == peer.name && known.sessions.is_empty() && !known.left {
                     known.learn_address(peer.address, max);
                     known.expires = known.expires.max(now.at + HEARSAY);
                     if known.dial.at.is_none() && known.dial.link.is_none() {

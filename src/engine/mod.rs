@@ -255,7 +255,7 @@ pub struct Engine {
     entropy: Box<dyn Entropy>,
     advertiser: Advertiser,
     directory: Directory,
-    links: Table<LinkId, Link>,
+    links: Table<LinkId, Box<Link>>,
     relays: Relays,
     routes: Routes,
     next_link: u64,
@@ -473,7 +473,7 @@ impl Engine {
             });
         }
         // Of two of one name the native one, which is also who is called.
-        let native = |f: &PeerInfo| self.directory.resolve(&f.name).is_some();
+        let native = |f: &PeerInfo| self.directory.lists(&f.name);
         let foreign = self.foreign.infos().filter(|f| !native(f));
         let infos = infos.into_iter().map(|(_, info)| info);
         infos.chain(foreign).collect()
@@ -482,7 +482,7 @@ impl Engine {
     /// What has been counted so far.
     pub fn stats(&self) -> Stats {
         let mut stats = self.stats;
-        stats.peers = self.directory.len() as u64;
+        stats.peers = self.directory.count() as u64;
         stats.links = self.links.len() as u64;
         stats.calls_open = self.calls.len() as u64;
         stats.serving = (self.serving.len() + self.foreign.len()) as u64;

@@ -1,9 +1,15 @@
-//! A bound on how often something happens.
+//! Bounds on how often something happens.
 
 use super::Time;
+use crate::table::Table;
+use std::net::IpAddr;
 use std::time::Duration;
 
 const WINDOW: Duration = Duration::from_secs(1);
+/// Sources with a share of their own: as many as a node has sessions.
+const KNOWN_MAX: usize = 256;
+/// How long a source that is not heard keeps its share.
+const KNOWN_FOR: Duration = Duration::from_secs(600);
 
 /// Counts within a window of one second.
 #[derive(Debug, Default)]
@@ -27,9 +33,87 @@ impl Rate {
     }
 }
 
+/// A bound on how often anybody does something, a quarter of which is kept for those who are known, each of
+/// them alike. Where a source can be forged, strangers then cost each other their turns, and somebody who
+/// forges the source of one that is known costs no more than that one.
+#[derive(Debug, Default)]
+pub(super) struct Shares {
+    common: Rate,
+    known: Table<IpAddr, Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    used: Rate,
+    heard: Time,
+}
+
+impl Shares {
+    /// Somebody has proved to be at this source.
+    pub(super) fn know(&mut self, now: Time, source: IpAddr) {
+        let source = source.to_canonical();
+        if let Some(known) = self.known.get_mut(&source) {
+            known.heard = now;
+            return;
+        }
+        self.known.retain(|_, k| now - k.heard < KNOWN_FOR);
+        if self.known.len() >= KNOWN_MAX {
+            let oldest = self.known.iter().min_by_key(|(_, k)| k.heard);
+            if let Some(oldest) = oldest.map(|(ip, _)| *ip) {
+                self.known.remove(&oldest);
+            }
+        }
+        let used = Rate::default();
+        self.known.insert(source, Known { used, heard: now });
+    }
+
+    /// Whether it may happen once more, which is then counted.
+    pub(super) fn take(&mut self, now: Time, source: IpAddr, per_second: u32) -> bool {
+        let kept = per_second / 4;
+        let share = kept / self.known.len().max(1) as u32;
+        if let Some(known) = self.known.get_mut(&source.to_canonical()) {
+            known.heard = now;
+            if known.used.take(now, share) {
+                return true;
+            }
+        }
+        self.common.take(now, per_second - kept)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_is_known_keeps_a_share_whatever_strangers_do() {
+        let at = |ms| Time(Duration::from_millis(ms));
+        let ip = |d| IpAddr::from([10, 0, 0, d]);
+        let mut shares = Shares::default();
+        shares.know(at(0), ip(1));
+        shares.know(at(0), ip(2));
+        let mut took = |source, times| {
+            let took = (0..times).filter(|_| shares.take(at(10), source, 80));
+            took.count()
+        };
+        assert_eq!(took(ip(9), 1_000), 60, "strangers get what is not kept");
+        assert_eq!(took(ip(1), 1_000), 10, "one forged source costs itself");
+        assert_eq!(took(ip(2), 10), 10);
+        assert_eq!(took(ip(8), 1_000), 0);
+    }
+
+    #[test]
+    fn the_known_are_bounded_and_forgotten_when_they_fall_silent() {
+        let at = |s| Time(Duration::from_secs(s));
+        let mut shares = Shares::default();
+        for i in 0..5_000u32 {
+            let ip = IpAddr::from(i.to_be_bytes());
+            shares.know(at(u64::from(i) / 100), ip);
+            assert!(shares.known.len() <= KNOWN_MAX);
+        }
+        shares.know(at(10_000), IpAddr::from([1, 1, 1, 1]));
+        assert_eq!(shares.known.len(), 1);
+    }
 
     #[test]
     fn a_second_later_it_may_happen_again() {

@@ -280,10 +280,10 @@ impl Engine {
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
-        let was_empty = link.pending().is_empty();
+        let was_empty = link.output.is_empty();
         if let State::Relay(carrier) = &mut link.state {
             carrier.told = news;
-            link.output.extend_from_slice(frame);
+            link.output.append(|out| out.extend_from_slice(frame));
             self.queued(now, id, was_empty);
         }
     }

@@ -241,6 +241,7 @@ impl Engine {
             }
         };
         if let Some(peer) = self.directory.get_mut(&instance) {
+            peer.spoilt.retain(|_, until| *until > now.at);
             peer.spoilt.insert(carrier, now.at + SPOILT);
         }
     }
@@ -257,12 +258,13 @@ impl Engine {
         let Some(link) = self.links.get_mut(&carrier) else {
             return;
         };
-        let (was_empty, before) = (link.pending().is_empty(), link.output.len());
+        let was_empty = link.output.is_empty();
         let net = self.config.network.as_str();
-        encode_forward(net, &route, FrameType::ERROR, &mut link.output, |out| {
-            out.extend_from_slice(CLOSED);
+        let bytes = link.output.append(|out| {
+            encode_forward(net, &route, FrameType::ERROR, out, |out| {
+                out.extend_from_slice(CLOSED);
+            });
         });
-        let bytes = link.output.len() - before;
         self.routes
             .ways
             .or_insert_with((carrier, route), Way::default);

@@ -1,6 +1,6 @@
 //! What goes out on links, straight or through a relay, and how much may wait there.
 
-use super::links::{Link, State, Via};
+use super::links::{State, Via};
 use super::session::Session;
 use super::{Engine, LinkId, Now, Output};
 use crate::fernet::KeyIndex;
@@ -9,9 +9,6 @@ use crate::wire::Instance;
 use crate::wire::hello::Hello;
 use crate::wire::relay::encode_forward;
 use sha2::Sha256;
-
-/// Room an idle link keeps for output.
-const KEPT_CAPACITY: usize = 4 * 1024;
 
 /// Where something for a peer can go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +24,7 @@ pub(super) enum Outlet {
 impl Engine {
     /// Bytes that wait to be written to a link.
     pub fn pending(&self, link: LinkId) -> &[u8] {
-        self.links.get(&link).map_or(&[], Link::pending)
+        self.links.get(&link).map_or(&[], |l| l.pending())
     }
 
     /// Appends a frame whose payload `write` produces to what waits for a link: to its own output, or
@@ -49,22 +46,22 @@ impl Engine {
         let Some(link) = self.links.get_mut(&carrier) else {
             return;
         };
-        let was_empty = link.pending().is_empty();
-        let mut out = std::mem::take(&mut link.output);
-        let before = out.len();
+        let was_empty = link.output.is_empty();
+        let mut output = std::mem::take(&mut link.output);
+        let mut bytes = 0;
         if let Some(link) = self.links.get_mut(&id) {
             let net = self.config.network.as_str();
             let write = |out: &mut Vec<u8>| write(&mut link.state, out);
-            match &via {
-                Via::Relay(_, route) => encode_forward(net, route, kind, &mut out, write),
-                _ => frame::encode_with(net, kind, &mut out, write),
-            }
+            bytes = output.append(|out| match &via {
+                Via::Relay(_, route) => encode_forward(net, route, kind, out, write),
+                _ => frame::encode_with(net, kind, out, write),
+            });
         }
         if let Via::Relay(carrier, route) = via {
-            self.routes.spend(carrier, route, out.len() - before);
+            self.routes.spend(carrier, route, bytes);
         }
         if let Some(link) = self.links.get_mut(&carrier) {
-            link.output = out;
+            link.output = output;
         }
         self.queued(now, carrier, was_empty);
     }
@@ -136,15 +133,11 @@ impl Engine {
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
-        let before = link.pending().len();
-        link.written = (link.written + n).min(link.output.len());
+        let before = link.output.len();
         link.progress = now.at;
-        if link.written == link.output.len() {
-            link.output.clear();
-            link.output.shrink_to(KEPT_CAPACITY.max(queue / 2));
-            link.written = 0;
-        }
-        let after = link.pending().len();
+        // A busy link keeps its room; one that has become idle gives it back at its keepalive.
+        link.output.consume(n, queue / 2);
+        let after = link.output.len();
         if after > queue / 2 {
             return;
         }
@@ -215,7 +208,7 @@ impl Engine {
             let link = self.links.get(id);
             let round_trip = link.and_then(|l| l.round_trip);
             (
-                link.is_none_or(Link::is_relayed),
+                link.is_none_or(|l| l.is_relayed()),
                 round_trip.unwrap_or(std::time::Duration::MAX),
             )
         };
@@ -226,5 +219,64 @@ impl Engine {
     /// The session on a link, if it is open.
     pub(super) fn session(&mut self, id: LinkId) -> Option<&mut Session> {
         self.links.get_mut(&id)?.open_session()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Config;
+    use crate::entropy::OsEntropy;
+    use crate::fernet::{Key, Keyring};
+    use crate::limits::Limits;
+    use crate::name::{NetworkName, NodeName};
+    use std::time::Duration;
+
+    fn engine() -> Engine {
+        let config = Config {
+            network: NetworkName::new("n").unwrap(),
+            name: NodeName::new("a").unwrap(),
+            keys: Keyring::from(Key::from_bytes([1; 32])),
+            port: 7,
+            address: None,
+            interval: Duration::from_secs(1),
+            lan: false,
+            relays: Vec::new(),
+            max_remotes: 0,
+            relay_keepalive: Duration::from_secs(10),
+            limits: Limits::default(),
+        };
+        let entropy = Box::new(OsEntropy::new().unwrap());
+        Engine::new(config, entropy, Now::default())
+    }
+
+    #[test]
+    fn a_link_whose_reader_is_steady_but_slow_holds_what_waits_and_not_what_has_passed() {
+        let mut engine = engine();
+        let now = Now::default();
+        let from = "10.0.0.1:1".parse().unwrap();
+        let id = engine.accept(now, from).unwrap();
+        let say = |engine: &mut Engine, now| {
+            engine.emit(now, id, FrameType::PING, &mut |_, out| {
+                out.extend_from_slice(&[b'x'; 1_000]);
+            });
+        };
+        let queue = engine.config.limits.link_queue;
+        while engine.waits_on(id) < queue {
+            say(&mut engine, now);
+        }
+        let mut most = 0;
+        for _ in 0..20_000 {
+            say(&mut engine, now);
+            most = most.max(engine.links.get(&id).unwrap().output.capacity());
+            engine.sent(now, id, engine.waits_on(id) - queue);
+        }
+        assert!(engine.waits_on(id) >= queue, "it is never empty");
+        assert!(most <= 4 * queue, "{most} bytes for {queue} that wait");
+        // What it needed while it was busy it gives back once it is idle.
+        engine.sent(now, id, usize::MAX);
+        engine.links.get_mut(&id).unwrap().rest();
+        let capacity = engine.links.get(&id).unwrap().output.capacity();
+        assert!(capacity <= 4 * 1024, "{capacity}");
     }
 }

@@ -15,7 +15,7 @@ crate::stats::stats! {
     adverts_sent,
     /// Adverts of others that were taken in.
     adverts_heard,
-    /// Datagrams that were no frame, or no advert inside.
+    /// Datagrams that were no frame, too short for an advert, or no advert inside.
     adverts_malformed,
     /// Datagrams whose token did not open: another key, or tampering.
     adverts_refused,
@@ -23,6 +23,8 @@ crate::stats::stats! {
     adverts_stale,
     /// Datagrams dropped unread, over the rate or with the table full.
     adverts_throttled,
+    /// Addresses that adverts or peers told of where nothing may be dialled on their word.
+    addresses_refused,
     /// Frames and datagrams of other networks, ignored.
     foreign,
     /// Frames taken in on links.

@@ -37,10 +37,9 @@ use crate::wire::record::Status;
 use callbacks::{Callback, Callbacks};
 use mio::Waker;
 use std::collections::VecDeque;
-use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 use stopping::Stage;
 
@@ -234,11 +233,11 @@ impl State {
     /// How long a thread that waits for events now may wait; one that makes that too long must wake it.
     fn promise(&mut self) -> Option<Duration> {
         self.promised = Some(self.deadline().unwrap_or(Time(Duration::MAX)));
-        self.wait()
+        self.left()
     }
 
     /// How long there is nothing to do, if no event comes.
-    fn wait(&self) -> Option<Duration> {
+    fn left(&self) -> Option<Duration> {
         let runs = !self.dedicated && self.stage == Stage::Working;
         if runs && !self.callbacks.is_empty() {
             return Some(Duration::ZERO);
@@ -256,25 +255,8 @@ impl State {
     }
 }
 
-/// The lock, held. While it is, log records are kept: the program's logger may call the node.
-struct Locked<'a> {
-    state: MutexGuard<'a, State>,
-    // Dropped after the guard, as fields are in their order.
-    held: logging::Held,
-}
-
-impl Deref for Locked<'_> {
-    type Target = State;
-    fn deref(&self) -> &State {
-        &self.state
-    }
-}
-
-impl DerefMut for Locked<'_> {
-    fn deref_mut(&mut self) -> &mut State {
-        &mut self.state
-    }
-}
+/// The lock, held.
+type Locked<'a> = logging::Locked<'a, State>;
 
 /// See the module's documentation.
 pub(super) struct Shared {
@@ -371,14 +353,13 @@ pub(super) fn open(
 
 impl Shared {
     fn lock(&self) -> Locked<'_> {
-        let held = logging::hold();
-        if let Ok(state) = self.state.try_lock() {
-            return Locked { state, held };
+        if let Some(state) = logging::try_lock(&self.state) {
+            return state;
         }
         self.queueing.fetch_add(1, Ordering::Relaxed);
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = logging::lock(&self.state);
         self.queueing.fetch_sub(1, Ordering::Relaxed);
-        Locked { state, held }
+        state
     }
 
     /// The lock for a thread that takes it over and over: others that wait for it come first, since a lock

@@ -8,6 +8,7 @@ use crate::driver::{Clock, Lane, Links, Poller};
 use crate::entropy::{Entropy, OsEntropy};
 use crate::error::Error;
 use crate::limits::RelayLimits;
+use crate::logging::{self, Locked, record};
 use crate::name::NetworkName;
 use crate::signals;
 use crate::wire::membership::RelayKey;
@@ -16,7 +17,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::fmt;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -189,14 +190,14 @@ impl Drop for RelayServer {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Core> {
-        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> Locked<'_, Core> {
+        logging::lock(&self.core)
     }
 
     fn stop(&self) {
         self.lock().stopped = true;
         if let Err(e) = self.waker.wake() {
-            log::error!("waking the relay: {e}");
+            record!(Error, "waking the relay: {e}");
         }
     }
 
@@ -206,7 +207,7 @@ impl Shared {
         let served = catch_unwind(AssertUnwindSafe(|| self.serve(poller)));
         let failure = served.unwrap_or(Err(PANICKED)).err();
         if let Some(e) = &failure {
-            log::error!("the relay has ended: {e}");
+            record!(Error, "the relay has ended: {e}");
         }
         let mut core = self.lock();
         core.links.end();
@@ -252,7 +253,8 @@ fn within_descriptors(mut limits: RelayLimits) -> RelayLimits {
     let links = links_within(usize::try_from(may).unwrap_or(usize::MAX), open);
     if links < limits.links {
         let wanted = std::mem::replace(&mut limits.links, links);
-        log::warn!(
+        record!(
+            Warn,
             "the process may open {may} descriptors: the relay serves {links} links, not {wanted}"
         );
     }

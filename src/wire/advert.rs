@@ -15,6 +15,9 @@ use crate::limits::ADVERT_RELAYS_MAX;
 use crate::name::NodeName;
 use std::net::IpAddr;
 
+/// Bytes of the shortest one: a name of one byte, no address, no relays.
+pub(crate) const LEN_MIN: usize = 1 + 1 + 16 + 8 + 4 + 2 + (1 + 1) + 1 + (1 + 1);
+
 /// What the sender is about to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -136,13 +139,14 @@ impl Advert {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::name::some_name;
     use proptest::prelude::*;
 
     fn adverts() -> impl Strategy<Value = Advert> {
         (
             prop::sample::select(vec![Phase::Present, Phase::Probing, Phase::Leaving]),
             any::<([u8; 16], u64, u32, u16)>(),
-            "[^|.:@*\\p{Cc}]{1,16}",
+            some_name(),
             any::<Option<IpAddr>>(),
             prop::collection::vec("[a-z0-9.]{1,40}:[1-9][0-9]{0,3}", 0..=ADVERT_RELAYS_MAX),
         )
@@ -154,7 +158,7 @@ mod tests {
                     sequence,
                     interval_ms,
                     port,
-                    name: NodeName::new(&name).unwrap(),
+                    name,
                     address,
                     relays: relays.iter().map(|r| r.parse().unwrap()).collect(),
                 },
@@ -184,6 +188,24 @@ mod tests {
                 prop_assert_eq!(again, bytes);
             }
         }
+    }
+
+    #[test]
+    fn none_is_shorter_than_the_shortest() {
+        let mut bytes = Vec::new();
+        let advert = Advert {
+            phase: Phase::Present,
+            instance: Instance([0; 16]),
+            sequence: 0,
+            interval_ms: 0,
+            port: 0,
+            name: NodeName::new("n").unwrap(),
+            address: None,
+            relays: Vec::new(),
+            vouched: 0,
+        };
+        advert.encode(&mut bytes);
+        assert_eq!(bytes.len(), LEN_MIN);
     }
 
     #[test]

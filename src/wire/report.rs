@@ -17,7 +17,7 @@ pub struct Report {
     pub delivered: u32,
     /// Times that a node did not answer: it may have the message or not, and so those behind it.
     pub failed: u32,
-    /// Who did not answer, as far as there was room for names.
+    /// Who did not answer, as far as there was room for names: never more than [`Report::failed`].
     pub names: Vec<NodeName>,
     /// Whether somebody did not hand it on because it had come so far.
     pub cut: bool,
@@ -70,7 +70,8 @@ impl Report {
     }
 }
 
-/// Reads one.
+/// Reads one. Numbers that do not fit together are malformed, so that nobody who counts with them need
+/// expect more names than failures.
 pub fn decode(bytes: &[u8]) -> Result<Report, Malformed> {
     let mut r = Reader(bytes);
     let (delivered, failed) = (r.u32()?, r.u32()?);
@@ -80,12 +81,17 @@ pub fn decode(bytes: &[u8]) -> Result<Report, Malformed> {
         _ => return Err(Malformed),
     };
     let count = usize::from(r.u8()?);
-    if count > NAMED_MAX {
+    if count > NAMED_MAX || count > failed as usize {
         return Err(Malformed);
     }
     let mut names = Vec::with_capacity(count);
     for _ in 0..count {
-        names.push(NodeName::new(r.text()?).map_err(|_| Malformed)?);
+        let name = NodeName::new(r.text()?).map_err(|_| Malformed)?;
+        // A report names nobody twice.
+        if names.contains(&name) {
+            return Err(Malformed);
+        }
+        names.push(name);
     }
     r.end()?;
     Ok(Report {
@@ -118,5 +124,38 @@ mod tests {
         for n in 0..bytes.len() {
             assert!(decode(&bytes[..n]).is_err());
         }
+    }
+
+    #[test]
+    fn numbers_that_do_not_fit_together_are_malformed() {
+        let name = |n: &str| NodeName::new(n).unwrap();
+        let read = |failed, names: &[NodeName]| {
+            let mut bytes = Vec::new();
+            let report = Report {
+                failed,
+                names: names.to_vec(),
+                ..Report::default()
+            };
+            report.encode(&mut bytes);
+            decode(&bytes).map(|_| ())
+        };
+        assert_eq!(read(2, &[name("a"), name("b")]), Ok(()));
+        assert_eq!(read(u32::MAX, &[name("a")]), Ok(()));
+        assert_eq!(read(0, &[name("a")]), Err(Malformed), "a name, no failure");
+        assert_eq!(read(1, &[name("a"), name("b")]), Err(Malformed));
+        assert_eq!(read(2, &[name("a"), name("a")]), Err(Malformed), "twice");
+    }
+
+    #[test]
+    fn sums_stop_at_the_largest_number() {
+        let most = Report {
+            delivered: u32::MAX,
+            failed: u32::MAX,
+            ..Report::default()
+        };
+        let mut sum = most.clone();
+        sum.add(most.clone());
+        sum.add_failed(NodeName::new("n").unwrap());
+        assert_eq!((sum.delivered, sum.failed), (u32::MAX, u32::MAX));
     }
 }

@@ -13,6 +13,8 @@ use peerbase::wire::advert::{Advert, Phase};
 use peerbase::wire::ask::Ask;
 use peerbase::wire::hello::{Hello, Role, session_keys};
 use peerbase::wire::record::{self, Body, Form, Record, Status};
+use std::net::SocketAddr;
+use std::time::Duration;
 
 /// A call that was not sent before, without streams.
 pub(crate) const FIRST: Form = Form {
@@ -397,6 +399,117 @@ fn a_flood_of_datagrams_is_counted_and_dropped_unread_over_the_rate() {
 }
 
 #[test]
+fn a_flood_of_what_is_too_short_for_an_advert_takes_nobodys_turn() {
+    let mut w = World::new(crate::first_seed());
+    w.limits.adverts_per_second = 100;
+    let (a, b) = two(&mut w);
+    let before = w.nodes[a].engine.stats();
+    for i in 0..4_000 {
+        for _ in 0..100 {
+            w.raw_datagram(a, "10.8.8.8:1".parse().unwrap(), b"sim|adv|x|END\n");
+        }
+        if i == 2_000 {
+            w.add("late");
+        }
+        w.run(ms(1));
+    }
+    let after = w.nodes[a].engine.stats();
+    assert!(after.adverts_heard - before.adverts_heard >= 3);
+    assert_eq!(after.adverts_throttled, before.adverts_throttled);
+    assert!(after.adverts_malformed - before.adverts_malformed >= 399_000);
+    assert!(w.reaches(a, "late"), "strangers have their turn as well");
+    w.stop(2);
+    unharmed(&mut w, a, b);
+}
+
+#[test]
+fn strangers_do_not_take_the_turns_of_those_who_are_known() {
+    let mut w = World::new(crate::first_seed());
+    w.limits.adverts_per_second = 200;
+    let (a, b) = two(&mut w);
+    let mut junk = invented(&mut Rng(1), 1);
+    let at = junk.len() - 20;
+    junk[at] = if junk[at] == b'A' { b'B' } else { b'A' };
+    let before = w.nodes[a].engine.stats();
+    for i in 0..20_000u32 {
+        for j in 0..4u32 {
+            let [c, d] = ((i * 4 + j) as u16).to_be_bytes();
+            w.raw_datagram(a, SocketAddr::from(([10, 8, c, d], 3334)), &junk);
+        }
+        w.run(ms(1));
+    }
+    let after = w.nodes[a].engine.stats();
+    let heard = after.adverts_heard - before.adverts_heard;
+    assert!(heard >= 17, "{heard} in 20 intervals");
+    let refused = after.adverts_refused - before.adverts_refused;
+    assert!(refused <= 200 * 21, "{refused}");
+    unharmed(&mut w, a, b);
+}
+
+#[test]
+fn nobody_is_dialled_on_an_adverts_word_where_nobody_may_be() {
+    let mut w = World::new(crate::first_seed());
+    let (a, b) = two(&mut w);
+    let mut rng = Rng(5);
+    let mut say = |w: &mut World, from: &str, own: &str, address: Option<&str>, port| {
+        let advert = Advert {
+            phase: Phase::Present,
+            instance: Instance(rng.array()),
+            sequence: 1,
+            interval_ms: 1_000,
+            port,
+            name: name(own),
+            address: address.map(|ip| ip.parse().unwrap()),
+            relays: Vec::new(),
+            vouched: 0,
+        };
+        let mut plain = Vec::new();
+        advert.encode(&mut plain);
+        let bytes = sealed(FrameType::ADVERT, &Sealer::new(&key()), &plain);
+        w.raw_datagram(a, from.parse().unwrap(), &bytes);
+        w.run(secs(5));
+    };
+    let known = w.nodes[a].dialled.clone();
+    for own in ["x", "a"] {
+        for address in [
+            "127.0.0.1",
+            "127.0.1.1",
+            "0.0.0.0",
+            "224.0.0.1",
+            "255.255.255.255",
+            "169.254.169.254",
+            "::",
+            "::1",
+            "::ffff:127.0.0.1",
+            "ff02::1",
+        ] {
+            say(&mut w, "10.9.9.9:3334", own, Some(address), 22);
+        }
+        say(&mut w, "10.9.9.9:3334", own, Some("10.9.9.9"), 0);
+        say(&mut w, "10.9.9.9:3334", own, None, 0);
+        // And sources that nobody sends from.
+        for from in ["0.0.0.0:1", "224.0.0.1:1", "255.255.255.255:1"] {
+            say(&mut w, from, own, None, 22);
+        }
+    }
+    assert_eq!(w.nodes[a].dialled, known);
+    assert_eq!(w.nodes[a].engine.stats().addresses_refused, 30);
+    // On this host, and of a neighbour, they may be.
+    for (from, address) in [
+        ("127.0.0.1:3334", "127.0.0.1"),
+        ("127.0.0.1:3334", "::1"),
+        ("169.254.1.1:3334", "169.254.1.2"),
+        ("10.9.9.9:3334", "10.9.9.8"),
+    ] {
+        say(&mut w, from, "x", Some(address), 22);
+        let place = SocketAddr::new(address.parse().unwrap(), 22);
+        assert!(w.nodes[a].dialled.contains(&place), "{place}");
+    }
+    w.run(secs(10));
+    unharmed(&mut w, a, b);
+}
+
+#[test]
 fn hellos_replayed_reflected_or_meant_for_others_are_refused() {
     let mut w = World::new(crate::first_seed());
     w.tapped = Some(Vec::new());
@@ -468,6 +581,60 @@ fn ten_thousand_half_open_links_are_bounded_and_an_honest_peer_still_gets_in() {
     w.run(secs(30));
     assert!(w.nodes[a].engine.stats().timed_out_handshake > 0);
     unharmed(&mut w, a, b);
+}
+
+/// Has an attacker connect to a node's port 640 times a second, for so long.
+fn connect_again_and_again(
+    w: &mut World,
+    to: usize,
+    seconds: u64,
+    done: impl Fn(&World) -> bool,
+) -> bool {
+    for _ in 0..seconds * 640 {
+        if done(w) {
+            return true;
+        }
+        w.raw_connect(to);
+        w.run(Duration::from_micros(1_000_000 / 640));
+    }
+    false
+}
+
+#[test]
+fn connects_at_a_port_do_not_displace_the_slow_handshake_of_somebody_else() {
+    seeds(3, |seed| {
+        let mut w = World::new(seed);
+        // Connected, the hello, the answer, and the proof: half open for three times this.
+        w.delay = (ms(50), ms(50));
+        let a = w.add("a");
+        w.run(secs(2));
+        connect_again_and_again(&mut w, a, 1, |_| false);
+        w.add("b");
+        let met = connect_again_and_again(&mut w, a, 5, |w| w.reaches(a, "b"));
+        assert!(met, "an honest one gets in");
+        assert!(w.nodes[a].engine.stats().half_open_evicted > 600);
+        w.run(secs(10));
+        w.check_closed();
+    });
+}
+
+#[test]
+fn connects_at_a_port_do_not_displace_a_handshake_through_a_relay() {
+    seeds(3, |seed| {
+        let mut w = World::new(seed);
+        // From the asker to the relay and on, and back, and again.
+        w.delay = (ms(25), ms(25));
+        let (a, b) = w.two_lans(1);
+        w.run_until(secs(3), |w| w.joined_hub(a) == 1);
+        connect_again_and_again(&mut w, a, 1, |_| false);
+        let met = connect_again_and_again(&mut w, a, 5, |w| w.reaches(a, "b") && w.reaches(b, "a"));
+        assert!(met, "they meet through the relay");
+        let n = w.call(b, "a", secs(5)).unwrap();
+        connect_again_and_again(&mut w, a, 1, |_| false);
+        assert!(w.result(b, n).unwrap().is_ok());
+        w.run(secs(10));
+        w.check_closed();
+    });
 }
 
 #[test]
@@ -759,7 +926,11 @@ fn a_ping_flood_is_answered_one_for_one_and_odd_ones_close_the_session() {
         w.raw_send(m.wire, format!("sim|png|{i:016}|END\n").as_bytes());
     }
     w.run(ms(100));
-    assert_eq!(m.next(&w).len(), 500);
+    let echoes = m
+        .next(&w)
+        .into_iter()
+        .filter(|(k, _)| *k == FrameType::PING);
+    assert_eq!(echoes.count(), 500);
     w.raw_send(m.wire, b"sim|png|short|END\n");
     w.run(ms(50));
     assert!(m.is_closed(&w));

@@ -1,8 +1,8 @@
 //! Losing datagrams, links, nodes and halves of the network, and finding them again.
 
 use crate::seeds;
-use crate::world::{Behaviour, World, ms, name, secs};
-use peerbase::engine::Event;
+use crate::world::{Behaviour, World, ms, name, secs, terms};
+use peerbase::engine::{Ask, Event, Terms};
 use peerbase::error::Error;
 
 #[test]
@@ -128,6 +128,75 @@ fn a_killed_peer_is_noticed_and_a_leaving_one_at_once() {
             .count(),
         2
     );
+    w.check_closed();
+}
+
+#[test]
+fn a_node_that_ends_within_its_first_moments_is_in_nobodys_list() {
+    seeds(5, |seed| {
+        let mut w = World::new(seed);
+        let (a, b) = (w.add("a"), w.add("b"));
+        w.run(secs(2));
+        // While it asks for its name, when it has just got it, and when it is met.
+        for i in 0..60 {
+            let brief = format!("brief{i}");
+            let c = w.add(&brief);
+            w.run(ms(i * 8));
+            w.stop(c);
+            w.run(ms(10));
+            assert!(!w.knows(a, &brief) && !w.knows(b, &brief), "{i}");
+            w.run(secs(1));
+            assert!(!w.knows(a, &brief) && !w.knows(b, &brief), "{i}");
+        }
+        w.run(secs(5));
+        assert_eq!(w.nodes[a].engine.stats().peers, 1);
+        w.check_closed();
+    });
+}
+
+#[test]
+fn a_call_to_one_that_leaves_before_it_was_met_ends_at_once() {
+    let mut w = World::new(crate::first_seed());
+    // The other one dials, but only after a while.
+    w.limits.dials = 0;
+    let (a, b) = (w.add("a"), w.add("b"));
+    w.run(secs(2));
+    assert!(w.knows(a, "b") && !w.reaches(a, "b"));
+    let terms = Terms {
+        wait: false,
+        ..terms(secs(20))
+    };
+    let ask = Ask::Message(b"hello".to_vec());
+    let n = w.with(a, |e, now| e.call(now, &name("b"), ask, terms));
+    w.stop(b);
+    w.run(ms(10));
+    let gone = Error::Unreachable("b".into());
+    assert_eq!(w.result(a, n.unwrap()), Some(&Err(gone)));
+    w.check_closed();
+}
+
+#[test]
+fn what_was_said_before_a_goodbye_is_old_news_after_it() {
+    let mut w = World::new(crate::first_seed());
+    let a = w.add("a");
+    w.run(secs(2));
+    w.recorded = Some(Vec::new());
+    let c = w.add("c");
+    w.run(ms(340));
+    w.stop(c);
+    w.run(ms(10));
+    let recorded = w.recorded.take().unwrap();
+    let dialled = w.nodes[a].dialled.len();
+    for _ in 0..10 {
+        for bytes in &recorded {
+            w.raw_datagram(a, "10.0.0.2:3334".parse().unwrap(), bytes);
+            w.run(ms(20));
+            assert!(!w.knows(a, "c"));
+        }
+    }
+    assert_eq!(w.nodes[a].dialled.len(), dialled);
+    w.run(secs(10));
+    assert_eq!(w.nodes[a].engine.stats().peers, 0);
     w.check_closed();
 }
 

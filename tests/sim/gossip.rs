@@ -6,7 +6,7 @@ use crate::world::{World, ms, secs};
 use peerbase::engine::CallNumber;
 use peerbase::wire::Instance;
 use peerbase::wire::ask::{Ask, Broadcast};
-use peerbase::wire::record::{self, Form};
+use peerbase::wire::record::{self, Body, Form, Status};
 use peerbase::wire::report::{self, Report};
 
 /// Nodes that do not advertise, and who dials whom.
@@ -195,4 +195,102 @@ fn a_member_that_repeats_invents_and_floods_is_bounded() {
     unharmed(&mut w, a, b);
     w.run(secs(20));
     w.check_closed();
+}
+
+/// A member says something in the name of an invented origin.
+fn say_as(w: &mut World, m: &mut Member, call: u64, (origin, number): (u64, u64)) {
+    let mut id = [7; 16];
+    id[..8].copy_from_slice(&origin.to_be_bytes());
+    let ask = Ask::Broadcast(Broadcast {
+        origin: Instance(id),
+        number,
+        hops: 9,
+        sender: "x",
+        data: b"x",
+    });
+    let form = Form {
+        again: false,
+        streams: false,
+    };
+    m.send(w, |s, out| {
+        record::encode_call(s, (call, form), 5_000, &[], &ask, out)
+    });
+}
+
+#[test]
+fn what_was_turned_away_over_the_rate_is_heard_when_it_comes_again() {
+    let mut w = World::new(crate::first_seed());
+    w.limits.broadcasts_per_second = 10;
+    let (a, b) = two(&mut w);
+    let mut m = Member::join(&mut w, a, "m");
+    for number in 0..20 {
+        say_as(&mut w, &mut m, number, (1, number));
+    }
+    w.run(ms(500));
+    assert_eq!(heard(&w, b"x"), [10, 10], "as many as a second allows");
+    w.run(secs(1));
+    for number in 0..20 {
+        say_as(&mut w, &mut m, 100 + number, (1, number));
+    }
+    w.run(ms(500));
+    assert_eq!(heard(&w, b"x"), [20, 20], "each once");
+    w.run(secs(10));
+    unharmed(&mut w, a, b);
+}
+
+#[test]
+fn origins_that_a_member_invents_silence_nobody() {
+    let mut w = World::new(crate::first_seed());
+    let (a, b) = two(&mut w);
+    let mut m = Member::join(&mut w, a, "m");
+    for i in 0..1_500 {
+        say_as(&mut w, &mut m, i, (i, 0));
+        w.run(ms(6));
+    }
+    assert_eq!(heard(&w, b"x"), [1_500, 1_500]);
+    let n = w.broadcast(b, b"honest");
+    w.run(secs(1));
+    assert_eq!(heard(&w, b"honest"), [1, 0]);
+    let late = w.add("late");
+    w.run(secs(1));
+    w.broadcast(late, b"new");
+    w.run(secs(1));
+    assert_eq!(heard(&w, b"new"), [1, 1, 0]);
+    // The member itself answers nothing.
+    w.run(secs(25));
+    assert_eq!(report(&w, b, n).delivered, 1);
+    w.stop(late);
+    unharmed(&mut w, a, b);
+}
+
+#[test]
+fn a_peers_report_that_cannot_be_counts_as_no_answer() {
+    let mut w = World::new(crate::first_seed());
+    let (a, b) = two(&mut w);
+    let mut m = Member::join(&mut w, a, "m");
+    let n = w.broadcast(a, b"hello");
+    w.run(ms(100));
+    let mut asked = None;
+    m.hear(&w, |body| {
+        if let Body::Call { number, .. } = body {
+            asked = Some(*number);
+        }
+    });
+    let lie = Report {
+        delivered: u32::MAX,
+        failed: 0,
+        names: vec![crate::world::name("nobody")],
+        cut: true,
+    };
+    let mut body = Vec::new();
+    lie.encode(&mut body);
+    m.send(&mut w, |s, out| {
+        record::encode_reply(s, asked.unwrap(), Status::Value, &body, out)
+    });
+    w.run(ms(100));
+    let sum = report(&w, a, n);
+    assert_eq!((sum.delivered, sum.failed, sum.cut), (1, 1, false));
+    assert_eq!(sum.names, [crate::world::name("m")]);
+    w.run(secs(20));
+    unharmed(&mut w, a, b);
 }

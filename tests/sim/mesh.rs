@@ -14,9 +14,10 @@ fn all_reach_all(w: &World, count: usize) -> bool {
     (0..count).all(|a| (0..count).all(|b| a == b || w.reaches(a, &format!("n{b}"))))
 }
 
-fn quiet(w: &mut World, count: usize) {
+/// Nodes that do not advertise, of these numbers.
+fn quiet(w: &mut World, first: usize, end: usize) {
     w.lan = false;
-    for i in 0..count {
+    for i in first..end {
         w.add(&format!("n{i}"));
     }
     w.run(secs(1));
@@ -26,7 +27,7 @@ fn quiet(w: &mut World, count: usize) {
 fn from_one_address_a_node_finds_everyone() {
     seeds(10, |seed| {
         let mut w = World::new(seed);
-        quiet(&mut w, 12);
+        quiet(&mut w, 0, 12);
         let first = w.connect(1, 0);
         w.run(secs(1));
         assert_eq!(w.result(1, first), Some(&Ok(b"n0".to_vec())));
@@ -43,10 +44,32 @@ fn from_one_address_a_node_finds_everyone() {
 }
 
 #[test]
+fn nodes_that_dial_one_hub_learn_of_each_other_though_the_hub_dials_nobody() {
+    seeds(10, |seed| {
+        for hub_advertises in [false, true] {
+            let mut w = World::new(seed);
+            w.lan = hub_advertises;
+            w.add("n0");
+            quiet(&mut w, 1, 6);
+            for i in 1..6 {
+                w.connect(i, 0);
+            }
+            w.run_until(secs(10), |w| all_reach_all(w, 6));
+            let late = w.add("n6");
+            w.run(secs(1));
+            w.connect(late, 0);
+            w.run_until(secs(10), |w| all_reach_all(w, 7));
+            assert_eq!(w.nodes[0].dialled, [], "the hub has only accepted");
+            w.check_closed();
+        }
+    });
+}
+
+#[test]
 fn only_so_many_are_dialled_on_others_word() {
     let mut w = World::new(crate::first_seed());
     w.limits.max_peers = 4;
-    quiet(&mut w, 12);
+    quiet(&mut w, 0, 12);
     for i in 1..12 {
         w.connect(i, 0);
     }
@@ -65,7 +88,7 @@ fn only_so_many_are_dialled_on_others_word() {
 #[test]
 fn an_address_where_nobody_is_is_an_error_and_one_that_comes_back_is_found_again() {
     let mut w = World::new(crate::first_seed());
-    quiet(&mut w, 2);
+    quiet(&mut w, 0, 2);
     let nobody: SocketAddr = "10.77.0.1:7".parse().unwrap();
     let n = w.with(0, |e, now| e.connect(now, nobody, secs(3))).unwrap();
     w.run(secs(4));
@@ -96,7 +119,7 @@ fn an_address_where_nobody_is_is_an_error_and_one_that_comes_back_is_found_again
 #[test]
 fn a_node_that_dials_itself_or_is_stopped_while_it_dials_hears_of_it() {
     let mut w = World::new(crate::first_seed());
-    quiet(&mut w, 2);
+    quiet(&mut w, 0, 2);
     let own = w.connect(0, 0);
     w.run(secs(21));
     assert!(matches!(w.result(0, own), Some(Err(Error::Unreachable(_)))));
@@ -111,7 +134,7 @@ fn a_node_that_dials_itself_or_is_stopped_while_it_dials_hears_of_it() {
 #[test]
 fn a_member_that_invents_peers_costs_a_few_dials() {
     let mut w = World::new(crate::first_seed());
-    quiet(&mut w, 2);
+    quiet(&mut w, 0, 2);
     w.connect(1, 0);
     w.run(secs(1));
     let mut m = Member::join(&mut w, 0, "m");
@@ -141,16 +164,34 @@ fn a_member_that_invents_peers_costs_a_few_dials() {
     assert!(stats.peers <= before.peers + 1 + 32, "{}", stats.peers);
     assert!(stats.dials - before.dials <= 32 * 8, "{}", stats.dials);
     assert!(stats.hearsay_dropped >= 6_000);
+    assert!(
+        !w.knows(0, "x0"),
+        "a list of peers holds nobody's inventions"
+    );
     // Not at this host, for somebody who is not on it.
     let dials = w.nodes[1].engine.stats().dials;
     let mut m = Member::join(&mut w, 1, "m2");
-    for address in ["127.0.0.1:22", "0.0.0.0:9", "10.0.0.1:0", "239.1.1.1:9"] {
+    let bad = [
+        "127.0.0.1:22",
+        "0.0.0.0:9",
+        "10.0.0.1:0",
+        "239.1.1.1:9",
+        "255.255.255.255:9",
+        "169.254.169.254:80",
+        "[::1]:22",
+        "[::ffff:127.0.0.1]:22",
+        "[ff02::1]:9",
+    ];
+    for address in bad {
         let body = invent(0, &|_| address.to_owned());
         m.send(&mut w, |s, out| record::encode_peers(s, &body, out));
     }
     w.run(secs(5));
     let stats = w.nodes[1].engine.stats();
     assert!(stats.dials - dials <= 2, "m and n0, if at all");
+    let dialled = &w.nodes[1].dialled;
+    assert!(bad.iter().all(|a| !dialled.contains(&a.parse().unwrap())));
+    assert_eq!(stats.addresses_refused, 64 * bad.len() as u64);
     w.run(secs(60));
     assert!(w.nodes[0].engine.stats().peers <= 3, "hearsay is forgotten");
     w.check_closed();

@@ -104,6 +104,8 @@ pub(crate) struct Node {
     pub told: Vec<(NodeName, Vec<u8>)>,
     /// The other end of each link.
     pub links: HashMap<LinkId, usize>,
+    /// Every address that it has dialled.
+    pub dialled: Vec<SocketAddr>,
     wake: Option<Duration>,
     /// How far its clock is behind the world's.
     lag: Duration,
@@ -312,6 +314,7 @@ impl World {
             foreign: Vec::new(),
             told: Vec::new(),
             links: HashMap::new(),
+            dialled: Vec::new(),
             wake: None,
             lag: Duration::ZERO,
             broadcasts: 0,
@@ -625,6 +628,7 @@ impl World {
                 }
             }
             Output::Dial(link, to) => {
+                self.nodes[node].dialled.push(to);
                 let delay = self.some_delay() * 2;
                 let target = self
                     .nodes

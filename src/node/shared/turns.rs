@@ -12,7 +12,6 @@
 
 use super::callbacks::Callback;
 use super::stopping::Stage;
-use super::waiting::wait_on;
 use super::{Locked, Shared, this_thread};
 use crate::error::Error;
 use crate::logging::record;
@@ -200,15 +199,15 @@ impl Shared {
                     }
                     self.lock()
                 }
-                Some(busy) => wait_on(&self.watch, state, Some(SLOW.saturating_sub(busy))),
+                Some(busy) => state.wait(&self.watch, Some(SLOW.saturating_sub(busy))),
                 None if state.batches != seen => {
                     // Batches come often: looked at from time to time, they need not wake this thread.
                     seen = state.batches;
-                    wait_on(&self.watch, state, Some(SLOW))
+                    state.wait(&self.watch, Some(SLOW))
                 }
                 None => {
                     state.stand_by_sleeps = true;
-                    wait_on(&self.watch, state, None)
+                    state.wait(&self.watch, None)
                 }
             };
         }
@@ -243,7 +242,7 @@ impl Shared {
             return None;
         }
         if state.led {
-            state.wait()
+            state.left()
         } else {
             state.promise()
         }

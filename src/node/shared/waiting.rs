@@ -8,7 +8,7 @@ use crate::logging::record;
 use crate::name::NodeName;
 use crate::node::slot::Slot;
 use crate::node::stream::Signal;
-use std::sync::{Arc, Condvar, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The shortest time for which a thread that does not lead sleeps before it looks at the time again.
@@ -104,7 +104,7 @@ impl Shared {
                 return Err(Error::WouldBlock);
             }
             state = if state.dedicated {
-                wait_on(&signal.moved, state, left)
+                state.wait(&signal.moved, left)
             } else {
                 self.wait_a_turn(state, left)?
             };
@@ -177,7 +177,7 @@ impl Shared {
         most: Option<Duration>,
     ) -> Locked<'a> {
         state.followers += 1;
-        let mut state = wait_on(&self.handover, state, most);
+        let mut state = state.wait(&self.handover, most);
         state.followers -= 1;
         state
     }
@@ -195,20 +195,4 @@ impl Shared {
             waited?;
         }
     }
-}
-
-pub(super) fn wait_on<'a>(
-    condvar: &Condvar,
-    locked: Locked<'a>,
-    most: Option<Duration>,
-) -> Locked<'a> {
-    let Locked { state, held } = locked;
-    let state = match most {
-        None => condvar.wait(state).unwrap_or_else(PoisonError::into_inner),
-        Some(most) => {
-            let waited = condvar.wait_timeout(state, most);
-            waited.unwrap_or_else(PoisonError::into_inner).0
-        }
-    };
-    Locked { state, held }
 }
