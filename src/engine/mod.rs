@@ -518,6 +518,7 @@ impl Protocol for Engine {
 /// The callee's outcome as the caller's error.
 fn outcome(status: Status, body: &[u8], path: &str, size: usize) -> Result<Vec<u8>, Error> {
     let text = || String::from_utf8_lossy(body).into_owned();
+    let number = || body.try_into().map_or(0, u64::from_be_bytes);
     match status {
         Status::Value => Ok(body.to_vec()),
         Status::NotFound => Err(Error::CommandNotFound(path.to_owned())),
@@ -525,10 +526,11 @@ fn outcome(status: Status, body: &[u8], path: &str, size: usize) -> Result<Vec<u
         Status::Overloaded => Err(Error::Overloaded("at the peer")),
         Status::Refused => Err(Error::Refused(text())),
         Status::TooLarge => {
-            let limit = body.try_into().map_or(0, u64::from_be_bytes);
-            let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+            let limit = usize::try_from(number()).unwrap_or(usize::MAX);
             Err(Error::TooLarge { size, limit })
         }
+        Status::TooManyValues => Err(Error::TooManyValues(number())),
+        Status::AnswerLost => Err(Error::AnswerLost("the peer had no room to keep it")),
         Status::Large => Err(Error::Internal("a large value without its stream")),
     }
 }

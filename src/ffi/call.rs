@@ -58,8 +58,8 @@ pub(super) unsafe fn command(
     if size > limit {
         return Err(Error::TooLarge { size, limit });
     }
-    json::parse_args(args.as_bytes())?;
-    json::parse_kwargs(kwargs.as_bytes())?;
+    json::check_args(args.as_bytes())?;
+    json::check_kwargs(kwargs.as_bytes())?;
     Ok(Ask::Command {
         path: CommandPath::new(path)?,
         args: args.as_bytes().to_vec(),

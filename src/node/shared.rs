@@ -209,6 +209,7 @@ pub(super) struct Shared {
     network: NetworkName,
     instance: Instance,
     max_message: usize,
+    max_values: usize,
     port: u16,
     fd: i32,
     pid: u32,
@@ -233,6 +234,7 @@ pub(super) fn open(
         network: driver.engine.network().clone(),
         instance: driver.engine.instance(),
         max_message: driver.engine.limits().max_message,
+        max_values: driver.engine.limits().max_values,
         port: driver.port(),
         fd: poller.fd(),
         pid: std::process::id(),
@@ -304,6 +306,11 @@ impl Shared {
     /// Bytes of the largest answer.
     pub(super) fn max_message(&self) -> usize {
         self.max_message
+    }
+
+    /// Values of what is called with, or answered, that may be made.
+    pub(super) fn max_values(&self) -> usize {
+        self.max_values
     }
 
     pub(super) fn fd(&self) -> i32 {
