@@ -26,13 +26,14 @@
 //! `streams` is what programs stream
 //! along calls, `stream` one end of it, `large` what is too large for one record; `gossip` is what is said to
 //! everyone, `foreign` peers of another kind, `mesh` how others are found without advertising; `relays` is which relays we are linked to, `fault` what is wrong with one, `routes` how links to
-//! peers go through them; `calls` is what we ask of others, `ask` the words for it, `serving` what they ask of us.
+//! peers go through them; `calls` is what we ask of others, `ask` the words for it, `serving` what they ask of us, `evicted` of whom nothing else is known any more.
 
 mod ask;
 mod calls;
 mod dialling;
 mod directory;
 mod discovery;
+mod evicted;
 mod fault;
 mod foreign;
 mod gossip;
@@ -89,6 +90,9 @@ use std::time::Duration;
 use streams::Streams;
 
 pub use calls::SETTLED_WITH_CALL;
+
+/// Outputs that there is always room for.
+const OUTPUTS_KEPT: usize = 1_024;
 
 /// The number of one of our calls: never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -340,7 +344,12 @@ impl Engine {
 
     /// What to do next, if anything.
     pub fn poll(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        // Once every call to a peer that died has ended, their room is not needed any more.
+        if output.is_none() && self.outputs.capacity() > OUTPUTS_KEPT {
+            self.outputs = VecDeque::new();
+        }
+        output
     }
 
     /// When to hand in [`Input::Tick`] at the latest, if nothing else happens.

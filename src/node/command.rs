@@ -316,9 +316,9 @@ impl Registry {
     }
 }
 
-/// Checks the texts of a call; how many values they hold.
+/// Checks the texts of a call; how many values are in the list and the object that they are.
 fn check(args: &[u8], kwargs: &[u8]) -> Result<usize, Error> {
-    Ok(json::check_args(args)? + json::check_kwargs(kwargs)?)
+    Ok(json::check_args(args)? + json::check_kwargs(kwargs)? - 2)
 }
 
 /// Both texts were checked, so they can be put together as they are; in place, because they can be large.
