@@ -728,7 +728,7 @@ fn answers_left_behind_by_invented_callers_give_way_to_those_of_others() {
         assert!(served(&w) <= w.limits.served as u64);
         m.part(&mut w);
     }
-    assert!(served(&w) > 1_000, "nobody else was there");
+    assert!(served(&w) > 500, "nobody else was there");
     // Somebody who needs no more than a share finds it, and an answer that was not confirmed stays.
     let mut calls = Vec::new();
     for _ in 0..50 {
