@@ -30,7 +30,8 @@ pub enum Code {
     Address = -7,
     /// A string is not UTF-8.
     Utf8 = -8,
-    /// A body is over the size that fits one message, or holds more values than are taken; a command did not run.
+    /// A body is over the size that fits one message, or holds more values than are taken. As a call's outcome: the command did
+    /// not run.
     TooLarge = -9,
     /// Another node of the network has this name.
     NameTaken = -10,
@@ -44,7 +45,8 @@ pub enum Code {
     CommandFailed = -14,
     /// No answer came in time.
     Timeout = -15,
-    /// The peer is not known, or no path leads to it any more; if it had the call, whether the command ran is unknown.
+    /// The peer is not known, or no path leads to it any more. If it had the call, whether the command ran is
+    /// unknown.
     Unreachable = -16,
     /// The peer restarted while it had the call; whether the command ran is unknown.
     PeerRestarted = -17,

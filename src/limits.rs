@@ -101,10 +101,11 @@ pub struct Limits {
     pub calls: usize,
     /// Bytes of arguments of our own calls in flight, kept so that they can be sent again.
     pub call_bytes: usize,
-    /// Calls one peer may have in flight here; more are answered `overloaded`.
+    /// Calls one peer may have in flight here, until they are answered also where nobody waits any more; more are
+    /// answered `overloaded`.
     pub served_per_peer: usize,
-    /// Calls of all peers together that run, or whose answers are kept: about 4 MiB. When there are more, those
-    /// of who has the most give way.
+    /// Calls of all peers together that run, or whose answers are kept: about 4 MiB. One peer may have an eighth
+    /// of what is free; for one that has less than others, their kept answers give way.
     pub served: usize,
     /// Bytes of answers kept for one peer until it confirms them; four times as many for all together.
     pub reply_bytes: usize,
