@@ -145,7 +145,8 @@ enum peerbase_err
      */
     PEERBASE_ERR_UTF8 = -8,
     /**
-     * A body is over the size that fits one message.
+     * A body is over the size that fits one message, or holds more values than are taken. As a call's outcome: the command did
+     * not run.
      */
     PEERBASE_ERR_TOO_LARGE = -9,
     /**
@@ -173,7 +174,8 @@ enum peerbase_err
      */
     PEERBASE_ERR_TIMEOUT = -15,
     /**
-     * The peer is not known, or no path leads to it.
+     * The peer is not known, or no path leads to it any more. If it had the call, whether the command ran is
+     * unknown.
      */
     PEERBASE_ERR_UNREACHABLE = -16,
     /**
@@ -185,7 +187,7 @@ enum peerbase_err
      */
     PEERBASE_ERR_CANCELLED = -18,
     /**
-     * Too much is in flight, here or at the peer; the command did not run or its answer could not be kept.
+     * Too much is in flight, here or at the peer; the command did not run.
      */
     PEERBASE_ERR_OVERLOADED = -19,
     /**
@@ -228,6 +230,10 @@ enum peerbase_err
      * What was read or received is not what it should be.
      */
     PEERBASE_ERR_DAMAGED = -29,
+    /**
+     * The command ran, but its answer was lost: there was no room to keep it, or it is more than is taken here.
+     */
+    PEERBASE_ERR_ANSWER_LOST = -30,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -342,8 +348,10 @@ extern "C" {
  * to be freed with `peerbase_reply_free`, when there is an answer to read, also a failure's message; and
  * NULL otherwise. Returns the code of the call's one outcome: 0, PEERBASE_ERR_COMMAND_NOT_FOUND,
  * PEERBASE_ERR_COMMAND_FAILED, PEERBASE_ERR_TIMEOUT, PEERBASE_ERR_UNREACHABLE, PEERBASE_ERR_PEER_RESTARTED,
- * PEERBASE_ERR_OVERLOADED, PEERBASE_ERR_REFUSED, PEERBASE_ERR_STOPPED; or of what is wrong with the
- * arguments; or PEERBASE_ERR_WOULD_DEADLOCK in a callback.
+ * PEERBASE_ERR_OVERLOADED if the command did not run for want of room, PEERBASE_ERR_ANSWER_LOST if it ran but
+ * there was no room for its answer, PEERBASE_ERR_REFUSED, PEERBASE_ERR_STOPPED; or of what is wrong with the
+ * arguments, PEERBASE_ERR_TOO_LARGE also if it is only so for the peer; or PEERBASE_ERR_WOULD_DEADLOCK in a
+ * callback.
  */
 int peerbase_node_call(struct peerbase_node *handle,
                        const char *target,

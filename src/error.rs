@@ -30,7 +30,8 @@ pub enum Code {
     Address = -7,
     /// A string is not UTF-8.
     Utf8 = -8,
-    /// A body is over the size that fits one message.
+    /// A body is over the size that fits one message, or holds more values than are taken. As a call's outcome: the command did
+    /// not run.
     TooLarge = -9,
     /// Another node of the network has this name.
     NameTaken = -10,
@@ -44,13 +45,14 @@ pub enum Code {
     CommandFailed = -14,
     /// No answer came in time.
     Timeout = -15,
-    /// The peer is not known, or no path leads to it.
+    /// The peer is not known, or no path leads to it any more. If it had the call, whether the command ran is
+    /// unknown.
     Unreachable = -16,
     /// The peer restarted while it had the call; whether the command ran is unknown.
     PeerRestarted = -17,
     /// The caller cancelled.
     Cancelled = -18,
-    /// Too much is in flight, here or at the peer; the command did not run or its answer could not be kept.
+    /// Too much is in flight, here or at the peer; the command did not run.
     Overloaded = -19,
     /// The peer does not want this.
     Refused = -20,
@@ -72,13 +74,15 @@ pub enum Code {
     FileUnknown = -28,
     /// What was read or received is not what it should be.
     Damaged = -29,
+    /// The command ran, but its answer was lost: there was no room to keep it, or it is more than is taken here.
+    AnswerLost = -30,
 }
 
 impl Code {
     /// Every code, for tables and tests.
     ///
     /// cbindgen:ignore
-    pub const ALL: [Code; 30] = [
+    pub const ALL: [Code; 31] = [
         Code::Ok,
         Code::Argument,
         Code::Name,
@@ -109,6 +113,7 @@ impl Code {
         Code::Broken,
         Code::FileUnknown,
         Code::Damaged,
+        Code::AnswerLost,
     ];
 
     /// The code's short name, as `peerbase_strerror` gives it; NUL-terminated so that C can have it uncopied.
@@ -144,6 +149,7 @@ impl Code {
             Code::Broken => c"stream broken",
             Code::FileUnknown => c"file unknown",
             Code::Damaged => c"damaged",
+            Code::AnswerLost => c"answer lost",
         }
     }
 
@@ -181,6 +187,9 @@ pub enum Error {
         /// Bytes that fit.
         limit: usize,
     },
+    /// Arguments with more than this many values: see [`Limits::max_values`](crate::Limits::max_values). The
+    /// command did not run.
+    TooManyValues(u64),
     /// Another node of the network answered to this name.
     NameTaken(String),
     /// Another program has this port.
@@ -200,13 +209,15 @@ pub enum Error {
     CommandFailed(String),
     /// No answer in time.
     Timeout,
-    /// No path to the peer; the text is its name.
+    /// No path to the peer; the text is its name. If the path was lost while the peer had the call, whether
+    /// the command ran is unknown.
     Unreachable(String),
     /// The peer restarted while it had the call.
     PeerRestarted,
     /// The caller cancelled.
     Cancelled,
-    /// Too much in flight; the text says of what.
+    /// Too much in flight; the text says of what. The command did not run, so the call may be made again
+    /// later.
     Overloaded(&'static str),
     /// The peer does not want this; the text is its reason.
     Refused(String),
@@ -233,6 +244,8 @@ pub enum Error {
     FileUnknown(String),
     /// What was read or received is not what it should be; the text says what.
     Damaged(String),
+    /// The command ran, but its answer was lost; the text says why. A call that is made again runs it again.
+    AnswerLost(&'static str),
 }
 
 impl Error {
@@ -247,7 +260,7 @@ impl Error {
             Error::Json(_) => Code::Json,
             Error::Address(_) => Code::Address,
             Error::Utf8(_) => Code::Utf8,
-            Error::TooLarge { .. } => Code::TooLarge,
+            Error::TooLarge { .. } | Error::TooManyValues(_) => Code::TooLarge,
             Error::NameTaken(_) => Code::NameTaken,
             Error::PortInUse(_) => Code::PortInUse,
             Error::Io { .. } => Code::Io,
@@ -268,6 +281,7 @@ impl Error {
             Error::Broken { .. } => Code::Broken,
             Error::FileUnknown(_) => Code::FileUnknown,
             Error::Damaged(_) => Code::Damaged,
+            Error::AnswerLost(_) => Code::AnswerLost,
         }
     }
 
@@ -292,6 +306,7 @@ impl fmt::Display for Error {
             | Error::Path(why)
             | Error::Utf8(why)
             | Error::Overloaded(why)
+            | Error::AnswerLost(why)
             | Error::Internal(why) => write!(f, "{name}: {why}"),
             Error::Json(text)
             | Error::Address(text)
@@ -309,6 +324,7 @@ impl fmt::Display for Error {
             Error::TooLarge { size, limit } => {
                 write!(f, "{name}: {size} bytes, the limit is {limit}")
             }
+            Error::TooManyValues(limit) => write!(f, "{name}: more than {limit} values"),
             Error::PortInUse(addr) => write!(f, "{name}: port {} ({addr})", addr.port()),
             Error::Io { doing, text, .. } => write!(f, "{doing}: {text}"),
             Error::Timeout

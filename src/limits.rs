@@ -65,6 +65,9 @@ pub const HTTP_FIELDS_MAX: usize = 64;
 /// Relays of Python nodes taken in from one message: as many as a node may be linked to.
 pub const SERVERS_MAX: usize = REMOTES_MAX;
 
+/// Bytes that a call of somebody takes here besides what is asked.
+pub const ASKED_ROOM: usize = 512;
+
 /// What one node allows itself and others. All of it bounds memory, descriptors or CPU that
 /// somebody else could make us spend.
 #[derive(Clone, Debug)]
@@ -99,9 +102,13 @@ pub struct Limits {
     pub calls: usize,
     /// Bytes of arguments of our own calls in flight, kept so that they can be sent again.
     pub call_bytes: usize,
-    /// Calls one peer may have in flight here; more are answered `overloaded`.
+    /// Calls one peer may have in flight here, until they are answered also where nobody waits any more; more are
+    /// answered `overloaded`.
     pub served_per_peer: usize,
-    /// Bytes of answers kept for one peer until it confirms them.
+    /// Calls of all peers together that run, or whose answers are kept: about 4 MiB. One peer may have an eighth
+    /// of what is free; for one that has less than others, their kept answers give way.
+    pub served: usize,
+    /// Bytes of answers kept for one peer until it confirms them; four times as many for all together.
     pub reply_bytes: usize,
     /// Bytes of calls and messages of others that wait for a handler of ours, with 512 for each: a handler
     /// may take as long as it likes. Calls beyond are answered `overloaded`, messages to everyone are
@@ -111,7 +118,14 @@ pub struct Limits {
     pub call_timeout: Duration,
     /// Bytes of what is asked in one call, and of its value. What does not fit one frame is sent in pieces.
     pub max_message: usize,
-    /// Bytes of such large messages of others that are being received, half of them from one peer.
+    /// Values of one call's arguments, or of one answer, that are made for a program that reads them as
+    /// [`serde_json::Value`]: numbers, texts, lists, objects and their keys. Each takes 32 bytes, and up to
+    /// 220 where objects have a single member, so this is 8 to 56 MB; a text of the largest message would
+    /// otherwise become 350.
+    pub max_values: usize,
+    /// Bytes of what others ask, from when it begins to come until it is answered, and [`ASKED_ROOM`] for each
+    /// call. One caller may take as much as it leaves free, so half of it if there is no other. Counted apart,
+    /// as many of large answers that are coming, half of them from one peer.
     pub message_bytes: usize,
     /// Bytes of one piece of a stream, at most [`BODY_MAX`].
     pub chunk_size: usize,
@@ -194,10 +208,12 @@ impl Default for Limits {
             calls: 65_536,
             call_bytes: 16 * 1024 * 1024,
             served_per_peer: 1_024,
+            served: 16_384,
             reply_bytes: 8 * 1024 * 1024,
             waiting_bytes: 16 * 1024 * 1024,
             call_timeout: Duration::from_secs(24 * 3600),
             max_message: 4 * 1024 * 1024,
+            max_values: 262_144,
             message_bytes: 16 * 1024 * 1024,
             chunk_size: CHUNK,
             stream_window: 256 * 1024,

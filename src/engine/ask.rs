@@ -23,7 +23,46 @@ pub enum Ask {
     Broadcast(Broadcast),
 }
 
+/// Why what came cannot be carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    /// There can be no command of this path.
+    Path,
+    Malformed,
+}
+
 impl Ask {
+    /// What came in a record, which is read again and again: the bytes are copied.
+    pub(super) fn copied(ask: ask::Ask<'_>) -> Result<Ask, Unreadable> {
+        Ok(match ask {
+            ask::Ask::Message(data) => Ask::Message(data.to_vec()),
+            ask::Ask::Command { path, args, kwargs } => Ask::Command {
+                path: CommandPath::new(path).map_err(|_| Unreadable::Path)?,
+                args: args.to_vec(),
+                kwargs: kwargs.to_vec(),
+            },
+            ask::Ask::Broadcast(b) => {
+                Ask::Broadcast(Broadcast::read(&b).ok_or(Unreadable::Malformed)?)
+            }
+            ask::Ask::Large { .. } => return Err(Unreadable::Malformed),
+        })
+    }
+
+    /// What came on a channel of its own: it is large, so the bytes stay where they are.
+    pub(super) fn read(kind: AskKind, bytes: Vec<u8>) -> Result<Ask, Unreadable> {
+        match ask::Ask::decode(kind, &bytes).map_err(|_| Unreadable::Malformed)? {
+            ask::Ask::Message(_) => Ok(Ask::Message(bytes)),
+            ask::Ask::Command { path, args, kwargs } => {
+                let path = CommandPath::new(path).map_err(|_| Unreadable::Path)?;
+                let kwargs_at = bytes.len() - kwargs.len();
+                let args_at = kwargs_at - args.len();
+                let (args, kwargs) = split(bytes, args_at, kwargs_at);
+                Ok(Ask::Command { path, args, kwargs })
+            }
+            other => Ask::copied(other),
+        }
+    }
+
     pub(crate) fn size(&self) -> usize {
         match self {
             Ask::Command { path, args, kwargs } => path.as_str().len() + args.len() + kwargs.len(),
@@ -51,6 +90,22 @@ impl Ask {
             Ask::Message(data) => ask::Ask::Message(data),
             Ask::Broadcast(b) => ask::Ask::Broadcast(b.as_wire()),
         }
+    }
+}
+
+/// Takes two neighbours out of what has them at its end. The larger keeps the room that it is in.
+fn split(mut bytes: Vec<u8>, first: usize, second: usize) -> (Vec<u8>, Vec<u8>) {
+    let first_is_larger = second - first >= bytes.len() - second;
+    let smaller = match first_is_larger {
+        true => bytes.split_off(second),
+        false => bytes[first..second].to_vec(),
+    };
+    bytes.drain(..if first_is_larger { first } else { second });
+    // One byte more than it has is what C needs.
+    bytes.shrink_to((bytes.len() + bytes.len() / 10).max(bytes.len() + 1));
+    match first_is_larger {
+        true => (bytes, smaller),
+        false => (smaller, bytes),
     }
 }
 
@@ -93,5 +148,41 @@ impl Carried {
                 length: *length,
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_command_is_read_where_it_is_whichever_part_is_large() {
+        for (args, kwargs) in [(100_000, 2), (2, 100_000), (0, 0), (50_000, 50_000)] {
+            let (args, kwargs) = (vec![b'a'; args], vec![b'k'; kwargs]);
+            let command = ask::Ask::Command {
+                path: "x.y",
+                args: &args,
+                kwargs: &kwargs,
+            };
+            let mut bytes = Vec::new();
+            command.encode(&mut bytes);
+            let whole = bytes.len();
+            let Ok(Ask::Command {
+                path,
+                args: its_args,
+                kwargs: its_kwargs,
+            }) = Ask::read(AskKind::Command, bytes)
+            else {
+                panic!("it is well-formed")
+            };
+            assert_eq!(
+                (path.as_str(), &its_args, &its_kwargs),
+                ("x.y", &args, &kwargs)
+            );
+            let room = its_args.capacity() + its_kwargs.capacity();
+            assert!(room <= whole + whole / 10, "{room} for {whole}");
+        }
+        let cut = Ask::read(AskKind::Command, vec![3, b'x']);
+        assert_eq!(cut, Err(Unreadable::Malformed));
     }
 }

@@ -14,6 +14,7 @@ use crate::table::Table;
 use crate::wire::Instance;
 use crate::wire::ask;
 use crate::wire::record::{Channel, Form, Status, encode_call, encode_cancel, encode_notice};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Settled calls told along with a new one. More wait for the next, or go by themselves.
 pub const SETTLED_WITH_CALL: usize = 32;
@@ -36,6 +37,8 @@ struct Call {
     carried: Carried,
     size: usize,
     deadline: Time,
+    /// The time by which it stands in the list of what is due; never after the deadline.
+    listed: Time,
     terms: Terms,
     state: State,
     /// Its value, while what belongs to it is still coming.
@@ -45,21 +48,22 @@ struct Call {
 #[derive(Debug)]
 pub(super) struct Calls {
     next: u64,
-    open: Table<u64, Box<Call>>,
+    /// A tree, as the others below: tens of thousands may end one by one, the oldest first.
+    open: BTreeMap<u64, Box<Call>>,
     /// The waiting ones, by target, oldest first.
-    waiting: Table<NodeName, Table<u64, ()>>,
+    waiting: Table<NodeName, BTreeSet<u64>>,
     bytes: usize,
-    due: Time,
+    due: BTreeSet<(Time, u64)>,
 }
 
 impl Default for Calls {
     fn default() -> Calls {
         Calls {
             next: 1,
-            open: Table::default(),
+            open: BTreeMap::new(),
             waiting: Table::default(),
             bytes: 0,
-            due: Time::NEVER,
+            due: BTreeSet::new(),
         }
     }
 }
@@ -71,7 +75,7 @@ impl Calls {
 
     /// No call can run out of time before this.
     pub(super) fn due(&self) -> Time {
-        self.due
+        self.due.first().map_or(Time::NEVER, |(at, _)| *at)
     }
 
     /// A number for something else that ends as calls do.
@@ -105,9 +109,14 @@ impl Calls {
         if let Some(call) = self.open.get_mut(&number) {
             call.state = State::Waiting { bound };
             self.waiting
-                .or_insert_with(call.target.clone(), Table::default)
-                .insert(number, ());
+                .or_insert_with(call.target.clone(), BTreeSet::new)
+                .insert(number);
         }
+    }
+
+    /// The first from a number on that waits for a target.
+    fn next_waiting(&self, target: &NodeName, from: u64) -> Option<u64> {
+        self.waiting.get(target)?.range(from..).next().copied()
     }
 
     fn unset_waiting(&mut self, number: u64, target: &NodeName) {
@@ -122,6 +131,7 @@ impl Calls {
     fn remove(&mut self, number: u64) -> Option<Box<Call>> {
         let call = self.open.remove(&number)?;
         self.bytes -= call.size;
+        self.due.remove(&(call.listed, number));
         if matches!(call.state, State::Waiting { .. }) {
             self.unset_waiting(number, &call.target);
         }
@@ -180,7 +190,7 @@ impl Engine {
         let number = self.calls.next;
         self.calls.next += 1;
         self.calls.bytes += size;
-        self.calls.due = self.calls.due.min(deadline);
+        self.calls.due.insert((deadline, number));
         self.stats.calls += 1;
         if local {
             self.serve_locally(number, ask.clone(), deadline);
@@ -202,6 +212,7 @@ impl Engine {
             },
             size,
             deadline,
+            listed: deadline,
             terms,
             state: if local {
                 State::Local
@@ -231,14 +242,17 @@ impl Engine {
         }
         let mut bytes = Vec::with_capacity(ask.size() + 64);
         ask.as_wire().encode(&mut bytes);
-        let out = Outgoing::whole(&bytes, self.config.limits.chunk_size);
-        let id = self.own_stream(number, Channel::Ask);
-        self.streams.add_outgoing(id, self.instance, out);
-        Carried::Apart {
+        let carried = Carried::Apart {
             kind: ask.as_wire().kind(),
             length: bytes.len() as u64,
             path: ask.path().to_owned(),
-        }
+        };
+        // Before it is cut into pieces: it is not held three times.
+        drop(ask);
+        let out = Outgoing::whole(bytes, self.config.limits.chunk_size);
+        let id = self.own_stream(number, Channel::Ask);
+        self.streams.add_outgoing(id, self.instance, out);
+        carried
     }
 
     /// Gives up on a call; it ends as cancelled, unless it has ended.
@@ -390,27 +404,23 @@ impl Engine {
 
     /// Sends what waits for `name`, as far as the path takes it.
     pub(super) fn pump_calls(&mut self, now: Now, name: &NodeName) {
-        let Some(waiting) = self.calls.waiting.remove(name) else {
-            return;
-        };
-        let mut left: Table<u64, ()> = Table::default();
-        let mut full = false;
-        for number in waiting.keys() {
-            full = full
-                || match self.try_send(now, *number) {
-                    Attempt::Done => continue,
-                    Attempt::NoPath => false,
-                    Attempt::Full => true,
-                };
-            left.insert(*number, ());
-        }
-        if !left.is_empty() {
-            self.calls.waiting.insert(name.clone(), left);
+        let mut from = 0;
+        while let Some(number) = self.calls.next_waiting(name, from) {
+            from = number + 1;
+            match self.try_send(now, number) {
+                Attempt::Done => self.calls.unset_waiting(number, name),
+                // Others may be bound to an instance that there is one to.
+                Attempt::NoPath => {}
+                Attempt::Full => return,
+            }
         }
     }
 
     /// A link is gone: what it carried waits for another to the same instance.
     pub(super) fn requeue_calls(&mut self, now: Now, link: LinkId, instance: Instance) {
+        if matches!(self.path_to(instance), Outlet::None) {
+            self.serving.drop_refusals(instance);
+        }
         let lost: Vec<u64> = self
             .calls
             .open
@@ -441,6 +451,7 @@ impl Engine {
         name: &NodeName,
         restarted: bool,
     ) {
+        self.serving.drop_refusals(instance);
         let nobody = self.directory.resolve(name).is_none();
         let mut over = Vec::new();
         for (number, call) in self.calls.open.iter() {
@@ -592,21 +603,24 @@ impl Engine {
     }
 
     pub(super) fn tick_calls(&mut self, now: Now) {
-        let mut over = Vec::new();
-        let mut due = Time::NEVER;
-        for (number, call) in self.calls.open.iter() {
-            if now.at < call.deadline {
-                due = due.min(call.deadline);
+        while let Some((at, number)) = self.calls.due.first().copied() {
+            if at > now.at {
+                return;
+            }
+            self.calls.due.pop_first();
+            let Some(call) = self.calls.open.get_mut(&number) else {
+                continue;
+            };
+            if call.deadline > now.at {
+                // Its streams have moved meanwhile.
+                call.listed = call.deadline;
+                self.calls.due.insert((call.listed, number));
                 continue;
             }
             let why = match call.state {
                 State::Waiting { bound: None } => Error::Unreachable(call.target.to_string()),
                 _ => Error::Timeout,
             };
-            over.push((*number, why));
-        }
-        self.calls.due = due;
-        for (number, why) in over {
             self.end_call(now, CallNumber(number), Err(why));
         }
     }

@@ -7,8 +7,8 @@ use crate::wire::Instance;
 use crate::wire::record::Channel;
 
 impl Engine {
-    /// Whether a message of `length` bytes may come from `peer`, besides those that are coming.
-    pub(super) fn has_room_for_message(&self, length: u64, peer: Instance) -> bool {
+    /// Whether a value of `length` bytes may come from `peer`, besides those that are coming.
+    fn has_room_for_value(&self, length: u64, peer: Instance) -> bool {
         let limit = self.config.limits.message_bytes as u64;
         let (all, its) = self.streams.expected(peer);
         all + length <= limit && its + length <= limit / 2
@@ -27,13 +27,13 @@ impl Engine {
         if self.streams.incoming(id).is_none() {
             let limit = self.config.limits.max_message;
             if length > limit as u64 {
-                let size = usize::try_from(length).unwrap_or(usize::MAX);
-                let too_large = Error::TooLarge { size, limit };
+                // Not the error for what is asked: the command ran.
+                let too_large = Error::AnswerLost("it is larger than max_message");
                 return self.value_complete(now, number, Err(too_large));
             }
-            if !self.has_room_for_message(length, peer) {
+            if !self.has_room_for_value(length, peer) {
                 self.stats.overloaded += 1;
-                let full = Error::Overloaded("too many large answers are coming");
+                let full = Error::AnswerLost("too many large answers are coming");
                 return self.value_complete(now, number, Err(full));
             }
             let into = Incoming::expecting(length, self.stream_window());

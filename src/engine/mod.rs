@@ -26,14 +26,15 @@
 //! `streams` is what programs stream
 //! along calls, `stream` one end of it, `large` what is too large for one record; `gossip` is what is said to
 //! everyone, `foreign` peers of another kind, `mesh` how others are found without advertising; `relays` is which relays we are linked to, `fault` what is wrong with one, `routes` how links to
-//! peers go through them; `calls` is what we ask of others, `ask` the words for it, `serving` what they ask of us;
-//! `stopping` is how it all ends.
+//! peers go through them; `calls` is what we ask of others, `ask` the words for it, `serving` what they ask of us,
+//! `evicted` of whom nothing else is known any more; `stopping` is how it all ends.
 
 mod ask;
 mod calls;
 mod dialling;
 mod directory;
 mod discovery;
+mod evicted;
 mod fault;
 mod foreign;
 mod gossip;
@@ -91,6 +92,9 @@ use std::time::Duration;
 use streams::Streams;
 
 pub use calls::SETTLED_WITH_CALL;
+
+/// Outputs that there is always room for.
+const OUTPUTS_KEPT: usize = 1_024;
 
 /// The number of one of our calls: never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -352,7 +356,12 @@ impl Engine {
 
     /// What to do next, if anything.
     pub fn poll(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        // Once every call to a peer that died has ended, their room is not needed any more.
+        if output.is_none() && self.outputs.capacity() > OUTPUTS_KEPT {
+            self.outputs = VecDeque::new();
+        }
+        output
     }
 
     /// When to hand in [`Input::Tick`] at the latest, if nothing else happens.
@@ -532,6 +541,7 @@ impl Protocol for Engine {
 /// The callee's outcome as the caller's error.
 fn outcome(status: Status, body: &[u8], path: &str, size: usize) -> Result<Vec<u8>, Error> {
     let text = || String::from_utf8_lossy(body).into_owned();
+    let number = || body.try_into().map_or(0, u64::from_be_bytes);
     match status {
         Status::Value => Ok(body.to_vec()),
         Status::NotFound => Err(Error::CommandNotFound(path.to_owned())),
@@ -539,10 +549,11 @@ fn outcome(status: Status, body: &[u8], path: &str, size: usize) -> Result<Vec<u
         Status::Overloaded => Err(Error::Overloaded("at the peer")),
         Status::Refused => Err(Error::Refused(text())),
         Status::TooLarge => {
-            let limit = body.try_into().map_or(0, u64::from_be_bytes);
-            let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+            let limit = usize::try_from(number()).unwrap_or(usize::MAX);
             Err(Error::TooLarge { size, limit })
         }
+        Status::TooManyValues => Err(Error::TooManyValues(number())),
+        Status::AnswerLost => Err(Error::AnswerLost("the peer had no room to keep it")),
         Status::Large => Err(Error::Internal("a large value without its stream")),
     }
 }

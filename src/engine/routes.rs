@@ -105,8 +105,13 @@ impl Routes {
 
     /// Whether the largest frame may still be sent.
     pub(super) fn is_free(&self, carrier: LinkId, route: Route) -> bool {
+        self.has_room(carrier, route, FRAME_MAX)
+    }
+
+    /// Whether so many bytes may still be sent.
+    pub(super) fn has_room(&self, carrier: LinkId, route: Route, bytes: usize) -> bool {
         let used = self.ways.get(&(carrier, route)).map_or(0, |way| way.used);
-        used as usize + FRAME_MAX <= ROUTE_WINDOW as usize
+        used as usize + bytes <= ROUTE_WINDOW as usize
     }
 
     /// The relay gave bytes back; the link that may go on.

@@ -4,20 +4,23 @@
 //! confirms the answer or its deadline passes, the same call coming again, over whatever path, is
 //! recognised and answered from memory. What was forgotten at its deadline is not run again even
 //! when the caller's clock stood still meanwhile, as that of a suspended machine does: a call that
-//! was sent before, from below the mark of what was forgotten, is refused.
+//! was sent before, from below the mark of what was forgotten, is refused. So is one of a caller whose mark
+//! there was no room to keep.
 
-use super::ask::Ask;
+use super::ask::{Ask, Unreadable};
+use super::evicted::Evicted;
 use super::sending::Outlet;
 use super::stream::{Incoming, Outgoing};
-use super::{Broadcast, Engine, LinkId, Now, Output, Phase, StreamId, Time};
+use super::{Engine, LinkId, Now, Output, Phase, StreamId, Time};
+use crate::entropy::Entropy;
 use crate::error::Error;
-use crate::limits::BODY_MAX;
-use crate::name::{CommandPath, NodeName};
+use crate::limits::{ASKED_ROOM, BODY_MAX};
+use crate::name::NodeName;
 use crate::table::Table;
 use crate::wire::Instance;
 use crate::wire::ask::{self, AskKind};
 use crate::wire::record::{Channel, Form, Settled, Status, encode_reply};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// Callers whose marks are kept: 40 bytes each, and only of those who left calls unconfirmed.
@@ -29,6 +32,20 @@ const PATH_ROOM: u64 = 512;
 /// Answers kept for all callers together, in shares of one caller's.
 const SHARES: usize = 4;
 
+/// One caller may have as many calls as this part of what is free, so that others find room as well.
+const PART_OF_FREE: usize = 8;
+
+/// Answers that give way at a time, and of them those of one caller: whose they are is not looked for with each
+/// call.
+const EVICTED_AT_ONCE: usize = 256;
+const EVICTED_OF_ONE: usize = 64;
+
+/// How long it is not looked again for answers that could give way, where there were none.
+const FRUITLESS: Duration = Duration::from_millis(100);
+
+/// Room of an answer that is not worth giving back.
+const SLACK: usize = 1_024;
+
 /// A call of somebody: their instance, and their number for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId {
@@ -38,7 +55,7 @@ pub struct RequestId {
     pub number: u64,
 }
 
-/// A call to be answered with [`Engine::reply`].
+/// A call to be answered with [`Engine::reply`]; also when it is late, since what is asked counts until then.
 #[derive(Debug)]
 pub struct Request {
     /// Which it is.
@@ -60,55 +77,95 @@ enum State {
     Running,
     /// Running, and nobody waits.
     Withdrawn,
+    /// Running, though its time is over.
+    Expired,
     Done(Status, Vec<u8>),
+}
+
+/// Why a call is turned away. It does not run and is not remembered, so it may come again.
+#[derive(Clone, Copy, Debug)]
+enum Refusal {
+    MayHaveRun,
+    TooLarge,
+    Overloaded,
 }
 
 #[derive(Debug)]
 struct Served {
     state: State,
     deadline: Time,
+    /// The time by which it stands in the list of what is due; never after the deadline.
+    listed: Time,
     timeout: Duration,
     streams: bool,
     /// Whether a program reads what the caller streams.
     reads: bool,
-    /// Bytes of the answer.
+    /// Whether the answer waits for the link to drain.
+    waits: bool,
+    /// What the call takes until it is answered, in bytes.
+    asked: usize,
+    /// What the answer takes.
     kept: usize,
+}
+
+/// What waits for a link to drain.
+#[derive(Clone, Copy, Debug)]
+enum Waiting {
+    Answer(u64),
+    Refusal(u64, Refusal),
 }
 
 /// The calls of one caller.
 #[derive(Debug, Default)]
 struct Caller {
-    calls: Table<u64, Served>,
+    calls: Table<u64, Box<Served>>,
+    /// How many of them are answered.
+    answered: usize,
+    /// Bytes of what is asked, until it is answered.
+    asked: usize,
     /// Bytes of the answers kept.
-    bytes: usize,
-    /// Answers that wait for the link to drain.
-    backlog: VecDeque<u64>,
+    kept: usize,
+    backlog: VecDeque<Waiting>,
 }
 
-#[derive(Debug)]
+impl Caller {
+    fn is_needless(&self) -> bool {
+        self.calls.is_empty()
+            && !self
+                .backlog
+                .iter()
+                .any(|w| matches!(w, Waiting::Refusal(..)))
+    }
+
+    /// Forgets answers that are not kept any more, of which some may be left in the backlog.
+    fn prune_backlog(&mut self) {
+        let calls = &self.calls;
+        self.backlog.retain(|waiting| match waiting {
+            Waiting::Answer(number) => calls.get(number).is_some_and(|served| served.waits),
+            Waiting::Refusal(..) => true,
+        });
+    }
+}
+
+#[derive(Debug, Default)]
 pub(super) struct Serving {
-    callers: Table<Instance, Caller>,
+    callers: BTreeMap<Instance, Caller>,
+    /// How many calls they have together, and bytes of what they ask and of the answers kept.
+    count: usize,
+    asked: usize,
+    kept: usize,
     /// The highest number forgotten unconfirmed, of each caller, and when.
     marks: Table<Instance, (u64, Time)>,
-    /// Bytes of all answers kept.
-    bytes: usize,
-    due: Time,
-}
-
-impl Default for Serving {
-    fn default() -> Serving {
-        Serving {
-            callers: Table::default(),
-            marks: Table::default(),
-            bytes: 0,
-            due: Time::NEVER,
-        }
-    }
+    /// Callers whose marks there was no room for.
+    evicted: Option<Box<Evicted>>,
+    due: BTreeSet<(Time, RequestId)>,
+    /// Until when it is not looked for answers that could give way, for a caller that has so much or more.
+    fruitless: (Time, usize),
 }
 
 impl Serving {
     pub(super) fn len(&self) -> usize {
-        self.callers.values().map(|c| c.calls.len()).sum()
+        self.count
     }
 
     /// Whether answers wait for a link to drain.
@@ -118,7 +175,16 @@ impl Serving {
 
     /// No call can run out of time before this.
     pub(super) fn due(&self) -> Time {
-        self.due
+        self.due.first().map_or(Time::NEVER, |(at, _)| *at)
+    }
+
+    fn add(&mut self, id: RequestId, served: Served) {
+        let caller = self.callers.entry(id.caller).or_default();
+        caller.asked += served.asked;
+        self.asked += served.asked;
+        self.count += 1;
+        self.due.insert((served.listed, id));
+        caller.calls.insert(id.number, Box::new(served));
     }
 
     fn forget(&mut self, id: RequestId) {
@@ -126,17 +192,48 @@ impl Serving {
             return;
         };
         if let Some(served) = caller.calls.remove(&id.number) {
-            caller.bytes -= served.kept;
-            self.bytes -= served.kept;
+            caller.kept -= served.kept;
+            self.kept -= served.kept;
+            caller.asked -= served.asked;
+            self.asked -= served.asked;
+            caller.answered -= usize::from(matches!(served.state, State::Done(..)));
+            self.count -= 1;
+            self.due.remove(&(served.listed, id));
         }
-        if caller.calls.is_empty() {
+        if caller.is_needless() {
             self.callers.remove(&id.caller);
         }
     }
 
+    /// Takes in that a call is answered.
+    fn done(&mut self, id: RequestId, status: Status, body: Vec<u8>, kept: usize) {
+        let Some(caller) = self.callers.get_mut(&id.caller) else {
+            return;
+        };
+        if let Some(served) = caller.calls.get_mut(&id.number) {
+            caller.asked -= served.asked;
+            self.asked -= served.asked;
+            caller.kept += kept;
+            self.kept += kept;
+            caller.answered += 1;
+            (served.asked, served.kept) = (0, kept);
+            served.state = State::Done(status, body);
+        }
+    }
+
+    /// The oldest calls of a caller that are answered.
+    fn oldest_answered(&self, caller: Instance, most: usize) -> Vec<u64> {
+        let calls = self.callers.get(&caller).map(|c| c.calls.iter());
+        let answered = |served: &Served| matches!(served.state, State::Done(..));
+        let calls = calls.into_iter().flatten().filter(|(_, s)| answered(s));
+        calls.take(most).map(|(number, _)| *number).collect()
+    }
+
     /// Something of a call's streams passed: it has as long again.
     pub(super) fn moved(&mut self, now: Time, id: RequestId) {
-        if let Some(served) = self.get_mut(id) {
+        if let Some(served) = self.get_mut(id)
+            && !matches!(served.state, State::Expired)
+        {
             served.deadline = now + served.timeout;
         }
     }
@@ -152,8 +249,17 @@ impl Serving {
         self.get_mut(id).is_some_and(|served| served.reads)
     }
 
+    /// The next call that may be over by now.
+    fn next_due(&mut self, now: Time) -> Option<RequestId> {
+        let (at, _) = self.due.first()?;
+        if *at > now {
+            return None;
+        }
+        self.due.pop_first().map(|(_, id)| id)
+    }
+
     /// Remembers that a call was forgotten unconfirmed.
-    fn mark(&mut self, now: Time, id: RequestId) {
+    fn mark(&mut self, now: Time, id: RequestId, entropy: &mut dyn Entropy) {
         if self.marks.len() >= MARKS_MAX
             && !self.marks.contains_key(&id.caller)
             && let Some(oldest) = self
@@ -163,13 +269,42 @@ impl Serving {
                 .map(|(i, _)| *i)
         {
             self.marks.remove(&oldest);
+            self.evicted
+                .get_or_insert_with(|| Box::new(Evicted::new(entropy)))
+                .insert(oldest);
         }
         let mark = self.marks.or_insert_with(id.caller, || (id.number, now));
         *mark = (mark.0.max(id.number), now);
     }
 
+    /// Whether a call that is not remembered could have run before, if it was sent before.
+    fn may_have_run(&self, id: RequestId) -> bool {
+        let mark = self.marks.get(&id.caller);
+        mark.is_some_and(|(mark, _)| id.number <= *mark)
+            || self.evicted.as_ref().is_some_and(|e| e.may_hold(id.caller))
+    }
+
+    /// A caller has no session any more: calls that it was to be told of come again over another.
+    pub(super) fn drop_refusals(&mut self, caller: Instance) {
+        if let Some(its) = self.callers.get_mut(&caller) {
+            its.backlog.retain(|w| matches!(w, Waiting::Answer(_)));
+            if its.is_needless() {
+                self.callers.remove(&caller);
+            }
+        }
+    }
+
+    fn get(&self, id: RequestId) -> Option<&Served> {
+        self.callers
+            .get(&id.caller)?
+            .calls
+            .get(&id.number)
+            .map(|s| &**s)
+    }
+
     fn get_mut(&mut self, id: RequestId) -> Option<&mut Served> {
-        self.callers.get_mut(&id.caller)?.calls.get_mut(&id.number)
+        let caller = self.callers.get_mut(&id.caller)?;
+        caller.calls.get_mut(&id.number).map(|s| &mut **s)
     }
 }
 
@@ -193,18 +328,8 @@ impl Engine {
             number,
         };
         let caller = session.name.clone();
-        if let Some(served) = self.serving.get_mut(id) {
-            let done = matches!(served.state, State::Done(..));
-            self.stats.served_again += 1;
-            // Its streams go on over this session.
-            let (reads, stream) = (served.reads, |channel| StreamId { call: id, channel });
-            self.sync_incoming(now, link, stream(Channel::Ask));
-            self.resume_incoming(now, link, stream(Channel::Request), reads);
-            // An answer that is still to come finds the newest path by itself.
-            if done {
-                self.send_reply(now, id);
-            }
-            return;
+        if self.serving.get(id).is_some() {
+            return self.serve_again(now, link, id);
         }
         if self.stopping {
             return;
@@ -213,31 +338,29 @@ impl Engine {
             ask::Ask::Large { length, .. } => length,
             _ => 0,
         };
-        if let Err((status, body)) = self.admit(id, form, length) {
-            // Not remembered: it did not run, so it may come again.
-            return self.send_record(now, link, |sequence, out| {
-                encode_reply(sequence, number, status, &body, out);
-            });
-        }
+        let asked = match self.admit(now, id, form, ask.size()) {
+            Ok(asked) => asked,
+            Err(refusal) => return self.refuse_call(now, id, refusal),
+        };
         let timeout = Duration::from_millis(timeout_ms.into()).min(self.config.limits.call_timeout);
         let deadline = now.at + timeout;
         let served = Served {
             state: match ask {
-                ask::Ask::Large { kind, .. } => State::Collecting(kind, caller.clone()),
+                ask::Ask::Large { kind, .. } if length > 0 => {
+                    State::Collecting(kind, caller.clone())
+                }
                 _ => State::Running,
             },
             deadline,
+            listed: deadline,
             timeout,
             streams: form.streams,
             reads: false,
+            waits: false,
+            asked,
             kept: 0,
         };
-        self.serving
-            .callers
-            .or_insert_with(id.caller, Caller::default)
-            .calls
-            .insert(number, served);
-        self.serving.due = self.serving.due.min(deadline);
+        self.serving.add(id, served);
         self.stats.served += 1;
         let stream = |channel| StreamId { call: id, channel };
         if form.streams {
@@ -254,31 +377,148 @@ impl Engine {
             self.streams.add_incoming(id, id.call.caller, into);
             self.sync_incoming(now, link, id);
         } else {
-            self.run(now, id, caller, ask);
+            self.run(now, id, caller, Ask::copied(ask));
         }
     }
 
-    /// Whether a call may run, or how it is turned away.
-    fn admit(&mut self, id: RequestId, form: Form, length: u64) -> Result<(), (Status, Vec<u8>)> {
-        let mark = self.serving.marks.get(&id.caller);
-        if form.again && mark.is_some_and(|(mark, _)| id.number <= *mark) {
-            return Err((Status::Refused, b"it may have run already".to_vec()));
+    /// A call came that is remembered: it does not run again.
+    fn serve_again(&mut self, now: Now, link: LinkId, id: RequestId) {
+        let Some(served) = self.serving.get(id) else {
+            return;
+        };
+        let (done, expired) = match served.state {
+            State::Done(..) => (true, false),
+            State::Expired => (false, true),
+            _ => (false, false),
+        };
+        self.stats.served_again += 1;
+        if expired {
+            return self.refuse_call(now, id, Refusal::MayHaveRun);
         }
-        let limits = &self.config.limits;
-        let max = limits.max_message as u64;
-        if length > max + PATH_ROOM {
-            return Err((Status::TooLarge, max.to_be_bytes().to_vec()));
+        // Its streams go on over this session.
+        let (reads, stream) = (served.reads, |channel| StreamId { call: id, channel });
+        self.sync_incoming(now, link, stream(Channel::Ask));
+        self.resume_incoming(now, link, stream(Channel::Request), reads);
+        // An answer that is still to come finds the newest path by itself.
+        if done {
+            self.send_reply(now, id);
         }
-        let held = self.serving.callers.get(&id.caller);
-        let held = held.map_or(0, |c| c.calls.len());
-        if held >= limits.served_per_peer
-            || form.streams && !self.has_room_for_streams(2, Some(id.caller))
-            || length > 0 && !self.has_room_for_message(length, id.caller)
+    }
+
+    /// Whether a call may run that asks for something of `size` bytes; what it takes until it is answered.
+    fn admit(&mut self, now: Now, id: RequestId, form: Form, size: u64) -> Result<usize, Refusal> {
+        if form.again && self.serving.may_have_run(id) {
+            return Err(Refusal::MayHaveRun);
+        }
+        let max = self.config.limits.max_message as u64 + PATH_ROOM;
+        let size = usize::try_from(size)
+            .ok()
+            .filter(|size| *size as u64 <= max);
+        let asked = size.ok_or(Refusal::TooLarge)? + ASKED_ROOM;
+        if form.streams && !self.has_room_for_streams(2, Some(id.caller))
+            || !self.has_room_to_serve(now, id.caller, asked)
         {
             self.stats.overloaded += 1;
-            return Err((Status::Overloaded, Vec::new()));
+            return Err(Refusal::Overloaded);
         }
-        Ok(())
+        Ok(asked)
+    }
+
+    /// Whether one more call of a caller finds room, where need be that of others' answers.
+    fn has_room_to_serve(&mut self, now: Now, caller: Instance, asked: usize) -> bool {
+        let (most, bytes) = (self.config.limits.served, self.config.limits.message_bytes);
+        loop {
+            let its = self.serving.callers.get(&caller);
+            let (held, its_asked) = its.map_or((0, 0), |c| (c.calls.len(), c.asked));
+            if held >= self.config.limits.served_per_peer
+                || its_asked + asked > bytes.saturating_sub(self.serving.asked)
+            {
+                return false;
+            }
+            if held
+                < most
+                    .saturating_sub(self.serving.count)
+                    .div_ceil(PART_OF_FREE)
+            {
+                return true;
+            }
+            if !self.evict_answers(now, caller, |c| c.calls.len()) {
+                return false;
+            }
+        }
+    }
+
+    /// Makes room by forgetting answers of those who have most: of callers without a session first, and of others
+    /// if they have more than the one that the room is for. Calls are not run again for that: they are marked.
+    fn evict_answers(
+        &mut self,
+        now: Now,
+        room_for: Instance,
+        weight: impl Fn(&Caller) -> usize,
+    ) -> bool {
+        let own = self.serving.callers.get(&room_for).map_or(0, &weight);
+        if now.at < self.serving.fruitless.0 && own >= self.serving.fruitless.1 {
+            return false;
+        }
+        let others = self.serving.callers.iter();
+        let mut others: Vec<(bool, usize, Instance)> = others
+            .filter(|(instance, caller)| **instance != room_for && caller.answered > 0)
+            .map(|(i, c)| (matches!(self.path_to(*i), Outlet::None), weight(c), *i))
+            .filter(|(away, its, _)| *away || *its > own)
+            .collect();
+        others.sort_unstable_by(|a, b| b.cmp(a));
+        let mut evicted = 0;
+        for (_, _, caller) in others {
+            if evicted >= EVICTED_AT_ONCE {
+                break;
+            }
+            for number in self.serving.oldest_answered(caller, EVICTED_OF_ONE) {
+                let id = RequestId { caller, number };
+                self.forget(id, None);
+                self.serving.mark(now.at, id, &mut *self.entropy);
+                evicted += 1;
+            }
+        }
+        if evicted == 0 {
+            self.serving.fruitless = (now.at + FRUITLESS, own);
+        }
+        evicted > 0
+    }
+
+    /// Tells a caller that a call does not run, now or when the link has drained. One that makes us say more of
+    /// this than it reads is closed.
+    fn refuse_call(&mut self, now: Now, id: RequestId, refusal: Refusal) {
+        let link = match self.path_to(id.caller) {
+            Outlet::Ready(link) => return self.send_refusal(now, link, id.number, refusal),
+            Outlet::Full => self.best_session(id.caller),
+            Outlet::None => None,
+        };
+        let Some(link) = link else { return };
+        let most = 2 * self.config.limits.served_per_peer;
+        let caller = self.serving.callers.entry(id.caller).or_default();
+        if caller.backlog.len() >= most {
+            caller.prune_backlog();
+        }
+        if caller.backlog.len() < most {
+            caller
+                .backlog
+                .push_back(Waiting::Refusal(id.number, refusal));
+        } else {
+            self.stats.timed_out_silent += 1;
+            self.cut(now, link);
+        }
+    }
+
+    fn send_refusal(&mut self, now: Now, link: LinkId, number: u64, refusal: Refusal) {
+        let max = (self.config.limits.max_message as u64).to_be_bytes();
+        let (status, body): (Status, &[u8]) = match refusal {
+            Refusal::MayHaveRun => (Status::Refused, b"it may have run already"),
+            Refusal::TooLarge => (Status::TooLarge, &max),
+            Refusal::Overloaded => (Status::Overloaded, b""),
+        };
+        self.send_record(now, link, |sequence, out| {
+            encode_reply(sequence, number, status, body, out);
+        });
     }
 
     /// All of what is asked is there.
@@ -297,32 +537,23 @@ impl Engine {
         };
         let (kind, caller) = (*kind, caller.clone());
         served.state = State::Running;
-        match (failure, ask::Ask::decode(kind, &bytes)) {
-            (None, Ok(ask)) => self.run(now, call, caller, ask),
-            (failure, _) => {
-                let why = failure.map_or("what was asked is malformed".into(), |e| e.to_string());
-                self.reply(now, call, Status::Failed, why.into_bytes());
-            }
+        match failure {
+            None => self.run(now, call, caller, Ask::read(kind, bytes)),
+            // Not as a failure of the command, which did not run.
+            Some(e) => self.reply(now, call, Status::Refused, e.to_string().into_bytes()),
         }
     }
 
     /// Has a call answered, by whoever answers such.
-    fn run(&mut self, now: Now, id: RequestId, caller: NodeName, ask: ask::Ask<'_>) {
+    fn run(&mut self, now: Now, id: RequestId, caller: NodeName, ask: Result<Ask, Unreadable>) {
         let ask = match ask {
-            ask::Ask::Message(data) => Ask::Message(data.to_vec()),
-            ask::Ask::Command { path, args, kwargs } => match CommandPath::new(path) {
-                Ok(path) => Ask::Command {
-                    path,
-                    args: args.to_vec(),
-                    kwargs: kwargs.to_vec(),
-                },
-                Err(_) => return self.reply(now, id, Status::NotFound, Vec::new()),
-            },
-            ask::Ask::Broadcast(b) => match Broadcast::read(&b) {
-                Some(broadcast) => return self.heard_broadcast(now, id, broadcast),
-                None => return self.reply(now, id, Status::Refused, b"malformed".to_vec()),
-            },
-            ask::Ask::Large { .. } => return,
+            Ok(Ask::Broadcast(broadcast)) => return self.heard_broadcast(now, id, broadcast),
+            Ok(ask) => ask,
+            Err(Unreadable::Path) => return self.reply(now, id, Status::NotFound, Vec::new()),
+            Err(Unreadable::Malformed) => {
+                let why = b"what was asked is malformed".to_vec();
+                return self.reply(now, id, Status::Refused, why);
+            }
         };
         let Some(served) = self.serving.get_mut(id) else {
             return;
@@ -386,29 +617,18 @@ impl Engine {
         if id.caller == self.instance {
             return self.is_open(id.number);
         }
-        let served = self
-            .serving
-            .callers
-            .get(&id.caller)
-            .and_then(|c| c.calls.get(&id.number));
-        matches!(
-            served,
-            Some(Served {
-                state: State::Running,
-                ..
-            })
-        )
+        let served = self.serving.get(id);
+        served.is_some_and(|served| matches!(served.state, State::Running))
     }
 
     /// Answers a request. An answer that is late, or a second one, is counted and dropped. What the
     /// command streams is finished by it, or broken off if it failed.
     pub fn reply(&mut self, now: Now, id: RequestId, status: Status, body: Vec<u8>) {
-        let limits = &self.config.limits;
         let most = match status {
-            Status::Value => limits.max_message,
+            Status::Value => self.config.limits.max_message,
             _ => BODY_MAX,
         };
-        let (mut status, mut body) = if body.len() > most {
+        let (status, body) = if body.len() > most {
             let text = format!("the answer has {} bytes, the limit is {most}", body.len());
             (Status::Failed, text.into_bytes())
         } else {
@@ -420,36 +640,32 @@ impl Engine {
         if id.caller == self.instance {
             return self.answered_locally(now, id.number, status, &body);
         }
-        let limit = limits.reply_bytes;
-        let total = self.serving.bytes;
-        let Some(caller) = self.serving.callers.get_mut(&id.caller) else {
-            self.stats.replies_late += 1;
-            return;
-        };
-        let full = caller.bytes + body.len() > limit || total + body.len() > limit * SHARES;
-        let Some(served) = caller.calls.get_mut(&id.number) else {
-            self.stats.replies_late += 1;
-            return;
-        };
-        match served.state {
-            State::Running => {}
-            State::Withdrawn => return self.forget(id, None),
-            _ => {
+        match self.serving.get(id).map(|served| &served.state) {
+            Some(State::Running) => self.keep_answer(now, id, status, body),
+            Some(State::Withdrawn) => self.forget(id, None),
+            late => {
+                if let Some(State::Expired) = late {
+                    self.forget(id, None);
+                }
                 self.stats.replies_late += 1;
-                return;
             }
         }
-        if full {
-            self.stats.overloaded += 1;
-            (status, body) = (Status::Overloaded, Vec::new());
+    }
+
+    /// Remembers an answer, and sends it.
+    fn keep_answer(&mut self, now: Now, id: RequestId, mut status: Status, mut body: Vec<u8>) {
+        let large = body.len() > BODY_MAX;
+        if !large && body.capacity() - body.len() > SLACK {
+            body.shrink_to_fit();
         }
-        served.kept = body.len();
-        caller.bytes += body.len();
-        self.serving.bytes += body.len();
-        let streams = served.streams;
-        if body.len() > BODY_MAX {
+        let mut kept = if large { body.len() } else { body.capacity() };
+        if !self.has_room_for_answer(now, id.caller, kept) {
+            self.stats.overloaded += 1;
+            // Not the status for a call that is turned away: this one ran.
+            (status, body, kept) = (Status::AnswerLost, Vec::new(), 0);
+        } else if large {
             let length = (body.len() as u64).to_be_bytes().to_vec();
-            let out = Outgoing::whole(&body, self.config.limits.chunk_size);
+            let out = Outgoing::whole(body, self.config.limits.chunk_size);
             let value = StreamId {
                 call: id,
                 channel: Channel::Value,
@@ -457,19 +673,39 @@ impl Engine {
             self.streams.add_outgoing(value, id.caller, out);
             (status, body) = (Status::Large, length);
         }
-        let why = streams.then(|| String::from_utf8_lossy(&body).into_owned());
-        served.state = State::Done(status, body);
-        if let Some(why) = why {
-            let down = StreamId {
-                call: id,
-                channel: Channel::Response,
-            };
-            match status {
-                Status::Value | Status::Large => self.stream_finish(now, down),
-                _ => self.stream_abort(now, down, &why),
+        if self.serving.get(id).is_some_and(|served| served.streams) {
+            self.end_response(now, id, status, &body);
+        }
+        self.serving.done(id, status, body, kept);
+        self.send_reply(now, id);
+    }
+
+    /// Whether an answer can be kept, where need be in the room of others'.
+    fn has_room_for_answer(&mut self, now: Now, caller: Instance, kept: usize) -> bool {
+        let limit = self.config.limits.reply_bytes;
+        let its = self.serving.callers.get(&caller);
+        if its.map_or(0, |c| c.kept) + kept > limit {
+            return false;
+        }
+        while self.serving.kept + kept > limit * SHARES {
+            if !self.evict_answers(now, caller, |c| c.kept) {
+                return false;
             }
         }
-        self.send_reply(now, id);
+        true
+    }
+
+    /// Ends what a command streams, as its answer says.
+    fn end_response(&mut self, now: Now, id: RequestId, status: Status, body: &[u8]) {
+        let down = StreamId {
+            call: id,
+            channel: Channel::Response,
+        };
+        match status {
+            Status::Value | Status::Large => self.stream_finish(now, down),
+            Status::AnswerLost => self.stream_abort(now, down, "the answer could not be kept"),
+            _ => self.stream_abort(now, down, &String::from_utf8_lossy(body)),
+        }
     }
 
     /// Sends an answer from memory, now or when the link has drained. Without a link the caller
@@ -493,9 +729,13 @@ impl Engine {
             }
             Outlet::Full => {
                 if let Some(caller) = self.serving.callers.get_mut(&id.caller)
-                    && !caller.backlog.contains(&id.number)
+                    && let Some(served) = caller.calls.get_mut(&id.number)
+                    && !std::mem::replace(&mut served.waits, true)
                 {
-                    caller.backlog.push_back(id.number);
+                    if caller.backlog.len() >= 4 * self.config.limits.served_per_peer {
+                        caller.prune_backlog();
+                    }
+                    caller.backlog.push_back(Waiting::Answer(id.number));
                 }
             }
             Outlet::None => {}
@@ -510,22 +750,34 @@ impl Engine {
         }
     }
 
-    /// Sends answers that waited for the link to drain.
+    /// Sends answers and refusals that waited for the link to drain.
     pub(super) fn pump_replies(&mut self, now: Now, peer: Instance) {
-        while matches!(self.path_to(peer), Outlet::Ready(_)) {
+        while let Outlet::Ready(link) = self.path_to(peer) {
             let Some(caller) = self.serving.callers.get_mut(&peer) else {
                 return;
             };
-            let Some(number) = caller.backlog.pop_front() else {
+            let Some(waiting) = caller.backlog.pop_front() else {
+                caller.backlog = VecDeque::new();
                 return;
             };
-            self.send_reply(
-                now,
-                RequestId {
-                    caller: peer,
-                    number,
-                },
-            );
+            let (number, refusal) = match waiting {
+                Waiting::Answer(number) => (number, None),
+                Waiting::Refusal(number, refusal) => (number, Some(refusal)),
+            };
+            if caller.is_needless() {
+                self.serving.callers.remove(&peer);
+            }
+            let id = RequestId {
+                caller: peer,
+                number,
+            };
+            if let Some(refusal) = refusal {
+                self.send_refusal(now, link, number, refusal);
+            } else if let Some(served) = self.serving.get_mut(id)
+                && std::mem::take(&mut served.waits)
+            {
+                self.send_reply(now, id);
+            }
         }
     }
 
@@ -534,13 +786,8 @@ impl Engine {
         for number in settled.iter() {
             let id = RequestId { caller, number };
             // One that still runs cannot be settled; a caller that says so is mistaken.
-            if matches!(
-                self.serving.get_mut(id),
-                Some(Served {
-                    state: State::Done(..),
-                    ..
-                })
-            ) {
+            let served = self.serving.get(id);
+            if served.is_some_and(|served| matches!(served.state, State::Done(..))) {
                 self.forget(id, None);
             }
         }
@@ -573,24 +820,32 @@ impl Engine {
         if self.phase == Phase::Stopped {
             return;
         }
-        let mut over = Vec::new();
-        let mut due = Time::NEVER;
-        for (caller, calls) in self.serving.callers.iter() {
-            for (number, served) in calls.calls.iter() {
-                if now.at >= served.deadline {
-                    over.push(RequestId {
-                        caller: *caller,
-                        number: *number,
-                    });
-                } else {
-                    due = due.min(served.deadline);
-                }
+        while let Some(id) = self.serving.next_due(now.at) {
+            let Some(served) = self.serving.get_mut(id) else {
+                continue;
+            };
+            if served.deadline > now.at {
+                // Its streams have moved meanwhile.
+                served.listed = served.deadline;
+                let listed = served.listed;
+                self.serving.due.insert((listed, id));
+                continue;
             }
+            self.serving.mark(now.at, id, &mut *self.entropy);
+            self.expire(id);
         }
-        self.serving.due = due;
-        for id in over {
-            self.forget(id, Some("the caller's time is over"));
-            self.serving.mark(now.at, id);
+    }
+
+    /// A call's time is over. What the program still works on counts until it is answered.
+    fn expire(&mut self, id: RequestId) {
+        let why = Some("the caller's time is over");
+        match self.serving.get_mut(id) {
+            Some(served) if matches!(served.state, State::Running | State::Withdrawn) => {
+                served.state = State::Expired;
+                let reads = served.reads;
+                self.end_streams(id, why, reads);
+            }
+            _ => self.forget(id, why),
         }
     }
 }

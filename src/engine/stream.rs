@@ -13,6 +13,9 @@ use std::collections::VecDeque;
 /// What comes in smaller pieces than this is put together.
 const SMALL: usize = 4 * 1024;
 
+/// Room that is given back while a whole message is cut into pieces.
+const SLACK: usize = 256 * 1024;
+
 /// The other side broke a rule: there is nothing to agree on any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Violation;
@@ -58,10 +61,21 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    /// A stream that is all of `bytes`.
-    pub(super) fn whole(bytes: &[u8], chunk: usize) -> Outgoing {
-        let mut out = Outgoing::default();
-        out.push(bytes, chunk);
+    /// A stream that is all of `bytes`. They are cut from the end, which leaves room to give back on the way, so
+    /// that they are not held twice.
+    pub(super) fn whole(mut bytes: Vec<u8>, chunk: usize) -> Outgoing {
+        let mut out = Outgoing {
+            written: bytes.len() as u64,
+            ..Outgoing::default()
+        };
+        while !bytes.is_empty() {
+            let at = (bytes.len() - 1) / chunk * chunk;
+            out.chunks.push_front(bytes[at..].to_vec());
+            bytes.truncate(at);
+            if bytes.capacity() - bytes.len() > SLACK {
+                bytes.shrink_to_fit();
+            }
+        }
         out.finish();
         out
     }
@@ -292,12 +306,43 @@ impl Incoming {
         }
         self.hash.update(bytes);
         self.received = upto;
-        // A peer that sends single bytes must not make each cost an allocation.
-        match self.chunks.back_mut().filter(|last| last.len() < SMALL) {
-            Some(last) => last.extend_from_slice(bytes),
-            None => self.chunks.push_back(bytes.to_vec()),
+        match self.expected {
+            Some(length) => {
+                self.keep_together(bytes, usize::try_from(length).unwrap_or(usize::MAX))
+            }
+            None => self.keep_in_pieces(bytes),
         }
         Ok(())
+    }
+
+    /// Adds to the one piece that a message of known length becomes, whose room grows with what has come and
+    /// not beyond the whole.
+    fn keep_together(&mut self, bytes: &[u8], length: usize) {
+        if self.chunks.is_empty() {
+            self.chunks.push_back(Vec::new());
+        }
+        if let Some(whole) = self.chunks.back_mut() {
+            if whole.capacity() - whole.len() < bytes.len() {
+                let more = whole.len().min(length - whole.len());
+                whole.reserve_exact(more.max(bytes.len()));
+            }
+            whole.extend_from_slice(bytes);
+        }
+    }
+
+    /// Keeps a piece as it came, or fills up the last if that is small: a peer that sends single bytes must not
+    /// make each cost an allocation, nor room that stays empty.
+    fn keep_in_pieces(&mut self, mut bytes: &[u8]) {
+        if let Some(last) = self.chunks.back_mut().filter(|last| last.len() < SMALL) {
+            let (now, later) = bytes.split_at(bytes.len().min(SMALL - last.len()));
+            last.extend_from_slice(now);
+            bytes = later;
+        }
+        if !bytes.is_empty() {
+            let mut piece = Vec::with_capacity(SMALL.max(bytes.len()));
+            piece.extend_from_slice(bytes);
+            self.chunks.push_back(piece);
+        }
     }
 
     /// The sender says that this is all.
@@ -360,10 +405,11 @@ impl Incoming {
     /// Everything that has come and was not read, at once.
     pub(super) fn take_all(&mut self) -> Vec<u8> {
         self.taken = self.received;
-        std::mem::take(&mut self.chunks)
-            .into_iter()
-            .collect::<Vec<_>>()
-            .concat()
+        let mut chunks = std::mem::take(&mut self.chunks);
+        match chunks.len() {
+            1 => chunks.pop_front().unwrap_or_default(),
+            _ => chunks.into_iter().flatten().collect(),
+        }
     }
 
     /// As if everything that came had been read: for who keeps all of it.
@@ -496,6 +542,50 @@ mod tests {
         let mut buf = [0; 9];
         assert_eq!(into.read(&mut buf), Ok(Some(4)), "what came is not lost");
         assert_eq!(into.read(&mut buf), Err(wrong));
+    }
+
+    #[test]
+    fn a_message_of_known_length_takes_the_room_of_what_has_come_and_at_most_its_own() {
+        let whole: Vec<u8> = (0..100_000u32).map(|i| i as u8).collect();
+        let mut into = Incoming::expecting(whole.len() as u64, 1 << 20);
+        into.credit();
+        for (i, piece) in whole.chunks(1_111).enumerate() {
+            into.data(i as u64 * 1_111, piece).unwrap();
+            let capacity: usize = into.chunks.iter().map(Vec::capacity).sum();
+            assert!(capacity <= whole.len().min(2 * into.received as usize));
+        }
+        let got = into.take_all();
+        assert!(got == whole && got.capacity() == whole.len());
+    }
+
+    #[test]
+    fn a_whole_message_is_cut_into_the_pieces_that_it_would_be_written_in() {
+        for length in [0, 1, 15, 16, 17, 160, 100_000] {
+            let bytes: Vec<u8> = (0..length).map(|i| i as u8).collect();
+            let mut written = Outgoing::default();
+            written.write(&bytes, u64::MAX, 16).unwrap();
+            let whole = Outgoing::whole(bytes, 16);
+            assert_eq!(
+                (whole.chunks, whole.written),
+                (written.chunks, written.written)
+            );
+        }
+    }
+
+    #[test]
+    fn pieces_that_do_not_fit_together_leave_no_room_empty() {
+        let mut into = Incoming::open(1 << 20);
+        into.credit();
+        let mut offset = 0;
+        for _ in 0..200 {
+            into.data(offset, &[1; 2_049]).unwrap();
+            offset += 2_049;
+        }
+        let capacity: usize = into.chunks.iter().map(Vec::capacity).sum();
+        assert!(
+            capacity < offset as usize + SMALL,
+            "{capacity} for {offset}"
+        );
     }
 
     #[test]

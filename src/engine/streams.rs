@@ -5,10 +5,11 @@
 //! on from there. Nothing is sent that was not granted; whatever comes that was not granted, or out of
 //! place, ends the session it came in.
 
+use super::links::Via;
 use super::stream::{Incoming, Outgoing, Piece, Violation};
 use super::{Engine, LinkId, Now, Output, RequestId, Time};
 use crate::error::Error;
-use crate::limits::STREAM_QUEUE;
+use crate::limits::{FRAME_MAX, STREAM_QUEUE};
 use crate::table::Table;
 use crate::wire::Instance;
 use crate::wire::record::{
@@ -76,11 +77,11 @@ impl Streams {
         self.open.values().filter(|s| s.peer == peer).count()
     }
 
-    /// Bytes of large messages that are coming, from all and from one.
+    /// Bytes of large answers that are coming, from all and from one.
     pub(super) fn expected(&self, peer: Instance) -> (u64, u64) {
         let (mut all, mut its) = (0, 0);
-        for stream in self.open.values() {
-            if let End::In(into) = &stream.end {
+        for (id, stream) in self.open.iter() {
+            if let (Channel::Value, End::In(into)) = (id.channel, &stream.end) {
                 let bytes = into.expected().unwrap_or(0);
                 all += bytes;
                 its += if stream.peer == peer { bytes } else { 0 };
@@ -235,6 +236,9 @@ impl Engine {
     }
 
     fn send_stop(&mut self, now: Now, link: LinkId, id: StreamId) {
+        if !self.is_read(now, link) {
+            return;
+        }
         self.send_record(now, link, |sequence, out| {
             encode_stop(sequence, id.of(), b"the receiver takes no more", out);
         });
@@ -265,9 +269,31 @@ impl Engine {
     }
 
     fn send_credit(&mut self, now: Now, link: LinkId, id: StreamId, (received, limit): (u64, u64)) {
+        if !self.is_read(now, link) {
+            return;
+        }
         self.send_record(now, link, |sequence, out| {
             encode_credit(sequence, id.of(), received, limit, out);
         });
+    }
+
+    /// Whether a link's peer reads what it is sent. What streams say of themselves is sent without waiting for
+    /// room, and is small; a peer that makes us say it over and over and reads none of it is closed.
+    fn is_read(&mut self, now: Now, link: LinkId) -> bool {
+        let window_is_used_up = match self.links.get(&link).map(|l| l.via) {
+            // What is left is for the words that end the link.
+            Some(Via::Relay(carrier, route)) => {
+                !self.routes.has_room(carrier, route, FRAME_MAX / 4)
+            }
+            _ => false,
+        };
+        let most = 2 * (self.config.limits.link_queue + FRAME_MAX);
+        if self.waits_on(link) < most && !window_is_used_up {
+            return true;
+        }
+        self.stats.timed_out_silent += 1;
+        self.cut(now, link);
+        false
     }
 
     /// Puts a stream in line to be sent, and sends what can be.

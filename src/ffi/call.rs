@@ -58,8 +58,8 @@ pub(super) unsafe fn command(
     if size > limit {
         return Err(Error::TooLarge { size, limit });
     }
-    json::parse_args(args.as_bytes())?;
-    json::parse_kwargs(kwargs.as_bytes())?;
+    json::check_args(args.as_bytes())?;
+    json::check_kwargs(kwargs.as_bytes())?;
     Ok(Ask::Command {
         path: CommandPath::new(path)?,
         args: args.as_bytes().to_vec(),
@@ -74,8 +74,10 @@ pub(super) unsafe fn command(
 /// to be freed with `peerbase_reply_free`, when there is an answer to read, also a failure's message; and
 /// NULL otherwise. Returns the code of the call's one outcome: 0, PEERBASE_ERR_COMMAND_NOT_FOUND,
 /// PEERBASE_ERR_COMMAND_FAILED, PEERBASE_ERR_TIMEOUT, PEERBASE_ERR_UNREACHABLE, PEERBASE_ERR_PEER_RESTARTED,
-/// PEERBASE_ERR_OVERLOADED, PEERBASE_ERR_REFUSED, PEERBASE_ERR_STOPPED; or of what is wrong with the
-/// arguments; or PEERBASE_ERR_WOULD_DEADLOCK in a callback.
+/// PEERBASE_ERR_OVERLOADED if the command did not run for want of room, PEERBASE_ERR_ANSWER_LOST if it ran but
+/// there was no room for its answer, PEERBASE_ERR_REFUSED, PEERBASE_ERR_STOPPED; or of what is wrong with the
+/// arguments, PEERBASE_ERR_TOO_LARGE also if it is only so for the peer; or PEERBASE_ERR_WOULD_DEADLOCK in a
+/// callback.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_call(
     handle: *mut peerbase_node,

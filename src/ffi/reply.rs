@@ -35,7 +35,7 @@ impl Holds {
     /// That what should be JSON is: a peer's word for it is not enough.
     fn check(self, body: Vec<u8>) -> Result<Vec<u8>, Error> {
         if let Holds::Json = self {
-            json::parse(&body)?;
+            json::check(&body)?;
         }
         Ok(body)
     }

@@ -33,9 +33,10 @@ enum Asked {
 
 pub(super) fn command_handler(handler: peerbase_handler, user: UserData) -> Result<Handler, Error> {
     let handler = handler.ok_or(Error::Argument("handler is NULL"))?;
-    Ok(Arc::new(move |call: Call| {
+    Ok(Arc::new(move |mut call: Call| {
         let user = &user;
-        let (args, kwargs) = call.texts();
+        // Moved, since they can be large: C reads them, and the call does not.
+        let (args, kwargs) = call.take_texts();
         let request = peerbase_request {
             caller: c_string(call.caller().as_str()),
             path: c_string(call.path().as_str()),
@@ -225,7 +226,7 @@ pub unsafe extern "C" fn peerbase_request_reply(
     consume(request, |asked| {
         // SAFETY: the header asks for a NUL-terminated string.
         let checked =
-            unsafe { text(json, "json") }.and_then(|t| json::parse(t.as_bytes()).map(|_| t));
+            unsafe { text(json, "json") }.and_then(|t| json::check(t.as_bytes()).map(|_| t));
         match (asked, checked) {
             (Asked::Command(call), Ok(text)) => call.reply_text(text.as_bytes().to_vec()),
             (Asked::Command(call), Err(e)) => {

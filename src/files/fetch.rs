@@ -22,6 +22,8 @@ const ASKING: Duration = Duration::from_secs(5);
 const HOLDERS: usize = 8;
 /// Times in a row that a node may fail before the others go on without it.
 const PATIENCE: u32 = 3;
+/// Values in what a node tells of a file: its size and name, and a few more in later versions.
+const INFO_VALUES: usize = 64;
 /// How long a node that fails, or is busy, is left alone.
 const REST: Duration = Duration::from_millis(300);
 
@@ -244,7 +246,7 @@ impl Fetch<'_> {
         let asked = ask(INFO, format!("[\"{}\"]", self.hash))?;
         let answers = self.node.call_many(Targets::Native, asked, options)?;
         let holder = |(node, answer): RawAnswer| {
-            let value = json::parse(&answer.ok()?).ok()?;
+            let value = json::parse(&answer.ok()?, INFO_VALUES).ok()?;
             Some(Holder {
                 node,
                 size: value.get("size")?.as_u64()?,

@@ -77,9 +77,10 @@ struct Progress {
     results: Vec<Option<Result<Vec<u8>, Error>>>,
     /// The next target to ask.
     next: usize,
-    in_flight: Vec<(usize, CallNumber)>,
-    /// Calls begun whose number is not noted yet.
-    beginning: usize,
+    /// The call of each target, while it is under way and its number is noted.
+    calls: Vec<Option<CallNumber>>,
+    /// How many are under way.
+    in_flight: usize,
     over: bool,
     done: Option<Done>,
 }
@@ -94,7 +95,7 @@ impl FanOut {
         loop {
             let (index, target) = {
                 let mut p = self.lock();
-                if p.over || p.in_flight.len() + p.beginning >= self.options.max_in_flight {
+                if p.over || p.in_flight >= self.options.max_in_flight {
                     break;
                 }
                 let index = p.next;
@@ -102,7 +103,7 @@ impl FanOut {
                     break;
                 }
                 p.next += 1;
-                p.beginning += 1;
+                p.in_flight += 1;
                 (index, p.targets[index].clone())
             };
             let this = self.clone();
@@ -114,11 +115,10 @@ impl FanOut {
                 completion,
             );
             let mut p = self.lock();
-            p.beginning -= 1;
             match begun {
                 // It may have ended on another thread meanwhile.
                 Ok(number) if p.results[index].is_none() => {
-                    p.in_flight.push((index, number));
+                    p.calls[index] = Some(number);
                     let over = p.over;
                     drop(p);
                     if over {
@@ -138,7 +138,7 @@ impl FanOut {
             let was_over = p.over;
             Self::note(&mut p, index, outcome, self.options.raise_errors);
             if p.over && !was_over {
-                p.in_flight.iter().map(|(_, n)| *n).collect()
+                p.calls.iter().flatten().copied().collect()
             } else {
                 Vec::new()
             }
@@ -151,18 +151,19 @@ impl FanOut {
 
     fn note(p: &mut Progress, index: usize, outcome: Result<Vec<u8>, Error>, raise_errors: bool) {
         p.over |= raise_errors && outcome.is_err();
-        p.in_flight.retain(|(i, _)| *i != index);
+        p.in_flight -= 1;
+        p.calls[index] = None;
         p.results[index] = Some(outcome);
     }
 
     fn finish_if_over(&self) {
         let mut p = self.lock();
-        let idle = p.in_flight.is_empty() && p.beginning == 0;
-        if !idle || !(p.over || p.next == p.targets.len()) {
+        if p.in_flight > 0 || !(p.over || p.next == p.targets.len()) {
             return;
         }
         let Some(done) = p.done.take() else { return };
         let targets = std::mem::take(&mut p.targets);
+        p.calls = Vec::new();
         let results = std::mem::take(&mut p.results);
         drop(p);
         let outcome = |r: Option<_>| r.unwrap_or(Err(Error::Cancelled));
@@ -222,9 +223,9 @@ impl Node {
             progress: Mutex::new(Progress {
                 results: targets.iter().map(|_| None).collect(),
                 next: 0,
+                calls: vec![None; targets.len()],
                 targets,
-                in_flight: Vec::new(),
-                beginning: 0,
+                in_flight: 0,
                 over: false,
                 done: Some(done),
             }),
@@ -427,12 +428,13 @@ impl<'a> CallBuilder<'a> {
     ///
     /// # Errors
     ///
-    /// Every way a call can end but a value; and [`Error::WouldDeadlock`] inside a callback.
+    /// Every way a call can end but a value; [`Error::AnswerLost`] if the value has more than
+    /// [`max_values`](crate::Limits::max_values); and [`Error::WouldDeadlock`] inside a callback.
     pub fn send(self) -> Result<Value, Error> {
         let text = self
             .node
             .call_one(&self.single()?, self.ask()?, self.options)?;
-        json::parse(&text)
+        self.node.0.shared.value_of(&text)
     }
 
     /// Calls one node; `done` runs on the loop's thread. An error here means that it never will.
@@ -440,8 +442,9 @@ impl<'a> CallBuilder<'a> {
         self,
         done: impl FnOnce(Result<Value, Error>) + Send + 'static,
     ) -> Result<CallId, Error> {
+        let max_values = self.node.0.shared.max_values();
         let done = move |outcome: Result<Vec<u8>, Error>| {
-            done(outcome.and_then(|text| json::parse(&text)))
+            done(outcome.and_then(|text| answered(&text, max_values)))
         };
         let number =
             self.node
@@ -465,7 +468,7 @@ impl<'a> CallBuilder<'a> {
             .into_iter()
             .map(|(node, outcome)| TargetResult {
                 node,
-                result: outcome.and_then(|text| json::parse(&text)),
+                result: outcome.and_then(|text| self.node.0.shared.value_of(&text)),
             })
             .collect();
         if self.options.raise_errors
@@ -482,6 +485,21 @@ impl<'a> CallBuilder<'a> {
 pub(crate) fn first_failure<'a>(errors: impl Iterator<Item = &'a Error> + Clone) -> Option<Error> {
     let cause = errors.clone().find(|e| **e != Error::Cancelled);
     cause.or_else(|| errors.clone().next()).cloned()
+}
+
+impl Shared {
+    /// The value that a command answered.
+    pub(super) fn value_of(&self, text: &[u8]) -> Result<Value, Error> {
+        answered(text, self.max_values())
+    }
+}
+
+pub(super) fn answered(text: &[u8], max_values: usize) -> Result<Value, Error> {
+    json::parse(text, max_values).map_err(|e| match e {
+        // The command ran, which the other error would deny.
+        Error::TooManyValues(_) => Error::AnswerLost("it holds more values than max_values"),
+        e => e,
+    })
 }
 
 fn to_text(value: &impl serde_core::Serialize) -> Result<Vec<u8>, Error> {

@@ -13,7 +13,10 @@ use crate::wire::record::Status;
 use serde_core::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
+/// Values that the library's own commands take: a few numbers and names are enough.
+const RESERVED_VALUES: usize = 64;
 
 /// What runs when a command is called.
 pub(crate) type Handler = Arc<dyn Fn(Call) + Send + Sync>;
@@ -47,8 +50,11 @@ impl CommandTree {
     ) -> Result<Self, Error> {
         self.with(
             path,
-            Arc::new(move |call| {
-                handler(call);
+            Arc::new(move |call: Call| {
+                let most = call.answer.shared.max_values();
+                if let Some(call) = call.if_within(most) {
+                    handler(call);
+                }
             }),
         )
     }
@@ -117,7 +123,12 @@ impl Registry {
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         reserved.retain(|(p, _)| *p != path);
-        reserved.push((path, handler));
+        let within = move |call: Call| {
+            if let Some(call) = call.if_within(RESERVED_VALUES) {
+                handler(call);
+            }
+        };
+        reserved.push((path, Arc::new(within)));
     }
 
     fn find_reserved(&self, path: &CommandPath) -> Option<Handler> {
@@ -254,37 +265,30 @@ impl Registry {
             true => self.find_reserved(&path),
             false => self.find(&path),
         };
-        if path.is_reserved() && handler.is_none() {
-            return self.built_in(&path, &args, &kwargs, answer);
-        }
         let Some(handler) = handler else {
-            return answer.send(Status::NotFound, Vec::new());
+            return self.built_in(&path, args, kwargs, answer);
         };
-        match (json::parse_args(&args), json::parse_kwargs(&kwargs)) {
-            (Ok(args_read), Ok(kwargs_read)) => handler(Call {
-                texts: (args, kwargs),
+        match check(&args, &kwargs) {
+            Ok(values) => handler(Call {
                 caller,
                 path,
-                args: args_read,
-                kwargs: kwargs_read,
+                texts: (args, kwargs),
+                values,
+                args: OnceLock::new(),
+                kwargs: OnceLock::new(),
                 answer,
             }),
-            (Err(e), _) | (_, Err(e)) => answer.send(Status::Failed, e.to_string().into_bytes()),
+            // Not as a failure of the command, which did not run.
+            Err(e) => answer.send(Status::Refused, e.to_string().into_bytes()),
         }
     }
 
-    fn built_in(&self, path: &CommandPath, args: &[u8], kwargs: &[u8], answer: Answer) {
+    fn built_in(&self, path: &CommandPath, args: Vec<u8>, kwargs: Vec<u8>, answer: Answer) {
         match path.as_str() {
-            "__echo__" => {
-                if let (Err(e), _) | (_, Err(e)) =
-                    (json::parse_args(args), json::parse_kwargs(kwargs))
-                {
-                    return answer.send(Status::Failed, e.to_string().into_bytes());
-                }
-                // Both were read, so the texts can be put together as they are.
-                let text = [b"{\"args\":", args, b",\"kwargs\":", kwargs, b"}"].concat();
-                answer.send(Status::Value, text);
-            }
+            "__echo__" => match check(&args, &kwargs) {
+                Ok(_) => answer.send(Status::Value, echo(args, &kwargs)),
+                Err(e) => answer.send(Status::Refused, e.to_string().into_bytes()),
+            },
             "__list_commands__" => {
                 let mut list = self.paths();
                 list.extend(["__echo__", "__list_commands__", "__peers__"].map(str::to_owned));
@@ -311,6 +315,23 @@ impl Registry {
             _ => answer.send(Status::NotFound, Vec::new()),
         }
     }
+}
+
+/// Checks the texts of a call; how many values are in the list and the object that they are.
+fn check(args: &[u8], kwargs: &[u8]) -> Result<usize, Error> {
+    Ok(json::check_args(args)? + json::check_kwargs(kwargs)? - 2)
+}
+
+/// Both texts were checked, so they can be put together as they are; in place, because they can be large.
+fn echo(args: Vec<u8>, kwargs: &[u8]) -> Vec<u8> {
+    const PARTS: [&[u8]; 3] = [b"{\"args\":", b",\"kwargs\":", b"}"];
+    let mut text = args;
+    text.reserve_exact(PARTS.concat().len() + kwargs.len());
+    text.splice(0..0, PARTS[0].iter().copied());
+    text.extend_from_slice(PARTS[1]);
+    text.extend_from_slice(kwargs);
+    text.extend_from_slice(PARTS[2]);
+    text
 }
 
 /// A JSON object of texts. Not a [`Value`], whose numbers would bring 20 KiB of tables into a C
@@ -392,10 +413,13 @@ impl Drop for Answer {
 pub struct Call {
     caller: NodeName,
     path: CommandPath,
-    args: Vec<Value>,
-    kwargs: Map<String, Value>,
-    /// Both as they came.
+    /// The args and kwargs as JSON texts, which were checked.
     texts: (Vec<u8>, Vec<u8>),
+    /// How many values they hold.
+    values: usize,
+    /// The same as values, once somebody has asked for them.
+    args: OnceLock<Vec<Value>>,
+    kwargs: OnceLock<Map<String, Value>>,
     answer: Answer,
 }
 
@@ -410,19 +434,29 @@ impl Call {
         &self.path
     }
 
-    /// The positional arguments.
+    /// The positional arguments. They are read when this is called first.
     pub fn args(&self) -> &[Value] {
-        &self.args
+        self.args.get_or_init(|| json::args_of(&self.texts.0))
     }
 
-    /// The named arguments.
+    /// The named arguments. They are read when this is called first.
     pub fn kwargs(&self) -> &Map<String, Value> {
-        &self.kwargs
+        self.kwargs.get_or_init(|| json::kwargs_of(&self.texts.1))
     }
 
-    /// The args and kwargs as JSON texts.
-    pub(crate) fn texts(&self) -> (&[u8], &[u8]) {
-        (&self.texts.0, &self.texts.1)
+    /// Takes the args and kwargs out, as JSON texts.
+    pub(crate) fn take_texts(&mut self) -> (Vec<u8>, Vec<u8>) {
+        std::mem::replace(&mut self.texts, (b"[]".to_vec(), b"{}".to_vec()))
+    }
+
+    /// Itself, unless it has more values than may be made of it; then the caller is told.
+    fn if_within(self, most: usize) -> Option<Call> {
+        if self.values <= most {
+            return Some(self);
+        }
+        let most = (most as u64).to_be_bytes().to_vec();
+        self.answer.send(Status::TooManyValues, most);
+        None
     }
 
     /// Whether the caller still waits: it has not cancelled, and its time is not over.

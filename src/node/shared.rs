@@ -275,6 +275,7 @@ pub(super) struct Shared {
     network: NetworkName,
     instance: Instance,
     max_message: usize,
+    max_values: usize,
     port: u16,
     fd: i32,
     pid: u32,
@@ -310,6 +311,7 @@ pub(super) fn open(
         network: driver.engine.network().clone(),
         instance: driver.engine.instance(),
         max_message: limits.max_message,
+        max_values: limits.max_values,
         port: driver.port(),
         fd: poller.fd(),
         pid: std::process::id(),
@@ -396,6 +398,11 @@ impl Shared {
 
     pub(super) fn limits(&self) -> Limits {
         self.lock().driver.engine.limits().clone()
+    }
+
+    /// Values of what is called with, or answered, that may be made.
+    pub(super) fn max_values(&self) -> usize {
+        self.max_values
     }
 
     pub(super) fn fd(&self) -> i32 {

@@ -81,7 +81,7 @@ pub(super) fn load(file: &Path, network: &NetworkName) -> Result<Vec<SocketAddr>
 }
 
 fn read(text: &[u8], network: &NetworkName) -> Result<Vec<SocketAddr>, String> {
-    let state = json::parse(text).map_err(|e| e.to_string())?;
+    let state = json::parse(text, usize::MAX).map_err(|e| e.to_string())?;
     if state["peerbase_state"].as_u64() != Some(VERSION) {
         return Err("not a state of this version".into());
     }

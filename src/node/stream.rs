@@ -1,12 +1,11 @@
 //! Streams of a call, as programs use them: each end reads or writes, blocking or not.
 
 use super::Node;
-use super::call::{CallBuilder, RawAnswer, TargetResult};
+use super::call::{CallBuilder, RawAnswer, TargetResult, answered};
 use super::shared::{Completion, Shared};
 use super::slot::Slot;
 use crate::engine::{CallNumber, Engine, Now, RequestId, StreamId};
 use crate::error::Error;
-use crate::json;
 use crate::name::NodeName;
 use crate::wire::record::Channel;
 use serde_json::Value;
@@ -318,7 +317,7 @@ impl CallStream {
     /// Says that all was written, gives up what was not read, and waits for the command's value.
     pub fn value(mut self) -> Result<Value, Error> {
         let text = self.value_text()?;
-        json::parse(&text)
+        self.pending.shared.value_of(&text)
     }
 
     pub(crate) fn value_text(&mut self) -> Result<Vec<u8>, Error> {
@@ -361,7 +360,8 @@ pub struct StreamValue(Pending);
 impl StreamValue {
     /// Waits for it. What the command streams must be read meanwhile, or its reader dropped.
     pub fn wait(mut self) -> Result<Value, Error> {
-        json::parse(&self.0.wait()?)
+        let text = self.0.wait()?;
+        self.0.shared.value_of(&text)
     }
 }
 
@@ -416,7 +416,9 @@ impl FanOut {
 
     /// Says that all was written, and waits for each target's value.
     pub fn values(mut self) -> Result<Vec<TargetResult>, Error> {
-        let read = |text: Vec<u8>| json::parse(&text);
+        let open = self.targets.iter().find_map(|(_, s)| s.as_ref().ok());
+        let max_values = open.map_or(0, |open| open.pending.shared.max_values());
+        let read = |text: Vec<u8>| answered(&text, max_values);
         let texts = self.value_texts()?.into_iter();
         Ok(texts
             .map(|(node, text)| TargetResult {

@@ -75,6 +75,17 @@ impl<'a> Ask<'a> {
         }
     }
 
+    /// Bytes of what is asked for, or will be.
+    pub fn size(&self) -> u64 {
+        let bytes = match self {
+            Ask::Command { path, args, kwargs } => path.len() + args.len() + kwargs.len(),
+            Ask::Message(data) => data.len(),
+            Ask::Broadcast(b) => b.sender.len() + b.data.len(),
+            Ask::Large { length, .. } => return *length,
+        };
+        bytes as u64
+    }
+
     /// Reads one that takes all of `bytes`.
     pub fn decode(kind: AskKind, bytes: &'a [u8]) -> Result<Ask<'a>, Malformed> {
         let mut r = Reader(bytes);

@@ -82,7 +82,7 @@ pub enum Status {
     NotFound,
     /// The command failed; the body is its message.
     Failed,
-    /// Too much in flight.
+    /// Too much in flight: the command did not run.
     Overloaded,
     /// Not wanted; the body is the reason.
     Refused,
@@ -90,6 +90,10 @@ pub enum Status {
     TooLarge,
     /// The value comes on a channel of its own; the body is its length, u64.
     Large,
+    /// The command ran, and its answer could not be kept.
+    AnswerLost,
+    /// What was asked holds more values than the callee takes; the body is its limit, u64.
+    TooManyValues,
 }
 
 impl Status {
@@ -102,6 +106,8 @@ impl Status {
             4 => Status::Refused,
             5 => Status::TooLarge,
             6 => Status::Large,
+            7 => Status::AnswerLost,
+            8 => Status::TooManyValues,
             _ => return Err(Malformed),
         })
     }
@@ -391,6 +397,8 @@ pub fn encode_reply(sequence: u64, number: u64, status: Status, body: &[u8], out
         Status::Refused => 4,
         Status::TooLarge => 5,
         Status::Large => 6,
+        Status::AnswerLost => 7,
+        Status::TooManyValues => 8,
     });
     out.extend_from_slice(body);
 }

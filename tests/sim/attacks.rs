@@ -81,9 +81,19 @@ fn frames(mut bytes: &[u8]) -> Vec<(FrameType, Vec<u8>)> {
 impl Member {
     /// Connects to a node and makes a session with it.
     pub(crate) fn join(w: &mut World, node: usize, own: &str) -> Member {
+        let byte = w.rng.below(200) as u8 + 1;
+        Member::join_as(w, node, own, Instance([byte; 16]))
+    }
+
+    /// The same as an instance of its choice.
+    pub(crate) fn join_as(w: &mut World, node: usize, own: &str, instance: Instance) -> Member {
         let meant = w.nodes[node].engine.name().to_string();
         let wire = w.raw_connect(node);
-        let hello = ask(w.rng.below(200) as u8 + 1, own, &meant);
+        let hello = Hello {
+            instance,
+            nonce: [instance.0[0]; 32],
+            ..ask(0, own, &meant)
+        };
         w.raw_send(wire, &hello_frame(&hello));
         w.run(ms(20));
         let mut member = Member {
@@ -117,14 +127,37 @@ impl Member {
     }
 
     pub(crate) fn call(&mut self, w: &mut World, number: u64) {
+        self.call_for(w, number, 60_000);
+    }
+
+    /// A call that it waits so many milliseconds for.
+    pub(crate) fn call_for(&mut self, w: &mut World, number: u64, timeout_ms: u32) {
         let ask = Ask::Command {
             path: "echo",
             args: b"[]",
             kwargs: b"{}",
         };
         self.send(w, |s, out| {
-            record::encode_call(s, (number, FIRST), 60_000, &[], &ask, out)
+            record::encode_call(s, (number, FIRST), timeout_ms, &[], &ask, out)
         });
+    }
+
+    /// Ends its session, and stays a peer.
+    pub(crate) fn part(mut self, w: &mut World) {
+        self.send(w, |s, out| {
+            record::encode_close(s, record::CloseReason::Idle, out)
+        });
+        w.run(ms(5));
+    }
+
+    /// What waits to be written to it.
+    pub(crate) fn unread(&self, w: &World) -> usize {
+        w.pending_on(self.wire)
+    }
+
+    /// It reads no more.
+    pub(crate) fn stall(&self, w: &mut World) {
+        w.stall(self.wire);
     }
 
     pub(crate) fn next(&mut self, w: &World) -> Vec<(FrameType, Vec<u8>)> {
@@ -821,6 +854,100 @@ fn too_many_calls_of_one_peer_are_turned_away_and_the_others_run() {
 }
 
 #[test]
+fn a_caller_that_is_refused_and_does_not_read_it_is_closed() {
+    let mut w = World::new(crate::first_seed());
+    w.limits.link_queue = 10_000;
+    w.limits.served_per_peer = 100;
+    let (a, b) = two(&mut w);
+    w.nodes[a].behaviour = Behaviour::Hold;
+    let mut m = Member::join(&mut w, a, "m");
+    m.stall(&mut w);
+    for n in 0..20_000 {
+        m.call(&mut w, n);
+        if n % 100 == 0 {
+            w.run(ms(1));
+            assert!(m.unread(&w) <= 11_000, "{}", m.unread(&w));
+        }
+    }
+    assert!(m.is_closed(&w), "long before it could be taken for silent");
+    assert_eq!(w.nodes[a].engine.stats().timed_out_silent, 1);
+    w.answer_all(a);
+    w.nodes[a].behaviour = Behaviour::Echo;
+    w.run(secs(61));
+    unharmed(&mut w, a, b);
+}
+
+#[test]
+fn answers_left_behind_by_invented_callers_give_way_to_those_of_others() {
+    let mut w = World::new(crate::first_seed());
+    w.limits.served = 1_600;
+    w.limits.served_per_peer = 100;
+    let (a, b) = two(&mut w);
+    let day = 24 * 3_600_000;
+    let served = |w: &World| w.nodes[a].engine.stats().serving;
+    for i in 0..30 {
+        let mut m = Member::join_as(&mut w, a, &format!("m{i}"), Instance([i + 1; 16]));
+        for n in 0..100 {
+            m.call_for(&mut w, n, day);
+        }
+        w.run(ms(20));
+        assert_eq!(m.statuses(&w), [Status::Value; 100], "the {i}th");
+        assert!(served(&w) <= w.limits.served as u64);
+        m.part(&mut w);
+    }
+    assert!(served(&w) > 500, "nobody else was there");
+    // Somebody who needs no more than a share finds it, and an answer that was not confirmed stays.
+    let mut calls = Vec::new();
+    for _ in 0..50 {
+        calls.push(w.call(b, "a", secs(5)).unwrap());
+    }
+    w.run(secs(1));
+    assert!(calls.iter().all(|n| w.result(b, *n).unwrap().is_ok()));
+    w.check_closed();
+}
+
+#[test]
+fn what_handlers_have_not_answered_is_bounded_for_all_callers_and_late_answers_free_it() {
+    let mut w = World::new(crate::first_seed());
+    w.limits.message_bytes = 1_000_000;
+    let (a, b) = two(&mut w);
+    w.nodes[a].behaviour = Behaviour::Hold;
+    let held = |w: &World| w.nodes[a].held.iter().map(|(_, v)| v.len()).sum::<usize>();
+    let args = vec![b'x'; 10_000];
+    for i in 0..20 {
+        let mut m = Member::join_as(&mut w, a, &format!("m{i}"), Instance([i + 1; 16]));
+        let ask = Ask::Command {
+            path: "echo",
+            args: &args,
+            kwargs: b"{}",
+        };
+        // Nobody waits for long, but the handler has not let go of what was asked.
+        for n in 0..100 {
+            m.send(&mut w, |s, out| {
+                record::encode_call(s, (n, FIRST), 50, &[], &ask, out)
+            });
+        }
+        w.run(ms(100));
+        let refused = m.statuses(&w);
+        assert!(refused.iter().all(|s| *s == Status::Overloaded));
+        assert!(i > 0 || refused.len() < 60, "one alone may have half");
+        assert!(held(&w) <= w.limits.message_bytes);
+        m.part(&mut w);
+    }
+    assert!(held(&w) > w.limits.message_bytes * 9 / 10);
+    let late = w.nodes[a].held.len() as u64;
+    w.answer_all(a);
+    let stats = w.nodes[a].engine.stats();
+    assert_eq!((stats.serving, stats.replies_late), (0, late));
+    w.nodes[a].behaviour = Behaviour::Echo;
+    w.run(secs(1));
+    let n = w.call(b, "a", secs(5)).unwrap();
+    w.run(secs(1));
+    assert!(w.result(b, n).unwrap().is_ok());
+    w.check_closed();
+}
+
+#[test]
 fn our_own_calls_are_bounded_too() {
     let mut w = World::new(crate::first_seed());
     w.limits.calls = 100;
@@ -902,9 +1029,10 @@ fn kept_answers_are_bounded_in_bytes() {
     assert_eq!(
         statuses
             .iter()
-            .filter(|s| **s == Status::Overloaded)
+            .filter(|s| **s == Status::AnswerLost)
             .count(),
-        10
+        10,
+        "they ran, which a caller must not take for being turned away"
     );
     // Confirmed ones make room.
     let settled: Vec<u64> = (0..20).collect();

@@ -1,9 +1,11 @@
 //! Losing datagrams, links, nodes and halves of the network, and finding them again.
 
+use crate::attacks::Member;
 use crate::seeds;
 use crate::world::{Behaviour, World, ms, name, secs, terms};
 use peerbase::engine::{Ask, Event, Terms};
 use peerbase::error::Error;
+use peerbase::wire::Instance;
 
 #[test]
 fn two_nodes_find_each_other_within_50_ms_of_taking_part() {
@@ -397,5 +399,76 @@ fn a_call_forgotten_while_its_caller_slept_is_not_run_again() {
         "{:?}",
         w.result(a, n)
     );
+    w.check_closed();
+}
+
+#[test]
+fn nor_is_it_when_a_thousand_others_left_calls_meanwhile_and_others_calls_may_come_again() {
+    let mut w = World::new(crate::first_seed());
+    let (a, b, c) = (w.add("a"), w.add("b"), w.add("c"));
+    w.nodes[b].behaviour = Behaviour::Hold;
+    w.run(secs(2));
+    let n = w.call(a, "b", secs(10)).unwrap();
+    w.run(ms(20));
+    w.freeze_node_while(a, |w| {
+        w.run(secs(11));
+        for i in 0..1_100u16 {
+            let mut instance = [7; 16];
+            instance[..2].copy_from_slice(&i.to_be_bytes());
+            let mut m = Member::join_as(w, b, &format!("m{i}"), Instance(instance));
+            m.call_for(w, 1, 10);
+            w.run(ms(15));
+            m.part(w);
+        }
+        w.run(secs(1));
+    });
+    // The world would notice a second run.
+    w.run(secs(9));
+    assert!(
+        matches!(w.result(a, n), Some(Err(Error::Refused(_)))),
+        "{:?}",
+        w.result(a, n)
+    );
+    // One that never left a call behind loses its path with calls on it, which find another.
+    w.answer_all(b);
+    w.nodes[b].behaviour = Behaviour::Echo;
+    let before = w.nodes[c].engine.stats().calls_retried;
+    for _ in 0..10 {
+        let n = w.call(c, "b", secs(5)).unwrap();
+        w.break_links(c);
+        w.run(secs(2));
+        assert!(w.result(c, n).unwrap().is_ok(), "{:?}", w.result(c, n));
+    }
+    assert!(w.nodes[c].engine.stats().calls_retried > before);
+    w.check_closed();
+}
+
+#[test]
+fn every_one_of_65_536_calls_to_a_peer_that_dies_ends_and_others_are_answered() {
+    let mut w = World::new(crate::first_seed());
+    w.limits.served_per_peer = 100_000;
+    w.limits.served = 1_000_000;
+    w.limits.message_bytes = 1 << 30;
+    let (a, b, c) = (w.add("a"), w.add("b"), w.add("c"));
+    w.nodes[b].behaviour = Behaviour::Hold;
+    w.run(secs(2));
+    let calls: Vec<_> = (0..w.limits.calls - 1)
+        .map(|_| w.call(a, "b", secs(600)).unwrap())
+        .collect();
+    w.run(secs(1));
+    assert_eq!(w.nodes[b].held.len(), calls.len());
+    w.kill(b, true);
+    for _ in 0..20 {
+        let n = w.call(a, "c", secs(5)).unwrap();
+        w.run(secs(1));
+        assert!(w.result(a, n).unwrap().is_ok());
+    }
+    for n in calls {
+        assert!(matches!(w.result(a, n), Some(Err(Error::Unreachable(_)))));
+    }
+    assert_eq!(w.nodes[a].engine.stats().calls_open, 0);
+    let n = w.call(c, "a", secs(5)).unwrap();
+    w.run(secs(1));
+    assert!(w.result(c, n).unwrap().is_ok());
     w.check_closed();
 }

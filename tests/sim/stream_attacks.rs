@@ -3,8 +3,8 @@
 
 use crate::attacks::{Member, two, unharmed};
 use crate::streams::{Pipe, Streaming};
-use crate::world::{World, ms, secs};
-use peerbase::engine::{RequestId, StreamId};
+use crate::world::{Behaviour, World, ms, name, secs, terms};
+use peerbase::engine::{self, RequestId, StreamId};
 use peerbase::error::Error;
 use peerbase::wire::ask::{Ask, AskKind};
 use peerbase::wire::record::{self, Body, Channel, CloseReason, Form, Of, Outcome, Status};
@@ -263,5 +263,68 @@ fn large_messages_that_never_come_are_bounded_and_forgotten() {
     assert!(was_told_why(&w, &mut m));
     unharmed(&mut w, a, b);
     w.run(secs(70));
+    w.check_closed();
+}
+
+#[test]
+fn a_caller_that_makes_us_speak_of_its_streams_and_reads_nothing_is_closed() {
+    let mut w = World::new(crate::first_seed());
+    w.limits.link_queue = 10_000;
+    let (a, b) = two(&mut w);
+    let (mut m, call) = caller(&mut w, a);
+    m.stall(&mut w);
+    let again = Form {
+        again: true,
+        streams: true,
+    };
+    for n in 0..5_000 {
+        if m.is_closed(&w) {
+            break;
+        }
+        m.send(&mut w, |s, out| {
+            record::encode_call(s, (CALL, again), 60_000, &[], &ask(), out)
+        });
+        if n % 100 == 0 {
+            w.run(ms(5));
+            assert!(m.unread(&w) < 200_000, "{}", m.unread(&w));
+        }
+    }
+    assert!(m.is_closed(&w));
+    w.with(a, |e, now| e.reply(now, call, Status::Value, b"1".to_vec()));
+    w.run(secs(61));
+    unharmed(&mut w, a, b);
+}
+
+#[test]
+fn a_large_answer_that_is_not_taken_in_is_lost_and_not_overloaded_nor_too_large() {
+    let mut w = World::new(crate::first_seed());
+    w.limits.message_bytes = 1_000_000;
+    let b = w.add("b");
+    w.limits.max_message = 200_000;
+    let a = w.add("a");
+    w.nodes[b].behaviour = Behaviour::Hold;
+    w.run(secs(2));
+    let begin = |w: &mut World| w.call(a, "b", secs(5)).unwrap();
+    let calls: Vec<_> = (0..6).map(|_| begin(&mut w)).collect();
+    w.run(ms(50));
+    // The first is more than a takes of one, and the last more than it takes of one peer at a time.
+    for (i, (id, _)) in std::mem::take(&mut w.nodes[b].held).into_iter().enumerate() {
+        let value = vec![b'7'; if i == 0 { 300_000 } else { 150_000 }];
+        w.with(b, |e, now| e.reply(now, id, Status::Value, value));
+    }
+    w.run(secs(2));
+    let lost: Vec<bool> = calls
+        .iter()
+        .map(|n| match w.result(a, *n).unwrap() {
+            Ok(value) => value.len() != 150_000,
+            Err(e) => matches!(e, Error::AnswerLost(_)),
+        })
+        .collect();
+    assert!(lost[0]);
+    assert!(lost[1..].iter().filter(|lost| **lost).count() <= 2);
+    // What is asked and too large has not run, and says so otherwise.
+    let large = engine::Ask::Message(vec![0; 200_001]);
+    let e = w.with(a, |e, now| e.call(now, &name("b"), large, terms(secs(1))));
+    assert!(matches!(e, Err(Error::TooLarge { .. })));
     w.check_closed();
 }

@@ -898,9 +898,15 @@ impl World {
 
     /// The machine was suspended, and the node's clock with it.
     pub(crate) fn freeze_node(&mut self, node: usize, duration: Duration) {
+        self.freeze_node_while(node, |w| w.run(duration));
+    }
+
+    /// The same, while something happens to others.
+    pub(crate) fn freeze_node_while(&mut self, node: usize, meanwhile: impl FnOnce(&mut World)) {
         self.nodes[node].up = false;
-        self.run(duration);
-        self.nodes[node].lag += duration;
+        let before = self.now;
+        meanwhile(self);
+        self.nodes[node].lag += self.now - before;
         self.wake_node(node);
     }
 

@@ -16,6 +16,9 @@ use std::net::SocketAddr;
 /// What a call may have besides what is counted in a message.
 const CALL_ROOM: usize = 1_024;
 
+/// What a caller is told whose command ran.
+const ANSWER_LOST: &str = "the command ran, but there was no room for its answer";
+
 pub(super) const LATE: Fault = Fault::new(408, "the request took too long");
 
 /// How somebody is answered.
@@ -212,8 +215,8 @@ impl Engine {
     }
 
     fn echo(&self, now: Now, args: &[u8], kwargs: &[u8]) -> Result<String, crate::error::Error> {
-        json::parse_args(args)?;
-        json::parse_kwargs(kwargs)?;
+        json::check_args(args)?;
+        json::check_kwargs(kwargs)?;
         let mut text = String::from("Echoed args ");
         repr(&String::from_utf8_lossy(args), &mut text);
         text.push_str(" and kwargs ");
@@ -250,9 +253,12 @@ impl Engine {
             Status::Overloaded => (503, words("too much is in flight here")),
             Status::Refused => (403, body_text()),
             Status::Failed | Status::TooLarge | Status::Large => (500, body_text()),
+            Status::TooManyValues => (403, words("the arguments hold too many values")),
+            Status::AnswerLost => (500, words(ANSWER_LOST)),
         };
         if self.held(None).0 + body_len(value.len()) > 2 * self.config.limits.message_bytes {
-            (status, value) = (503, words("too many answers wait to be read"));
+            // The command ran, so this is not the 503 after which a caller may try again.
+            (status, value) = (500, words(ANSWER_LOST));
         }
         self.answer(now, served.back, status, &value);
     }

@@ -1,0 +1,86 @@
+//! Who was once remembered: a set that may say yes for nothing, and never no for nothing.
+//!
+//! A Bloom filter of fixed size. It is keyed, so that nobody can choose whom it confuses with whom.
+
+use crate::entropy::Entropy;
+use crate::wire::Instance;
+use sha2::{Digest, Sha256};
+
+/// Bits of the filter: 32 KiB. With ten thousand members one in 2 500 others is taken for one, with fifty
+/// thousand one in twelve.
+const BITS: u32 = 1 << 18;
+
+/// Bits that one member sets.
+const EACH: usize = 4;
+
+#[derive(Debug)]
+pub(super) struct Evicted {
+    secret: [u8; 16],
+    bits: Vec<u64>,
+}
+
+impl Evicted {
+    pub(super) fn new(entropy: &mut dyn Entropy) -> Evicted {
+        let mut secret = [0; 16];
+        entropy.fill(&mut secret);
+        Evicted {
+            secret,
+            bits: vec![0; BITS as usize / 64],
+        }
+    }
+
+    pub(super) fn insert(&mut self, instance: Instance) {
+        for (word, bit) in self.places(instance) {
+            self.bits[word] |= bit;
+        }
+    }
+
+    /// False only if it was never inserted.
+    pub(super) fn may_hold(&self, instance: Instance) -> bool {
+        let mut places = self.places(instance).into_iter();
+        places.all(|(word, bit)| self.bits[word] & bit != 0)
+    }
+
+    fn places(&self, instance: Instance) -> [(usize, u64); EACH] {
+        let hash = Sha256::new()
+            .chain_update(self.secret)
+            .chain_update(instance.0)
+            .finalize();
+        std::array::from_fn(|i| {
+            let [a, b, c, d] = [0, 1, 2, 3].map(|at| hash[4 * i + at]);
+            let place = u32::from_be_bytes([a, b, c, d]) % BITS;
+            (place as usize / 64, 1 << (place % 64))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Fixed;
+
+    impl Entropy for Fixed {
+        fn fill(&mut self, out: &mut [u8]) {
+            out.fill(7);
+        }
+    }
+
+    fn instance(i: u64) -> Instance {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&i.to_be_bytes());
+        Instance(id)
+    }
+
+    #[test]
+    fn whom_it_holds_it_always_knows_and_others_it_seldom_takes_for_them() {
+        let mut evicted = Evicted::new(&mut Fixed);
+        assert!(!evicted.may_hold(instance(0)));
+        for i in 0..10_000 {
+            evicted.insert(instance(i));
+        }
+        assert!((0..10_000).all(|i| evicted.may_hold(instance(i))));
+        let wrong = (10_000..110_000).filter(|i| evicted.may_hold(instance(*i)));
+        assert!(wrong.count() < 100);
+    }
+}
