@@ -3,7 +3,7 @@
 mod common;
 
 use common::cc::{Link, compile, source};
-use common::python::{Hosts, PORTS, Python};
+use common::python::{Hosts, Python};
 use common::{Lan, Tool};
 use serde_json::{Value, json};
 
@@ -110,7 +110,10 @@ fn on_the_lan_python_nodes_take_ours_for_theirs_and_each_calls_each() {
         );
         // Where the others are, as they know it.
         let (peers, _) = node.command(json!("o0"), "__peers__", json!([]), json!({}));
-        assert_eq!(peers["p1"], json!([common::python::address(1), PORTS[0]]));
+        assert_eq!(
+            peers["p1"],
+            json!([common::python::address(1), hosts.ports[0]])
+        );
     }
     for tool in &mut ours {
         ours_calls_python(tool, "p0");
@@ -151,9 +154,14 @@ fn on_the_lan_python_nodes_take_ours_for_theirs_and_each_calls_each() {
     // A gateway in C.
     let gateway = compile(&source("examples-c/legacy.c"), Link::Shared);
     let mut command = hosts.command(0, gateway.to_str().unwrap());
-    command.args(["gate", "test", &lan.key.to_text(), &PORTS[1].to_string()]);
+    command.args([
+        "gate",
+        "test",
+        &lan.key.to_text(),
+        &hosts.ports[1].to_string(),
+    ]);
     command.env_remove("LD_LIBRARY_PATH");
-    let mut gateway = Tool::start_saying(command);
+    let (mut gateway, _) = Tool::start_saying(command);
     python[1].wait_for_peer("gate");
     let (value, _) = python[1].command(json!("gate"), "gateway.read", json!([3]), json!({}));
     assert_eq!(value, json!({"celsius": 21.5}));
@@ -237,7 +245,7 @@ fn through_a_relay(hosts: &Hosts, relay: &str, ours_too: bool) {
 #[test]
 fn through_the_relay_of_the_package_each_calls_each() {
     let Some(hosts) = Hosts::new("r") else { return };
-    let (_relay, at) = hosts.python_relay(7000);
+    let (_relay, at) = hosts.python_relay();
     through_a_relay(&hosts, &at, false);
 }
 
@@ -252,8 +260,8 @@ fn through_our_relay_in_its_place_each_calls_each() {
 fn a_relay_that_another_tells_of_is_used_and_one_that_dies_is_passed_over() {
     let Some(hosts) = Hosts::new("s") else { return };
     let lan = Lan::new();
-    let (first, at) = hosts.python_relay(7001);
-    let (_second, other) = hosts.python_relay(7002);
+    let (first, at) = hosts.python_relay();
+    let (_second, other) = hosts.python_relay();
     let mut ours = hosts.node(0, "o0", &lan, &["--no-lan", "--compat-relay", &at]);
     ours.wait_for(&format!("relay {at} is up"));
     // It knows both, and the first learns of the second from it, and ours from the first.
