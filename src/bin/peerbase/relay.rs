@@ -1,6 +1,7 @@
 //! `peerbase relay`: carries between networks what it cannot read.
 
-use crate::{Failure, Outcome, signals};
+use crate::signals::{Ending, on_request};
+use crate::{Failure, Outcome};
 use lexopt::{Arg, ValueExt};
 use peerbase::{RelayKey, RelayLimits, RelayServer};
 use serde_json::{Map, Value};
@@ -52,10 +53,11 @@ pub(crate) fn run(mut parser: lexopt::Parser) -> Outcome {
     for (name, key) in networks {
         builder = builder.network(&name, key);
     }
+    let ending = Ending::watch()?;
     let relay = Arc::new(builder.start(listen)?);
     let (ends, tells) = (relay.clone(), relay.clone());
-    signals::on_stop(move || ends.stop())?;
-    signals::on_request(move || {
+    ending.with(0, move || ends.stop());
+    on_request(move || {
         let entries = tells.stats().entries().into_iter();
         let object: Map<String, Value> = entries.map(|(k, v)| (k.into(), v.into())).collect();
         println!("{}", Value::Object(object));
