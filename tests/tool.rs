@@ -154,7 +154,7 @@ fn a_signal_does_not_wait_for_what_was_typed_and_says_goodbye() {
         for _ in 0..30 {
             node.say("call holder hold");
         }
-        next(&held, "the first of the calls");
+        let _unanswered = next(&held, "the first of the calls");
         assert_eq!(node.signal(signal).code(), Some(0));
         let left = |e: &Event| matches!(e, Event::PeerLeft(name) if name.as_str() == signal);
         wait_for_event(&events, "the goodbye", left);
@@ -171,7 +171,7 @@ fn a_signal_ends_a_call_that_waits() {
         .args(["call", "holder", "hold", "--timeout", "600"])
         .args(lan.args());
     let mut waits = Tool::spawn(command);
-    next(&held, "the call");
+    let _unanswered = next(&held, "the call");
     waits.send_signal("INT");
     waits.wait_for("ended by a signal");
     assert_eq!(waits.wait("to end by SIGINT").code(), Some(1));
