@@ -4,7 +4,7 @@ mod common;
 
 use common::cc::{Link, compile, source};
 use common::python::{Hosts, Python};
-use common::{Lan, Tool};
+use common::{Lan, Tool, until};
 use serde_json::{Value, json};
 
 /// A console call of ours, and its value.
@@ -109,11 +109,11 @@ fn on_the_lan_python_nodes_take_ours_for_theirs_and_each_calls_each() {
             "{printed}"
         );
         // Where the others are, as they know it.
-        let (peers, _) = node.command(json!("o0"), "__peers__", json!([]), json!({}));
-        assert_eq!(
-            peers["p1"],
-            json!([common::python::address(1), hosts.ports[0]])
-        );
+        let there = json!([common::python::address(1), hosts.ports[0]]);
+        until("o0 to have heard p1", || {
+            let (peers, _) = node.command(json!("o0"), "__peers__", json!([]), json!({}));
+            peers["p1"] == there
+        });
     }
     for tool in &mut ours {
         ours_calls_python(tool, "p0");

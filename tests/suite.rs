@@ -30,3 +30,39 @@ fn a_program_that_hangs_is_ended_and_what_it_said_is_shown() {
     assert!(said.ends_with(shown), "{said}");
     assert!(!tool.wait("to have been ended").success());
 }
+
+/// The words between backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn every_test_that_the_readme_names_exists() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let read = |file: &str| {
+        let path = format!("{root}/{file}");
+        std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"))
+    };
+    let readme = read("tests/README.md");
+    let (_, table) = readme.split_once("| row |").expect("the table");
+    let mut rows = 0;
+    for line in table.lines().skip(2) {
+        rows += 1;
+        assert!(
+            line.starts_with(&format!("| {rows} | ")),
+            "row {rows}: {line}"
+        );
+        let mut source = String::new();
+        for word in quoted(line) {
+            if word.contains('/') {
+                source = read(word);
+            } else {
+                // A function in C has its type before its name.
+                let exists = [format!("fn {word}("), format!(" {word}(")];
+                let exists = exists.iter().any(|with| source.contains(with.as_str()));
+                assert!(exists, "row {rows}: there is no {word}");
+            }
+        }
+    }
+    assert_eq!(rows, 52, "every attack has its row");
+}
