@@ -153,7 +153,7 @@ fn a_command_learns_that_its_python_caller_has_gone() {
 /// A Python node, as far as ours can tell.
 struct Python {
     on: Arc<AtomicBool>,
-    advertiser: Option<JoinHandle<()>>,
+    advertiser: JoinHandle<()>,
     listener: TcpListener,
 }
 
@@ -173,7 +173,7 @@ impl Python {
         });
         Python {
             on,
-            advertiser: Some(advertiser),
+            advertiser,
             listener,
         }
     }
@@ -206,10 +206,7 @@ impl Python {
 impl Drop for Python {
     fn drop(&mut self) {
         self.on.store(false, Ordering::Relaxed);
-        if let Some(advertiser) = self.advertiser.take() {
-            advertiser.thread().unpark();
-            let _ = advertiser.join();
-        }
+        self.advertiser.thread().unpark();
     }
 }
 

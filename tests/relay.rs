@@ -3,12 +3,12 @@
 
 mod common;
 
-use common::{Lan, Tool, join, last_events, next, secs, until, wait_for_event};
+use common::{Lan, PATIENCE, Tool, join, last_events, next, secs, until, wait_for_event};
 use peerbase::{
     Builder, Error, Event, Key, Node, Path, Refusal, RelayFault, RelayKey, RelayServer,
 };
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
@@ -98,7 +98,7 @@ fn a_relay_that_cannot_be_had_is_an_event_and_no_reason_not_to_start() {
     let lan = Lan::new();
     // Nobody listens there, and nobody else can have the port.
     let held = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    let any: std::net::SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
     held.bind(&any.into()).unwrap();
     let gone = held.local_addr().unwrap().as_socket().unwrap().to_string();
     // No such label can exist, so that nothing is asked of any server.
@@ -182,7 +182,7 @@ struct Tap {
     copy: Arc<Mutex<Vec<u8>>>,
 }
 
-fn tap(to: String) -> Tap {
+fn tap(to: SocketAddr) -> Tap {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let copy = Arc::new(Mutex::new(Vec::new()));
@@ -190,7 +190,7 @@ fn tap(to: String) -> Tap {
     thread::spawn(move || {
         for stream in listener.incoming() {
             let near = stream.unwrap();
-            let far = TcpStream::connect(&to).unwrap();
+            let far = TcpStream::connect_timeout(&to, PATIENCE).unwrap();
             let ways = [
                 (near.try_clone().unwrap(), far.try_clone().unwrap()),
                 (far, near),
@@ -261,7 +261,7 @@ fn neither_a_capture_nor_the_memory_of_a_relay_shows_names_paths_or_payloads() {
         &key.to_text(),
     ];
     let (process, at) = Tool::relay(TOOL, &[], &args);
-    let tap = tap(at);
+    let tap = tap(at.parse().unwrap());
     let secrets = [
         "confidential-sensor",
         "confidential-reader",

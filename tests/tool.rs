@@ -150,8 +150,8 @@ fn a_signal_does_not_wait_for_what_was_typed_and_says_goodbye() {
     let events = holder.events();
     for signal in ["TERM", "INT"] {
         let mut node = Tool::node(TOOL, &[], signal, &lan);
-        // Ten seconds each: longer than anything here is waited for.
-        for _ in 0..30 {
+        // Ten seconds each: together longer than anything here is waited for.
+        for _ in 0..60 {
             node.say("call holder hold");
         }
         let _unanswered = next(&held, "the first of the calls");

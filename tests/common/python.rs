@@ -1,6 +1,6 @@
 //! The real PeerBase 0.7.1, in network namespaces of its own: it binds to what its host's name means.
 
-use super::{Lan, Tool, check, have, ip, output};
+use super::{Deadline, Lan, Tool, check, have, ip, output};
 use serde_json::{Value, json};
 use std::net::UdpSocket;
 use std::path::PathBuf;
@@ -136,7 +136,8 @@ impl Hosts {
         let mut command = self.command(1, &interpreter());
         // It looks for itself by the name of its module.
         command.current_dir(folder.trim());
-        command.args(["relay.py", "--port", &port.to_string()]);
+        // Nodes that are slow to ask stay its members; half a second is too little on a busy machine.
+        command.args(["relay.py", "--timeout", "10", "--port", &port.to_string()]);
         let mut program = Tool::spawn(command);
         program.wait_for("Uvicorn running");
         let relay = PythonRelay {
@@ -199,14 +200,41 @@ impl Python {
         (value, printed)
     }
 
+    /// As [`Python::ask`], again while it is null and nothing was printed: a Python node forgets a peer that it
+    /// has not heard for a second and a half, or that it could not reach once, and says nothing.
+    pub fn insist(&mut self, question: &Value) -> (Value, String) {
+        let deadline = Deadline::new(&format!("an answer to {question}"));
+        loop {
+            let (value, printed) = self.ask(question);
+            if !value.is_null() || !printed.is_empty() {
+                return (value, printed);
+            }
+            deadline.pause();
+        }
+    }
+
     pub fn command(
         &mut self,
-        target: Value,
+        target: &str,
         path: &str,
         args: Value,
         kwargs: Value,
     ) -> (Value, String) {
-        self.ask(&json!({"ask": "command", "command_path": path, "args": args, "kwargs": kwargs, "target": target}))
+        self.insist(&json!({"ask": "command", "command_path": path, "args": args, "kwargs": kwargs, "target": target, "timeout": 20}))
+    }
+
+    /// What each of those answers who are named, or everyone for `*`, once all of `wanted` do.
+    pub fn command_all(&mut self, target: Value, path: &str, wanted: &[&str]) -> Value {
+        let deadline = Deadline::new(&format!("answers of {wanted:?}"));
+        let question =
+            json!({"ask": "command", "command_path": path, "target": target, "timeout": 20});
+        loop {
+            let (all, _) = self.ask(&question);
+            if wanted.iter().all(|name| !all[name].is_null()) {
+                return all;
+            }
+            deadline.pause();
+        }
     }
 
     /// Waits until it knows a peer, on the LAN or at a relay.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 /// How long a wait may take. Nothing that works takes as long on a busy machine, not even under valgrind,
 /// so a test that fails here has hung.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Until when something is waited for, and what that is.
 pub struct Deadline {
