@@ -71,8 +71,8 @@ end_load() {
 test_programs() {
     cargo test --no-run 2>"$scratch/build" || { cat "$scratch/build" >&2; return 1; }
     sed -n -e 's|^ *Executable unittests src/lib.rs (\(.*\))|lib \1|p' \
-        -e 's|^ *Executable unittests src/bin/\([a-z]*\)/main.rs (\(.*\))|\1 \2|p' \
-        -e 's|^ *Executable tests/\([a-z]*\)\(/main\)*.rs (\(.*\))|\1 \3|p' "$scratch/build"
+        -e 's|^ *Executable unittests src/bin/\([a-z_]*\)/main.rs (\(.*\))|\1 \2|p' \
+        -e 's|^ *Executable tests/\([a-z_]*\)\(/main\)*.rs (\(.*\))|\1 \3|p' "$scratch/build"
 }
 
 # run_test NAME SECONDS PROGRAM [ARGUMENT]...: silent, unless it fails or takes longer than that.
