@@ -130,7 +130,7 @@ fn main() {
         return;
     };
     calls(&hosts);
-    let (_python, theirs) = hosts.python_relay(7_001);
+    let (_python, theirs) = hosts.python_relay();
     let (_relay, ours) = hosts.relay();
     requests(&hosts, &theirs, &ours);
     relayed(&hosts, [("relay.py", &theirs), ("our relay", &ours)]);

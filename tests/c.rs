@@ -3,10 +3,10 @@
 mod common;
 
 use common::cc::{Link, compile, libraries, source};
-use common::{Lan, Tool, have};
-use std::io::{BufRead, BufReader, Read, Write};
+use common::{Lan, Tool, check, have, join};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Command;
 
 /// How a program is run: as it is, or watched.
 #[derive(Clone, Copy)]
@@ -15,7 +15,7 @@ enum Under {
     Valgrind,
 }
 
-fn command(program: &Path, under: Under) -> Command {
+fn with(program: &Path, under: Under, args: &[&str]) -> Command {
     let mut command = match under {
         Under::Nothing => Command::new(program),
         Under::Valgrind => {
@@ -27,7 +27,7 @@ fn command(program: &Path, under: Under) -> Command {
         }
     };
     // cargo points it at whatever was built last by `cargo build`, which may be another library.
-    command.env_remove("LD_LIBRARY_PATH");
+    command.env_remove("LD_LIBRARY_PATH").args(args);
     command
 }
 
@@ -39,68 +39,16 @@ fn have_valgrind() -> bool {
     )
 }
 
-fn check(what: &str, output: &Output) -> String {
-    let (out, err) = (
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    );
-    assert!(
-        output.status.success(),
-        "{what}: {}\n{out}\n{err}",
-        output.status
-    );
-    out.into_owned()
-}
-
-/// A program that is ended, by its own id, when the test is over.
-struct Running(Child, String);
-
-impl Running {
-    /// Starts it and waits for its first line.
-    fn start(mut command: Command) -> Running {
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        assert!(line.contains("ready"), "{line:?}");
-        Running(child, line)
-    }
-
-    /// Asks it to end, and wants it to end well.
-    fn stop(mut self) {
-        let pid = self.0.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
-        assert!(self.0.wait().unwrap().success());
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 fn examples(link: Link, under: Under) {
     let lan = Lan::new();
     let (key, port) = (lan.key.to_text().to_string(), lan.port.to_string());
     let args = ["roof", "plant", &key, &port];
-    let mut sensor = command(&compile(&source("examples-c/sensor.c"), link), under);
-    sensor.args(args);
-    let sensor = Running::start(sensor);
+    let sensor = compile(&source("examples-c/sensor.c"), link);
+    let sensor = with(&sensor, under, &args);
+    let (sensor, _) = Tool::start_saying(sensor);
 
     let reader = compile(&source("examples-c/reader.c"), link);
-    let said = check(
-        "reader",
-        &command(&reader, under).args(args).output().unwrap(),
-    );
+    let said = check(with(&reader, under, &args));
     let lines = [
         r#"roof: {"you":"reader","args":[1, "two"]}"#,
         r#"roof: {"celsius":21.5}"#,
@@ -109,10 +57,7 @@ fn examples(link: Link, under: Under) {
     assert_eq!(said.lines().collect::<Vec<_>>(), lines);
 
     let looper = compile(&source("examples-c/epoll_loop.c"), link);
-    let said = check(
-        "epoll_loop",
-        &command(&looper, under).args(args).output().unwrap(),
-    );
+    let said = check(with(&looper, under, &args));
     assert_eq!(
         said.lines()
             .filter(|l| *l == r#"roof: {"celsius":21.5}"#)
@@ -125,12 +70,10 @@ fn examples(link: Link, under: Under) {
     let args = ["--listen", "127.0.0.1:0", "--network", "plant"];
     let (_relay, at) = Tool::relay(env!("CARGO_BIN_EXE_peerbase"), &[], &args);
     let relayed = compile(&source("examples-c/relayed.c"), link);
-    let mut far = command(&relayed, under);
-    far.args(["far", "plant", &key, &at]);
-    let far = Running::start(far);
-    let mut near = command(&relayed, under);
-    near.args(["near", "plant", &key, &at, "far"]);
-    let said = check("relayed", &near.output().unwrap());
+    let far = with(&relayed, under, &["far", "plant", &key, &at]);
+    let (far, _) = Tool::start_saying(far);
+    let near = ["near", "plant", &key, &at, "far"];
+    let said = check(with(&relayed, under, &near));
     let by_relay = format!("far: \"hello, near\"\nfar: {{\"relay\":\"{at}\",\"ping_us\":");
     assert!(said.starts_with(&by_relay), "{said}");
     far.stop();
@@ -138,22 +81,20 @@ fn examples(link: Link, under: Under) {
     // As Python nodes do it, and seen as they see each other.
     let legacy = compile(&source("examples-c/legacy.c"), link);
     let gateway = |name: &str| {
-        let mut gateway = command(&legacy, under);
-        gateway.args([name, "plant", &key, "5002", &at]);
-        Running::start(gateway)
+        let args = [name, "plant", &key, &port, &at];
+        Tool::start_saying(with(&legacy, under, &args)).0
     };
     let (old, mut new) = (gateway("old"), gateway("new"));
-    let mut line = String::new();
-    let mut said = BufReader::new(new.0.stdout.take().unwrap());
-    said.read_line(&mut line).unwrap();
     let knows = r#"old knows ["gateway.read","__echo__","__list_commands__","__peers__"]"#;
-    assert_eq!(line.trim(), knows);
+    assert_eq!(new.hear(), knows);
     // Told to end, it says who was there.
-    new.stop();
-    line.clear();
-    said.read_to_string(&mut line).unwrap();
+    new.send_signal("TERM");
     let there = format!("old: {{\"compat\":true,\"relay\":\"{at}\"}}");
-    assert_eq!(line.trim(), there);
+    let output = new.output();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let lines: Vec<_> = said.lines().collect();
+    assert_eq!(lines, ["new is ready", knows, &there]);
+    assert!(output.status.success(), "{}", output.status);
     old.stop();
 
     // A relay whose key was derived from another network key says so, and the node serves on.
@@ -167,18 +108,10 @@ fn examples(link: Link, under: Under) {
         &other,
     ];
     let (_relay, at) = Tool::relay(env!("CARGO_BIN_EXE_peerbase"), &[], &args);
-    let mut refused = command(&relayed, under);
-    refused
-        .args(["far", "plant", &key, &at])
-        .stderr(Stdio::piped());
-    let mut refused = Running::start(refused);
-    let mut line = String::new();
-    let mut errors = BufReader::new(refused.0.stderr.take().unwrap());
-    errors.read_line(&mut line).unwrap();
-    assert!(
-        line.contains(&at) && line.contains("network key"),
-        "{line:?}"
-    );
+    let refused = with(&relayed, under, &["far", "plant", &key, &at]);
+    let (mut refused, _) = Tool::start_saying(refused);
+    let line = refused.wait_for("network key");
+    assert!(line.contains(&at), "{line:?}");
     refused.stop();
 }
 
@@ -205,22 +138,20 @@ fn streaming_examples(link: Link, under: Under) {
     let lan = Lan::new();
     let (key, port) = (lan.key.to_text().to_string(), lan.port.to_string());
     let stream = compile(&source("examples-c/stream.c"), link);
-    let mut server = command(&stream, under);
-    server.args(["roof", "plant", &key, &port]);
-    let server = Running::start(server);
+    let server = with(&stream, under, &["roof", "plant", &key, &port]);
+    let (server, _) = Tool::start_saying(server);
     let text = "what is streamed comes back in capitals\n".repeat(50_000);
-    let mut client = command(&stream, under);
-    client.args(["desk", "plant", &key, &port, "roof"]);
-    client.stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut client = client.stderr(Stdio::piped()).spawn().unwrap();
-    let mut input = client.stdin.take().unwrap();
-    let (given, expected) = (text.clone(), text.to_uppercase());
-    let writer = std::thread::spawn(move || input.write_all(given.as_bytes()).unwrap());
-    let output = client.wait_with_output().unwrap();
-    writer.join().unwrap();
-    assert!(check("stream", &output) == expected);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let client = ["desk", "plant", &key, &port, "roof"];
+    let mut client = Tool::spawn(with(&stream, under, &client));
+    let mut input = client.take_input();
+    let given = text.clone();
+    let writer = std::thread::spawn(move || input.write_all(given.as_bytes()));
+    let output = client.output();
+    let written = join(writer, "its input to be taken");
+    let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(said, format!("{} bytes\n", text.len()));
+    assert!(written.is_ok() && output.status.success());
+    assert!(output.stdout == text.to_uppercase().as_bytes());
     server.stop();
 
     let kind = if link == Link::Shared {
@@ -237,14 +168,13 @@ fn streaming_examples(link: Link, under: Under) {
     let (offered, fetched) = (folder.0.join("a file"), folder.0.join("fetched"));
     std::fs::write(&offered, text.as_bytes()).unwrap();
     let share = compile(&source("examples-c/fileshare.c"), link);
-    let mut holder = command(&share, under);
-    holder.args(["holder", "plant", &key, &port]).arg(&offered);
-    let holder = Running::start(holder);
-    let hash = holder.1.trim().rsplit(' ').next().unwrap();
-    let mut fetch = command(&share, under);
-    fetch.args(["reader", "plant", &key, &port]);
-    let output = fetch.arg(&fetched).arg(hash).output().unwrap();
-    assert!(check("fileshare", &output).contains("/fetched/a file"));
+    let mut holder = with(&share, under, &["holder", "plant", &key, &port]);
+    holder.arg(&offered);
+    let (holder, ready) = Tool::start_saying(holder);
+    let hash = ready.rsplit(' ').next().unwrap();
+    let mut fetch = with(&share, under, &["reader", "plant", &key, &port]);
+    fetch.arg(&fetched).arg(hash);
+    assert!(check(fetch).contains("/fetched/a file"));
     assert!(std::fs::read(fetched.join("a file")).unwrap() == text.as_bytes());
     holder.stop();
 }
@@ -267,9 +197,9 @@ fn streams(under: Under, folder: &str) {
     let folder = Folder::new(folder);
     let (key, port) = (lan.key.to_text().to_string(), lan.port.to_string());
     let program = compile(&source("tests/c/streams.c"), Link::Shared);
-    let mut run = command(&program, under);
-    run.args([&key, &port]).arg(&folder.0);
-    assert_eq!(check("streams", &run.output().unwrap()), "ok\n");
+    let mut run = with(&program, under, &[&key, &port]);
+    run.arg(&folder.0);
+    assert_eq!(check(run), "ok\n");
 }
 
 #[test]
@@ -305,16 +235,7 @@ fn abuse(under: Under) {
     let lan = Lan::new();
     let (key, port) = (lan.key.to_text().to_string(), lan.port.to_string());
     let program = compile(&source("tests/c/abuse.c"), Link::Shared);
-    assert_eq!(
-        check(
-            "abuse",
-            &command(&program, under)
-                .args([&key, &port])
-                .output()
-                .unwrap()
-        ),
-        "ok\n"
-    );
+    assert_eq!(check(with(&program, under, &[&key, &port])), "ok\n");
 }
 
 #[test]
@@ -334,13 +255,7 @@ fn whatever_a_program_does_wrong_is_clean_under_valgrind() {
 fn a_debug_build_notices_what_is_freed_twice() {
     let key = Lan::new().key.to_text().to_string();
     let program = compile(&source("tests/c/misuse_debug.c"), Link::Shared);
-    assert_eq!(
-        check(
-            "misuse",
-            &command(&program, Under::Nothing).arg(key).output().unwrap()
-        ),
-        "ok\n"
-    );
+    assert_eq!(check(with(&program, Under::Nothing, &[&key])), "ok\n");
 }
 
 #[test]
@@ -348,16 +263,8 @@ fn a_forked_child_may_free_and_nothing_else() {
     let lan = Lan::new();
     let (key, port) = (lan.key.to_text().to_string(), lan.port.to_string());
     let program = compile(&source("tests/c/fork.c"), Link::Shared);
-    assert_eq!(
-        check(
-            "fork",
-            &command(&program, Under::Nothing)
-                .args([&key, &port])
-                .output()
-                .unwrap()
-        ),
-        "ok\n"
-    );
+    let run = with(&program, Under::Nothing, &[&key, &port]);
+    assert_eq!(check(run), "ok\n");
 }
 
 #[test]
@@ -365,11 +272,8 @@ fn signals_neither_disturb_calls_nor_end_the_program() {
     let lan = Lan::new();
     let (key, port) = (lan.key.to_text().to_string(), lan.port.to_string());
     let program = compile(&source("tests/c/signals.c"), Link::Shared);
-    let output = command(&program, Under::Nothing)
-        .args([&key, &port])
-        .output()
-        .unwrap();
-    assert_eq!(check("signals", &output), "ok\n");
+    let run = with(&program, Under::Nothing, &[&key, &port]);
+    assert_eq!(check(run), "ok\n");
 }
 
 #[test]
@@ -378,14 +282,9 @@ fn only_the_libraries_own_names_are_exported() {
         return;
     }
     let library = libraries().join("libpeerbase.so");
-    let out = check(
-        "nm",
-        &Command::new("nm")
-            .args(["-D", "--defined-only"])
-            .arg(library)
-            .output()
-            .unwrap(),
-    );
+    let mut nm = Command::new("nm");
+    nm.args(["-D", "--defined-only"]).arg(library);
+    let out = check(nm);
     let names: Vec<_> = out
         .lines()
         .filter_map(|l| l.split_whitespace().last())
@@ -406,10 +305,7 @@ fn the_example_of_the_readme_works_as_printed() {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("readme.c");
     std::fs::write(&path, code).unwrap();
     let program = compile(&path, Link::Shared);
-    let said = check(
-        "the README's example",
-        &command(&program, Under::Nothing).output().unwrap(),
-    );
+    let said = check(with(&program, Under::Nothing, &[]));
     let printed = readme
         .split("prints `")
         .nth(1)
@@ -427,7 +323,7 @@ fn the_example_of_the_readme_works_as_printed() {
         );
         std::fs::write(&path, program).unwrap();
         let program = compile(&path, Link::Shared);
-        let output = command(&program, Under::Nothing).output().unwrap();
-        assert_eq!(check("lines of the README", &output).trim(), "");
+        let said = check(with(&program, Under::Nothing, &[]));
+        assert_eq!(said.trim(), "");
     }
 }

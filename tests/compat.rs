@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Lan, secs, wait_for_event};
+use common::{Deadline, Lan, accept, connect, join, next, secs, wait_for_event};
 use peerbase::compat::{http, message};
 use peerbase::fernet::Keyring;
 use peerbase::{Compat, Error, Event, Key, Node, OsEntropy, Path, RelayServer};
@@ -22,15 +22,7 @@ struct Adverts {
 
 impl Adverts {
     fn new() -> Adverts {
-        let socket =
-            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).unwrap();
-        socket.set_reuse_address(true).unwrap();
-        socket.set_broadcast(true).unwrap();
-        let all = SocketAddr::from(([127, 255, 255, 255], 0));
-        socket.bind(&all.into()).unwrap();
-        let socket: UdpSocket = socket.into();
-        socket.set_read_timeout(Some(secs(30))).unwrap();
-        let port = socket.local_addr().unwrap().port();
+        let (socket, port) = common::shared_port([127, 255, 255, 255], 0);
         Adverts { socket, port }
     }
 
@@ -41,9 +33,12 @@ impl Adverts {
     /// Where a node of this name says to be.
     fn find(&self, name: &str) -> SocketAddrV4 {
         let wanted = format!("test.{name}|");
+        let deadline = Deadline::new(&wanted);
         loop {
             let mut buf = [0; 2_000];
-            let n = self.socket.recv(&mut buf).expect("an advert");
+            let time = Some(deadline.left());
+            self.socket.set_read_timeout(time).unwrap();
+            let n = self.socket.recv(&mut buf).expect(&wanted);
             let text = std::str::from_utf8(&buf[..n]).unwrap();
             if let Some(place) = text.strip_prefix(&wanted) {
                 return place.parse().unwrap();
@@ -65,7 +60,7 @@ fn open(key: &Key, body: &[u8]) -> Value {
 
 /// Posts, reads to the end of the connection, and gives the status and the body.
 fn post(to: SocketAddr, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
-    let mut stream = TcpStream::connect(to).unwrap();
+    let mut stream = connect(to);
     let mut request = Vec::new();
     http::write_post("host", path, body, None, &mut request);
     stream.write_all(&request).unwrap();
@@ -107,7 +102,7 @@ fn a_node_advertises_in_clear_and_answers_what_is_posted() {
     assert_eq!(post(at.into(), "/", b"no token").0, 400);
     // Too much, all at once: what is wrong is heard, although it was not all read.
     let flood = vec![b'A'; 20_000_000];
-    let mut stream = TcpStream::connect(at).unwrap();
+    let mut stream = connect(at.into());
     let head = format!(
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n",
         flood.len()
@@ -118,7 +113,7 @@ fn a_node_advertises_in_clear_and_answers_what_is_posted() {
     assert!(answer.starts_with(b"HTTP/1.0 413"));
     assert_eq!(node.stats().compat_refused, 2);
     // The native port knows nothing of it.
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, node.port())).unwrap();
+    let mut stream = connect((Ipv4Addr::LOCALHOST, node.port()).into());
     let text = format!("POST / HTTP/1.1\r\nHost: {}\r\n\r\n", "a".repeat(70));
     stream.write_all(text.as_bytes()).unwrap();
     answer.clear();
@@ -142,9 +137,9 @@ fn a_command_learns_that_its_python_caller_has_gone() {
     let text = r#"{"command":"slow","args":[],"kwargs":{},"initiator":"test.py"}"#;
     let mut request = Vec::new();
     http::write_post("a", "/", &seal(&lan.key, text), None, &mut request);
-    let mut stream = TcpStream::connect(at).unwrap();
+    let mut stream = connect(at.into());
     stream.write_all(&request).unwrap();
-    let call = told.recv_timeout(secs(30)).unwrap();
+    let call = next(&told, "the call");
     assert!(call.is_wanted());
     assert_eq!(node.stats().serving, 1);
     drop(stream);
@@ -158,7 +153,7 @@ fn a_command_learns_that_its_python_caller_has_gone() {
 /// A Python node, as far as ours can tell.
 struct Python {
     on: Arc<AtomicBool>,
-    advertiser: Option<JoinHandle<()>>,
+    advertiser: JoinHandle<()>,
     listener: TcpListener,
 }
 
@@ -178,14 +173,14 @@ impl Python {
         });
         Python {
             on,
-            advertiser: Some(advertiser),
+            advertiser,
             listener,
         }
     }
 
     /// Takes the next call: what is asked, and the connection.
     fn called(&self, key: &Key) -> (Value, TcpStream) {
-        let (mut stream, _) = self.listener.accept().unwrap();
+        let mut stream = accept(&self.listener, "a call of the Python node");
         let mut reader = http::Reader::default();
         let mut buf = [0; 4_096];
         loop {
@@ -211,10 +206,7 @@ impl Python {
 impl Drop for Python {
     fn drop(&mut self) {
         self.on.store(false, Ordering::Relaxed);
-        if let Some(advertiser) = self.advertiser.take() {
-            advertiser.thread().unpark();
-            let _ = advertiser.join();
-        }
+        self.advertiser.thread().unpark();
     }
 }
 
@@ -248,7 +240,10 @@ fn a_node_finds_calls_and_misses_a_python_one() {
     };
     let waits = call("a.b");
     let asked = python.answer(&lan.key, "200 OK", &json!({"x": [1.5, null]}));
-    assert_eq!(waits.join().unwrap(), Ok(json!({"x": [1.5, null]})));
+    assert_eq!(
+        join(waits, "the call to end"),
+        Ok(json!({"x": [1.5, null]}))
+    );
     assert_eq!(asked["command"], "a.b");
     assert_eq!(
         (&asked["args"], &asked["kwargs"]),
@@ -260,7 +255,7 @@ fn a_node_finds_calls_and_misses_a_python_one() {
     let waits = call("none");
     python.answer(&lan.key, "404 Not Found", &json!("CMD \"none\" NOT FOUND"));
     assert_eq!(
-        waits.join().unwrap(),
+        join(waits, "the call to end"),
         Err(Error::CommandNotFound("none".into()))
     );
     let waits = call("bad");
@@ -270,19 +265,25 @@ fn a_node_finds_calls_and_misses_a_python_one() {
         &json!("Traceback: é"),
     );
     assert_eq!(
-        waits.join().unwrap(),
+        join(waits, "the call to end"),
         Err(Error::CommandFailed("Traceback: é".into()))
     );
     // A node of another key ends the connection.
     let waits = call("x");
     drop(python.called(&lan.key));
-    assert!(matches!(waits.join().unwrap(), Err(Error::Damaged(_))));
+    assert!(matches!(
+        join(waits, "the call to end"),
+        Err(Error::Damaged(_))
+    ));
     // Out of time: the connection does not stay.
-    let quick = node.call("x").to("py").timeout(Duration::from_millis(300));
-    let (result, (_, mut stream)) = std::thread::scope(|scope| {
-        let called = scope.spawn(|| python.called(&lan.key));
-        (quick.send(), called.join().unwrap())
-    });
+    let (done, ended) = std::sync::mpsc::channel();
+    node.call("x")
+        .to("py")
+        .timeout(secs(2))
+        .send_async(move |result| done.send(result).unwrap())
+        .unwrap();
+    let (_, mut stream) = python.called(&lan.key);
+    let result = next(&ended, "the call to be out of time");
     assert_eq!(result, Err(Error::Timeout));
     assert_eq!(stream.read(&mut [0; 10]).unwrap_or(0), 0);
     // What only native nodes have.

@@ -89,11 +89,8 @@ fn the_header_compiles_alone_as_c99_and_cpp11() {
             language,
             HEADER,
         ];
-        let out = Command::new(compiler).args(flags).output().unwrap();
-        assert!(
-            out.status.success(),
-            "{compiler}: {}",
-            String::from_utf8_lossy(&out.stderr)
-        );
+        let mut command = Command::new(compiler);
+        command.args(flags);
+        common::check(command);
     }
 }

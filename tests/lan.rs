@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Lan, secs, until};
+use common::{Deadline, Lan, PATIENCE, join, next, secs, until};
 use peerbase::{CommandTree, Error, Event, Key, Node};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -211,9 +211,9 @@ fn max_in_flight_is_never_passed() {
     let _a = lan.builder("a").command("slow", handler).start().unwrap();
     let b = lan.builder("b").start().unwrap();
     let answering = std::thread::spawn(move || {
-        for call in kept.iter().take(20) {
+        for _ in 0..20 {
+            let call: peerbase::Call = next(&kept, "a call");
             now.fetch_sub(1, Ordering::SeqCst);
-            let call: peerbase::Call = call;
             call.reply(1).unwrap();
         }
     });
@@ -224,7 +224,7 @@ fn max_in_flight_is_never_passed() {
         .send_all()
         .unwrap();
     assert!(results.len() == 20 && results.iter().all(|r| r.result.is_ok()));
-    answering.join().unwrap();
+    join(answering, "all to be answered");
     assert!(most.load(Ordering::SeqCst) <= 3);
 }
 
@@ -247,14 +247,14 @@ fn a_handler_may_answer_later_from_another_thread_and_see_that_nobody_waits() {
             .unwrap()
     };
     ask();
-    let call = kept.recv().unwrap();
+    let call: peerbase::Call = next(&kept, "the first call");
     assert!(call.is_wanted());
     call.reply("late").unwrap();
-    assert_eq!(result.recv().unwrap(), Ok(json!("late")));
+    assert_eq!(next(&result, "the late answer"), Ok(json!("late")));
     let id = ask();
-    let call = kept.recv().unwrap();
+    let call = next(&kept, "the second call");
     b.cancel(id);
-    assert_eq!(result.recv().unwrap(), Err(Error::Cancelled));
+    assert_eq!(next(&result, "the cancelled call"), Err(Error::Cancelled));
     until("the cancel to arrive", || !call.is_wanted());
     call.reply(1).unwrap();
 }
@@ -274,9 +274,10 @@ fn an_answer_after_the_node_stopped_is_an_error_and_harmless() {
         .to("a")
         .send_async(move |r| done.send(r).unwrap())
         .unwrap();
-    let call = kept.recv().unwrap();
+    let call = next(&kept, "the call");
     drop(a);
-    assert!(matches!(result.recv().unwrap(), Err(Error::Unreachable(_))));
+    let ended = next(&result, "the call to end");
+    assert!(matches!(ended, Err(Error::Unreachable(_))), "{ended:?}");
     assert!(!call.is_wanted());
     assert_eq!(call.reply(1), Err(Error::Stopped));
 }
@@ -306,7 +307,7 @@ fn a_handler_may_use_the_node_but_not_wait_for_itself() {
     let a = a.start().unwrap();
     let b = lan.builder("b").start().unwrap();
     assert_eq!(b.call("nested").to("a").send().unwrap(), "nested");
-    assert_eq!(tell.recv().unwrap().unwrap()["args"], json!([7]));
+    assert_eq!(next(&tell, "the inner call").unwrap()["args"], json!([7]));
     assert_eq!(b.call("more").to("a").send().unwrap(), "more");
     assert_eq!(a.unregister("more").unwrap(), 1);
     assert_eq!(
@@ -380,13 +381,13 @@ fn events_tell_of_joining_and_leaving() {
     let b = lan.builder("b").start().unwrap();
     let name = b.name().clone();
     assert_eq!(
-        events.next_timeout(secs(10)),
+        events.next_timeout(PATIENCE),
         Some(Event::PeerJoined(name.clone()))
     );
     drop(b);
-    assert_eq!(events.next_timeout(secs(10)), Some(Event::PeerLeft(name)));
+    assert_eq!(events.next_timeout(PATIENCE), Some(Event::PeerLeft(name)));
     drop(a);
-    assert_eq!(events.clone().next(), None);
+    assert_eq!(events.next_timeout(PATIENCE), None, "nothing more");
 }
 
 #[test]
@@ -492,7 +493,9 @@ fn a_key_is_rotated_without_stopping_the_network() {
             .send()
             .is_err()
     );
-    assert!(stranger.stats().adverts_refused > 0 && first.stats().adverts_refused > 0);
+    until("both to refuse what the other says", || {
+        stranger.stats().adverts_refused > 0 && first.stats().adverts_refused > 0
+    });
 }
 
 #[test]
@@ -520,11 +523,14 @@ fn in_a_foreign_loop_the_descriptor_and_the_timeout_drive_everything() {
             mio::Interest::READABLE,
         )
         .unwrap();
+    let deadline = Deadline::new("the answer");
     let answer = loop {
         if let Ok(answer) = result.try_recv() {
             break answer;
         }
-        poll.poll(&mut events, a.timeout()).unwrap();
+        let left = deadline.left();
+        let most = a.timeout().map_or(left, |timeout| timeout.min(left));
+        poll.poll(&mut events, Some(most)).unwrap();
         a.process(Some(Duration::ZERO)).unwrap();
     };
     assert_eq!(answer, Ok(json!(8)));
@@ -549,19 +555,20 @@ fn many_threads_share_a_foreign_loop() {
     let lan = Lan::new();
     let a = lan.builder("a").open().unwrap();
     let _b = lan.builder("b").start().unwrap();
-    std::thread::scope(|s| {
-        for i in 0..8 {
-            let a = &a;
-            s.spawn(move || {
-                for j in 0..50 {
-                    assert_eq!(
-                        a.call("__echo__").arg(i * j).to("b").send().unwrap()["args"],
-                        json!([i * j])
-                    );
-                }
-            });
-        }
+    let threads = (0..8).map(|i| {
+        let a = a.clone();
+        std::thread::spawn(move || {
+            for j in 0..50 {
+                assert_eq!(
+                    a.call("__echo__").arg(i * j).to("b").send().unwrap()["args"],
+                    json!([i * j])
+                );
+            }
+        })
     });
+    for thread in threads.collect::<Vec<_>>() {
+        join(thread, "a thread that calls");
+    }
 }
 
 #[test]
@@ -570,12 +577,12 @@ fn run_serves_until_it_is_stopped() {
     let builder = lan.builder("a");
     let (give, node) = mpsc::channel();
     let running = std::thread::spawn(move || builder.run(|n| give.send(n.clone()).unwrap()));
-    let a = node.recv().unwrap();
+    let a = next(&node, "the node to run");
     let b = lan.builder("b").start().unwrap();
     assert!(b.call("__echo__").to("a").send().is_ok());
     assert!(a.call("__echo__").to("b").send().is_ok());
     a.stop();
-    assert_eq!(running.join().unwrap(), Ok(()));
+    assert_eq!(join(running, "the node to end"), Ok(()));
 }
 
 #[test]
@@ -602,9 +609,9 @@ fn sixteen_threads_call_at_once_and_a_stop_ends_them_all() {
             })
         })
         .collect();
-    let _held: Vec<_> = kept.iter().take(16).collect();
+    let _held: Vec<_> = (0..16).map(|_| next(&kept, "a call that hangs")).collect();
     b.stop();
     for thread in threads {
-        assert_eq!(thread.join().unwrap(), Err(Error::Stopped));
+        assert_eq!(join(thread, "a call to end"), Err(Error::Stopped));
     }
 }

@@ -3,8 +3,8 @@
 mod common;
 
 use common::cc::{Link, compile, source};
-use common::python::{Hosts, PORTS, Python};
-use common::{Lan, Tool};
+use common::python::{Hosts, Python};
+use common::{Deadline, Lan, Tool, until};
 use serde_json::{Value, json};
 
 /// A console call of ours, and its value.
@@ -20,29 +20,34 @@ fn said(tool: &mut Tool, line: &str) -> Value {
 
 /// What a Python node calls at a Python one and at ours.
 fn python_calls(python: &mut Python, target: &str) {
-    let (echo, _) = python.command(
-        json!(target),
+    let (echo, printed) = python.command(
+        target,
         "__echo__",
         json!([1, 2.5, "é", null]),
         json!({"k": [true]}),
     );
-    let text = echo.as_str().unwrap();
+    let text = echo.as_str().unwrap_or_else(|| panic!("{echo}: {printed}"));
     assert!(
         text.starts_with("Echoed args [1, 2.5, 'é', None] and kwargs {'k': [True]} at time ["),
         "{text}"
     );
-    let (commands, _) = python.ask(&json!({"ask": "get_commands", "target": target}));
+    let question = json!({"ask": "get_commands", "target": target, "timeout": 20});
+    let (commands, printed) = python.insist(&question);
+    let known = commands.as_array();
     assert!(
-        commands.as_array().unwrap().contains(&json!("__peers__")),
-        "{commands}"
+        known.is_some_and(|list| list.contains(&json!("__peers__"))),
+        "{commands}: {printed}"
     );
 }
 
 /// More than fits one frame, or one segment, there and back.
 fn large(python: &mut Python, ours: &mut Tool, of_ours: &str, of_theirs: &str) {
     let text = "x".repeat(300_000);
-    let (echo, _) = python.command(json!(of_ours), "__echo__", json!([text]), json!({}));
-    assert!(echo.as_str().unwrap().contains(&text));
+    let (echo, printed) = python.command(of_ours, "__echo__", json!([text]), json!({}));
+    assert!(
+        echo.as_str().is_some_and(|echo| echo.contains(&text)),
+        "{printed}"
+    );
     let value = call(ours, &format!("{of_theirs} sensor.read \"{text}\""));
     assert_eq!(value["args"], json!([text]));
 }
@@ -87,13 +92,13 @@ fn on_the_lan_python_nodes_take_ours_for_theirs_and_each_calls_each() {
             python_calls(node, other);
         }
         // A list, and everyone.
-        let (both, _) = node.command(json!(["o0", "o1"]), "__echo__", json!([]), json!({}));
+        let both = node.command_all(json!(["o0", "o1"]), "__echo__", &["o0", "o1"]);
         assert_eq!(both.as_object().unwrap().len(), 2);
         assert!(both["o0"].is_string() && both["o1"].is_string());
-        let (all, _) = node.command(json!("*"), "__list_commands__", json!([]), json!({}));
+        let all = node.command_all(json!("*"), "__list_commands__", &others);
         assert!(others.iter().all(|other| all[other].is_array()), "{all}");
         // Errors, in their words and with their numbers.
-        let (value, printed) = node.command(json!("o0"), "no.such", json!([]), json!({}));
+        let (value, printed) = node.command("o0", "no.such", json!([]), json!({}));
         assert_eq!(
             (value, printed.as_str()),
             (
@@ -101,7 +106,7 @@ fn on_the_lan_python_nodes_take_ours_for_theirs_and_each_calls_each() {
                 "Encountered error with status 404:\nCMD \"no.such\" NOT FOUND\n"
             )
         );
-        let (_, printed) = node.command(json!("o0"), "__echo__", json!("no list"), json!({}));
+        let (_, printed) = node.command("o0", "__echo__", json!("no list"), json!({}));
         assert!(
             printed.starts_with(
                 "Encountered error with status 500:\ninvalid JSON: args must be an array"
@@ -109,8 +114,11 @@ fn on_the_lan_python_nodes_take_ours_for_theirs_and_each_calls_each() {
             "{printed}"
         );
         // Where the others are, as they know it.
-        let (peers, _) = node.command(json!("o0"), "__peers__", json!([]), json!({}));
-        assert_eq!(peers["p1"], json!([common::python::address(1), PORTS[0]]));
+        let there = json!([common::python::address(1), hosts.ports[0]]);
+        until("o0 to have heard p1", || {
+            let (peers, _) = node.command("o0", "__peers__", json!([]), json!({}));
+            peers["p1"] == there
+        });
     }
     for tool in &mut ours {
         ours_calls_python(tool, "p0");
@@ -123,7 +131,7 @@ fn on_the_lan_python_nodes_take_ours_for_theirs_and_each_calls_each() {
 
     // What is no JSON, though Python writes it.
     let question = json!({"ask": "infinity", "target": "o1"});
-    let (_, printed) = python[0].ask(&question);
+    let (_, printed) = python[0].insist(&question);
     assert!(
         printed.contains("status 500") && printed.contains("Infinity"),
         "{printed}"
@@ -140,22 +148,34 @@ fn on_the_lan_python_nodes_take_ours_for_theirs_and_each_calls_each() {
         String::from_utf8_lossy(&late.stderr).contains("timeout"),
         "{late:?}"
     );
-    ours[1].send_signal("STOP");
     let question = json!({
         "ask": "command", "command_path": "__echo__", "target": "o1", "timeout": 0.5, "raise_errors": true
     });
-    let (said, _) = python[0].ask(&question);
-    ours[1].send_signal("CONT");
+    let mut said = json!({"error": "LookupError"});
+    // Unless the Python node has just forgotten it.
+    let deadline = Deadline::new("a call that is out of time");
+    while said["error"] == "LookupError" {
+        deadline.pause();
+        python[0].wait_for_peer("o1");
+        ours[1].send_signal("STOP");
+        said = python[0].ask(&question).0;
+        ours[1].send_signal("CONT");
+    }
     assert_eq!(said["error"], "TimeoutError");
 
     // A gateway in C.
     let gateway = compile(&source("examples-c/legacy.c"), Link::Shared);
     let mut command = hosts.command(0, gateway.to_str().unwrap());
-    command.args(["gate", "test", &lan.key.to_text(), &PORTS[1].to_string()]);
+    command.args([
+        "gate",
+        "test",
+        &lan.key.to_text(),
+        &hosts.ports[1].to_string(),
+    ]);
     command.env_remove("LD_LIBRARY_PATH");
-    let mut gateway = Tool::start_saying(command);
+    let (mut gateway, _) = Tool::start_saying(command);
     python[1].wait_for_peer("gate");
-    let (value, _) = python[1].command(json!("gate"), "gateway.read", json!([3]), json!({}));
+    let (value, _) = python[1].command("gate", "gateway.read", json!([3]), json!({}));
     assert_eq!(value, json!({"celsius": 21.5}));
     gateway.wait_for("p1 reads, with [3]");
     let knows: Vec<String> = (0..4).map(|_| gateway.hear()).collect();
@@ -237,7 +257,7 @@ fn through_a_relay(hosts: &Hosts, relay: &str, ours_too: bool) {
 #[test]
 fn through_the_relay_of_the_package_each_calls_each() {
     let Some(hosts) = Hosts::new("r") else { return };
-    let (_relay, at) = hosts.python_relay(7000);
+    let (_relay, at) = hosts.python_relay();
     through_a_relay(&hosts, &at, false);
 }
 
@@ -252,8 +272,8 @@ fn through_our_relay_in_its_place_each_calls_each() {
 fn a_relay_that_another_tells_of_is_used_and_one_that_dies_is_passed_over() {
     let Some(hosts) = Hosts::new("s") else { return };
     let lan = Lan::new();
-    let (first, at) = hosts.python_relay(7001);
-    let (_second, other) = hosts.python_relay(7002);
+    let (first, at) = hosts.python_relay();
+    let (_second, other) = hosts.python_relay();
     let mut ours = hosts.node(0, "o0", &lan, &["--no-lan", "--compat-relay", &at]);
     ours.wait_for(&format!("relay {at} is up"));
     // It knows both, and the first learns of the second from it, and ours from the first.

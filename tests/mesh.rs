@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Lan, Tool, secs, until};
+use common::{Lan, Tool, next, secs, until};
 use peerbase::{Builder, Error, Message, Node, NodeName};
 use std::fs;
 use std::net::SocketAddr;
@@ -72,7 +72,7 @@ fn one_address_is_enough_and_everyone_is_told_once() {
     for (i, (_, told)) in nodes.iter().enumerate().filter(|(i, _)| *i != 2) {
         let mut heard = Vec::new();
         while heard.last().is_none_or(|(_, d, _)| d != b"bye") {
-            heard.push(told.recv_timeout(secs(20)).unwrap());
+            heard.push(next(told, "what was said to all"));
         }
         let said = |data: &[u8]| ("n2".to_owned(), data.to_vec(), false);
         let mut expected = vec![said(b"hello"), said(b"bye")];

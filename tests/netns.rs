@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Lan, Tool, ip};
+use common::{Lan, Tool, ip, output};
 use std::process::Command;
 
 const TOOL: &str = env!("CARGO_BIN_EXE_peerbase");
@@ -52,7 +52,7 @@ impl Hosts {
 impl Drop for Hosts {
     fn drop(&mut self) {
         for host in [&self.left, &self.right] {
-            let _ = Command::new("ip").args(["netns", "del", host]).status();
+            common::take_down(host);
         }
     }
 }
@@ -71,7 +71,7 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        let _ = Command::new("ip").args(["netns", "del", &self.0]).status();
+        common::take_down(&self.0);
     }
 }
 
@@ -154,7 +154,7 @@ fn a_name_taken_on_another_host_is_taken() {
     let mut twin = Command::new("ip");
     twin.args(["netns", "exec", &hosts.right, TOOL, "node", "one"])
         .args(args);
-    let output = twin.output().unwrap();
+    let output = output(twin);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("name-taken"));
 }
@@ -228,41 +228,45 @@ fn two_lans_that_cannot_see_each_other_are_joined_by_a_relay_that_both_can_reach
     let key = peerbase::RelayKey::derive(&lan.key);
     let args = [
         "--listen",
-        "0.0.0.0:7700",
+        "0.0.0.0:0",
         "--network",
         "test",
         "--relay-key",
         &key.to_text(),
     ];
     let before = ["netns", "exec", &relay_host, TOOL];
-    let (mut relay, _) = Tool::relay("ip", &before, &args);
+    let (mut relay, at) = Tool::relay("ip", &before, &args);
+    let port = at.rsplit(':').next().unwrap();
+    let (by_name, by_address) = (format!("relay.test:{port}"), format!("10.77.2.1:{port}"));
 
     ip(&format!(
         "-n {} addr add 10.77.2.2/24 brd + dev cable",
         far.0
     ));
     ip(&format!("-n {} link set cable up", far.0));
-    let mut one = node_with_relay(&near.left, "one", &lan, "relay.test:7700");
-    one.wait_for("relay relay.test:7700 is up");
+    let mut one = node_with_relay(&near.left, "one", &lan, &by_name);
+    one.wait_for(&format!("relay {by_name} is up"));
     let mut beside = node(&near.left, "beside", &lan);
     one.wait_for("beside joined");
-    let mut other = node_with_relay(&far.0, "other", &lan, "10.77.2.1:7700");
+    let mut other = node_with_relay(&far.0, "other", &lan, &by_address);
     one.wait_for("other joined");
     call_works(&mut one, "other");
     call_works(&mut other, "one");
     one.say("call one __peers__");
     assert_eq!(
         one.hear(),
-        r#"{"beside":"direct","other":"relay relay.test:7700"}"#
+        format!(r#"{{"beside":"direct","other":"relay {by_name}"}}"#)
     );
     // On its LAN only, and told of no relay that it may use.
     beside.say("call other __echo__ 1");
     beside.wait_for("unreachable");
 
     relay.kill();
-    one.wait_for("relay relay.test:7700 is down");
+    one.wait_for(&format!("relay {by_name} is down"));
     one.wait_for("other left");
     call_works(&mut one, "beside");
+    let listen = format!("0.0.0.0:{port}");
+    let args = [&["--listen", &listen], &args[2..]].concat();
     let (_again, _) = Tool::relay("ip", &before, &args);
     one.wait_for("other joined");
     call_works(&mut other, "one");

@@ -3,18 +3,16 @@
 mod common;
 
 use common::python::interpreter;
-use common::{Lan, have};
+use common::{Lan, Tool, have};
 use peerbase::fernet::Sealer;
 use peerbase::frame::{FrameType, Parsed, parse};
 use peerbase::limits::DATAGRAM_MAX;
 use peerbase::wire::advert::Advert;
 use peerbase::{Entropy, Key, OsEntropy};
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader, Write};
-use std::net::UdpSocket;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
-struct Python(Child);
+struct Python(Tool);
 
 impl Python {
     fn start() -> Option<Python> {
@@ -28,21 +26,13 @@ impl Python {
         }
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/fernet.py");
         let mut python = Command::new(interpreter());
-        python
-            .arg(script)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
-        Some(Python(python.spawn().unwrap()))
+        python.arg(script);
+        Some(Python(Tool::spawn(python)))
     }
 
     fn ask(&mut self, question: &Value) -> Value {
-        writeln!(self.0.stdin.as_mut().unwrap(), "{question}").unwrap();
-        let mut line = String::new();
-        // One line is asked and one answered, so nothing is left in the reader.
-        BufReader::new(self.0.stdout.as_mut().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        serde_json::from_str(&line).unwrap()
+        self.0.say(&question.to_string());
+        serde_json::from_str(&self.0.hear()).unwrap()
     }
 
     fn open(&mut self, key: &Key, token: &[u8]) -> Option<Vec<u8>> {
@@ -55,13 +45,6 @@ impl Python {
         let hex: String = plain.iter().map(|b| format!("{b:02x}")).collect();
         let answer = self.ask(&json!({"key": &*key.to_text(), "plain": hex}));
         answer.as_str().unwrap().as_bytes().to_vec()
-    }
-}
-
-impl Drop for Python {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 
@@ -127,12 +110,7 @@ fn python_opens_a_token_captured_from_the_wire_with_the_network_key() {
         return;
     };
     let lan = Lan::new();
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).unwrap();
-    socket.set_reuse_address(true).unwrap();
-    socket
-        .bind(&std::net::SocketAddr::from(([127, 255, 255, 255], lan.port)).into())
-        .unwrap();
-    let wire: UdpSocket = socket.into();
+    let (wire, _) = common::shared_port([127, 255, 255, 255], lan.port);
     let _node = lan.builder("captured").start().unwrap();
     let mut datagram = [0; DATAGRAM_MAX];
     let n = wire.recv(&mut datagram).unwrap();

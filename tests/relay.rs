@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Lan, Tool, secs, until, wait_for_event};
+use common::{Lan, PATIENCE, Tool, join, last_events, next, secs, until, wait_for_event};
 use peerbase::{
     Builder, Error, Event, Key, Node, Path, Refusal, RelayFault, RelayKey, RelayServer,
 };
@@ -97,12 +97,11 @@ fn what_cannot_work_is_said_before_anything_is_opened() {
 #[test]
 fn a_relay_that_cannot_be_had_is_an_event_and_no_reason_not_to_start() {
     let lan = Lan::new();
-    // Nobody listens there: the port was ours a moment ago.
-    let gone = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .to_string();
+    // Nobody listens there, and nobody else can have the port.
+    let held = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    held.bind(&any.into()).unwrap();
+    let gone = held.local_addr().unwrap().as_socket().unwrap().to_string();
     // No such label can exist, so that nothing is asked of any server.
     let unnamed = format!("{}.example:1", "x".repeat(64));
     // Somebody else's by now: it says what no relay says.
@@ -129,27 +128,19 @@ fn a_relay_that_cannot_be_had_is_an_event_and_no_reason_not_to_start() {
         (unnamed, RelayFault::Unresolved),
         (others, RelayFault::Protocol),
     ];
-    let driven = thread::scope(|scope| {
-        let running = node.clone();
-        let thread = scope.spawn(move || running.run());
-        let twin = lan.builder("twin").start().unwrap();
-        assert!(
-            twin.call("__echo__")
-                .to("node")
-                .timeout(secs(20))
-                .send()
-                .is_ok()
-        );
-        twin.stop();
-        until("all to have been tried", || {
-            node.stats().relay_dials_failed >= 3
-        });
-        assert_eq!(node.stats().relays_up, 0);
-        node.stop();
-        thread.join().unwrap()
+    let running = node.clone();
+    let thread = thread::spawn(move || running.run());
+    let twin = lan.builder("twin").start().unwrap();
+    let echo = twin.call("__echo__").to("node").timeout(secs(20)).send();
+    assert!(echo.is_ok(), "{echo:?}");
+    twin.stop();
+    until("all to have been tried", || {
+        node.stats().relay_dials_failed >= 3
     });
-    assert_eq!(driven, Ok(()));
-    for event in events {
+    assert_eq!(node.stats().relays_up, 0);
+    node.stop();
+    assert_eq!(join(thread, "the node to end"), Ok(()));
+    for event in last_events(&events) {
         if let Event::RelayDown { relay, why } = event {
             missing.retain(|m| *m != (relay.to_string(), why));
         }
@@ -192,7 +183,7 @@ struct Tap {
     copy: Arc<Mutex<Vec<u8>>>,
 }
 
-fn tap(to: String) -> Tap {
+fn tap(to: SocketAddr) -> Tap {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let copy = Arc::new(Mutex::new(Vec::new()));
@@ -200,7 +191,7 @@ fn tap(to: String) -> Tap {
     thread::spawn(move || {
         for stream in listener.incoming() {
             let near = stream.unwrap();
-            let far = TcpStream::connect(&to).unwrap();
+            let far = TcpStream::connect_timeout(&to, PATIENCE).unwrap();
             let ways = [
                 (near.try_clone().unwrap(), far.try_clone().unwrap()),
                 (far, near),
@@ -271,7 +262,7 @@ fn neither_a_capture_nor_the_memory_of_a_relay_shows_names_paths_or_payloads() {
         &key.to_text(),
     ];
     let (process, at) = Tool::relay(TOOL, &[], &args);
-    let tap = tap(at);
+    let tap = tap(at.parse().unwrap());
     let secrets = [
         "confidential-sensor",
         "confidential-reader",
@@ -336,7 +327,7 @@ fn a_relay_says_how_it_was_started_its_counters_when_asked_and_nothing_else() {
         ),
         "{down:?}"
     );
-    assert!(process.said_no_more());
+    assert!(process.says_no_more());
     // And back at the same place, members come by themselves.
     let (_again, again_at) = Tool::relay(TOOL, &[], &["--listen", &at, "--network", "test"]);
     assert_eq!(at, again_at);
@@ -417,7 +408,7 @@ fn calls_in_flight_go_on_over_another_relay_when_theirs_is_killed() {
         call.send_async(move |result| done.send((i, result)).unwrap())
             .unwrap();
     }
-    let held: Vec<_> = (0..64).map(|_| take.recv().unwrap()).collect();
+    let held: Vec<_> = (0..64).map(|_| next(&take, "a call")).collect();
     let Some(Path::Relay(used)) = caller.peers()[0].path.clone() else {
         panic!("no relay")
     };
@@ -434,7 +425,7 @@ fn calls_in_flight_go_on_over_another_relay_when_theirs_is_killed() {
         call.reply(arg).unwrap();
     }
     for _ in 0..64 {
-        let (i, result) = wait.recv().unwrap();
+        let (i, result) = next(&wait, "an answer");
         assert_eq!(result, Ok(i.into()));
     }
     assert_eq!(runs.load(Ordering::Relaxed), 64, "each ran once");
@@ -447,10 +438,7 @@ fn nodes_that_find_each_other_on_the_lan_leave_the_relay() {
     let lan = Lan::new();
     let a = lan.builder("a").relay(&at).start().unwrap();
     // This one is not on the LAN, but says where it can be found.
-    let place = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let place = "127.0.0.1:0".parse().unwrap();
     let b = far(&lan, "b")
         .relay(&at)
         .listen(place)

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Lan, secs, until};
+use common::{Deadline, Lan, join, next, secs, until};
 use peerbase::{Call, CommandTree, Error, Limits, Node};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -91,7 +91,7 @@ fn both_ways_at_once_of_unknown_length() {
     });
     let mut got = Vec::new();
     reader.read_to_end(&mut got).unwrap();
-    sender.join().unwrap();
+    join(sender, "all to be written");
     assert!(got == expected);
     assert_eq!(value.wait(), Ok(json!(1_400_000)));
     // One piece after the other, each answered before the next.
@@ -166,7 +166,7 @@ fn who_gives_up_is_told_from_who_is_done() {
     let waiting = thread::spawn(move || (reader.read(&mut [0]).unwrap_err(), value.wait()));
     until("the call is there", || b.stats().serving > 0);
     a.stop();
-    let (e, value) = waiting.join().unwrap();
+    let (e, value) = join(waiting, "the read and the call to end");
     assert!(e.to_string().contains("stopped") && value == Err(Error::Stopped));
     until("nothing is left", || b.stats().streams == 0);
 }
@@ -184,8 +184,9 @@ fn a_program_with_a_loop_of_its_own_streams_without_waiting() {
     });
     let (data, mut sent, mut got) = (vec![b'x'; 2_000_000], 0, Vec::new());
     let (mut buf, mut over, mut writer) = ([0; 50_000], false, Some(writer.by_ref()));
+    let deadline = Deadline::new("all to come back");
     while !over {
-        a.process(Some(secs(10))).unwrap();
+        a.process(Some(deadline.left())).unwrap();
         while let Some(open) = &mut writer {
             match open.write_timeout(&data[sent..], Duration::ZERO) {
                 Ok(n) => sent += n,
@@ -236,7 +237,7 @@ fn waiting_in_a_callback_is_refused() {
         .unwrap();
     let a = lan.builder("a").start().unwrap();
     let stream = a.call("s").to("b").stream().unwrap();
-    assert_eq!(told.recv().unwrap(), "would deadlock");
+    assert_eq!(next(&told, "the handler's error"), "would deadlock");
     assert_eq!(stream.value(), Ok(json!(1)));
 }
 
@@ -259,17 +260,20 @@ fn large_args_and_values_are_just_args_and_values() {
         .to("b")
         .timeout(secs(60));
     assert!(echo.send().unwrap()["args"][0] == text);
-    let results: Vec<_> = thread::scope(|scope| {
-        let call = || {
+    let call = |_| {
+        let (a, text) = (a.clone(), text.clone());
+        let echo = move || {
             a.call("__echo__")
-                .arg(text.as_str())
+                .arg(text)
                 .to("b")
                 .timeout(secs(60))
                 .send()
         };
-        let calls: Vec<_> = (0..4).map(|_| scope.spawn(call)).collect();
-        calls.into_iter().map(|c| c.join().unwrap()).collect()
-    });
+        thread::spawn(echo)
+    };
+    let calls: Vec<_> = (0..4).map(call).collect();
+    let calls = calls.into_iter();
+    let results: Vec<_> = calls.map(|c| join(c, "a call of four")).collect();
     let right = |r: &Result<serde_json::Value, Error>| match r {
         Ok(value) => value["args"][0] == text,
         Err(e) => matches!(e, Error::Overloaded(_)),

@@ -2,20 +2,18 @@
 
 mod common;
 
-use common::{Lan, Tool, secs};
+use common::{Lan, PATIENCE, Tool, connect, next, output, secs, until, wait_for_event};
 use peerbase::{Event, Key, RelayKey};
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::process::{Command, Output};
+use std::sync::mpsc::{self, Receiver};
 
 const TOOL: &str = env!("CARGO_BIN_EXE_peerbase");
 
 fn run(args: &[&str]) -> Output {
-    Command::new(TOOL)
-        .args(args)
-        .env_remove("PEERBASE_KEY")
-        .output()
-        .unwrap()
+    let mut command = Command::new(TOOL);
+    command.args(args).env_remove("PEERBASE_KEY");
+    output(command)
 }
 
 #[test]
@@ -109,7 +107,7 @@ fn a_console_lists_and_calls_and_a_signal_says_goodbye() {
     let mut node = Tool::node(TOOL, &[], "console", &lan);
     let name = peerbase::NodeName::new("console").unwrap();
     assert_eq!(
-        events.next_timeout(secs(20)),
+        events.next_timeout(PATIENCE),
         Some(Event::PeerJoined(name.clone()))
     );
     node.say("call watcher add 1 \"two words\" {\"three\": 3}");
@@ -132,7 +130,81 @@ fn a_console_lists_and_calls_and_a_signal_says_goodbye() {
     node.close_input();
     assert!(watcher.call("__echo__").to("console").send().is_ok());
     assert!(node.signal("INT").success());
-    assert_eq!(events.next_timeout(secs(20)), Some(Event::PeerLeft(name)));
+    assert_eq!(events.next_timeout(PATIENCE), Some(Event::PeerLeft(name)));
+}
+
+/// A node whose command never answers; what was called is told.
+fn holder(lan: &Lan) -> (peerbase::Node, Receiver<peerbase::Call>) {
+    let (give, held) = mpsc::channel();
+    let hold = move |call| give.send(call).unwrap();
+    (
+        lan.builder("holder").command("hold", hold).start().unwrap(),
+        held,
+    )
+}
+
+#[test]
+fn a_signal_does_not_wait_for_what_was_typed_and_says_goodbye() {
+    let lan = Lan::new();
+    let (holder, held) = holder(&lan);
+    let events = holder.events();
+    for signal in ["TERM", "INT"] {
+        let mut node = Tool::node(TOOL, &[], signal, &lan);
+        // Ten seconds each: together longer than anything here is waited for.
+        for _ in 0..60 {
+            node.say("call holder hold");
+        }
+        let _unanswered = next(&held, "the first of the calls");
+        assert_eq!(node.signal(signal).code(), Some(0));
+        let left = |e: &Event| matches!(e, Event::PeerLeft(name) if name.as_str() == signal);
+        wait_for_event(&events, "the goodbye", left);
+    }
+}
+
+#[test]
+fn a_signal_ends_a_call_that_waits() {
+    let lan = Lan::new();
+    let (holder, held) = holder(&lan);
+    let events = holder.events();
+    let mut command = Command::new(TOOL);
+    command
+        .args(["call", "holder", "hold", "--timeout", "600"])
+        .args(lan.args());
+    let mut waits = Tool::spawn(command);
+    let _unanswered = next(&held, "the call");
+    waits.send_signal("INT");
+    waits.wait_for("ended by a signal");
+    assert_eq!(waits.wait("to end by SIGINT").code(), Some(1));
+    let left = |e: &Event| matches!(e, Event::PeerLeft(_));
+    wait_for_event(&events, "the goodbye", left);
+}
+
+/// The processes that one has started, which are still running.
+fn children_of(parent: u32) -> Vec<String> {
+    let all = std::fs::read_dir("/proc").unwrap();
+    let ids = all.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let is_child = |id: &String| {
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        let after = stat.rsplit(") ").next().unwrap_or_default();
+        after.split(' ').nth(1) == Some(&parent.to_string())
+    };
+    ids.filter(is_child).collect()
+}
+
+#[test]
+fn a_signal_ends_the_demo_and_what_it_started() {
+    let mut command = Command::new(TOOL);
+    command.arg("demo");
+    let mut demo = Tool::spawn(command);
+    demo.wait_for("discovery");
+    let children = children_of(demo.id());
+    assert!(children.len() >= 2, "{children:?}");
+    assert_eq!(demo.signal("TERM").code(), Some(1));
+    let runs = |id: &String| {
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        stat.contains("peerbase) ") && !stat.contains(") Z ")
+    };
+    until("its processes to end", || !children.iter().any(runs));
 }
 
 #[test]
@@ -140,7 +212,7 @@ fn exit_ends_the_console() {
     let lan = Lan::new();
     let mut node = Tool::node(TOOL, &[], "console", &lan);
     node.say("exit");
-    assert!(node.wait().success());
+    assert!(node.wait("to end when told to exit").success());
 }
 
 #[test]
@@ -154,7 +226,9 @@ fn call_prints_one_line_for_each_result() {
             .map(|a| (*a).to_owned())
             .chain(lan.args())
             .collect();
-        let output = Command::new(TOOL).arg("call").args(all).output().unwrap();
+        let mut command = Command::new(TOOL);
+        command.arg("call").args(all);
+        let output = output(command);
         (
             output.status.code(),
             String::from_utf8(output.stdout).unwrap(),
@@ -179,12 +253,12 @@ fn a_killed_process_is_noticed_at_once_where_its_kernel_says_so() {
     let node = Tool::node(TOOL, &[], "victim", &lan);
     let name = peerbase::NodeName::new("victim").unwrap();
     assert_eq!(
-        events.next_timeout(secs(20)),
+        events.next_timeout(PATIENCE),
         Some(Event::PeerJoined(name.clone()))
     );
     drop(node);
     // Its adverts stop; three and a half intervals later it is gone.
-    assert_eq!(events.next_timeout(secs(20)), Some(Event::PeerLeft(name)));
+    assert_eq!(events.next_timeout(PATIENCE), Some(Event::PeerLeft(name)));
 }
 
 #[test]
@@ -198,11 +272,11 @@ fn a_node_out_of_descriptors_recovers_when_there_are_some_again() {
     );
     let port = node.port();
     let flood: Vec<_> = (0..100)
-        .map(|_| std::net::TcpStream::connect(("127.0.0.1", port)).unwrap())
+        .map(|_| connect(([127, 0, 0, 1], port).into()))
         .collect();
     // While it can accept nothing, it still hears and says that it is there.
     let other = lan.builder("other").start().unwrap();
-    common::until("adverts", || {
+    until("adverts", || {
         other.peers().iter().any(|p| p.name.as_str() == "poor")
     });
     drop(flood);
@@ -299,7 +373,7 @@ fn everything_at_the_console_is_answered_with_json_that_a_program_can_read() {
         b.wait_for(words);
     }
     b.say("exit");
-    assert!(b.wait().success());
+    assert!(b.wait("to end when told to exit").success());
     std::fs::remove_dir_all(folder).unwrap();
 }
 
@@ -308,7 +382,7 @@ fn ping_as_python(relay: &str) -> String {
     let body = br#"{"node_name":"py","node_network":"test","known_servers":[]}"#;
     let mut request = Vec::new();
     peerbase::compat::http::write_post(relay, "/ping/", body, None, &mut request);
-    let mut stream = TcpStream::connect(relay).unwrap();
+    let mut stream = connect(relay.parse().unwrap());
     stream.write_all(&request).unwrap();
     let mut answer = String::new();
     let _ = stream.read_to_string(&mut answer);
@@ -327,7 +401,7 @@ fn a_relay_serves_python_nodes_unless_told_not_to_and_a_node_only_if_told_to() {
     let _silent = node("silent", &["--relay", &at, "--no-lan"]);
     let mut speaks = node("speaks", &["--relay", &at, "--no-lan", "--compat"]);
     let mut other = node("other", &["--compat-relay", &at, "--no-lan"]);
-    common::until("all who speak it", || {
+    until("all who speak it", || {
         ping_as_python(&at).contains(r#""peers":["other","py","speaks"]"#)
     });
     speaks.say("call other __echo__ 1");

@@ -1,11 +1,13 @@
 /* Everything a C program can do wrong, and what must come of it: a code, and nothing else.
  *
  *     abuse KEY PORT */
+#define _GNU_SOURCE
 #include <peerbase.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define CHECK(condition)                                                                           \
     do {                                                                                           \
@@ -13,6 +15,21 @@
             fprintf(stderr, "%s:%d: %s (%s)\n", __FILE__, __LINE__, #condition,                    \
                     peerbase_last_error());                                                        \
             exit(1);                                                                               \
+        }                                                                                          \
+    } while (0)
+
+/* Waits under the lock until another thread makes it so, for a minute at most. */
+#define WAIT_FOR(condition)                                                                        \
+    do {                                                                                           \
+        struct timespec until;                                                                     \
+        clock_gettime(CLOCK_REALTIME, &until);                                                     \
+        until.tv_sec += 60;                                                                        \
+        while (!(condition)) {                                                                     \
+            if (pthread_cond_timedwait(&changed, &lock, &until)) {                                 \
+                fprintf(stderr, "%s:%d: waited too long for %s\n", __FILE__, __LINE__,             \
+                        #condition);                                                               \
+                exit(1);                                                                           \
+            }                                                                                      \
         }                                                                                          \
     } while (0)
 
@@ -24,6 +41,14 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static int drops;
 static peerbase_request *kept;
+
+/* A thread that ends within a minute. */
+static void join(pthread_t thread) {
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 60;
+    CHECK(pthread_timedjoin_np(thread, NULL, &until) == 0);
+}
 
 static void count_drop(void *user) {
     (void)user;
@@ -78,8 +103,7 @@ static void keep(peerbase_request *request, void *user) {
 static peerbase_request *take_kept(void) {
     peerbase_request *request;
     pthread_mutex_lock(&lock);
-    while (!kept)
-        pthread_cond_wait(&changed, &lock);
+    WAIT_FOR(kept);
     request = kept;
     kept = NULL;
     pthread_mutex_unlock(&lock);
@@ -259,7 +283,7 @@ static void sixteen_threads(peerbase_node *a) {
     for (i = 0; i < 16; i++)
         pthread_create(&threads[i], NULL, call_often, a);
     for (i = 0; i < 16; i++)
-        pthread_join(threads[i], NULL);
+        join(threads[i]);
 }
 
 static void messages(peerbase_node *a) {
@@ -296,8 +320,7 @@ static void on_end(const peerbase_reply *reply, void *user) {
 static int wait_ended(int count) {
     int code;
     pthread_mutex_lock(&lock);
-    while (ended < count)
-        pthread_cond_wait(&changed, &lock);
+    WAIT_FOR(ended >= count);
     code = ended_code;
     pthread_mutex_unlock(&lock);
     return code;
@@ -319,8 +342,7 @@ static void async_calls(peerbase_node *a) {
     CHECK(peerbase_node_cancel(a, id) == 0 && peerbase_node_cancel(a, id) == 0);
     CHECK(wait_ended(3) == PEERBASE_ERR_CANCELLED);
     pthread_mutex_lock(&lock);
-    while (drops < before + 3)
-        pthread_cond_wait(&changed, &lock);
+    WAIT_FOR(drops >= before + 3);
     pthread_mutex_unlock(&lock);
 }
 
@@ -342,7 +364,7 @@ static void lend_a_thread(peerbase_node *a) {
     CHECK(peerbase_node_send(a, "lent", (const uint8_t *)"x", 1, 5000, &reply) == 0);
     peerbase_reply_free(reply);
     CHECK(peerbase_node_stop(node) == 0);
-    pthread_join(thread, NULL);
+    join(thread);
     CHECK(peerbase_node_call(node, "b", "answer", NULL, NULL, 1, &reply) == PEERBASE_ERR_STOPPED);
     peerbase_node_free(node);
 }
@@ -400,7 +422,7 @@ int main(int argc, char **argv) {
     pthread_create(&thread, NULL, call_for_ever, a);
     late = take_kept();
     peerbase_node_free(a);
-    pthread_join(thread, NULL);
+    join(thread);
     peerbase_node_free(b);
     CHECK(dropped() == before + 10);
     CHECK(peerbase_request_reply(late, "1") == PEERBASE_ERR_STOPPED);

@@ -30,6 +30,7 @@ int main(int argc, char **argv) {
     peerbase_config_free(config);
     child = fork();
     if (child == 0) {
+        alarm(60); /* The parent waits no longer for it. */
         if (peerbase_node_call(node, "a", "answer", NULL, NULL, 100, &reply) != PEERBASE_ERR_FORKED)
             _exit(3);
         if (peerbase_node_register(node, "b", answer, NULL, NULL) != PEERBASE_ERR_FORKED)

@@ -2,11 +2,13 @@
  * code.
  *
  *     streams KEY PORT FOLDER */
+#define _POSIX_C_SOURCE 200809L
 #include <peerbase.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define CHECK(condition)                                                                           \
     do {                                                                                           \
@@ -14,6 +16,21 @@
             fprintf(stderr, "%s:%d: %s (%s)\n", __FILE__, __LINE__, #condition,                    \
                     peerbase_last_error());                                                        \
             exit(1);                                                                               \
+        }                                                                                          \
+    } while (0)
+
+/* Waits under the lock until another thread makes it so, for a minute at most. */
+#define WAIT_FOR(condition)                                                                        \
+    do {                                                                                           \
+        struct timespec until;                                                                     \
+        clock_gettime(CLOCK_REALTIME, &until);                                                     \
+        until.tv_sec += 60;                                                                        \
+        while (!(condition)) {                                                                     \
+            if (pthread_cond_timedwait(&changed, &lock, &until)) {                                 \
+                fprintf(stderr, "%s:%d: waited too long for %s\n", __FILE__, __LINE__,             \
+                        #condition);                                                               \
+                exit(1);                                                                           \
+            }                                                                                      \
         }                                                                                          \
     } while (0)
 
@@ -178,8 +195,7 @@ static void misuse(peerbase_node *node) {
     CHECK(peerbase_stream_write(s, &byte, 1, 0, NULL) == bad);
     CHECK(peerbase_stream_abort(s, "\xff") == PEERBASE_ERR_UTF8);
     pthread_mutex_lock(&lock);
-    while (!held)
-        pthread_cond_wait(&changed, &lock);
+    WAIT_FOR(held);
     pthread_mutex_unlock(&lock);
     peerbase_stream_free(s);
     CHECK(peerbase_request_fail(held, NULL) == 0);
@@ -265,8 +281,7 @@ static void messages(peerbase_node *node, peerbase_node *b) {
     peerbase_reply_free(reply);
     CHECK(peerbase_node_send_to(node, "c", (const uint8_t *)"hello", 5, 20000) == 0);
     pthread_mutex_lock(&lock);
-    while (told < 3)
-        pthread_cond_wait(&changed, &lock);
+    WAIT_FOR(told >= 3);
     CHECK(told_privately == 1);
     pthread_mutex_unlock(&lock);
     snprintf(address, sizeof address, "127.0.0.1:%u", peerbase_node_port(b));

@@ -53,13 +53,7 @@ pub fn compile(source: &Path, link: Link) -> PathBuf {
             cc.arg(dir.join("libpeerbase.a")).args(STATIC_NEEDS);
         }
     }
-    let output = cc.output().unwrap();
-    assert!(
-        output.status.success(),
-        "{}: {}",
-        source.display(),
-        String::from_utf8_lossy(&output.stderr)
-    );
+    super::check(cc);
     out
 }
 

@@ -1,16 +1,12 @@
 //! The real PeerBase 0.7.1, in network namespaces of its own: it binds to what its host's name means.
 
-use super::{Lan, Tool, have, ip, secs};
+use super::{Deadline, Lan, Tool, check, have, ip, output};
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader, Write};
+use std::net::UdpSocket;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::process::Command;
 
 const TOOL: &str = env!("CARGO_BIN_EXE_peerbase");
-
-/// The UDP port of the network's Python nodes, and their TCP port; each host has an address of its own.
-pub const PORTS: [u16; 2] = [5001, 5002];
 
 /// The interpreter that has the package: of a virtual environment, say.
 pub fn interpreter() -> String {
@@ -21,6 +17,19 @@ pub fn interpreter() -> String {
 pub struct Hosts {
     names: [String; 2],
     hosts_file: PathBuf,
+    /// The TCP port of the network's Python nodes, and the UDP port that they advertise on; each host has an
+    /// address of its own.
+    pub ports: [u16; 2],
+    _held: [UdpSocket; 2],
+}
+
+/// A port whose number is nobody else's while it is held. Not one of those that the kernel gives to
+/// connections, since in a namespace of its own a program asks for it by its number.
+fn hold_port() -> (UdpSocket, u16) {
+    let first = 10_000 + (std::process::id() % 10_000) as u16;
+    let mut ports = (first..32_000).map(|port| (UdpSocket::bind(("127.0.0.1", port)), port));
+    let held = ports.find_map(|(held, port)| Some((held.ok()?, port)));
+    held.expect("a free port")
 }
 
 /// Where a host is.
@@ -65,7 +74,13 @@ impl Hosts {
             // It broadcasts to 255.255.255.255, which goes the default way.
             ip(&format!("-n {name} route add default dev cable"));
         }
-        Some(Hosts { names, hosts_file })
+        let [(tcp, first), (udp, second)] = [hold_port(), hold_port()];
+        Some(Hosts {
+            names,
+            hosts_file,
+            ports: [first, second],
+            _held: [tcp, udp],
+        })
     }
 
     /// A command on a host, where its name means its address.
@@ -90,131 +105,93 @@ impl Hosts {
     /// One of our nodes.
     pub fn node(&self, host: usize, name: &str, lan: &Lan, more: &[&str]) -> Tool {
         let mut command = self.command(host, TOOL);
-        command.args(["node", name]).args(ours(lan)).args(more);
+        command.args(["node", name]).args(self.ours(lan)).args(more);
         Tool::start(command).0
     }
 
     /// The tool's `call` of a node, with its end.
     pub fn call(&self, host: usize, lan: &Lan, args: &[&str]) -> std::process::Output {
         let mut command = self.command(host, TOOL);
-        command
-            .arg("call")
-            .args(args)
-            .args(ours(lan))
-            .output()
-            .unwrap()
+        command.arg("call").args(args).args(self.ours(lan));
+        output(command)
     }
 
     /// A `peerbase relay` on the second host; where it is.
     pub fn relay(&self) -> (Tool, String) {
-        let at = format!("{}:7000", address(1));
         let mut command = self.command(1, TOOL);
-        command.args(["relay", "--listen", &at]);
-        (Tool::start(command).0, at)
+        command.args(["relay", "--listen", &format!("{}:0", address(1))]);
+        let (relay, ready) = Tool::start(command);
+        (relay, ready.rsplit(' ').next().unwrap().to_owned())
     }
 
     /// A `relay.py` on the second host; where it is.
-    pub fn python_relay(&self, port: u16) -> (PythonRelay, String) {
-        let find = "import peerbase, os; print(os.path.dirname(peerbase.__file__))";
-        let found = Command::new(interpreter())
-            .args(["-c", find])
-            .output()
-            .unwrap();
-        let folder = String::from_utf8(found.stdout).unwrap();
+    pub fn python_relay(&self) -> (PythonRelay, String) {
+        let mut find = Command::new(interpreter());
+        find.args([
+            "-c",
+            "import peerbase, os; print(os.path.dirname(peerbase.__file__))",
+        ]);
+        let folder = check(find);
+        let (held, port) = hold_port();
         let mut command = self.command(1, &interpreter());
         // It looks for itself by the name of its module.
         command.current_dir(folder.trim());
-        command.args(["relay.py", "--port", &port.to_string()]);
-        command
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .stdin(Stdio::null());
-        let mut relay = PythonRelay(command.spawn().unwrap());
-        let mut log = BufReader::new(relay.0.stderr.take().unwrap()).lines();
-        let ready = log.any(|line| line.unwrap().contains("Uvicorn running"));
-        assert!(ready, "relay.py ended");
-        // What it says is read, so that it never waits for that.
-        std::thread::spawn(move || log.for_each(drop));
+        // Nodes that are slow to ask stay its members; half a second is too little on a busy machine.
+        command.args(["relay.py", "--timeout", "10", "--port", &port.to_string()]);
+        let mut program = Tool::spawn(command);
+        program.wait_for("Uvicorn running");
+        let relay = PythonRelay {
+            program,
+            _held: held,
+        };
         (relay, format!("{}:{port}", address(1)))
     }
 
     /// A Python node.
     pub fn python(&self, host: usize, name: &str, lan: &Lan, more: Value) -> Python {
-        let mut settings =
-            json!({"name": name, "network": "test", "key": &*lan.key.to_text(), "ports": PORTS});
+        let mut settings = json!({"name": name, "network": "test", "key": &*lan.key.to_text(), "ports": self.ports});
         let given = more.as_object().unwrap().clone();
         settings.as_object_mut().unwrap().extend(given);
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/legacy.py");
         let mut command = self.command(host, &interpreter());
         command.args([script, &settings.to_string()]);
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
-        let mut child = command.spawn().unwrap();
-        let (give, answers) = mpsc::channel();
-        let out = BufReader::new(child.stdout.take().unwrap());
-        std::thread::spawn(move || {
-            for line in out.lines().map_while(Result::ok) {
-                if give.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        let python = Python { child, answers };
-        assert_eq!(python.hear(), "ready");
-        python
+        Python(Tool::start_saying(command).0)
+    }
+
+    /// The options of one of our nodes.
+    fn ours(&self, lan: &Lan) -> Vec<String> {
+        let all = lan.args().into_iter();
+        let mut args: Vec<String> = all.filter(|a| a != "--loopback").collect();
+        args.extend([
+            "--compat".into(),
+            "--compat-port".into(),
+            self.ports[1].to_string(),
+        ]);
+        args
     }
 }
 
 impl Drop for Hosts {
     fn drop(&mut self) {
-        for name in &self.names {
-            let _ = Command::new("ip").args(["netns", "del", name]).status();
-        }
+        self.names.iter().for_each(|name| super::take_down(name));
         let _ = std::fs::remove_file(&self.hosts_file);
     }
 }
 
-/// The options of one of our nodes.
-fn ours(lan: &Lan) -> Vec<String> {
-    let all = lan.args().into_iter();
-    let mut args: Vec<String> = all.filter(|a| a != "--loopback").collect();
-    args.extend([
-        "--compat".into(),
-        "--compat-port".into(),
-        PORTS[1].to_string(),
-    ]);
-    args
+/// A `relay.py`, ended when dropped.
+pub struct PythonRelay {
+    program: Tool,
+    _held: UdpSocket,
 }
 
-/// A `relay.py`, ended by its own id when dropped.
-pub struct PythonRelay(Child);
-
-impl Drop for PythonRelay {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// A Python node with a console, ended by its own id when dropped.
-pub struct Python {
-    child: Child,
-    answers: Receiver<String>,
-}
+/// A Python node with a console, ended when dropped.
+pub struct Python(Tool);
 
 impl Python {
-    fn hear(&self) -> String {
-        self.answers
-            .recv_timeout(secs(60))
-            .expect("the Python node answers")
-    }
-
     /// What the node answers, and what it printed meanwhile.
     pub fn ask(&mut self, question: &Value) -> (Value, String) {
-        writeln!(self.child.stdin.as_mut().unwrap(), "{question}").unwrap();
-        let mut answer: Value = serde_json::from_str(&self.hear()).unwrap();
+        self.0.say(&question.to_string());
+        let mut answer: Value = serde_json::from_str(&self.0.hear()).unwrap();
         let printed = answer["printed"].as_str().unwrap().to_owned();
         let value = match answer.get("value") {
             Some(_) => answer["value"].take(),
@@ -223,19 +200,46 @@ impl Python {
         (value, printed)
     }
 
+    /// As [`Python::ask`], again while it is null and nothing was printed: a Python node forgets a peer that it
+    /// has not heard for a second and a half, or that it could not reach once, and says nothing.
+    pub fn insist(&mut self, question: &Value) -> (Value, String) {
+        let deadline = Deadline::new(&format!("an answer to {question}"));
+        loop {
+            let (value, printed) = self.ask(question);
+            if !value.is_null() || !printed.is_empty() {
+                return (value, printed);
+            }
+            deadline.pause();
+        }
+    }
+
     pub fn command(
         &mut self,
-        target: Value,
+        target: &str,
         path: &str,
         args: Value,
         kwargs: Value,
     ) -> (Value, String) {
-        self.ask(&json!({"ask": "command", "command_path": path, "args": args, "kwargs": kwargs, "target": target}))
+        self.insist(&json!({"ask": "command", "command_path": path, "args": args, "kwargs": kwargs, "target": target, "timeout": 20}))
+    }
+
+    /// What each of those answers who are named, or everyone for `*`, once all of `wanted` do.
+    pub fn command_all(&mut self, target: Value, path: &str, wanted: &[&str]) -> Value {
+        let deadline = Deadline::new(&format!("answers of {wanted:?}"));
+        let question =
+            json!({"ask": "command", "command_path": path, "target": target, "timeout": 20});
+        loop {
+            let (all, _) = self.ask(&question);
+            if wanted.iter().all(|name| !all[name].is_null()) {
+                return all;
+            }
+            deadline.pause();
+        }
     }
 
     /// Waits until it knows a peer, on the LAN or at a relay.
     pub fn wait_for_peer(&mut self, name: &str) {
-        super::until("a peer", || {
+        super::until(&format!("the peer {name}"), || {
             let (peers, _) = self.ask(&json!({"ask": "peers"}));
             peers
                 .as_array()
@@ -243,12 +247,5 @@ impl Python {
                 .iter()
                 .any(|list| list.as_array().unwrap().contains(&json!(name)))
         });
-    }
-}
-
-impl Drop for Python {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

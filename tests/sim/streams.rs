@@ -71,6 +71,18 @@ impl Pipe {
         }
     }
 
+    /// Reads until the end, and lets that much time pass between.
+    fn read_to_end(&mut self, w: &mut World, pause: Duration) {
+        for _ in 0..100_000 {
+            if self.end.is_some() {
+                return;
+            }
+            self.read(w);
+            w.run(pause);
+        }
+        panic!("no end after {} bytes", self.read.len());
+    }
+
     fn close(&self, w: &mut World) {
         let id = self.id;
         w.with(self.to, |e, now| e.stream_close(now, id));
@@ -283,9 +295,7 @@ fn a_reader_that_does_not_read_stops_its_sender_and_nobody_else() {
     // Nothing moves for as long as the call allows: an error on both sides that says how much arrived.
     w.run(secs(21));
     assert_eq!(w.result(a, s.number), Some(&Err(Error::Timeout)));
-    while s.up.end.is_none() {
-        s.up.read(&mut w);
-    }
+    s.up.read_to_end(&mut w, Duration::ZERO);
     assert_eq!(s.up.read.len(), window);
     let why = "the caller's time is over".into();
     let arrived = window as u64;
@@ -316,10 +326,7 @@ fn either_side_can_give_up() {
             pipe.refused
         );
         s.answer(&mut w);
-        while s.down.end.is_none() {
-            s.down.read(&mut w);
-            w.run(ms(1));
-        }
+        s.down.read_to_end(&mut w, ms(1));
         w.run(ms(50));
         assert!(w.result(a, s.number).is_some());
         s.close(&mut w);
@@ -329,9 +336,7 @@ fn either_side_can_give_up() {
     s.step(&mut w);
     w.cancel(a, s.number);
     w.run(ms(10));
-    while s.up.end.is_none() {
-        s.up.read(&mut w);
-    }
+    s.up.read_to_end(&mut w, Duration::ZERO);
     assert!(
         matches!(&s.up.end, Some(Err(Error::Broken { why, .. })) if why == "the caller gave up")
     );
@@ -348,9 +353,7 @@ fn either_side_can_give_up() {
     w.run(ms(10));
     let failed = Error::CommandFailed("no more paper".into());
     assert_eq!(w.result(a, s.number), Some(&Err(failed)));
-    while s.down.end.is_none() {
-        s.down.read(&mut w);
-    }
+    s.down.read_to_end(&mut w, Duration::ZERO);
     assert!(
         matches!(&s.down.end, Some(Err(Error::Broken { why, .. })) if why.contains("no more paper"))
     );
@@ -447,7 +450,9 @@ fn an_answer_does_not_overtake_what_was_streamed_before_it() {
         let (a, b) = two(&mut w);
         let mut s = Streaming::begin(&mut w, a, b, (Vec::new(), vec![8; 450_000]));
         // All is written, and the last of it waits for credit.
+        let end = w.now + secs(60);
         while !s.down.finished {
+            assert!(w.now < end, "not all is written");
             let before = s.down.written;
             s.down.write(&mut w);
             w.run(ms(1));
@@ -456,10 +461,7 @@ fn an_answer_does_not_overtake_what_was_streamed_before_it() {
             }
         }
         s.answer(&mut w);
-        while s.down.end.is_none() {
-            w.run(Duration::from_micros(100));
-            s.down.read(&mut w);
-        }
+        s.down.read_to_end(&mut w, Duration::from_micros(100));
         assert_eq!(s.down.end, Some(Ok(())));
         assert!(s.down.read == s.down.data);
         w.run(ms(50));

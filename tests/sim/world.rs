@@ -852,8 +852,11 @@ impl World {
     /// Lets time pass.
     pub(crate) fn run(&mut self, duration: Duration) {
         let end = self.now + duration;
+        let mut at_once = 0;
         while self.queue.peek().is_some_and(|due| due.at <= end) {
             let Due { at, what, .. } = self.queue.pop().unwrap();
+            at_once = if at == self.now { at_once + 1 } else { 0 };
+            assert!(at_once < 20_000_000, "time stands still at {at:?}");
             self.now = at;
             let dead = match &what {
                 Happening::Wake { node }

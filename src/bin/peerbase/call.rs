@@ -1,11 +1,11 @@
 //! `peerbase call`: one call, and its answer.
 
 use crate::console::{Typed, perform};
-use crate::{Failure, Outcome, options};
+use crate::{Failure, Outcome, options, signals};
 use lexopt::{Arg, ValueExt};
-use peerbase::{ADVERTISE_INTERVAL, Entropy, OsEntropy};
+use peerbase::{ADVERTISE_INTERVAL, Entropy, Node, OsEntropy};
 use serde_json::Value;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 fn json(text: &str) -> Outcome<Value> {
     serde_json::from_str(text).map_err(|e| Failure::Usage(format!("not JSON: {text}: {e}")))
@@ -42,14 +42,25 @@ pub(crate) fn run(mut parser: lexopt::Parser) -> Outcome {
 
     // Names are unique, and several of these may run at once.
     let name = format!("call-{:08x}", u32::from_be_bytes(OsEntropy::new()?.array()));
-    let node = options.builder(&name)?.start()?;
-    if call.target == "*" {
-        // Everyone is heard once in an interval; whoever is greeted at once need not wait, but who
-        // is busy greeting others answers with the next advert.
-        std::thread::sleep(ADVERTISE_INTERVAL + ADVERTISE_INTERVAL / 4);
-    }
-    for value in perform(&node, &call, timeout)? {
+    let builder = options.builder(&name)?;
+    let values = signals::run_beside(builder, 1, move |node| {
+        if call.target == "*" {
+            hear_everyone(node);
+        }
+        Ok(perform(node, &call, timeout)?)
+    })?;
+    let values = values.ok_or(Failure::Failed("ended by a signal".into()))?;
+    for value in values {
         println!("{value}");
     }
     Ok(())
+}
+
+/// Everyone is heard once in an interval; whoever is greeted at once need not wait, but a node that is busy
+/// greeting others answers with its next advert.
+fn hear_everyone(node: &Node) {
+    let until = Instant::now() + ADVERTISE_INTERVAL + ADVERTISE_INTERVAL / 4;
+    let events = node.events();
+    let left = || until.saturating_duration_since(Instant::now());
+    while events.next_timeout(left()).is_some() {}
 }

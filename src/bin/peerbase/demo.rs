@@ -2,14 +2,17 @@
 //! them shown working. All traffic stays on 127.0.0.0/8.
 
 use crate::options::KEY_VARIABLE;
-use crate::{Failure, Outcome, options, signals};
+use crate::signals::Ending;
+use crate::{Failure, Outcome, options};
 use lexopt::{Arg, ValueExt};
 use peerbase::{Call, Entropy, Error, Event, Events, Key, Node, OsEntropy, Path, RelayKey};
 use serde_json::json;
+use socket2::{Domain, Socket, Type};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -49,6 +52,7 @@ fn sensor(name: &str, options: options::Options) -> Outcome {
             data.reverse();
             message.reply(&data)
         });
+    let ending = Ending::watch()?;
     let mut registered = Ok(());
     builder.run(|node| {
         let (ends, tells) = (node.clone(), node.clone());
@@ -64,10 +68,8 @@ fn sensor(name: &str, options: options::Options) -> Outcome {
         registered = node
             .register("demo.relays", relays)
             .and_then(|()| node.register("demo.offer", offer));
+        ending.with(0, move || ends.stop());
         println!("ready");
-        if signals::on_stop(move || ends.stop()).is_err() {
-            eprintln!("peerbase: cannot watch for signals");
-        }
     })?;
     Ok(registered?)
 }
@@ -99,51 +101,101 @@ fn shout(call: Call) {
     };
 }
 
-struct Process(Child);
+/// The other processes, as long as they run.
+static STARTED: Mutex<Vec<Arc<Mutex<Child>>>> = Mutex::new(Vec::new());
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What was started ends with the demo, also when a signal ends that.
+fn end_all() -> Outcome {
+    Ending::watch()?.with(1, || {
+        // Kept locked, so that nothing is started any more.
+        let started = lock(&STARTED);
+        for child in started.iter() {
+            let _ = lock(child).kill();
+        }
+        let _ = std::fs::remove_dir_all(folder());
+        eprintln!("peerbase: ended by a signal");
+        std::process::exit(1);
+    });
+    Ok(())
+}
+
+/// One of the other processes. Ended, by its own id, when dropped.
+struct Process {
+    child: Arc<Mutex<Child>>,
+    /// What it writes goes somewhere as long as it runs.
+    _output: Option<Box<dyn Read>>,
+}
 
 impl Process {
+    fn spawn(command: &mut Command) -> Outcome<Process> {
+        let mut started = lock(&STARTED);
+        let child = Arc::new(Mutex::new(command.spawn()?));
+        started.push(child.clone());
+        Ok(Process {
+            child,
+            _output: None,
+        })
+    }
+
+    fn first_line(&mut self, output: impl Read + 'static) -> Outcome<String> {
+        let mut output = BufReader::new(output);
+        let mut line = String::new();
+        output.read_line(&mut line)?;
+        self._output = Some(Box::new(output));
+        Ok(line)
+    }
+
     /// Starts one, and waits until it is ready.
     fn start(name: &str, key: &str, args: &[&str]) -> Outcome<Process> {
-        let mut child = Command::new(std::env::current_exe()?)
-            .args(["demo", "--serve", name, "--loopback"])
-            .args(args)
-            .env(KEY_VARIABLE, key)
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut line = String::new();
-        if let Some(out) = child.stdout.as_mut() {
-            BufReader::new(out).read_line(&mut line)?;
-        }
-        let process = Process(child);
-        if line.trim() == "ready" {
-            Ok(process)
-        } else {
-            Err(Failure::Failed(format!("{name} did not start")))
+        let mut process = Process::spawn(
+            Command::new(std::env::current_exe()?)
+                .args(["demo", "--serve", name, "--loopback"])
+                .args(args)
+                .env(KEY_VARIABLE, key)
+                .stdout(Stdio::piped()),
+        )?;
+        let output = lock(&process.child).stdout.take();
+        match output
+            .map(|output| process.first_line(output))
+            .transpose()?
+        {
+            Some(line) if line.trim() == "ready" => Ok(process),
+            _ => Err(Failure::Failed(format!("{name} did not start"))),
         }
     }
 
     /// Starts a relay, and gives where it listens.
     fn relay(network: &str, key: &RelayKey) -> Outcome<(Process, String)> {
-        let mut child = Command::new(std::env::current_exe()?)
-            .args(["relay", "--listen", "127.0.0.1:0", "--network", network])
-            .args(["--relay-key", &key.to_text()])
-            .stderr(Stdio::piped())
-            .spawn()?;
-        let mut line = String::new();
-        if let Some(err) = child.stderr.as_mut() {
-            BufReader::new(err).read_line(&mut line)?;
-        }
-        let process = Process(child);
+        let mut process = Process::spawn(
+            Command::new(std::env::current_exe()?)
+                .args(["relay", "--listen", "127.0.0.1:0", "--network", network])
+                .args(["--relay-key", &key.to_text()])
+                .stderr(Stdio::piped()),
+        )?;
+        let output = lock(&process.child).stderr.take();
+        let line = output
+            .map(|output| process.first_line(output))
+            .transpose()?;
+        let line = line.unwrap_or_default();
         match line.trim().rsplit_once("listening on ") {
             Some((_, address)) => Ok((process, address.to_owned())),
             None => Err(Failure::Failed("a relay did not start".into())),
         }
     }
 
+    fn id(&self) -> Option<u64> {
+        Some(u64::from(lock(&self.child).id()))
+    }
+
     /// As a power cut would.
-    fn kill(&mut self) -> Outcome {
-        self.0.kill()?;
-        self.0.wait()?;
+    fn kill(&self) -> Outcome {
+        let mut child = lock(&self.child);
+        child.kill()?;
+        child.wait()?;
         Ok(())
     }
 }
@@ -174,18 +226,27 @@ fn wait_for(events: &Events, wanted: &Event) -> Outcome {
     Err(Failure::Failed(format!("{wanted:?} did not happen")))
 }
 
+/// An advertise port of the kernel's choice, kept from everybody else; the nodes share it.
+fn shared_port() -> Outcome<(Socket, u16)> {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
+    let address = socket.local_addr()?.as_socket();
+    Ok((socket, address.map_or(0, |a| a.port())))
+}
+
 fn demo() -> Outcome {
+    end_all()?;
     let mut entropy = OsEntropy::new()?;
     let key = Key::generate(&mut entropy).to_text();
     let network = format!("demo-{:08x}", u32::from_be_bytes(entropy.array()));
-    // Any port does, since nodes share it; one that nobody has is the kernel's to choose.
-    let port = UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port();
+    let (_held, port) = shared_port()?;
     let text = port.to_string();
 
     eprintln!("a network of three processes on this host, with a key of its own");
     let on_lan = ["--network", &network, "--advertise-port", &text];
     let first = Process::start("sensor-1", &key, &on_lan)?;
-    let mut second = Process::start("sensor-2", &key, &on_lan)?;
+    let second = Process::start("sensor-2", &key, &on_lan)?;
     let node = Node::builder("console", &network, Key::parse(&key)?)
         .loopback(true)
         .advertise_port(port)
@@ -215,7 +276,7 @@ fn demo() -> Outcome {
     expect(
         "one: the answer came from the other process",
         pid(value),
-        &Some(u64::from(first.0.id())),
+        &first.id(),
     )?;
     let echo = node
         .call("__echo__")
@@ -294,7 +355,7 @@ fn demo() -> Outcome {
     expect(
         "the new process answers under the old name",
         pid(value),
-        &Some(u64::from(second.0.id())),
+        &second.id(),
     )?;
 
     node.stop();
@@ -349,10 +410,14 @@ fn streams(node: &Node) -> Outcome {
     expect("and nobody is missing", report.is_complete(), &true)
 }
 
+fn folder() -> PathBuf {
+    std::env::temp_dir().join(format!("peerbase-demo-{}", std::process::id()))
+}
+
 /// A file that both sensors have.
 fn files(node: &Node) -> Outcome {
     eprintln!("files");
-    let folder = std::env::temp_dir().join(format!("peerbase-demo-{}", std::process::id()));
+    let folder = folder();
     std::fs::create_dir_all(&folder)?;
     let outcome = fetch(node, &folder);
     std::fs::remove_dir_all(&folder)?;
@@ -417,7 +482,7 @@ fn relays(network: &str, key: &Key) -> Outcome {
         Process::relay(network, &relay_key)?,
     );
     let at = [a.1, b.1];
-    let mut running = [a.0, b.0];
+    let running = [a.0, b.0];
     let args = [
         "--network",
         network,
@@ -440,7 +505,7 @@ fn relays(network: &str, key: &Key) -> Outcome {
             .timeout(PATIENCE)
             .send()
     };
-    let far_id = Some(u64::from(far.0.id()));
+    let far_id = far.id();
     expect(
         "a call through a relay is answered",
         read()?["pid"].as_u64(),

@@ -3,17 +3,11 @@
 use crate::console::{Answer, execute};
 use crate::{Failure, Outcome, logging, options, signals};
 use lexopt::{Arg, ValueExt};
-use peerbase::{Event, Message, Path};
+use peerbase::{Event, Message, Node, Path};
 use serde_json::json;
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, IsTerminal, Read, Write};
 use std::net::SocketAddr;
-use std::sync::mpsc;
-
-enum Next {
-    Line(String),
-    End,
-    Stop,
-}
+use std::thread;
 
 pub(crate) fn run(mut parser: lexopt::Parser) -> Outcome {
     let (mut name, mut folder, mut connect) = (None, None, Vec::new());
@@ -29,57 +23,49 @@ pub(crate) fn run(mut parser: lexopt::Parser) -> Outcome {
     })?;
     let name = name.ok_or(Failure::Usage("which name?".into()))?;
 
-    let (tell, next) = mpsc::channel();
-    let stop = tell.clone();
-    // Before the node starts, so that a signal in between is not lost.
-    signals::on_stop(move || {
-        let _ = stop.send(Next::Stop);
-    })?;
     logging::start();
-    let node = options.builder(&name)?.on_message(heard).start()?;
-    if let Some(folder) = folder {
-        node.set_file_dir(folder)?;
-        node.refresh()?;
-    }
-    for address in connect {
-        node.add_seed(address)?;
-    }
-    eprintln!("{name} is ready, listening on port {}", node.port());
-    let events = node.events();
-    std::thread::spawn(move || {
-        for event in events {
-            eprintln!("{}", words(&event));
+    let builder = options.builder(&name)?.on_message(heard);
+    // A node that a signal ends has done what it was for.
+    signals::run_beside(builder, 0, move |node| {
+        let events = node.events();
+        if let Some(folder) = folder {
+            node.set_file_dir(folder)?;
+            node.refresh()?;
         }
-    });
-    std::thread::spawn(move || {
-        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
-            if tell.send(Next::Line(line)).is_err() {
-                return;
+        for address in connect {
+            node.add_seed(address)?;
+        }
+        eprintln!("{name} is ready, listening on port {}", node.port());
+        thread::spawn(move || {
+            for event in events {
+                eprintln!("{}", words(&event));
             }
-        }
-        let _ = tell.send(Next::End);
-    });
+        });
+        console(node)
+    })?;
+    Ok(())
+}
 
-    for step in next {
-        match step {
-            Next::Line(line) => match execute(&node, &line) {
-                Answer::Results(results) => {
-                    let mut out = std::io::stdout().lock();
-                    for value in results {
-                        writeln!(out, "{value}")?;
-                    }
-                    out.flush()?;
+/// Does what is typed, until nothing more is.
+fn console(node: &Node) -> Outcome {
+    let mut input = std::io::stdin().lock();
+    for line in input.by_ref().lines().map_while(Result::ok) {
+        match execute(node, &line) {
+            Answer::Results(results) => {
+                let mut out = std::io::stdout().lock();
+                for value in results {
+                    writeln!(out, "{value}")?;
                 }
-                Answer::Words(words) => eprintln!("{words}"),
-                Answer::Exit => break,
-            },
-            // A person who closes the terminal is done; a service has no terminal to begin with.
-            Next::End if std::io::stdin().is_terminal() => break,
-            Next::End => {}
-            Next::Stop => break,
+                out.flush()?;
+            }
+            Answer::Words(words) => eprintln!("{words}"),
+            Answer::Exit => return Ok(()),
         }
     }
-    node.stop();
+    // A person who closes the terminal is done; a service has no terminal to begin with.
+    while !input.is_terminal() {
+        thread::park();
+    }
     Ok(())
 }
 

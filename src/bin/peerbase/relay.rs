@@ -1,6 +1,7 @@
 //! `peerbase relay`: carries between networks what it cannot read.
 
-use crate::{Failure, Outcome, logging, signals};
+use crate::signals::{Ending, on_request};
+use crate::{Failure, Outcome, logging};
 use lexopt::{Arg, ValueExt};
 use peerbase::{RelayKey, RelayLimits, RelayServer};
 use serde_json::{Map, Value};
@@ -53,10 +54,11 @@ pub(crate) fn run(mut parser: lexopt::Parser) -> Outcome {
         builder = builder.network(&name, key);
     }
     logging::start();
+    let ending = Ending::watch()?;
     let relay = Arc::new(builder.start(listen)?);
     let (ends, tells) = (relay.clone(), relay.clone());
-    signals::on_stop(move || ends.stop())?;
-    signals::on_request(move || {
+    ending.with(0, move || ends.stop());
+    on_request(move || {
         let entries = tells.stats().entries().into_iter();
         let object: Map<String, Value> = entries.map(|(k, v)| (k.into(), v.into())).collect();
         println!("{}", Value::Object(object));
