@@ -49,6 +49,9 @@ pub const STREAM_WINDOW_MAX: u64 = 1 << 30;
 /// Bytes of streams that wait for one link, however much it would take: what a short call may find before it.
 pub const STREAM_QUEUE: usize = 48 * 1024;
 
+/// Bytes of the words with which a stream is broken off: a sentence or two, and always in one record.
+pub const REASON_MAX: usize = 1_024;
+
 /// How many nodes may hand a broadcast on, one after the other: longer chains are not networks that anybody
 /// meant to build.
 pub const BROADCAST_HOPS: u8 = 32;

@@ -9,7 +9,7 @@
 use super::ask::Ask;
 use super::sending::Outlet;
 use super::stream::{Incoming, Outgoing};
-use super::{Broadcast, Engine, LinkId, Now, Output, Phase, StreamId, Time};
+use super::{Broadcast, Engine, LinkId, Now, Output, Phase, StreamId, Time, reason};
 use crate::error::Error;
 use crate::limits::BODY_MAX;
 use crate::name::{CommandPath, NodeName};
@@ -449,7 +449,7 @@ impl Engine {
             self.streams.add_outgoing(value, id.caller, out);
             (status, body) = (Status::Large, length);
         }
-        let why = streams.then(|| String::from_utf8_lossy(&body).into_owned());
+        let why = streams.then(|| reason(status, &body));
         served.state = State::Done(status, body);
         if let Some(why) = why {
             let down = StreamId {

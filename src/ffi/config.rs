@@ -55,7 +55,7 @@ unsafe fn change_address(
 ) -> c_int {
     change(config, |b| {
         // SAFETY: by the function's contract.
-        let addr = unsafe { text(addr, "addr") }?;
+        let addr = unsafe { text(addr, "addr is NULL") }?;
         Ok(set(b, address(addr)?))
     })
 }
@@ -76,9 +76,9 @@ pub unsafe extern "C" fn peerbase_config_new(
         // SAFETY: the header asks for NUL-terminated strings.
         let (name, network, key) = unsafe {
             (
-                text(name, "name")?,
-                text(network, "network")?,
-                text(key, "key")?,
+                text(name, "name is NULL")?,
+                text(network, "network is NULL")?,
+                text(key, "key is NULL")?,
             )
         };
         let builder = Node::builder(name, network, Key::parse(key)?);
@@ -158,7 +158,7 @@ pub unsafe extern "C" fn peerbase_config_add_relay(
 ) -> c_int {
     change(config, |b| {
         // SAFETY: the header asks for a NUL-terminated string.
-        let b = b.relay(unsafe { text(addr, "addr") }?);
+        let b = b.relay(unsafe { text(addr, "addr is NULL") }?);
         b.check().map(|()| b)
     })
 }
@@ -274,7 +274,7 @@ pub unsafe extern "C" fn peerbase_config_add_key(
 ) -> c_int {
     change(config, |b| {
         // SAFETY: the header asks for a NUL-terminated string.
-        let key = unsafe { text(key, "key") }?;
+        let key = unsafe { text(key, "key is NULL") }?;
         let b = b.also_key(Key::parse(key)?);
         b.check().map(|()| b)
     })
@@ -295,7 +295,7 @@ pub unsafe extern "C" fn peerbase_config_register(
     let user = UserData::new(user, drop_user);
     change(config, |b| {
         // SAFETY: the header asks for a NUL-terminated string.
-        let path = unsafe { text(path, "path") }?;
+        let path = unsafe { text(path, "path is NULL") }?;
         b.handler(path, command_handler(handler, user)?)
     })
 }

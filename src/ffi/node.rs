@@ -14,7 +14,9 @@ use std::time::Duration;
 
 /// A node that runs. Every function may be called from any thread, and several at once, unless it says
 /// otherwise; only `peerbase_node_free` must be the last. In a child process of a fork, only
-/// `peerbase_node_free` may be called; everything else is PEERBASE_ERR_FORKED.
+/// `peerbase_node_free` may be called, and the functions that free what belongs to the node; every other one of a
+/// node, of its streams, or that answers a request is PEERBASE_ERR_FORKED, or gives what it gives for NULL, with
+/// that reason in `peerbase_last_error`.
 pub struct peerbase_node {
     node: Node,
 }
@@ -73,6 +75,13 @@ pub(super) fn node(handle: *const peerbase_node) -> Result<Node, Error> {
     Ok(unsafe { borrow(handle) }?.node.clone())
 }
 
+/// As [`node`], but an error in a child of a fork: for functions that the node itself would not refuse there.
+pub(super) fn here(handle: *const peerbase_node) -> Result<Node, Error> {
+    let node = node(handle)?;
+    node.check_process()?;
+    Ok(node)
+}
+
 fn start_with(
     config: *const peerbase_config,
     out: *mut *mut peerbase_node,
@@ -116,18 +125,20 @@ pub unsafe extern "C" fn peerbase_node_open(
 }
 
 /// A descriptor that is readable whenever `peerbase_node_process` would do something, timers apart.
-/// Level-triggered. It belongs to the node: poll it, and nothing else. -1 for NULL.
+/// Level-triggered. It belongs to the node: poll it, and nothing else. -1 for NULL and in a child of a fork, with
+/// the reason in `peerbase_last_error`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_fd(handle: *const peerbase_node) -> c_int {
-    guard_value(-1, || Ok(node(handle)?.fd()))
+    guard_value(-1, || Ok(here(handle)?.fd()))
 }
 
 /// How many milliseconds to poll at most before `peerbase_node_process`; -1 is for ever. Ask again after
-/// every use of the node.
+/// every use of the node. 0 for NULL and in a child of a fork, with the reason in `peerbase_last_error`, so that
+/// a loop does not wait for what never comes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_timeout_ms(handle: *const peerbase_node) -> c_int {
-    guard_value(-1, || {
-        let timeout = node(handle)?.timeout();
+    guard_value(0, || {
+        let timeout = here(handle)?.timeout();
         // Rounded up: a little late is a turn, a little early would be one for nothing.
         Ok(timeout.map_or(-1, |t| {
             c_int::try_from(t.as_micros().div_ceil(1_000)).unwrap_or(c_int::MAX)
@@ -136,7 +147,7 @@ pub unsafe extern "C" fn peerbase_node_timeout_ms(handle: *const peerbase_node) 
 }
 
 /// Waits at most `timeout_ms` milliseconds (negative: as long as it takes) for something to do, does it,
-/// and runs the callbacks. Returns 0, PEERBASE_ERR_STOPPED, PEERBASE_ERR_WOULD_DEADLOCK in a callback,
+/// and runs the callbacks. Returns 0, PEERBASE_ERR_STOPPED, PEERBASE_ERR_FORKED in a child of a fork, PEERBASE_ERR_WOULD_DEADLOCK in a callback,
 /// PEERBASE_ERR_ARGUMENT for a node with a thread of its own, or PEERBASE_ERR_IO.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_process(
@@ -149,18 +160,20 @@ pub unsafe extern "C" fn peerbase_node_process(
     })
 }
 
-/// Runs an opened node on this thread until it is stopped. Returns 0, or as `peerbase_node_process`.
+/// Runs an opened node on this thread until it is stopped. Returns 0, or as `peerbase_node_process`: among others
+/// PEERBASE_ERR_ARGUMENT for a node that `peerbase_node_start` made, or that another thread runs already.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_run(handle: *mut peerbase_node) -> c_int {
     guard(|| node(handle)?.run())
 }
 
 /// Says goodbye to the network and ends what is in flight, as PEERBASE_ERR_STOPPED. The node is still to be
-/// freed. Safe in a callback. Returns 0 or PEERBASE_ERR_ARGUMENT.
+/// freed. Safe in a callback. Returns 0, also if it was stopped before, PEERBASE_ERR_FORKED or
+/// PEERBASE_ERR_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_stop(handle: *mut peerbase_node) -> c_int {
     guard(|| {
-        node(handle)?.stop();
+        here(handle)?.stop();
         Ok(())
     })
 }
@@ -183,10 +196,11 @@ pub unsafe extern "C" fn peerbase_node_free(handle: *mut peerbase_node) {
     }
 }
 
-/// The TCP port the node listens on; 0 for NULL.
+/// The TCP port the node listens on; 0 for NULL and in a child of a fork, with the reason in
+/// `peerbase_last_error`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_port(handle: *const peerbase_node) -> u16 {
-    guard_value(0, || Ok(node(handle)?.port()))
+    guard_value(0, || Ok(here(handle)?.port()))
 }
 
 /// Registers a command at a dotted path, such as "sensor.read". Paths that begin with "__" are the
@@ -206,7 +220,7 @@ pub unsafe extern "C" fn peerbase_node_register(
     let user = UserData::new(user, drop_user);
     guard(|| {
         // SAFETY: the header asks for a NUL-terminated string.
-        let path = unsafe { text(path, "path") }?;
+        let path = unsafe { text(path, "path is NULL") }?;
         let tree = CommandTree::new().with(path, command_handler(handler, user)?)?;
         node(handle)?.register_tree(tree)
     })
@@ -238,11 +252,11 @@ pub unsafe extern "C" fn peerbase_node_register_table(
         let mut tree = CommandTree::new();
         for (line, user) in lines {
             // SAFETY: the header asks for NUL-terminated strings.
-            let path = unsafe { text(line.path, "path") }?;
+            let path = unsafe { text(line.path, "path is NULL") }?;
             tree = tree.with(path, command_handler(line.handler, user)?)?;
         }
         // SAFETY: the header asks for a NUL-terminated string.
-        let path = unsafe { text(path, "path") }?;
+        let path = unsafe { text(path, "path is NULL") }?;
         node(handle)?.register_tree(CommandTree::new().subtree(path, tree)?)
     })
 }
@@ -257,7 +271,7 @@ pub unsafe extern "C" fn peerbase_node_unregister(
     let mut count = 0;
     let code = guard(|| {
         // SAFETY: the header asks for a NUL-terminated string.
-        count = node(handle)?.unregister(unsafe { text(path, "path") }?)?;
+        count = node(handle)?.unregister(unsafe { text(path, "path is NULL") }?)?;
         Ok(())
     });
     if code < 0 {
@@ -339,13 +353,18 @@ pub unsafe extern "C" fn peerbase_node_on_event(
 /// its address, "address", or the relay through which it is reached, "relay"; and of its last ping how long it
 /// took, "ping_us", and how long ago that was, "ping_ago_ms". A peer that speaks the protocol of PeerBase 0.7.1
 /// has code 0 while it is heard, and "compat" is true: nothing about it is proven. Free it with
-/// `peerbase_reply_free`. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_STOPPED.
+/// `peerbase_reply_free`. Returns 0, PEERBASE_ERR_ARGUMENT, PEERBASE_ERR_STOPPED or PEERBASE_ERR_FORKED; `*out`
+/// is NULL then.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_peers(
     handle: *const peerbase_node,
     out: *mut *mut peerbase_reply,
 ) -> c_int {
     guard(|| {
+        // SAFETY: the header asks for room for a pointer.
+        unsafe { put(out, std::ptr::null_mut()) }?;
+        let node = node(handle)?;
+        node.check()?;
         let answer = |peer: PeerInfo| {
             // Addresses and numbers need no escaping.
             let place = match (&peer.path, peer.address) {
@@ -376,21 +395,24 @@ pub unsafe extern "C" fn peerbase_node_peers(
                 },
             )
         };
-        let answers = node(handle)?.peers().into_iter().map(answer).collect();
+        let answers = node.peers().into_iter().map(answer).collect();
         // SAFETY: the header asks for room for a pointer.
         unsafe { put(out, peerbase_reply::new(answers, Holds::Json).give()) }
     })
 }
 
 /// What the node has counted since it started: `*out` has one entry, whose JSON is an object of numbers. Free
-/// it with `peerbase_reply_free`. Returns 0 or PEERBASE_ERR_ARGUMENT.
+/// it with `peerbase_reply_free`. Returns 0, also when it was stopped; PEERBASE_ERR_ARGUMENT or
+/// PEERBASE_ERR_FORKED, and then `*out` is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_stats(
     handle: *const peerbase_node,
     out: *mut *mut peerbase_reply,
 ) -> c_int {
     guard(|| {
-        let node = node(handle)?;
+        // SAFETY: the header asks for room for a pointer.
+        unsafe { put(out, std::ptr::null_mut()) }?;
+        let node = here(handle)?;
         // Names and numbers need no escaping.
         let mut text = String::from("{");
         for (i, (name, value)) in node.stats().entries().into_iter().enumerate() {

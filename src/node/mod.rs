@@ -150,6 +150,16 @@ impl Node {
         Ok(self.0.files.clone())
     }
 
+    /// An error if the node cannot be used any more.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.0.shared.check()
+    }
+
+    /// An error in a child of the process that started the node.
+    pub(crate) fn check_process(&self) -> Result<(), Error> {
+        self.0.shared.check_process()
+    }
+
     /// An error if waiting here would be waiting for oneself.
     pub(crate) fn check_may_wait(&self) -> Result<(), Error> {
         self.0.shared.check_may_wait()
@@ -301,8 +311,13 @@ impl Node {
     }
 
     /// Runs the node on this thread until it is stopped. For nodes made with [`Builder::open`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] if a thread does that already; [`Error::WouldDeadlock`] in a callback.
     pub fn run(&self) -> Result<(), Error> {
         self.0.shared.check()?;
+        self.0.shared.lend()?;
         self.0.shared.run()
     }
 

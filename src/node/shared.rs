@@ -323,11 +323,17 @@ impl Shared {
         std::process::id() != self.pid
     }
 
-    /// An error if the node cannot be used any more.
-    pub(super) fn check(&self) -> Result<(), Error> {
+    /// An error in a child of the process that started the node.
+    pub(super) fn check_process(&self) -> Result<(), Error> {
         if self.is_forked() {
             return Err(Error::Forked);
         }
+        Ok(())
+    }
+
+    /// An error if the node cannot be used any more.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        self.check_process()?;
         if self.lock().stopped {
             Err(Error::Stopped)
         } else {
@@ -492,18 +498,24 @@ impl Shared {
         self.handle.get()?.upgrade().map(|h| h.shared.clone())
     }
 
-    /// Leads until the node is stopped.
-    pub(super) fn run(&self) -> Result<(), Error> {
-        {
-            let mut state = self.lock();
-            if state.running == Some(this_thread()) {
-                return Err(Error::WouldDeadlock);
-            }
-            while state.led {
-                state = self.follow(state);
-            }
-            state.dedicated = true;
+    /// Marks that this thread will lead, as soon as nobody else does; an error if a thread does so already.
+    pub(super) fn lend(&self) -> Result<(), Error> {
+        let mut state = self.lock();
+        if state.running == Some(this_thread()) {
+            return Err(Error::WouldDeadlock);
         }
+        while state.led && !state.dedicated {
+            state = self.follow(state);
+        }
+        if state.dedicated {
+            return Err(Error::Argument("the node runs on a thread already"));
+        }
+        state.dedicated = true;
+        Ok(())
+    }
+
+    /// Leads until the node is stopped, on the thread that was marked.
+    pub(super) fn run(&self) -> Result<(), Error> {
         let result = loop {
             let state = self.lock();
             if state.stopped {

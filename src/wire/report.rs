@@ -80,7 +80,8 @@ pub fn decode(bytes: &[u8]) -> Result<Report, Malformed> {
         _ => return Err(Malformed),
     };
     let count = usize::from(r.u8()?);
-    if count > NAMED_MAX {
+    // Each that is named was counted, too.
+    if count > NAMED_MAX || count > failed as usize {
         return Err(Malformed);
     }
     let mut names = Vec::with_capacity(count);
@@ -118,5 +119,16 @@ mod tests {
         for n in 0..bytes.len() {
             assert!(decode(&bytes[..n]).is_err());
         }
+    }
+
+    #[test]
+    fn a_report_that_names_more_than_have_failed_is_refused() {
+        let mut report = Report::default();
+        report.add_failed(NodeName::new("roof").unwrap());
+        let mut bytes = Vec::new();
+        report.encode(&mut bytes);
+        assert_eq!(decode(&bytes), Ok(report));
+        bytes[7] = 0;
+        assert_eq!(decode(&bytes), Err(Malformed));
     }
 }
