@@ -55,6 +55,7 @@ mod files;
 mod hkdf;
 mod json;
 mod node;
+mod signals;
 mod stats;
 mod table;
 

@@ -6,12 +6,13 @@ use crate::entropy::OsEntropy;
 use crate::error::Error;
 use crate::limits::RelayLimits;
 use crate::name::NetworkName;
+use crate::signals;
 use crate::wire::membership::RelayKey;
 use mio::Waker;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// A relay to be.
@@ -89,9 +90,7 @@ impl RelayBuilder {
             waker,
         });
         let of_loop = shared.clone();
-        let thread = thread::Builder::new()
-            .name("peerbase-relay".into())
-            .spawn(move || of_loop.run(poller))
+        let thread = signals::spawn("peerbase-relay", move || of_loop.run(poller))
             .map_err(|e| Error::io("starting the relay's thread", &e))?;
         Ok(RelayServer {
             shared,
