@@ -7,8 +7,8 @@
  * why. Whatever the library hands out is freed with its own function, never with free().
  *
  * A function that gives something through a pointer empties what that points to first (NULL, 0 or ""), and fills
- * it only when there is something: after a failure nothing that was there before is left. Of NULL, where a
- * pointer may be NULL, nothing is said.
+ * it only when there is something: after a failure nothing that was there before is left. Such a pointer may be
+ * NULL only where the function's comment says so.
  *
  * Callbacks must return. They must not throw, because a C++ exception that leaves one ends the process (abort), and
  * must not leave by longjmp or pthread_exit, after which the library is in no defined state. The `user` of a

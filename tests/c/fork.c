@@ -150,6 +150,8 @@ int main(int argc, char **argv) {
     pid_t pid;
     int status;
     CHECK(argc == 3);
+    /* Nothing here takes longer. */
+    alarm(120);
     a = start("a", argv);
     b = start("b", argv);
     CHECK(peerbase_node_call_stream(a, "b", "answer", NULL, NULL, 60000, &one) == 0);
