@@ -2,11 +2,13 @@
  * code.
  *
  *     streams KEY PORT FOLDER */
+#define _POSIX_C_SOURCE 200809L
 #include <peerbase.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define CHECK(condition)                                                                           \
     do {                                                                                           \
@@ -223,6 +225,48 @@ static void reasons(peerbase_node *node) {
     free(long_words);
 }
 
+/* One whose reader is steady but slow, so that a little more can always be written soon. */
+static struct slow {
+    peerbase_request *request;
+    peerbase_stream *stream;
+    pthread_t thread;
+} slow;
+
+static void *read_slowly(void *user) {
+    struct timespec pause = {0, 1000000};
+    uint8_t data[4096];
+    size_t n;
+    (void)user;
+    while (peerbase_stream_read(slow.stream, data, sizeof data, -1, &n) == 0 && n > 0)
+        nanosleep(&pause, NULL);
+    return NULL;
+}
+
+static void slowly(peerbase_request *request, void *user) {
+    size_t n;
+    (void)user;
+    slow.request = request;
+    CHECK(peerbase_request_stream(request, &slow.stream) == 0);
+    CHECK(pthread_create(&slow.thread, NULL, read_slowly, NULL) == 0);
+    CHECK(peerbase_stream_write(slow.stream, (const uint8_t *)"!", 1, 0, &n) == 0 && n == 1);
+}
+
+/* The timeout is for all that is to be written, not for each piece of it. */
+static void writing_ends_in_time(peerbase_node *node) {
+    static uint8_t data[8 << 20];
+    peerbase_stream *s;
+    uint8_t byte;
+    size_t n;
+    CHECK(peerbase_node_call_stream(node, "b", "slowly", NULL, NULL, 60000, &s) == 0);
+    CHECK(peerbase_stream_read(s, &byte, 1, 60000, &n) == 0 && n == 1);
+    CHECK(peerbase_stream_write(s, data, sizeof data, 50, &n) == 0);
+    CHECK(n > 0 && n < sizeof data);
+    peerbase_stream_free(s);
+    CHECK(pthread_join(slow.thread, NULL) == 0);
+    peerbase_stream_free(slow.stream);
+    peerbase_request_fail(slow.request, NULL);
+}
+
 static void misuse(peerbase_node *node) {
     peerbase_stream *s = NULL;
     peerbase_reply *reply;
@@ -405,6 +449,7 @@ int main(int argc, char **argv) {
     b = start("b");
     c = start("c");
     CHECK(peerbase_node_register(b, "echo", echo, NULL, NULL) == 0);
+    CHECK(peerbase_node_register(b, "slowly", slowly, NULL, NULL) == 0);
     CHECK(peerbase_node_register(b, "hold", hold, NULL, NULL) == 0);
     CHECK(peerbase_node_register(b, "plain", plain, NULL, NULL) == 0);
     CHECK(peerbase_node_register(c, "plain", plain, NULL, NULL) == 0);
@@ -417,6 +462,7 @@ int main(int argc, char **argv) {
     files(a, b, argv[3]);
     waits_inside_change_nothing(a);
     reasons(a);
+    writing_ends_in_time(a);
     misuse(a);
 
     /* A stream outlives its node, and is of no more use then. */
