@@ -4,7 +4,28 @@
  *
  * All strings are UTF-8 and NUL-terminated, unless a length goes with them. A function that can fail
  * returns 0 or a negative PEERBASE_ERR_ code; peerbase_strerror names it, and peerbase_last_error says
- * why. Whatever the library hands out is freed with its own function, never with free(). */
+ * why. Whatever the library hands out is freed with its own function, never with free().
+ *
+ * A function that gives something through a pointer empties what that points to first (NULL, 0 or ""), and fills
+ * it only when there is something: after a failure nothing that was there before is left. Such a pointer may be
+ * NULL only where the function's comment says so.
+ *
+ * Callbacks must return. They must not throw, because a C++ exception that leaves one ends the process (abort), and
+ * must not leave by longjmp or pthread_exit, after which the library is in no defined state. The `user` of a
+ * callback must be good until its `drop_user` was called, or, without one, until the node was freed: a callback that
+ * is replaced or taken away on another thread may be about to run. `drop_user` must not throw either, and should not
+ * call the library.
+ *
+ * Where there is no memory left the process ends (abort), as in every Rust program: no function returns that. What
+ * peers can make a node hold is bounded, and so is what the program asks for in one call. A bug of the library is
+ * PEERBASE_ERR_INTERNAL.
+ *
+ * Timeouts are milliseconds in an int. Where one is how long a call may take, it is 0 to INT_MAX, more than a day
+ * (86 400 000) counts as a day, and a negative one is PEERBASE_ERR_ARGUMENT. For peerbase_node_process,
+ * peerbase_stream_read and peerbase_stream_write it is 0 to INT_MAX, and a negative one waits as long as it takes.
+ *
+ * A node answers at most 1 024 requests of each peer at a time; further ones are PEERBASE_ERR_OVERLOADED for their
+ * caller and do not run. */
 
 #ifndef PEERBASE_H
 #define PEERBASE_H
@@ -252,13 +273,16 @@ typedef struct peerbase_config peerbase_config;
 /**
  * A node that runs. Every function may be called from any thread, and several at once, unless it says
  * otherwise; only `peerbase_node_free` must be the last. In a child process of a fork, only
- * `peerbase_node_free` may be called; everything else is PEERBASE_ERR_FORKED.
+ * `peerbase_node_free` may be called, and the functions that free what belongs to the node; every other one of a
+ * node, of its streams, or that answers a request is PEERBASE_ERR_FORKED, or gives what it gives for NULL, with
+ * that reason in `peerbase_last_error`.
  */
 typedef struct peerbase_node peerbase_node;
 
 /**
  * What one or several nodes answered: one entry for each, from 0. Never changes, so any thread may look
- * at it. The caller's until `peerbase_reply_free`, but for one that a callback is given.
+ * at it. The caller's until `peerbase_reply_free`, but for one that a callback is given. The functions that look
+ * at one take NULL, which has no entries, and leave `peerbase_last_error` as it is then.
  */
 typedef struct peerbase_reply peerbase_reply;
 
@@ -287,6 +311,9 @@ typedef void (*peerbase_callback)(const struct peerbase_reply *reply, void *user
  * `user` it was registered with. It runs on the loop's thread, or the one that calls
  * `peerbase_node_process`, and may call any function of the node, except that waiting there is
  * PEERBASE_ERR_WOULD_DEADLOCK. It must not be NULL where it is registered.
+ *
+ * Of each peer at most 1 024 requests may be unanswered at a time; further ones are answered with
+ * PEERBASE_ERR_OVERLOADED and come to no handler. A handler that keeps requests must answer each some time.
  */
 typedef void (*peerbase_handler)(struct peerbase_request *request, void *user);
 
@@ -332,7 +359,8 @@ typedef struct peerbase_command {
 typedef void (*peerbase_event_handler)(int event, const char *node, void *user);
 
 /**
- * What is told, where handlers run, that a stream can be read or written again.
+ * What is told, where handlers run, that a stream can be read or written again. It may still run once while, or
+ * after, its stream is freed on another thread: `user` must be good until `drop_user` was called.
  */
 typedef void (*peerbase_ready)(void *user);
 
@@ -344,9 +372,10 @@ extern "C" {
  * Calls a command of another node and waits for its answer.
  *
  * `target` is the node's name; if it is not known yet it is waited for. `args` is a JSON array and `kwargs`
- * a JSON object; NULL for none. `timeout_ms` is 0 to a day. All are copied. `*out` is a reply of one entry,
- * to be freed with `peerbase_reply_free`, when there is an answer to read, also a failure's message; and
- * NULL otherwise. Returns the code of the call's one outcome: 0, PEERBASE_ERR_COMMAND_NOT_FOUND,
+ * a JSON object; NULL for none. `timeout_ms` is 0 to INT_MAX; more than a day (86 400 000) counts as a day.
+ * All are copied. `*out` is a reply of one entry, to be freed with `peerbase_reply_free`, when there is an
+ * answer to read, also a failure's message; and NULL otherwise. After PEERBASE_ERR_TIMEOUT the command may
+ * have run, with a timeout of 0 too. Returns the code of the call's one outcome: 0, PEERBASE_ERR_COMMAND_NOT_FOUND,
  * PEERBASE_ERR_COMMAND_FAILED, PEERBASE_ERR_TIMEOUT, PEERBASE_ERR_UNREACHABLE, PEERBASE_ERR_PEER_RESTARTED,
  * PEERBASE_ERR_OVERLOADED if the command did not run for want of room, PEERBASE_ERR_ANSWER_LOST if it ran but
  * there was no room for its answer, PEERBASE_ERR_REFUSED, PEERBASE_ERR_STOPPED; or of what is wrong with the
@@ -408,7 +437,9 @@ int peerbase_node_call_all(struct peerbase_node *handle,
  *
  * `callback` is called once, where handlers run, unless this returns a code other than 0; `drop_user` is
  * called once in any case, and may be NULL. `id` may be NULL; otherwise `*id` is what `peerbase_node_cancel`
- * takes, or 0 for "*". Otherwise as `peerbase_node_call`, and safe in a callback.
+ * takes, or 0 for "*" and after a failure. The call may end before this returns, and `*id` is written after
+ * that: it must not be part of what `callback` or `drop_user` frees. Otherwise as `peerbase_node_call`, and safe
+ * in a callback.
  */
 int peerbase_node_call_async(struct peerbase_node *handle,
                              const char *target,
@@ -423,7 +454,7 @@ int peerbase_node_call_async(struct peerbase_node *handle,
 
 /**
  * Gives up on a call begun with `peerbase_node_call_async`: its callback is told PEERBASE_ERR_CANCELLED,
- * unless the call has ended. Returns 0 or PEERBASE_ERR_ARGUMENT.
+ * unless the call has ended. Returns 0, also for a call that has ended, or PEERBASE_ERR_ARGUMENT.
  */
 int peerbase_node_cancel(struct peerbase_node *handle,
                          uint64_t id);
@@ -630,8 +661,15 @@ void peerbase_config_free(struct peerbase_config *config);
 const char *peerbase_strerror(int code);
 
 /**
- * Why the last function that failed on this thread failed; "" if none has. Never NULL. The string
- * is the library's, and good until another of its functions fails on this thread.
+ * Why the last function that failed on this thread failed, in English: what `peerbase_strerror` gives for its
+ * code, and most often a colon and the details, such as which argument it was, the system's words, or what the
+ * other node said. "" if none has failed. Never NULL.
+ *
+ * One that succeeds leaves it as it is, so look at it only after a failure. It is of this thread alone; what failed
+ * in a callback is told on the thread that ran it, which may be this one in a function that waits. Before an event
+ * of a relay that is down or has refused, it is set to the reason. What another node said may be long and hold any
+ * characters but NUL: it is no format for printf, and nothing for a terminal unseen. Compare codes, not texts, which
+ * may change. The string is the library's, and good until another of its functions fails on this thread.
  */
 const char *peerbase_last_error(void);
 
@@ -642,8 +680,9 @@ const char *peerbase_last_error(void);
 const char *peerbase_version(void);
 
 /**
- * Offers a file to the network. All of it is read; changed or removed later, it is not offered any more.
- * `hash` has room for PEERBASE_HASH_LEN bytes, and is then what others ask for it by. Returns 0,
+ * Offers a file to the network. All of it is read before this returns, so not in a callback of a node that is to
+ * answer meanwhile; changed or removed later, it is not offered any more. `hash` has room for PEERBASE_HASH_LEN
+ * bytes, and is then what others ask for it by, or "" after a failure. Returns 0,
  * PEERBASE_ERR_IO if it cannot be read, PEERBASE_ERR_DAMAGED if it changed meanwhile,
  * PEERBASE_ERR_OVERLOADED, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
  */
@@ -660,7 +699,8 @@ int peerbase_node_set_file_dir(struct peerbase_node *handle,
 
 /**
  * Looks at the offered files again: those that have changed are offered as what they are now, those that are
- * gone not any more, and new regular files of the folder, hidden ones apart, from now on. `*out`, if `out` is
+ * gone not any more, and new regular files of the folder, hidden ones apart, from now on. What is new is read
+ * before this returns, so not in a callback of a node that is to answer meanwhile. `*out`, if `out` is
  * not NULL, has one entry, whose JSON is an object with "added", "changed" and "removed". Returns 0,
  * PEERBASE_ERR_IO, PEERBASE_ERR_OVERLOADED, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
  */
@@ -669,10 +709,11 @@ int peerbase_node_refresh(struct peerbase_node *handle,
 
 /**
  * Fetches a file by its hash, from whoever of the peers has it, several at once, into the folder of
- * `peerbase_node_set_file_dir`. `timeout_ms` is how long nothing may come. Interrupted, the next request
- * goes on with what is there. The final name appears when all was checked.
+ * `peerbase_node_set_file_dir`. `timeout_ms` is how long nothing may come, 0 to INT_MAX; more than a day counts
+ * as a day. Interrupted, the next request goes on with what is there, which is kept in the folder
+ * ".peerbase-parts" in that one until then. The final name appears when all was checked.
  *
- * `progress` may be NULL. `*out`, if `out` is not NULL, has one entry, whose JSON is an object with "path" and
+ * `progress` may be NULL, and must not throw or longjmp. `*out`, if `out` is not NULL, has one entry, whose JSON is an object with "path" and
  * "size". Returns 0, PEERBASE_ERR_FILE_UNKNOWN if nobody has it, PEERBASE_ERR_DAMAGED if nobody has what the
  * hash says, PEERBASE_ERR_TOO_LARGE, PEERBASE_ERR_BROKEN if it was interrupted, PEERBASE_ERR_IO if it cannot
  * be written, which leaves nothing behind, PEERBASE_ERR_WOULD_DEADLOCK in a callback,
@@ -689,7 +730,7 @@ int peerbase_node_request_file(struct peerbase_node *handle,
  * Makes a new network key, as text.
  *
  * `out` is room for PEERBASE_KEY_LEN characters, not NULL, and the caller's; it holds a secret
- * afterwards. Any thread. Returns 0, PEERBASE_ERR_ARGUMENT, or PEERBASE_ERR_IO if the kernel has no
+ * afterwards, or "" after a failure. Any thread. Returns 0, PEERBASE_ERR_ARGUMENT, or PEERBASE_ERR_IO if the kernel has no
  * random source.
  */
 int peerbase_key_generate(char *out);
@@ -706,8 +747,8 @@ int peerbase_set_log(int level,
  * Links to the node at an address, "IP:PORT" or `[IPV6]:PORT`, whoever it is. From then on the address is
  * dialled again whenever the link is lost, peers are exchanged with it, and its peers are linked to as well.
  *
- * `*out`, if `out` is not NULL, has an entry with the name of who answered. Returns 0,
- * PEERBASE_ERR_UNREACHABLE if nobody of this network answered in time, PEERBASE_ERR_ADDRESS,
+ * `timeout_ms` is 0 to INT_MAX; more than a day counts as a day. `*out`, if `out` is not NULL, has an entry with
+ * the name of who answered, and is NULL after a failure. Returns 0, PEERBASE_ERR_UNREACHABLE if nobody of this network answered in time, PEERBASE_ERR_ADDRESS,
  * PEERBASE_ERR_WOULD_DEADLOCK in a callback, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
  */
 int peerbase_node_connect(struct peerbase_node *handle,
@@ -719,8 +760,9 @@ int peerbase_node_connect(struct peerbase_node *handle,
  * Sends bytes to every node that can be reached through any chain of nodes, once to each, and waits for the
  * report; `data` may be NULL when `len` is 0.
  *
- * `*out`, if `out` is not NULL, has one entry, whose JSON is an object: "delivered", how many have it; "failed",
- * how many did not answer, and "names", some of those; "cut", whether a chain was too long. Returns 0 if it was
+ * `timeout_ms` is as for `peerbase_node_connect`. `*out`, if `out` is not NULL, has one entry, whose JSON is an
+ * object: "delivered", how many have it; "failed", how many did not answer, and "names", some of those; "cut",
+ * whether a chain was too long. It is there also when some were missed, else NULL. Returns 0 if it was
  * delivered to all, PEERBASE_ERR_UNREACHABLE if not, PEERBASE_ERR_TOO_LARGE, PEERBASE_ERR_WOULD_DEADLOCK in
  * a callback, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
  */
@@ -778,32 +820,36 @@ int peerbase_node_open(const struct peerbase_config *config,
 
 /**
  * A descriptor that is readable whenever `peerbase_node_process` would do something, timers apart.
- * Level-triggered. It belongs to the node: poll it, and nothing else. -1 for NULL.
+ * Level-triggered. It belongs to the node: poll it, and nothing else. -1 for NULL and in a child of a fork, with
+ * the reason in `peerbase_last_error`.
  */
 int peerbase_node_fd(const struct peerbase_node *handle);
 
 /**
  * How many milliseconds to poll at most before `peerbase_node_process`; -1 is for ever. Ask again after
- * every use of the node.
+ * every use of the node. 0 for NULL and in a child of a fork, with the reason in `peerbase_last_error`, so that
+ * a loop does not wait for what never comes.
  */
 int peerbase_node_timeout_ms(const struct peerbase_node *handle);
 
 /**
  * Waits at most `timeout_ms` milliseconds (negative: as long as it takes) for something to do, does it,
- * and runs the callbacks. Returns 0, PEERBASE_ERR_STOPPED, PEERBASE_ERR_WOULD_DEADLOCK in a callback,
+ * and runs the callbacks. Returns 0, PEERBASE_ERR_STOPPED, PEERBASE_ERR_FORKED in a child of a fork, PEERBASE_ERR_WOULD_DEADLOCK in a callback,
  * PEERBASE_ERR_ARGUMENT for a node with a thread of its own, or PEERBASE_ERR_IO.
  */
 int peerbase_node_process(struct peerbase_node *handle,
                           int timeout_ms);
 
 /**
- * Runs an opened node on this thread until it is stopped. Returns 0, or as `peerbase_node_process`.
+ * Runs an opened node on this thread until it is stopped. Returns 0, or as `peerbase_node_process`: among others
+ * PEERBASE_ERR_ARGUMENT for a node that `peerbase_node_start` made, or that another thread runs already.
  */
 int peerbase_node_run(struct peerbase_node *handle);
 
 /**
  * Says goodbye to the network and ends what is in flight, as PEERBASE_ERR_STOPPED. The node is still to be
- * freed. Safe in a callback. Returns 0 or PEERBASE_ERR_ARGUMENT.
+ * freed. Safe in a callback. Returns 0, also if it was stopped before, PEERBASE_ERR_FORKED or
+ * PEERBASE_ERR_ARGUMENT.
  */
 int peerbase_node_stop(struct peerbase_node *handle);
 
@@ -818,7 +864,8 @@ int peerbase_node_stop(struct peerbase_node *handle);
 void peerbase_node_free(struct peerbase_node *handle);
 
 /**
- * The TCP port the node listens on; 0 for NULL.
+ * The TCP port the node listens on; 0 for NULL and in a child of a fork, with the reason in
+ * `peerbase_last_error`.
  */
 uint16_t peerbase_node_port(const struct peerbase_node *handle);
 
@@ -876,14 +923,16 @@ int peerbase_node_on_event(struct peerbase_node *handle,
  * its address, "address", or the relay through which it is reached, "relay"; and of its last ping how long it
  * took, "ping_us", and how long ago that was, "ping_ago_ms". A peer that speaks the protocol of PeerBase 0.7.1
  * has code 0 while it is heard, and "compat" is true: nothing about it is proven. Free it with
- * `peerbase_reply_free`. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_STOPPED.
+ * `peerbase_reply_free`. Returns 0, PEERBASE_ERR_ARGUMENT, PEERBASE_ERR_STOPPED or PEERBASE_ERR_FORKED; `*out`
+ * is NULL then.
  */
 int peerbase_node_peers(const struct peerbase_node *handle,
                         struct peerbase_reply **out);
 
 /**
  * What the node has counted since it started: `*out` has one entry, whose JSON is an object of numbers. Free
- * it with `peerbase_reply_free`. Returns 0 or PEERBASE_ERR_ARGUMENT.
+ * it with `peerbase_reply_free`. Returns 0, also when it was stopped; PEERBASE_ERR_ARGUMENT or
+ * PEERBASE_ERR_FORKED, and then `*out` is NULL.
  */
 int peerbase_node_stats(const struct peerbase_node *handle,
                         struct peerbase_reply **out);
@@ -917,8 +966,8 @@ const char *peerbase_reply_message(const struct peerbase_reply *reply,
                                    size_t i);
 
 /**
- * The bytes that a message was answered with, and how many in `*len`. Good as long as the reply; NULL if
- * it failed, holds JSON, or is not there.
+ * The bytes that a message was answered with, and how many in `*len`. Good as long as the reply; NULL, and 0
+ * bytes, if it failed, holds JSON, or is not there. Of an answer of no bytes the pointer is not NULL.
  */
 const uint8_t *peerbase_reply_data(const struct peerbase_reply *reply,
                                    size_t i,
@@ -953,10 +1002,11 @@ const char *peerbase_request_args(const struct peerbase_request *request);
 const char *peerbase_request_kwargs(const struct peerbase_request *request);
 
 /**
- * The bytes of a message, and how many in `*len`; NULL for a command. Good until the request is
+ * The bytes of a message, and how many in `*len`; NULL, and 0 bytes, for a command. Good until the request is
  * consumed.
  */
-const uint8_t *peerbase_request_data(const struct peerbase_request *request, size_t *len);
+const uint8_t *peerbase_request_data(const struct peerbase_request *request,
+                                     size_t *len);
 
 /**
  * Whether the caller still waits: it has not cancelled, its time is not over, and the node was not
@@ -1014,7 +1064,7 @@ int peerbase_request_refuse(struct peerbase_request *request, const char *reason
  * Calls a command of another node and streams to it, and from it.
  *
  * As `peerbase_node_call`, but it returns at once. `timeout_ms` is how long nothing may move in either
- * direction. `*out` is the stream, or NULL. Returns 0, what is wrong with the arguments,
+ * direction, 0 to INT_MAX; more than a day counts as a day. `*out` is the stream, or NULL. Returns 0, what is wrong with the arguments,
  * PEERBASE_ERR_OVERLOADED or PEERBASE_ERR_STOPPED; how the call ends tells `peerbase_stream_wait`. Safe in a
  * callback.
  */
@@ -1055,8 +1105,9 @@ int peerbase_request_stream(const struct peerbase_request *request,
  * checked. Waits at most `timeout_ms` for something to come; negative is as long as the call lives, 0 is not
  * at all.
  *
- * Returns 0, PEERBASE_ERR_WOULD_BLOCK if nothing came in time, PEERBASE_ERR_BROKEN if the stream ended before
- * it was whole (`peerbase_last_error` says why, and how much had arrived), PEERBASE_ERR_WOULD_DEADLOCK in a
+ * `*got` is 0 unless this returns 0; what is in `data` beyond `*got` is undefined. Returns 0,
+ * PEERBASE_ERR_WOULD_BLOCK if nothing came in time, PEERBASE_ERR_BROKEN if the stream ended before it was whole
+ * (`peerbase_last_error` says why, and how much had arrived if anything had), PEERBASE_ERR_WOULD_DEADLOCK in a
  * callback, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
  */
 int peerbase_stream_read(struct peerbase_stream *stream,
@@ -1066,10 +1117,11 @@ int peerbase_stream_read(struct peerbase_stream *stream,
                          size_t *got);
 
 /**
- * Writes `len` bytes, or as many of them as there is room for in time; says in `*wrote` how many, which are
- * copied. A stream to several takes all of them and waits as long as it takes. `wrote` may be NULL if
- * `timeout_ms` is negative: then all are written, or it fails. Otherwise as `peerbase_stream_read`;
- * PEERBASE_ERR_BROKEN also if the reader takes no more.
+ * Writes `len` bytes, or as many of them as there is room for within `timeout_ms` in all; says in `*wrote` how
+ * many, which are copied. A stream to several takes all of them and waits as long as it takes, so it is
+ * PEERBASE_ERR_WOULD_DEADLOCK in a callback. `wrote` may be NULL if `timeout_ms` is negative: then all are
+ * written, or it fails. Otherwise as `peerbase_stream_read`, but `*wrote` counts what was written also after a
+ * failure; PEERBASE_ERR_BROKEN also if the reader takes no more.
  */
 int peerbase_stream_write(struct peerbase_stream *stream,
                           const uint8_t *data,
@@ -1078,21 +1130,24 @@ int peerbase_stream_write(struct peerbase_stream *stream,
                           size_t *wrote);
 
 /**
- * Says that all was written. A stream that is freed before is broken off, and its reader told so. Returns 0 or
- * PEERBASE_ERR_ARGUMENT.
+ * Says that all was written. A stream that is freed before is broken off, and its reader told so. Returns 0,
+ * PEERBASE_ERR_FORKED or PEERBASE_ERR_ARGUMENT.
  */
 int peerbase_stream_finish(struct peerbase_stream *stream);
 
 /**
- * Breaks off what is written, and tells the reader why; `why` is copied, and NULL is "". Returns 0,
- * PEERBASE_ERR_UTF8 or PEERBASE_ERR_ARGUMENT.
+ * Breaks off what is written, and tells the reader why; `why` is copied, up to 1 024 bytes, and may be NULL.
+ * Returns 0, PEERBASE_ERR_UTF8, PEERBASE_ERR_FORKED or PEERBASE_ERR_ARGUMENT, also for a stream to several.
  */
-int peerbase_stream_abort(struct peerbase_stream *stream, const char *why);
+int peerbase_stream_abort(struct peerbase_stream *stream,
+                          const char *why);
 
 /**
- * Sets what is told when reading or writing would have been PEERBASE_ERR_WOULD_BLOCK and no longer is; a NULL
- * handler ends it. It may read and write with a timeout of 0, and must not free the stream. `drop_user` is
- * called once with `user`, and may be NULL. Returns 0 or PEERBASE_ERR_ARGUMENT.
+ * Sets what is told when reading or writing has been PEERBASE_ERR_WOULD_BLOCK and would no longer be; a NULL
+ * handler ends it. It is told once for each such return, of those after it was set: set it before the first read
+ * or write. It may read and write with a timeout of 0, and must not free the stream. `drop_user` is called once
+ * with `user`, and may be NULL. Returns 0, PEERBASE_ERR_FORKED or PEERBASE_ERR_ARGUMENT, also for a stream to
+ * several.
  */
 int peerbase_stream_on_ready(struct peerbase_stream *stream,
                              peerbase_ready handler,
@@ -1103,7 +1158,7 @@ int peerbase_stream_on_ready(struct peerbase_stream *stream,
  * Says that all was written, gives up what was not read, and waits for the value of the call that this stream
  * was made with: `*out` has an entry for each target. Returns as `peerbase_node_call` for one target,
  * PEERBASE_ERR_BROKEN also if what the command streamed broke off; 0 for several; PEERBASE_ERR_ARGUMENT for a
- * command's own stream, or the second time.
+ * command's own stream, or the second time. In a callback it is PEERBASE_ERR_WOULD_DEADLOCK, and changes nothing.
  */
 int peerbase_stream_wait(struct peerbase_stream *stream,
                          struct peerbase_reply **out);

@@ -318,6 +318,7 @@ impl fmt::Display for Error {
             | Error::CommandExists(text)
             | Error::FileUnknown(text)
             | Error::Damaged(text) => write!(f, "{name}: {text}"),
+            Error::Broken { arrived: 0, why } => write!(f, "{name}: {why}"),
             Error::Broken { arrived, why } => {
                 write!(f, "{name}: {why}, after {arrived} bytes had arrived")
             }

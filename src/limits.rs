@@ -49,6 +49,15 @@ pub const STREAM_WINDOW_MAX: u64 = 1 << 30;
 /// Bytes of streams that wait for one link, however much it would take: what a short call may find before it.
 pub const STREAM_QUEUE: usize = 48 * 1024;
 
+/// Bytes of the words with which a stream is broken off: a sentence or two, and always in one record.
+pub const REASON_MAX: usize = 1_024;
+
+/// Questions about files that may wait for the disk: a few from each of as many nodes as one has sessions with.
+pub const FILE_QUESTIONS: usize = 1_024;
+
+/// How long somebody who is sent a file may take nothing of it before another has its place.
+pub const UPLOAD_STALLED: Duration = Duration::from_secs(30);
+
 /// How many nodes may hand a broadcast on, one after the other: longer chains are not networks that anybody
 /// meant to build.
 pub const BROADCAST_HOPS: u8 = 32;

@@ -250,6 +250,25 @@ fn whatever_a_program_does_wrong_is_clean_under_valgrind() {
     }
 }
 
+fn outs(under: Under) {
+    let lan = Lan::new();
+    let (key, port) = (lan.key.to_text().to_string(), lan.port.to_string());
+    let program = compile(&source("tests/c/outs.c"), Link::Shared);
+    assert_eq!(check(with(&program, under, &[&key, &port])), "ok\n");
+}
+
+#[test]
+fn a_failure_leaves_nothing_where_a_result_was_wanted() {
+    outs(Under::Nothing);
+}
+
+#[test]
+fn a_failure_leaves_nothing_and_is_clean_under_valgrind() {
+    if have_valgrind() {
+        outs(Under::Valgrind);
+    }
+}
+
 #[cfg(debug_assertions)]
 #[test]
 fn a_debug_build_notices_what_is_freed_twice() {
@@ -259,7 +278,7 @@ fn a_debug_build_notices_what_is_freed_twice() {
 }
 
 #[test]
-fn a_forked_child_may_free_and_nothing_else() {
+fn a_forked_child_may_free_and_nothing_else_and_the_parents_calls_end_well() {
     let lan = Lan::new();
     let (key, port) = (lan.key.to_text().to_string(), lan.port.to_string());
     let program = compile(&source("tests/c/fork.c"), Link::Shared);

@@ -72,6 +72,46 @@ fn every_exported_function_is_documented_in_the_header() {
     }
 }
 
+/// The declarations of functions, each on one line.
+fn functions(header: &str) -> Vec<String> {
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let code = header
+        .lines()
+        .filter(|l| !l.trim_start().starts_with(['/', '*', '#']));
+    let code = code.collect::<Vec<_>>().join("\n");
+    let all = code.split(';').map(words);
+    all.filter(|d| d.contains(" peerbase_") && d.contains('(') && !d.contains("typedef"))
+        .map(|d| d.rsplit('}').next().unwrap_or_default().to_owned())
+        .collect()
+}
+
+#[test]
+fn every_function_that_gives_something_through_a_pointer_is_walked_by_the_test_of_that() {
+    let walked = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/c/outs.c"));
+    let walked = walked.unwrap();
+    let gives = [
+        "** out",
+        "**out",
+        "size_t *",
+        "uint64_t *",
+        "char *out",
+        "char *hash",
+    ];
+    let mut count = 0;
+    for declaration in functions(&generated()) {
+        let (head, arguments) = declaration.split_once('(').unwrap();
+        let name = head.rsplit([' ', '*']).next().unwrap();
+        let out = arguments
+            .split(',')
+            .find(|a| !a.contains("const char *") && gives.iter().any(|g| a.contains(g)));
+        if out.is_some() {
+            count += 1;
+            assert!(walked.contains(&format!("{name}(")), "{declaration}");
+        }
+    }
+    assert!(count > 20, "{count}");
+}
+
 #[test]
 fn the_header_compiles_alone_as_c99_and_cpp11() {
     for (compiler, language, standard) in [("cc", "c", "-std=c99"), ("c++", "c++", "-std=c++11")] {

@@ -357,7 +357,7 @@ fn a_relay_has_descriptors_for_members_however_many_links_say_nothing() {
     };
     // As many as it needs, if it may; else so many that some are left.
     for (limits, least, most) in [("-S -n 64", 200, 300), ("-n 100", 40, 90)] {
-        let (process, at) = limited(limits);
+        let (mut process, at) = limited(limits);
         let links: Vec<TcpStream> = (2..6).flat_map(|n| silent(n, &at, 50)).collect();
         let node = far(&lan, "node").relay(&at).start().unwrap();
         until("having joined", || node.stats().relays_up == 1);

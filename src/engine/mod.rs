@@ -538,6 +538,15 @@ impl Protocol for Engine {
     }
 }
 
+/// Why what a command streamed has broken off, for who reads it: how the command ended.
+fn reason(status: Status, body: &[u8]) -> String {
+    match outcome(status, body, "", 0) {
+        Err(e @ (Error::CommandFailed(_) | Error::Refused(_))) if !body.is_empty() => e.to_string(),
+        Err(e) => e.code().name().to_owned(),
+        Ok(_) => String::new(),
+    }
+}
+
 /// The callee's outcome as the caller's error.
 fn outcome(status: Status, body: &[u8], path: &str, size: usize) -> Result<Vec<u8>, Error> {
     let text = || String::from_utf8_lossy(body).into_owned();

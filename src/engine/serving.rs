@@ -11,7 +11,7 @@ use super::ask::{Ask, Unreadable};
 use super::evicted::Evicted;
 use super::sending::Outlet;
 use super::stream::{Incoming, Outgoing};
-use super::{Engine, LinkId, Now, Output, Phase, StreamId, Time};
+use super::{Engine, LinkId, Now, Output, Phase, StreamId, Time, reason};
 use crate::entropy::Entropy;
 use crate::error::Error;
 use crate::limits::{ASKED_ROOM, BODY_MAX};
@@ -704,7 +704,7 @@ impl Engine {
         match status {
             Status::Value | Status::Large => self.stream_finish(now, down),
             Status::AnswerLost => self.stream_abort(now, down, "the answer could not be kept"),
-            _ => self.stream_abort(now, down, &String::from_utf8_lossy(body)),
+            _ => self.stream_abort(now, down, &reason(status, body)),
         }
     }
 

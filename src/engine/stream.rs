@@ -6,7 +6,7 @@
 
 use super::LinkId;
 use crate::error::Error;
-use crate::limits::STREAM_WINDOW_MAX;
+use crate::limits::{REASON_MAX, STREAM_WINDOW_MAX};
 use sha2::{Digest, Sha256};
 use std::collections::VecDeque;
 
@@ -142,7 +142,11 @@ impl Outgoing {
     pub(super) fn abort(&mut self, why: &str) {
         if self.end.is_none() {
             self.chunks.truncate(self.sent);
-            self.end = Some(Ending::Broken(why.to_owned()));
+            let mut most = why.len().min(REASON_MAX);
+            while !why.is_char_boundary(most) {
+                most -= 1;
+            }
+            self.end = Some(Ending::Broken(why[..most].to_owned()));
             self.end_sent = false;
         }
     }

@@ -498,7 +498,7 @@ impl Engine {
         match outcome {
             Outcome::Whole(digest) => into.whole(length, digest)?,
             Outcome::Broken(_) if into.is_ended() => return Err(Violation),
-            Outcome::Broken(why) => into.fail(&String::from_utf8_lossy(why)),
+            Outcome::Broken(why) => into.fail(&said(why, "the sender broke it off")),
         }
         self.stream_moved(now, id);
         match id.channel {
@@ -534,7 +534,7 @@ impl Engine {
             return Ok(());
         };
         let out = self.streams.outgoing(id).ok_or(Violation)?;
-        out.stop(String::from_utf8_lossy(why).into_owned());
+        out.stop(said(why, "the receiver takes no more"));
         self.stream_moved(now, id);
         Ok(())
     }
@@ -613,9 +613,17 @@ impl Engine {
     }
 }
 
+/// Why a stream ended as the peer says, or in words of our own if it says nothing.
+fn said(why: &[u8], nothing: &str) -> String {
+    match why {
+        [] => nothing.to_owned(),
+        why => String::from_utf8_lossy(why).into_owned(),
+    }
+}
+
 pub(super) fn call_is_over() -> Error {
     Error::Broken {
         arrived: 0,
-        why: "the call is over".into(),
+        why: "the call is over, and how it ended says why".into(),
     }
 }

@@ -1,8 +1,8 @@
 //! Calls of a `peerbase_node`.
 
 use super::error::guard;
-use super::handle::{UserData, bytes, put, text};
-use super::node::{node, peerbase_node};
+use super::handle::{UserData, bytes, empty, put, text};
+use super::node::{here, node, peerbase_node};
 use super::reply::{Holds, peerbase_reply};
 use crate::engine::{Ask, CallNumber};
 use crate::error::Error;
@@ -44,14 +44,14 @@ pub(super) unsafe fn command(
         let args = if args.is_null() {
             "[]"
         } else {
-            text(args, "args")?
+            text(args, "args is NULL")?
         };
         let kwargs = if kwargs.is_null() {
             "{}"
         } else {
-            text(kwargs, "kwargs")?
+            text(kwargs, "kwargs is NULL")?
         };
-        (text(path, "path")?, args, kwargs)
+        (text(path, "path is NULL")?, args, kwargs)
     };
     // Before reading them: a hundred megabytes are not worth it.
     let (size, limit) = (args.len() + kwargs.len(), node(handle)?.max_message());
@@ -70,9 +70,10 @@ pub(super) unsafe fn command(
 /// Calls a command of another node and waits for its answer.
 ///
 /// `target` is the node's name; if it is not known yet it is waited for. `args` is a JSON array and `kwargs`
-/// a JSON object; NULL for none. `timeout_ms` is 0 to a day. All are copied. `*out` is a reply of one entry,
-/// to be freed with `peerbase_reply_free`, when there is an answer to read, also a failure's message; and
-/// NULL otherwise. Returns the code of the call's one outcome: 0, PEERBASE_ERR_COMMAND_NOT_FOUND,
+/// a JSON object; NULL for none. `timeout_ms` is 0 to INT_MAX; more than a day (86 400 000) counts as a day.
+/// All are copied. `*out` is a reply of one entry, to be freed with `peerbase_reply_free`, when there is an
+/// answer to read, also a failure's message; and NULL otherwise. After PEERBASE_ERR_TIMEOUT the command may
+/// have run, with a timeout of 0 too. Returns the code of the call's one outcome: 0, PEERBASE_ERR_COMMAND_NOT_FOUND,
 /// PEERBASE_ERR_COMMAND_FAILED, PEERBASE_ERR_TIMEOUT, PEERBASE_ERR_UNREACHABLE, PEERBASE_ERR_PEER_RESTARTED,
 /// PEERBASE_ERR_OVERLOADED if the command did not run for want of room, PEERBASE_ERR_ANSWER_LOST if it ran but
 /// there was no room for its answer, PEERBASE_ERR_REFUSED, PEERBASE_ERR_STOPPED; or of what is wrong with the
@@ -93,7 +94,7 @@ pub unsafe extern "C" fn peerbase_node_call(
         let (target, ask) = unsafe {
             put(out, std::ptr::null_mut())?;
             (
-                NodeName::new(text(target, "target")?)?,
+                NodeName::new(text(target, "target is NULL")?)?,
                 command(handle, path, args, kwargs)?,
             )
         };
@@ -143,7 +144,10 @@ pub unsafe extern "C" fn peerbase_node_send(
         // SAFETY: the header asks for room for a pointer, a NUL-terminated string and `len` bytes.
         let (target, data) = unsafe {
             put(out, std::ptr::null_mut())?;
-            (NodeName::new(text(target, "target")?)?, bytes(data, len)?)
+            (
+                NodeName::new(text(target, "target is NULL")?)?,
+                bytes(data, len)?,
+            )
         };
         let options = Options {
             timeout: milliseconds(timeout_ms)?,
@@ -251,7 +255,7 @@ pub(super) unsafe fn names(targets: *const *const c_char, count: usize) -> Resul
     // SAFETY: by the function's contract.
     let list = unsafe { std::slice::from_raw_parts(targets, count) };
     // SAFETY: as above.
-    let name = |t: &*const c_char| NodeName::new(unsafe { text(*t, "target") }?);
+    let name = |t: &*const c_char| NodeName::new(unsafe { text(*t, "target is NULL") }?);
     Ok(Targets::List(
         list.iter().map(name).collect::<Result<_, _>>()?,
     ))
@@ -262,7 +266,9 @@ pub(super) unsafe fn names(targets: *const *const c_char, count: usize) -> Resul
 ///
 /// `callback` is called once, where handlers run, unless this returns a code other than 0; `drop_user` is
 /// called once in any case, and may be NULL. `id` may be NULL; otherwise `*id` is what `peerbase_node_cancel`
-/// takes, or 0 for "*". Otherwise as `peerbase_node_call`, and safe in a callback.
+/// takes, or 0 for "*" and after a failure. The call may end before this returns, and `*id` is written after
+/// that: it must not be part of what `callback` or `drop_user` frees. Otherwise as `peerbase_node_call`, and safe
+/// in a callback.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_call_async(
     handle: *mut peerbase_node,
@@ -278,11 +284,13 @@ pub unsafe extern "C" fn peerbase_node_call_async(
 ) -> c_int {
     let user = UserData::new(user, drop_user);
     guard(|| {
+        // SAFETY: the header asks for NULL or room for a number.
+        unsafe { empty(id, 0) };
         let callback = callback.ok_or(Error::Argument("callback is NULL"))?;
         // SAFETY: the header asks for NUL-terminated strings.
         let (target, ask) = unsafe {
             (
-                text(target, "target")?,
+                text(target, "target is NULL")?,
                 command(handle, path, args, kwargs)?,
             )
         };
@@ -323,11 +331,11 @@ pub unsafe extern "C" fn peerbase_node_call_async(
 }
 
 /// Gives up on a call begun with `peerbase_node_call_async`: its callback is told PEERBASE_ERR_CANCELLED,
-/// unless the call has ended. Returns 0 or PEERBASE_ERR_ARGUMENT.
+/// unless the call has ended. Returns 0, also for a call that has ended, or PEERBASE_ERR_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_cancel(handle: *mut peerbase_node, id: u64) -> c_int {
     guard(|| {
-        node(handle)?.cancel(CallId(CallNumber(id)));
+        here(handle)?.cancel(CallId(CallNumber(id)));
         Ok(())
     })
 }

@@ -41,7 +41,7 @@ pub unsafe extern "C" fn peerbase_config_set_compat_listen(
 ) -> c_int {
     change(config, |b| {
         // SAFETY: the header asks for a NUL-terminated string.
-        let addr = unsafe { text(addr, "addr") }?;
+        let addr = unsafe { text(addr, "addr is NULL") }?;
         match address(addr)? {
             SocketAddr::V4(v4) => with_compat(b, |compat| compat.listen(v4)),
             SocketAddr::V6(_) => Err(Error::Address(addr.to_owned())),
@@ -70,7 +70,7 @@ pub unsafe extern "C" fn peerbase_config_add_compat_relay(
 ) -> c_int {
     change(config, |b| {
         // SAFETY: the header asks for a NUL-terminated string.
-        let addr = unsafe { text(addr, "addr") }?;
+        let addr = unsafe { text(addr, "addr is NULL") }?;
         with_compat(b, |compat| compat.relay(addr))
     })
 }

@@ -1,6 +1,7 @@
 //! `peerbase_config`: what a node is to be.
 
 use super::error::{guard, guard_value};
+use super::event::{peerbase_event_handler, told_of_events};
 use super::handle::{UserData, borrow_mut, give, take, text};
 use super::request::{command_handler, message_handler, peerbase_handler};
 use crate::error::Error;
@@ -55,7 +56,7 @@ unsafe fn change_address(
 ) -> c_int {
     change(config, |b| {
         // SAFETY: by the function's contract.
-        let addr = unsafe { text(addr, "addr") }?;
+        let addr = unsafe { text(addr, "addr is NULL") }?;
         Ok(set(b, address(addr)?))
     })
 }
@@ -76,9 +77,9 @@ pub unsafe extern "C" fn peerbase_config_new(
         // SAFETY: the header asks for NUL-terminated strings.
         let (name, network, key) = unsafe {
             (
-                text(name, "name")?,
-                text(network, "network")?,
-                text(key, "key")?,
+                text(name, "name is NULL")?,
+                text(network, "network is NULL")?,
+                text(key, "key is NULL")?,
             )
         };
         let builder = Node::builder(name, network, Key::parse(key)?);
@@ -158,7 +159,7 @@ pub unsafe extern "C" fn peerbase_config_add_relay(
 ) -> c_int {
     change(config, |b| {
         // SAFETY: the header asks for a NUL-terminated string.
-        let b = b.relay(unsafe { text(addr, "addr") }?);
+        let b = b.relay(unsafe { text(addr, "addr is NULL") }?);
         b.check().map(|()| b)
     })
 }
@@ -274,7 +275,7 @@ pub unsafe extern "C" fn peerbase_config_add_key(
 ) -> c_int {
     change(config, |b| {
         // SAFETY: the header asks for a NUL-terminated string.
-        let key = unsafe { text(key, "key") }?;
+        let key = unsafe { text(key, "key is NULL") }?;
         let b = b.also_key(Key::parse(key)?);
         b.check().map(|()| b)
     })
@@ -295,7 +296,7 @@ pub unsafe extern "C" fn peerbase_config_register(
     let user = UserData::new(user, drop_user);
     change(config, |b| {
         // SAFETY: the header asks for a NUL-terminated string.
-        let path = unsafe { text(path, "path") }?;
+        let path = unsafe { text(path, "path is NULL") }?;
         b.handler(path, command_handler(handler, user)?)
     })
 }
@@ -311,6 +312,27 @@ pub unsafe extern "C" fn peerbase_config_on_message(
     let user = UserData::new(user, drop_user);
     change(config, |b| {
         Ok(b.message_handler(message_handler(handler, user)?))
+    })
+}
+
+/// Sets what is told of events, from the start of the node on; a NULL handler takes it away. It misses none,
+/// as one set by `peerbase_node_on_event` may after 1 024 events, and runs where handlers run, on the thread
+/// that processes the node: for `peerbase_node_open` not before the first `peerbase_node_process`.
+/// `drop_user` as for `peerbase_config_register`. Returns 0 or PEERBASE_ERR_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_config_on_event(
+    config: *mut peerbase_config,
+    handler: peerbase_event_handler,
+    user: *mut c_void,
+    drop_user: Option<unsafe extern "C" fn(user: *mut c_void)>,
+) -> c_int {
+    let user = UserData::new(user, drop_user);
+    change(config, |b| match handler {
+        Some(handler) => {
+            let own = b.name()?;
+            Ok(b.event_handler(Some(told_of_events(own, handler, user))))
+        }
+        None => Ok(b.event_handler(None)),
     })
 }
 

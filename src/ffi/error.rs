@@ -48,8 +48,15 @@ pub extern "C" fn peerbase_strerror(code: c_int) -> *const c_char {
     known.map_or(c"unknown code", Code::c_name).as_ptr()
 }
 
-/// Why the last function that failed on this thread failed; "" if none has. Never NULL. The string
-/// is the library's, and good until another of its functions fails on this thread.
+/// Why the last function that failed on this thread failed, in English: what `peerbase_strerror` gives for its
+/// code, and most often a colon and the details, such as which argument it was, the system's words, or what the
+/// other node said. "" if none has failed. Never NULL.
+///
+/// One that succeeds leaves it as it is, so look at it only after a failure. It is of this thread alone; what failed
+/// in a callback is told on the thread that ran it, which may be this one in a function that waits. Before an event
+/// of a relay that is down or has refused, it is set to the reason. What another node said may be long and hold any
+/// characters but NUL: it is no format for printf, and nothing for a terminal unseen. Compare codes, not texts, which
+/// may change. The string is the library's, and good until another of its functions fails on this thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn peerbase_last_error() -> *const c_char {
     LAST.try_with(|last| last.borrow().as_ptr())

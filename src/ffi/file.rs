@@ -2,10 +2,10 @@
 
 use super::call::milliseconds;
 use super::error::guard;
-use super::handle::{put, text};
+use super::handle::{empty, put, text};
 use super::mesh::one_json;
 use super::node::{node, peerbase_node};
-use super::reply::{no_reply, peerbase_reply};
+use super::reply::peerbase_reply;
 use crate::error::Error;
 use crate::json;
 use std::ffi::{c_char, c_int, c_void};
@@ -18,8 +18,9 @@ pub const PEERBASE_HASH_LEN: usize = 65;
 pub type peerbase_progress =
     Option<unsafe extern "C" fn(received: u64, size: u64, user: *mut c_void)>;
 
-/// Offers a file to the network. All of it is read; changed or removed later, it is not offered any more.
-/// `hash` has room for PEERBASE_HASH_LEN bytes, and is then what others ask for it by. Returns 0,
+/// Offers a file to the network. All of it is read before this returns, so not in a callback of a node that is to
+/// answer meanwhile; changed or removed later, it is not offered any more. `hash` has room for PEERBASE_HASH_LEN
+/// bytes, and is then what others ask for it by, or "" after a failure. Returns 0,
 /// PEERBASE_ERR_IO if it cannot be read, PEERBASE_ERR_DAMAGED if it changed meanwhile,
 /// PEERBASE_ERR_OVERLOADED, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
 #[unsafe(no_mangle)]
@@ -32,8 +33,10 @@ pub unsafe extern "C" fn peerbase_node_add_file(
         if hash.is_null() {
             return Err(Error::Argument("hash is NULL"));
         }
+        // SAFETY: the header asks for this much room and more.
+        unsafe { empty(hash, 0) };
         // SAFETY: the header asks for a NUL-terminated string.
-        let path = unsafe { text(path, "path") }?;
+        let path = unsafe { text(path, "path is NULL") }?;
         let found = node(handle)?.add_file(path)?;
         let mut bytes = [0; PEERBASE_HASH_LEN];
         for (to, from) in bytes.iter_mut().zip(found.bytes()) {
@@ -53,13 +56,14 @@ pub unsafe extern "C" fn peerbase_node_set_file_dir(
 ) -> c_int {
     guard(|| {
         // SAFETY: the header asks for a NUL-terminated string.
-        let folder = unsafe { text(folder, "folder") }?;
+        let folder = unsafe { text(folder, "folder is NULL") }?;
         node(handle)?.set_file_dir(folder)
     })
 }
 
 /// Looks at the offered files again: those that have changed are offered as what they are now, those that are
-/// gone not any more, and new regular files of the folder, hidden ones apart, from now on. `*out`, if `out` is
+/// gone not any more, and new regular files of the folder, hidden ones apart, from now on. What is new is read
+/// before this returns, so not in a callback of a node that is to answer meanwhile. `*out`, if `out` is
 /// not NULL, has one entry, whose JSON is an object with "added", "changed" and "removed". Returns 0,
 /// PEERBASE_ERR_IO, PEERBASE_ERR_OVERLOADED, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
 #[unsafe(no_mangle)]
@@ -68,6 +72,8 @@ pub unsafe extern "C" fn peerbase_node_refresh(
     out: *mut *mut peerbase_reply,
 ) -> c_int {
     guard(|| {
+        // SAFETY: the header asks for NULL or room for a pointer.
+        unsafe { empty(out, std::ptr::null_mut()) };
         let node = node(handle)?;
         let found = node.refresh()?;
         let (added, changed, removed) = (found.added, found.changed, found.removed);
@@ -77,10 +83,11 @@ pub unsafe extern "C" fn peerbase_node_refresh(
 }
 
 /// Fetches a file by its hash, from whoever of the peers has it, several at once, into the folder of
-/// `peerbase_node_set_file_dir`. `timeout_ms` is how long nothing may come. Interrupted, the next request
-/// goes on with what is there. The final name appears when all was checked.
+/// `peerbase_node_set_file_dir`. `timeout_ms` is how long nothing may come, 0 to INT_MAX; more than a day counts
+/// as a day. Interrupted, the next request goes on with what is there, which is kept in the folder
+/// ".peerbase-parts" in that one until then. The final name appears when all was checked.
 ///
-/// `progress` may be NULL. `*out`, if `out` is not NULL, has one entry, whose JSON is an object with "path" and
+/// `progress` may be NULL, and must not throw or longjmp. `*out`, if `out` is not NULL, has one entry, whose JSON is an object with "path" and
 /// "size". Returns 0, PEERBASE_ERR_FILE_UNKNOWN if nobody has it, PEERBASE_ERR_DAMAGED if nobody has what the
 /// hash says, PEERBASE_ERR_TOO_LARGE, PEERBASE_ERR_BROKEN if it was interrupted, PEERBASE_ERR_IO if it cannot
 /// be written, which leaves nothing behind, PEERBASE_ERR_WOULD_DEADLOCK in a callback,
@@ -96,9 +103,9 @@ pub unsafe extern "C" fn peerbase_node_request_file(
 ) -> c_int {
     guard(|| {
         // SAFETY: the header asks for NULL or room for a pointer.
-        unsafe { no_reply(out) }?;
+        unsafe { empty(out, std::ptr::null_mut()) };
         // SAFETY: the header asks for a NUL-terminated string.
-        let hash = unsafe { text(hash, "hash") }?;
+        let hash = unsafe { text(hash, "hash is NULL") }?;
         let told = |p: crate::files::Progress| {
             if let Some(progress) = progress {
                 // SAFETY: given for being called like this, on this thread.

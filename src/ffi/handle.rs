@@ -59,7 +59,7 @@ pub(super) fn give<T>(object: T) -> *mut T {
 /// `pointer` is NULL or came from [`give`] and was not taken back before.
 pub(super) unsafe fn take<T>(pointer: *mut T) -> Result<Box<T>, Error> {
     if pointer.is_null() {
-        return Err(Error::Argument("NULL"));
+        return Err(Error::Argument("the object is NULL"));
     }
     if !live::remove(pointer as usize) {
         return Err(Error::Argument(
@@ -81,7 +81,7 @@ pub(super) unsafe fn borrow<'a, T>(pointer: *const T) -> Result<&'a T, Error> {
         return Err(Error::Argument("used after it was freed"));
     }
     // SAFETY: by the function's contract it is NULL or one of our boxes, alive and unchanged.
-    unsafe { pointer.as_ref() }.ok_or(Error::Argument("NULL"))
+    unsafe { pointer.as_ref() }.ok_or(Error::Argument("the object is NULL"))
 }
 
 /// Changes an object that C owns.
@@ -94,20 +94,24 @@ pub(super) unsafe fn borrow_mut<'a, T>(pointer: *mut T) -> Result<&'a mut T, Err
         return Err(Error::Argument("used after it was freed"));
     }
     // SAFETY: by the function's contract it is NULL or one of our boxes, and ours alone for now.
-    unsafe { pointer.as_mut() }.ok_or(Error::Argument("NULL"))
+    unsafe { pointer.as_mut() }.ok_or(Error::Argument("the object is NULL"))
 }
 
-/// A text from C.
+/// A text from C. `is_null` says that it is NULL, as in "path is NULL".
 ///
 /// # Safety
 ///
 /// `text` is NULL or NUL-terminated, and not changed while the reference lives.
-pub(super) unsafe fn text<'a>(text: *const c_char, what: &'static str) -> Result<&'a str, Error> {
+pub(super) unsafe fn text<'a>(
+    text: *const c_char,
+    is_null: &'static str,
+) -> Result<&'a str, Error> {
     if text.is_null() {
-        return Err(Error::Argument(what));
+        return Err(Error::Argument(is_null));
     }
     // SAFETY: by the function's contract it is NUL-terminated.
     let text = unsafe { CStr::from_ptr(text) };
+    let what = is_null.strip_suffix(" is NULL").unwrap_or(is_null);
     text.to_str().map_err(|_| Error::Utf8(what))
 }
 
@@ -141,6 +145,19 @@ pub(super) unsafe fn put<T>(out: *mut T, value: T) -> Result<(), Error> {
     // SAFETY: by the function's contract it is writable.
     unsafe { out.write(value) };
     Ok(())
+}
+
+/// Empties what C may want a result in, before anything else can fail: after a failure C reads this, and not
+/// what was there before.
+///
+/// # Safety
+///
+/// `out` is NULL or writable.
+pub(super) unsafe fn empty<T>(out: *mut T, nothing: T) {
+    if !out.is_null() {
+        // SAFETY: by the function's contract it is writable.
+        unsafe { out.write(nothing) };
+    }
 }
 
 /// A text for C to look at. What holds a NUL ends there, as C would read it.

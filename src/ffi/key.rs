@@ -12,7 +12,7 @@ pub const PEERBASE_KEY_LEN: usize = 45;
 /// Makes a new network key, as text.
 ///
 /// `out` is room for PEERBASE_KEY_LEN characters, not NULL, and the caller's; it holds a secret
-/// afterwards. Any thread. Returns 0, PEERBASE_ERR_ARGUMENT, or PEERBASE_ERR_IO if the kernel has no
+/// afterwards, or "" after a failure. Any thread. Returns 0, PEERBASE_ERR_ARGUMENT, or PEERBASE_ERR_IO if the kernel has no
 /// random source.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_key_generate(out: *mut c_char) -> c_int {
@@ -20,6 +20,8 @@ pub unsafe extern "C" fn peerbase_key_generate(out: *mut c_char) -> c_int {
         if out.is_null() {
             return Err(Error::Argument("out is NULL"));
         }
+        // SAFETY: the caller promises room for 45 characters. A failure must not leave what looks like a key.
+        unsafe { out.write(0) };
         let text = Key::generate(&mut OsEntropy::new()?).to_text();
         // SAFETY: the caller promises room for 45 characters; the text has 44.
         unsafe {

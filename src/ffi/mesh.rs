@@ -2,18 +2,19 @@
 
 use super::call::milliseconds;
 use super::error::guard;
-use super::handle::{bytes, text};
+use super::handle::{bytes, empty, text};
 use super::node::{node, peerbase_node};
-use super::reply::{Holds, no_reply, peerbase_reply};
+use super::reply::{Holds, peerbase_reply};
 use crate::error::Error;
 use crate::node::Node;
+use crate::wire::report::Report;
 use std::ffi::{c_char, c_int};
 
 /// Links to the node at an address, "IP:PORT" or `[IPV6]:PORT`, whoever it is. From then on the address is
 /// dialled again whenever the link is lost, peers are exchanged with it, and its peers are linked to as well.
 ///
-/// `*out`, if `out` is not NULL, has an entry with the name of who answered. Returns 0,
-/// PEERBASE_ERR_UNREACHABLE if nobody of this network answered in time, PEERBASE_ERR_ADDRESS,
+/// `timeout_ms` is 0 to INT_MAX; more than a day counts as a day. `*out`, if `out` is not NULL, has an entry with
+/// the name of who answered, and is NULL after a failure. Returns 0, PEERBASE_ERR_UNREACHABLE if nobody of this network answered in time, PEERBASE_ERR_ADDRESS,
 /// PEERBASE_ERR_WOULD_DEADLOCK in a callback, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_connect(
@@ -24,9 +25,9 @@ pub unsafe extern "C" fn peerbase_node_connect(
 ) -> c_int {
     guard(|| {
         // SAFETY: the header asks for NULL or room for a pointer.
-        unsafe { no_reply(out) }?;
+        unsafe { empty(out, std::ptr::null_mut()) };
         // SAFETY: the header asks for a NUL-terminated string.
-        let addr = unsafe { text(addr, "addr") }?;
+        let addr = unsafe { text(addr, "addr is NULL") }?;
         let address = addr.parse().map_err(|_| Error::Address(addr.to_owned()))?;
         let name = node(handle)?.connect(address, milliseconds(timeout_ms)?)?;
         let reply = peerbase_reply::new(vec![(name, Ok(b"true".to_vec()))], Holds::Json);
@@ -38,8 +39,9 @@ pub unsafe extern "C" fn peerbase_node_connect(
 /// Sends bytes to every node that can be reached through any chain of nodes, once to each, and waits for the
 /// report; `data` may be NULL when `len` is 0.
 ///
-/// `*out`, if `out` is not NULL, has one entry, whose JSON is an object: "delivered", how many have it; "failed",
-/// how many did not answer, and "names", some of those; "cut", whether a chain was too long. Returns 0 if it was
+/// `timeout_ms` is as for `peerbase_node_connect`. `*out`, if `out` is not NULL, has one entry, whose JSON is an
+/// object: "delivered", how many have it; "failed", how many did not answer, and "names", some of those; "cut",
+/// whether a chain was too long. It is there also when some were missed, else NULL. Returns 0 if it was
 /// delivered to all, PEERBASE_ERR_UNREACHABLE if not, PEERBASE_ERR_TOO_LARGE, PEERBASE_ERR_WOULD_DEADLOCK in
 /// a callback, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
 #[unsafe(no_mangle)]
@@ -52,20 +54,26 @@ pub unsafe extern "C" fn peerbase_node_broadcast(
 ) -> c_int {
     guard(|| {
         // SAFETY: the header asks for NULL or room for a pointer.
-        unsafe { no_reply(out) }?;
+        unsafe { empty(out, std::ptr::null_mut()) };
         // SAFETY: the header asks for `len` readable bytes.
         let data = unsafe { bytes(data, len) }?;
         let node = node(handle)?;
         let report = node.broadcast(data, milliseconds(timeout_ms)?)?;
         one_json(&node, report.to_json(), out)?;
-        match report.names.first() {
-            _ if report.is_complete() => Ok(()),
-            Some(name) => Err(Error::Unreachable(format!(
-                "{name}, and {} more",
-                report.failed - 1
-            ))),
-            None => Err(Error::Unreachable("nodes that are too far away".into())),
-        }
+        missed(&report).map_or(Ok(()), |whom| Err(Error::Unreachable(whom)))
+    })
+}
+
+/// Whom a broadcast did not reach, in words. The numbers are what other nodes say: none is relied upon.
+fn missed(report: &Report) -> Option<String> {
+    if report.is_complete() {
+        return None;
+    }
+    Some(match (report.names.first(), report.failed) {
+        (_, 0) => "nodes that are too far away".into(),
+        (Some(name), 1) => name.to_string(),
+        (Some(name), failed) => format!("{name}, and {} more", failed - 1),
+        (None, failed) => format!("{failed} nodes"),
     })
 }
 
@@ -81,7 +89,7 @@ pub unsafe extern "C" fn peerbase_node_send_to(
 ) -> c_int {
     guard(|| {
         // SAFETY: the header asks for a NUL-terminated string and `len` readable bytes.
-        let (target, data) = unsafe { (text(target, "target")?, bytes(data, len)?) };
+        let (target, data) = unsafe { (text(target, "target is NULL")?, bytes(data, len)?) };
         node(handle)?.send_to(target, data, milliseconds(timeout_ms)?)
     })
 }
@@ -96,7 +104,7 @@ pub unsafe extern "C" fn peerbase_node_save_state(
 ) -> c_int {
     guard(|| {
         // SAFETY: the header asks for a NUL-terminated string.
-        let file = unsafe { text(file, "file") }?;
+        let file = unsafe { text(file, "file is NULL") }?;
         node(handle)?.save_state(file)
     })
 }
@@ -113,7 +121,7 @@ pub unsafe extern "C" fn peerbase_node_load_state(
     let mut count = 0;
     let code = guard(|| {
         // SAFETY: the header asks for a NUL-terminated string.
-        let file = unsafe { text(file, "file") }?;
+        let file = unsafe { text(file, "file is NULL") }?;
         count = node(handle)?.load_state(file)?;
         Ok(())
     });
@@ -133,4 +141,31 @@ pub(super) fn one_json(
     let reply = peerbase_reply::new(vec![(node.name().clone(), Ok(json))], Holds::Json);
     // SAFETY: the header asks for NULL or room for a pointer.
     unsafe { reply.give_if_wanted(out) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::NodeName;
+
+    #[test]
+    fn a_report_whose_numbers_make_no_sense_is_put_into_words_all_the_same() {
+        let names = vec![NodeName::new("roof").unwrap()];
+        for (failed, named, cut, words) in [
+            (0, false, false, None),
+            (0, true, false, None),
+            (0, true, true, Some("nodes that are too far away")),
+            (1, true, false, Some("roof")),
+            (3, true, true, Some("roof, and 2 more")),
+            (2, false, false, Some("2 nodes")),
+        ] {
+            let report = Report {
+                delivered: 0,
+                failed,
+                names: if named { names.clone() } else { Vec::new() },
+                cut,
+            };
+            assert_eq!(missed(&report).as_deref(), words);
+        }
+    }
 }

@@ -1,20 +1,22 @@
 //! `peerbase_node`: a node that runs.
 
 use super::config::peerbase_config;
-use super::error::{explain, guard, guard_value};
-use super::handle::{UserData, borrow, c_string, give, put, take, text};
+use super::error::{guard, guard_value};
+use super::event::{peerbase_event_handler, told_of_events};
+use super::handle::{UserData, borrow, give, put, take, text};
 use super::reply::{Holds, peerbase_reply};
 use super::request::{command_handler, message_handler, peerbase_handler};
-use crate::engine::{Event, Path, PeerInfo, RelayFault};
+use crate::engine::{Path, PeerInfo};
 use crate::error::Error;
 use crate::node::{Builder, CommandTree, Node};
 use std::ffi::{c_char, c_int, c_void};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// A node that runs. Every function may be called from any thread, and several at once, unless it says
 /// otherwise; only `peerbase_node_free` must be the last. In a child process of a fork, only
-/// `peerbase_node_free` may be called; everything else is PEERBASE_ERR_FORKED.
+/// `peerbase_node_free` may be called, and the functions that free what belongs to the node; every other one of a
+/// node, of its streams, or that answers a request is PEERBASE_ERR_FORKED, or gives what it gives for NULL, with
+/// that reason in `peerbase_last_error`.
 pub struct peerbase_node {
     node: Node,
 }
@@ -25,34 +27,6 @@ pub const PEERBASE_VERSION_MAJOR: u32 = 0;
 pub const PEERBASE_VERSION_MINOR: u32 = 1;
 /// The patch version of this header.
 pub const PEERBASE_VERSION_PATCH: u32 = 0;
-
-/// A node has proved that it is there and holds the key; or one of PeerBase 0.7.1 is heard, which proves nothing.
-pub const PEERBASE_EVENT_PEER_JOINED: c_int = 1;
-/// A node said goodbye, or was not heard for too long.
-pub const PEERBASE_EVENT_PEER_LEFT: c_int = 2;
-/// A node that was there is there again, as a new process.
-pub const PEERBASE_EVENT_PEER_RESTARTED: c_int = 3;
-/// Another node has our name; everyone resolves it to this one.
-pub const PEERBASE_EVENT_NAME_CONFLICT_WON: c_int = 4;
-/// Another node has our name; everyone resolves it to the other one.
-pub const PEERBASE_EVENT_NAME_CONFLICT_LOST: c_int = 5;
-
-/// This node has joined its network at a relay.
-pub const PEERBASE_EVENT_RELAY_UP: c_int = 6;
-/// A relay cannot be reached, or was lost; it is tried again. Told once for each reason.
-pub const PEERBASE_EVENT_RELAY_DOWN: c_int = 7;
-/// A relay has refused this node, for a wrong key say; it is tried again now and then.
-pub const PEERBASE_EVENT_RELAY_REFUSED: c_int = 8;
-/// Calls to a node that went through a relay go straight from now on.
-pub const PEERBASE_EVENT_PATH_DIRECT: c_int = 9;
-/// Calls to a node go through a relay from now on, or through another one.
-pub const PEERBASE_EVENT_PATH_RELAY: c_int = 10;
-
-/// What is told of events: one of PEERBASE_EVENT_…, the name of the node it is about, or the address of the
-/// relay, good during the call, and the `user` it was set with. For a relay that is down or has refused,
-/// `peerbase_last_error` says why. Runs where handlers run.
-pub type peerbase_event_handler =
-    Option<unsafe extern "C" fn(event: c_int, node: *const c_char, user: *mut c_void)>;
 
 /// One line of a table of commands.
 #[repr(C)]
@@ -71,6 +45,13 @@ pub struct peerbase_command {
 pub(super) fn node(handle: *const peerbase_node) -> Result<Node, Error> {
     // SAFETY: the header asks for a node that was not freed before this call began.
     Ok(unsafe { borrow(handle) }?.node.clone())
+}
+
+/// As [`node`], but an error in a child of a fork: for functions that the node itself would not refuse there.
+pub(super) fn here(handle: *const peerbase_node) -> Result<Node, Error> {
+    let node = node(handle)?;
+    node.check_process()?;
+    Ok(node)
 }
 
 fn start_with(
@@ -116,18 +97,20 @@ pub unsafe extern "C" fn peerbase_node_open(
 }
 
 /// A descriptor that is readable whenever `peerbase_node_process` would do something, timers apart.
-/// Level-triggered. It belongs to the node: poll it, and nothing else. -1 for NULL.
+/// Level-triggered. It belongs to the node: poll it, and nothing else. -1 for NULL and in a child of a fork, with
+/// the reason in `peerbase_last_error`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_fd(handle: *const peerbase_node) -> c_int {
-    guard_value(-1, || Ok(node(handle)?.fd()))
+    guard_value(-1, || Ok(here(handle)?.fd()))
 }
 
 /// How many milliseconds to poll at most before `peerbase_node_process`; -1 is for ever. Ask again after
-/// every use of the node.
+/// every use of the node. 0 for NULL and in a child of a fork, with the reason in `peerbase_last_error`, so that
+/// a loop does not wait for what never comes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_timeout_ms(handle: *const peerbase_node) -> c_int {
-    guard_value(-1, || {
-        let timeout = node(handle)?.timeout();
+    guard_value(0, || {
+        let timeout = here(handle)?.timeout();
         // Rounded up: a little late is a turn, a little early would be one for nothing.
         Ok(timeout.map_or(-1, |t| {
             c_int::try_from(t.as_micros().div_ceil(1_000)).unwrap_or(c_int::MAX)
@@ -136,7 +119,7 @@ pub unsafe extern "C" fn peerbase_node_timeout_ms(handle: *const peerbase_node) 
 }
 
 /// Waits at most `timeout_ms` milliseconds (negative: as long as it takes) for something to do, does it,
-/// and runs the callbacks. Returns 0, PEERBASE_ERR_STOPPED, PEERBASE_ERR_WOULD_DEADLOCK in a callback,
+/// and runs the callbacks. Returns 0, PEERBASE_ERR_STOPPED, PEERBASE_ERR_FORKED in a child of a fork, PEERBASE_ERR_WOULD_DEADLOCK in a callback,
 /// PEERBASE_ERR_ARGUMENT for a node with a thread of its own, or PEERBASE_ERR_IO.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_process(
@@ -149,18 +132,20 @@ pub unsafe extern "C" fn peerbase_node_process(
     })
 }
 
-/// Runs an opened node on this thread until it is stopped. Returns 0, or as `peerbase_node_process`.
+/// Runs an opened node on this thread until it is stopped. Returns 0, or as `peerbase_node_process`: among others
+/// PEERBASE_ERR_ARGUMENT for a node that `peerbase_node_start` made, or that another thread runs already.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_run(handle: *mut peerbase_node) -> c_int {
     guard(|| node(handle)?.run())
 }
 
 /// Says goodbye to the network and ends what is in flight, as PEERBASE_ERR_STOPPED. The node is still to be
-/// freed. Safe in a callback. Returns 0 or PEERBASE_ERR_ARGUMENT.
+/// freed. Safe in a callback. Returns 0, also if it was stopped before, PEERBASE_ERR_FORKED or
+/// PEERBASE_ERR_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_stop(handle: *mut peerbase_node) -> c_int {
     guard(|| {
-        node(handle)?.stop();
+        here(handle)?.stop();
         Ok(())
     })
 }
@@ -183,10 +168,11 @@ pub unsafe extern "C" fn peerbase_node_free(handle: *mut peerbase_node) {
     }
 }
 
-/// The TCP port the node listens on; 0 for NULL.
+/// The TCP port the node listens on; 0 for NULL and in a child of a fork, with the reason in
+/// `peerbase_last_error`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_port(handle: *const peerbase_node) -> u16 {
-    guard_value(0, || Ok(node(handle)?.port()))
+    guard_value(0, || Ok(here(handle)?.port()))
 }
 
 /// Registers a command at a dotted path, such as "sensor.read". Paths that begin with "__" are the
@@ -206,7 +192,7 @@ pub unsafe extern "C" fn peerbase_node_register(
     let user = UserData::new(user, drop_user);
     guard(|| {
         // SAFETY: the header asks for a NUL-terminated string.
-        let path = unsafe { text(path, "path") }?;
+        let path = unsafe { text(path, "path is NULL") }?;
         let tree = CommandTree::new().with(path, command_handler(handler, user)?)?;
         node(handle)?.register_tree(tree)
     })
@@ -238,11 +224,11 @@ pub unsafe extern "C" fn peerbase_node_register_table(
         let mut tree = CommandTree::new();
         for (line, user) in lines {
             // SAFETY: the header asks for NUL-terminated strings.
-            let path = unsafe { text(line.path, "path") }?;
+            let path = unsafe { text(line.path, "path is NULL") }?;
             tree = tree.with(path, command_handler(line.handler, user)?)?;
         }
         // SAFETY: the header asks for a NUL-terminated string.
-        let path = unsafe { text(path, "path") }?;
+        let path = unsafe { text(path, "path is NULL") }?;
         node(handle)?.register_tree(CommandTree::new().subtree(path, tree)?)
     })
 }
@@ -257,7 +243,7 @@ pub unsafe extern "C" fn peerbase_node_unregister(
     let mut count = 0;
     let code = guard(|| {
         // SAFETY: the header asks for a NUL-terminated string.
-        count = node(handle)?.unregister(unsafe { text(path, "path") }?)?;
+        count = node(handle)?.unregister(unsafe { text(path, "path is NULL") }?)?;
         Ok(())
     });
     if code < 0 {
@@ -279,8 +265,8 @@ pub unsafe extern "C" fn peerbase_node_on_message(
     guard(|| node(handle)?.set_message_handler(Some(message_handler(handler, user)?)))
 }
 
-/// Sets what is told of events, instead of what was before; a NULL handler ends it. The first one is told
-/// what happened while the node started, too. `drop_user` as for
+/// Sets what is told of events, instead of what was before; a NULL handler ends it. The first one is told of
+/// everything since the start, 1 024 events at most. `drop_user` as for
 /// `peerbase_node_register`. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_STOPPED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_on_event(
@@ -296,41 +282,7 @@ pub unsafe extern "C" fn peerbase_node_on_event(
             return node.set_event_handler(None);
         };
         let own = node.name().clone();
-        node.set_event_handler(Some(Arc::new(move |event: &Event| {
-            let user = &user;
-            let (kind, about) = match event {
-                Event::PeerJoined(name) => (PEERBASE_EVENT_PEER_JOINED, name.as_str()),
-                Event::PeerLeft(name) => (PEERBASE_EVENT_PEER_LEFT, name.as_str()),
-                Event::PeerRestarted(name) => (PEERBASE_EVENT_PEER_RESTARTED, name.as_str()),
-                Event::NameConflict { wins: true } => {
-                    (PEERBASE_EVENT_NAME_CONFLICT_WON, own.as_str())
-                }
-                Event::NameConflict { wins: false } => {
-                    (PEERBASE_EVENT_NAME_CONFLICT_LOST, own.as_str())
-                }
-                Event::RelayUp(relay) => (PEERBASE_EVENT_RELAY_UP, relay.as_str()),
-                Event::RelayDown { relay, why } => {
-                    let refused = matches!(why, RelayFault::Refused(_));
-                    let kind = if refused {
-                        PEERBASE_EVENT_RELAY_REFUSED
-                    } else {
-                        PEERBASE_EVENT_RELAY_DOWN
-                    };
-                    explain(&format!("{relay}: {why}"));
-                    (kind, relay.as_str())
-                }
-                Event::PathChanged { peer, path } => match path {
-                    Path::Direct => (PEERBASE_EVENT_PATH_DIRECT, peer.as_str()),
-                    Path::Relay(_) => (PEERBASE_EVENT_PATH_RELAY, peer.as_str()),
-                    // Such a peer comes and goes; it has no other path.
-                    Path::Compat(_) => return,
-                },
-                Event::Missed(_) => return,
-            };
-            let about = c_string(about);
-            // SAFETY: set for being called like this.
-            unsafe { handler(kind, about.as_ptr(), user.user) };
-        })))
+        node.set_event_handler(Some(told_of_events(own, handler, user)))
     })
 }
 
@@ -339,13 +291,18 @@ pub unsafe extern "C" fn peerbase_node_on_event(
 /// its address, "address", or the relay through which it is reached, "relay"; and of its last ping how long it
 /// took, "ping_us", and how long ago that was, "ping_ago_ms". A peer that speaks the protocol of PeerBase 0.7.1
 /// has code 0 while it is heard, and "compat" is true: nothing about it is proven. Free it with
-/// `peerbase_reply_free`. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_STOPPED.
+/// `peerbase_reply_free`. Returns 0, PEERBASE_ERR_ARGUMENT, PEERBASE_ERR_STOPPED or PEERBASE_ERR_FORKED; `*out`
+/// is NULL then.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_peers(
     handle: *const peerbase_node,
     out: *mut *mut peerbase_reply,
 ) -> c_int {
     guard(|| {
+        // SAFETY: the header asks for room for a pointer.
+        unsafe { put(out, std::ptr::null_mut()) }?;
+        let node = node(handle)?;
+        node.check()?;
         let answer = |peer: PeerInfo| {
             // Addresses and numbers need no escaping.
             let place = match (&peer.path, peer.address) {
@@ -376,21 +333,24 @@ pub unsafe extern "C" fn peerbase_node_peers(
                 },
             )
         };
-        let answers = node(handle)?.peers().into_iter().map(answer).collect();
+        let answers = node.peers().into_iter().map(answer).collect();
         // SAFETY: the header asks for room for a pointer.
         unsafe { put(out, peerbase_reply::new(answers, Holds::Json).give()) }
     })
 }
 
 /// What the node has counted since it started: `*out` has one entry, whose JSON is an object of numbers. Free
-/// it with `peerbase_reply_free`. Returns 0 or PEERBASE_ERR_ARGUMENT.
+/// it with `peerbase_reply_free`. Returns 0, also when it was stopped; PEERBASE_ERR_ARGUMENT or
+/// PEERBASE_ERR_FORKED, and then `*out` is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_stats(
     handle: *const peerbase_node,
     out: *mut *mut peerbase_reply,
 ) -> c_int {
     guard(|| {
-        let node = node(handle)?;
+        // SAFETY: the header asks for room for a pointer.
+        unsafe { put(out, std::ptr::null_mut()) }?;
+        let node = here(handle)?;
         // Names and numbers need no escaping.
         let mut text = String::from("{");
         for (i, (name, value)) in node.stats().entries().into_iter().enumerate() {

@@ -9,7 +9,8 @@ use crate::node::RawAnswer;
 use std::ffi::{CString, c_char, c_int};
 
 /// What one or several nodes answered: one entry for each, from 0. Never changes, so any thread may look
-/// at it. The caller's until `peerbase_reply_free`, but for one that a callback is given.
+/// at it. The caller's until `peerbase_reply_free`, but for one that a callback is given. The functions that look
+/// at one take NULL, which has no entries, and leave `peerbase_last_error` as it is then.
 pub struct peerbase_reply {
     entries: Vec<Entry>,
 }
@@ -100,20 +101,12 @@ impl Entry {
     }
 }
 
-/// Says that there is no reply yet, if C wants one.
-///
-/// # Safety
-///
-/// `out` is NULL or writable.
-pub(super) unsafe fn no_reply(out: *mut *mut peerbase_reply) -> Result<(), Error> {
-    if out.is_null() {
-        return Ok(());
-    }
-    // SAFETY: by the function's contract.
-    unsafe { put(out, std::ptr::null_mut()) }
-}
-
+/// Looks at an entry. Of NULL there is nothing to see, and that is no failure of its own: it is what a call that
+/// has failed leaves, and `peerbase_last_error` is to say why that did.
 fn look<T>(reply: *const peerbase_reply, i: usize, fallback: T, f: impl FnOnce(&Entry) -> T) -> T {
+    if reply.is_null() {
+        return fallback;
+    }
     guard_value(fallback, || {
         // SAFETY: the header asks for a live reply.
         let reply = unsafe { borrow(reply) }?;
@@ -128,6 +121,9 @@ fn look<T>(reply: *const peerbase_reply, i: usize, fallback: T, f: impl FnOnce(&
 /// How many entries there are; 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_reply_count(reply: *const peerbase_reply) -> usize {
+    if reply.is_null() {
+        return 0;
+    }
     // SAFETY: the header asks for a live reply.
     guard_value(0, || Ok(unsafe { borrow(reply) }?.entries.len()))
 }
@@ -180,8 +176,8 @@ pub unsafe extern "C" fn peerbase_reply_message(
     })
 }
 
-/// The bytes that a message was answered with, and how many in `*len`. Good as long as the reply; NULL if
-/// it failed, holds JSON, or is not there.
+/// The bytes that a message was answered with, and how many in `*len`. Good as long as the reply; NULL, and 0
+/// bytes, if it failed, holds JSON, or is not there. Of an answer of no bytes the pointer is not NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_reply_data(
     reply: *const peerbase_reply,

@@ -1,7 +1,7 @@
 //! `peerbase_request`: a call or message of somebody, to be answered.
 
 use super::error::{guard, guard_value};
-use super::handle::{UserData, borrow, bytes, c_string, give, put, take, text};
+use super::handle::{UserData, borrow, bytes, c_string, empty, give, put, take, text};
 use crate::error::Error;
 use crate::json;
 use crate::node::{Call, Ends, Handler, Message, MessageHandler};
@@ -13,6 +13,9 @@ use std::sync::Arc;
 /// `user` it was registered with. It runs on the loop's thread, or the one that calls
 /// `peerbase_node_process`, and may call any function of the node, except that waiting there is
 /// PEERBASE_ERR_WOULD_DEADLOCK. It must not be NULL where it is registered.
+///
+/// Of each peer at most 1 024 requests may be unanswered at a time; further ones are answered with
+/// PEERBASE_ERR_OVERLOADED and come to no handler. A handler that keeps requests must answer each some time.
 pub type peerbase_handler =
     Option<unsafe extern "C" fn(request: *mut peerbase_request, user: *mut c_void)>;
 
@@ -101,7 +104,7 @@ unsafe fn end(request: *mut peerbase_request, words: *const c_char, refuse: bool
         let words = match words.is_null() {
             true => Ok(""),
             // SAFETY: by the function's contract.
-            false => unsafe { text(words, "words") },
+            false => unsafe { text(words, "words is NULL") },
         };
         // Words that cannot be read are left out; the caller is answered all the same.
         let said = words.as_ref().copied().unwrap_or("");
@@ -153,7 +156,7 @@ pub unsafe extern "C" fn peerbase_request_kwargs(
     look(request, |r| r.kwargs.as_ptr())
 }
 
-/// The bytes of a message, and how many in `*len`; NULL for a command. Good until the request is
+/// The bytes of a message, and how many in `*len`; NULL, and 0 bytes, for a command. Good until the request is
 /// consumed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_request_data(
@@ -162,7 +165,10 @@ pub unsafe extern "C" fn peerbase_request_data(
 ) -> *const u8 {
     guard_value(std::ptr::null(), || {
         // SAFETY: the header asks for a request that was not consumed, and room for a length.
-        let request = unsafe { borrow(request) }?;
+        let request = unsafe {
+            empty(len, 0);
+            borrow(request)?
+        };
         let data = match &request.asked {
             Asked::Message(message) => message.data(),
             Asked::Command(_) => return Err(Error::Argument("a command has no data")),
@@ -225,8 +231,8 @@ pub unsafe extern "C" fn peerbase_request_reply(
 ) -> c_int {
     consume(request, |asked| {
         // SAFETY: the header asks for a NUL-terminated string.
-        let checked =
-            unsafe { text(json, "json") }.and_then(|t| json::check(t.as_bytes()).map(|_| t));
+        let checked = unsafe { text(json, "json is NULL") }
+            .and_then(|t| json::check(t.as_bytes()).map(|_| t));
         match (asked, checked) {
             (Asked::Command(call), Ok(text)) => call.reply_text(text.as_bytes().to_vec()),
             (Asked::Command(call), Err(e)) => {

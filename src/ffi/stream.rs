@@ -2,7 +2,7 @@
 
 use super::call::{command, milliseconds, names};
 use super::error::guard;
-use super::handle::{UserData, borrow, bytes, give, put, take, text};
+use super::handle::{UserData, borrow, bytes, empty, give, put, take, text};
 use super::node::{node, peerbase_node};
 use super::reply::{Holds, peerbase_reply};
 use super::request::{peerbase_request, request_ends};
@@ -11,29 +11,55 @@ use crate::name::NodeName;
 use crate::node::{CallStream, Ends, FanOut, Options, Targets};
 use std::ffi::{c_char, c_int, c_void};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a call streams, at one of its sides. The caller's of whoever made it, until `peerbase_stream_free`. One
 /// thread may read while another writes; freeing must be the last use. What is read was checked when
 /// reading has come to the end: a stream that broke off ends in PEERBASE_ERR_BROKEN and never looks whole.
 pub struct peerbase_stream {
     side: Side,
+    /// The process that made it: what a lock holds is of no use in a child of a fork.
+    pid: u32,
 }
 
+/// The calls that are to be waited for are taken out when they are.
 enum Side {
     One(Arc<Ends>, Mutex<Option<(NodeName, CallStream)>>),
-    Several(Mutex<FanOut>),
+    Several(Mutex<Option<FanOut>>),
     Served(Arc<Ends>),
 }
 
-/// What is told, where handlers run, that a stream can be read or written again.
+/// What is told, where handlers run, that a stream can be read or written again. It may still run once while, or
+/// after, its stream is freed on another thread: `user` must be good until `drop_user` was called.
 pub type peerbase_ready = Option<unsafe extern "C" fn(user: *mut c_void)>;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The error of waiting, or writing, once the call was waited for.
+const AGAIN: Error = Error::Argument("the call was waited for already");
+
+/// A stream of this process: for what no function of the node would refuse in a child of a fork.
+///
+/// # Safety
+///
+/// As for [`borrow`].
+unsafe fn here<'a>(stream: *const peerbase_stream) -> Result<&'a peerbase_stream, Error> {
+    // SAFETY: by the function's contract.
+    let stream = unsafe { borrow(stream) }?;
+    match stream.pid == std::process::id() {
+        true => Ok(stream),
+        false => Err(Error::Forked),
+    }
+}
+
 impl peerbase_stream {
+    fn new(side: Side) -> peerbase_stream {
+        let pid = std::process::id();
+        peerbase_stream { side, pid }
+    }
+
     fn ends(&self) -> Result<&Arc<Ends>, Error> {
         match &self.side {
             Side::One(ends, _) | Side::Served(ends) => Ok(ends),
@@ -50,7 +76,7 @@ fn patience(timeout_ms: c_int) -> Option<Duration> {
 /// Calls a command of another node and streams to it, and from it.
 ///
 /// As `peerbase_node_call`, but it returns at once. `timeout_ms` is how long nothing may move in either
-/// direction. `*out` is the stream, or NULL. Returns 0, what is wrong with the arguments,
+/// direction, 0 to INT_MAX; more than a day counts as a day. `*out` is the stream, or NULL. Returns 0, what is wrong with the arguments,
 /// PEERBASE_ERR_OVERLOADED or PEERBASE_ERR_STOPPED; how the call ends tells `peerbase_stream_wait`. Safe in a
 /// callback.
 #[unsafe(no_mangle)]
@@ -68,7 +94,7 @@ pub unsafe extern "C" fn peerbase_node_call_stream(
         let (target, ask) = unsafe {
             put(out, std::ptr::null_mut())?;
             (
-                NodeName::new(text(target, "target")?)?,
+                NodeName::new(text(target, "target is NULL")?)?,
                 command(handle, path, args, kwargs)?,
             )
         };
@@ -80,7 +106,7 @@ pub unsafe extern "C" fn peerbase_node_call_stream(
         let ends = stream.ends().clone();
         let side = Side::One(ends, Mutex::new(Some((target, stream))));
         // SAFETY: as above.
-        unsafe { put(out, give(peerbase_stream { side })) }
+        unsafe { put(out, give(peerbase_stream::new(side))) }
     })
 }
 
@@ -110,9 +136,9 @@ pub unsafe extern "C" fn peerbase_node_call_stream_many(
         };
         let node = node(handle)?;
         let fan_out = node.begin_fan_out(node.targets(targets), ask, options)?;
-        let side = Side::Several(Mutex::new(fan_out));
+        let side = Side::Several(Mutex::new(Some(fan_out)));
         // SAFETY: as above.
-        unsafe { put(out, give(peerbase_stream { side })) }
+        unsafe { put(out, give(peerbase_stream::new(side))) }
     })
 }
 
@@ -131,7 +157,7 @@ pub unsafe extern "C" fn peerbase_request_stream(
         unsafe {
             put(out, std::ptr::null_mut())?;
             let side = Side::Served(request_ends(request)?);
-            put(out, give(peerbase_stream { side }))
+            put(out, give(peerbase_stream::new(side)))
         }
     })
 }
@@ -140,8 +166,9 @@ pub unsafe extern "C" fn peerbase_request_stream(
 /// checked. Waits at most `timeout_ms` for something to come; negative is as long as the call lives, 0 is not
 /// at all.
 ///
-/// Returns 0, PEERBASE_ERR_WOULD_BLOCK if nothing came in time, PEERBASE_ERR_BROKEN if the stream ended before
-/// it was whole (`peerbase_last_error` says why, and how much had arrived), PEERBASE_ERR_WOULD_DEADLOCK in a
+/// `*got` is 0 unless this returns 0; what is in `data` beyond `*got` is undefined. Returns 0,
+/// PEERBASE_ERR_WOULD_BLOCK if nothing came in time, PEERBASE_ERR_BROKEN if the stream ended before it was whole
+/// (`peerbase_last_error` says why, and how much had arrived if anything had), PEERBASE_ERR_WOULD_DEADLOCK in a
 /// callback, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_stream_read(
@@ -152,12 +179,13 @@ pub unsafe extern "C" fn peerbase_stream_read(
     got: *mut usize,
 ) -> c_int {
     guard(|| {
+        // SAFETY: the header asks for room for a length.
+        unsafe { put(got, 0) }?;
         if data.is_null() || size == 0 || size > isize::MAX as usize {
             return Err(Error::Argument("data is NULL or its size is out of range"));
         }
-        // SAFETY: the header asks for a live stream, room for `size` bytes and for a length.
+        // SAFETY: the header asks for a live stream and room for `size` bytes.
         let (stream, buf) = unsafe {
-            put(got, 0)?;
             // What is there is read by nobody, but must be something.
             data.write_bytes(0, size);
             (borrow(stream)?, std::slice::from_raw_parts_mut(data, size))
@@ -168,10 +196,11 @@ pub unsafe extern "C" fn peerbase_stream_read(
     })
 }
 
-/// Writes `len` bytes, or as many of them as there is room for in time; says in `*wrote` how many, which are
-/// copied. A stream to several takes all of them and waits as long as it takes. `wrote` may be NULL if
-/// `timeout_ms` is negative: then all are written, or it fails. Otherwise as `peerbase_stream_read`;
-/// PEERBASE_ERR_BROKEN also if the reader takes no more.
+/// Writes `len` bytes, or as many of them as there is room for within `timeout_ms` in all; says in `*wrote` how
+/// many, which are copied. A stream to several takes all of them and waits as long as it takes, so it is
+/// PEERBASE_ERR_WOULD_DEADLOCK in a callback. `wrote` may be NULL if `timeout_ms` is negative: then all are
+/// written, or it fails. Otherwise as `peerbase_stream_read`, but `*wrote` counts what was written also after a
+/// failure; PEERBASE_ERR_BROKEN also if the reader takes no more.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_stream_write(
     stream: *mut peerbase_stream,
@@ -184,47 +213,68 @@ pub unsafe extern "C" fn peerbase_stream_write(
         if wrote.is_null() && timeout_ms >= 0 {
             return Err(Error::Argument("wrote is NULL"));
         }
-        // SAFETY: the header asks for a live stream and `len` bytes.
-        let (stream, data) = unsafe { (borrow(stream)?, bytes(data, len)?) };
-        let mut count = 0;
-        let outcome = match &stream.side {
-            Side::Several(all) => lock(all).write_some(data).map(|n| count = n),
-            Side::One(ends, _) | Side::Served(ends) => loop {
-                if count == len {
-                    break Ok(());
-                }
-                match ends.write(&data[count..], patience(timeout_ms)) {
-                    Ok(n) => count += n,
-                    // Some went: the rest is for another time.
-                    Err(Error::WouldBlock) if count > 0 => break Ok(()),
-                    Err(e) => break Err(e),
-                }
-            },
+        // SAFETY: the header asks for NULL or room for a length, a live stream, and `len` bytes.
+        let (stream, data) = unsafe {
+            empty(wrote, 0);
+            (borrow(stream)?, bytes(data, len)?)
         };
-        if !wrote.is_null() {
-            // SAFETY: the header asks for NULL or room for a length.
-            unsafe { put(wrote, count) }?;
-        }
+        let (count, outcome) = match &stream.side {
+            Side::One(ends, _) | Side::Served(ends) => {
+                write_in_time(ends, data, patience(timeout_ms))
+            }
+            Side::Several(all) => {
+                // SAFETY: as above.
+                unsafe { here(stream) }?;
+                let outcome = lock(all).as_mut().ok_or(AGAIN)?.write_some(data);
+                (outcome.as_ref().map_or(0, |n| *n), outcome.map(|_| ()))
+            }
+        };
+        // SAFETY: as above.
+        unsafe { empty(wrote, count) };
         outcome
     })
 }
 
-/// Says that all was written. A stream that is freed before is broken off, and its reader told so. Returns 0 or
-/// PEERBASE_ERR_ARGUMENT.
+/// Writes as much as there is room for until the time is over; how much that was, and what ended it.
+fn write_in_time(
+    ends: &Ends,
+    data: &[u8],
+    patience: Option<Duration>,
+) -> (usize, Result<(), Error>) {
+    let until = patience.map(|patience| Instant::now() + patience);
+    let mut count = 0;
+    while count < data.len() {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        match ends.write(&data[count..], left) {
+            Ok(n) => count += n,
+            // Some went: the rest is for another time.
+            Err(Error::WouldBlock) if count > 0 => break,
+            Err(e) => return (count, Err(e)),
+        }
+    }
+    (count, Ok(()))
+}
+
+/// Says that all was written. A stream that is freed before is broken off, and its reader told so. Returns 0,
+/// PEERBASE_ERR_FORKED or PEERBASE_ERR_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_stream_finish(stream: *mut peerbase_stream) -> c_int {
     guard(|| {
         // SAFETY: the header asks for a live stream.
-        match &unsafe { borrow(stream) }?.side {
+        match &unsafe { here(stream) }?.side {
             Side::One(ends, _) | Side::Served(ends) => ends.finish(),
-            Side::Several(all) => lock(all).finish(),
+            Side::Several(all) => {
+                if let Some(all) = lock(all).as_mut() {
+                    all.finish();
+                }
+            }
         }
         Ok(())
     })
 }
 
-/// Breaks off what is written, and tells the reader why; `why` is copied, and NULL is "". Returns 0,
-/// PEERBASE_ERR_UTF8 or PEERBASE_ERR_ARGUMENT.
+/// Breaks off what is written, and tells the reader why; `why` is copied, up to 1 024 bytes, and may be NULL.
+/// Returns 0, PEERBASE_ERR_UTF8, PEERBASE_ERR_FORKED or PEERBASE_ERR_ARGUMENT, also for a stream to several.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_stream_abort(
     stream: *mut peerbase_stream,
@@ -233,17 +283,23 @@ pub unsafe extern "C" fn peerbase_stream_abort(
     guard(|| {
         // SAFETY: the header asks for a live stream and NULL or a NUL-terminated string.
         let (stream, why) = unsafe {
-            let why = if why.is_null() { "" } else { text(why, "why")? };
-            (borrow(stream)?, why)
+            let why = if why.is_null() {
+                ""
+            } else {
+                text(why, "why is NULL")?
+            };
+            (here(stream)?, why)
         };
         stream.ends()?.abort(why);
         Ok(())
     })
 }
 
-/// Sets what is told when reading or writing would have been PEERBASE_ERR_WOULD_BLOCK and no longer is; a NULL
-/// handler ends it. It may read and write with a timeout of 0, and must not free the stream. `drop_user` is
-/// called once with `user`, and may be NULL. Returns 0 or PEERBASE_ERR_ARGUMENT.
+/// Sets what is told when reading or writing has been PEERBASE_ERR_WOULD_BLOCK and would no longer be; a NULL
+/// handler ends it. It is told once for each such return, of those after it was set: set it before the first read
+/// or write. It may read and write with a timeout of 0, and must not free the stream. `drop_user` is called once
+/// with `user`, and may be NULL. Returns 0, PEERBASE_ERR_FORKED or PEERBASE_ERR_ARGUMENT, also for a stream to
+/// several.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_stream_on_ready(
     stream: *mut peerbase_stream,
@@ -254,7 +310,7 @@ pub unsafe extern "C" fn peerbase_stream_on_ready(
     let user = UserData::new(user, drop_user);
     guard(|| {
         // SAFETY: the header asks for a live stream.
-        let ends = unsafe { borrow(stream) }?.ends()?;
+        let ends = unsafe { here(stream) }?.ends()?;
         let Some(handler) = handler else {
             ends.on_ready(None);
             return Ok(());
@@ -271,7 +327,7 @@ pub unsafe extern "C" fn peerbase_stream_on_ready(
 /// Says that all was written, gives up what was not read, and waits for the value of the call that this stream
 /// was made with: `*out` has an entry for each target. Returns as `peerbase_node_call` for one target,
 /// PEERBASE_ERR_BROKEN also if what the command streamed broke off; 0 for several; PEERBASE_ERR_ARGUMENT for a
-/// command's own stream, or the second time.
+/// command's own stream, or the second time. In a callback it is PEERBASE_ERR_WOULD_DEADLOCK, and changes nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_stream_wait(
     stream: *mut peerbase_stream,
@@ -281,18 +337,16 @@ pub unsafe extern "C" fn peerbase_stream_wait(
         // SAFETY: the header asks for a live stream and room for a pointer.
         let stream = unsafe {
             put(out, std::ptr::null_mut())?;
-            borrow(stream)?
+            here(stream)?
         };
         let (reply, failure) = match &stream.side {
             Side::Served(_) => return Err(Error::Argument("a command waits for no value")),
             Side::Several(all) => {
-                let mut all = std::mem::take(&mut *lock(all));
+                let mut all = take_to_wait(all, FanOut::check_may_wait)?;
                 (peerbase_reply::new(all.value_texts()?, Holds::Json), None)
             }
             Side::One(_, call) => {
-                let taken = lock(call).take();
-                let again = Error::Argument("the call was waited for already");
-                let (target, mut call) = taken.ok_or(again)?;
+                let (target, mut call) = take_to_wait(call, |(_, call)| call.check_may_wait())?;
                 peerbase_reply::of_one(target, call.value_text(), Holds::Json)
             }
         };
@@ -300,6 +354,16 @@ pub unsafe extern "C" fn peerbase_stream_wait(
         unsafe { put(out, reply.give()) }?;
         failure.map_or(Ok(()), Err)
     })
+}
+
+/// Takes the calls that are to be waited for, unless this may not wait: then they stay for who may.
+fn take_to_wait<T>(
+    calls: &Mutex<Option<T>>,
+    check: impl FnOnce(&T) -> Result<(), Error>,
+) -> Result<T, Error> {
+    let mut calls = lock(calls);
+    check(calls.as_ref().ok_or(AGAIN)?)?;
+    calls.take().ok_or(AGAIN)
 }
 
 /// Frees a stream: what was not read is given up, what was not finished is broken off, and a call that was not

@@ -1,6 +1,7 @@
 //! Getting a file: who has it, pieces from several at once, and the whole checked before it has a name.
 
-use super::part::Part;
+use super::name::is_plain;
+use super::part::{LARGEST, Part};
 use super::share::{Offer, Share};
 use super::{BUFFER, FileHash, INFO, READ};
 use crate::engine::Ask;
@@ -8,8 +9,10 @@ use crate::error::Error;
 use crate::json;
 use crate::name::{CommandPath, NodeName};
 use crate::node::{Node, Options, RawAnswer, Targets};
+use crate::signals;
 use std::collections::VecDeque;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -96,12 +99,17 @@ impl Pieces {
     }
 
     /// The next piece to fetch. One that another thread has may come back, and is waited for.
-    fn take(&self) -> Option<(u64, u64)> {
+    fn take(&self) -> Option<Taken<'_>> {
         let mut state = self.lock();
         loop {
-            if let Some(piece) = state.missing.pop_front() {
+            if let Some((offset, length)) = state.missing.pop_front() {
                 state.out += 1;
-                return Some(piece);
+                return Some(Taken {
+                    pieces: self,
+                    offset,
+                    length,
+                    is_there: false,
+                });
             }
             if state.out == 0 {
                 return None;
@@ -111,7 +119,7 @@ impl Pieces {
         }
     }
 
-    /// A piece that was taken is there, or is to be fetched by whomever.
+    /// A piece that was taken is there, or is to be fetched by whomever it may be.
     fn give_back(&self, piece: Option<(u64, u64)>) {
         let mut state = self.lock();
         state.out -= 1;
@@ -145,6 +153,30 @@ impl Pieces {
     }
 }
 
+/// A piece that one thread fetches. Dropped, it is given back: others wait for that.
+struct Taken<'a> {
+    pieces: &'a Pieces,
+    offset: u64,
+    length: u64,
+    is_there: bool,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        let again = (!self.is_there).then_some((self.offset, self.length));
+        self.pieces.give_back(again);
+    }
+}
+
+/// Dropped, no more is fetched, also if the program's own function for progress has panicked.
+struct Ending<'a>(&'a Pieces);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
 impl Node {
     /// Fetches a file by its hash, from whoever of the peers has it, several at once; where it is then. Its
     /// folder is that of [`Node::set_file_dir`], and its name the one it is offered under, if that is a
@@ -173,9 +205,8 @@ impl Node {
             return Ok(Fetched { path, size });
         }
         let folder = share.folder()?;
-        if !share.begin_fetch(hash) {
-            return Err(Error::Argument("the file is being fetched already"));
-        }
+        let already = Error::Argument("the file is being fetched already");
+        let _fetching = share.begin_fetch(hash).ok_or(already)?;
         let fetch = Fetch {
             node: self,
             share: &share,
@@ -183,9 +214,7 @@ impl Node {
             folder,
             timeout,
         };
-        let outcome = fetch.run(&mut progress);
-        share.end_fetch(hash);
-        outcome
+        fetch.run(&mut progress)
     }
 }
 
@@ -212,7 +241,7 @@ impl Fetch<'_> {
         sizes.sort_by_key(|size| usize::MAX - of(*size).len());
         let mut outcome = Err(Error::FileUnknown(self.hash.to_string()));
         for size in sizes {
-            let limit = self.share.limits.file_bytes;
+            let limit = self.share.limits.file_bytes.min(LARGEST);
             if size > limit {
                 let fits = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
                 let (size, limit) = (fits(size), fits(limit));
@@ -230,7 +259,7 @@ impl Fetch<'_> {
                     }
                 }
             }
-            if !matches!(outcome, Err(Error::Damaged(_) | Error::Broken { .. })) {
+            if !outcome.as_ref().is_err_and(may_be_a_lie) {
                 break;
             }
         }
@@ -250,9 +279,11 @@ impl Fetch<'_> {
             Some(Holder {
                 node,
                 size: value.get("size")?.as_u64()?,
+                // Kept for as long as the fetch takes, so only if it is of use, and thereby short.
                 name: value
                     .get("name")
                     .and_then(|n| n.as_str())
+                    .filter(|n| is_plain(n))
                     .map(str::to_owned),
             })
         };
@@ -282,7 +313,8 @@ impl Fetch<'_> {
             )));
         };
         let offered = path.clone();
-        self.share.offer(self.hash, Offer { path, stamp })?;
+        let links = false;
+        self.share.offer(self.hash, Offer { path, stamp, links })?;
         Ok(Fetched {
             path: offered,
             size,
@@ -311,20 +343,20 @@ impl Fetch<'_> {
                 file: part.file()?,
             };
             pieces.lock().fetching += 1;
-            let thread = thread::Builder::new().name("peerbase-file".into());
-            match thread.spawn(move || worker.run()) {
+            // If there is no thread the worker is dropped, and says that it does not fetch.
+            match signals::spawn("peerbase-file", move || worker.run()) {
                 Ok(thread) => threads.push(thread),
                 Err(e) => {
-                    pieces.lock().fetching -= 1;
                     outcome = Err(Error::io("starting a thread", &e));
                 }
             }
         }
+        // Whoever is still at it then finds nothing more to do.
+        let ending = Ending(&pieces);
         if !threads.is_empty() {
-            outcome = Self::follow(&pieces, holders.len(), part, size, progress);
+            outcome = Self::follow(&pieces, threads.len(), part, size, progress);
         }
-        // Whoever is still at it finds nothing more to do.
-        pieces.end();
+        drop(ending);
         for thread in threads {
             let _ = thread.join();
         }
@@ -395,12 +427,13 @@ impl Worker {
     fn run(&self) {
         let mut failures = 0;
         loop {
-            let Some((offset, length)) = self.pieces.take() else {
+            let Some(mut piece) = self.pieces.take() else {
                 return;
             };
-            let outcome = self.fetch(offset, length);
-            let again = outcome.is_err().then_some((offset, length));
-            self.pieces.give_back(again);
+            let offset = piece.offset;
+            let outcome = self.fetch(offset, piece.length);
+            piece.is_there = outcome.is_ok();
+            drop(piece);
             match outcome {
                 Ok(()) => {
                     failures = 0;
@@ -457,6 +490,15 @@ fn ask(path: &str, args: String) -> Result<Ask, Error> {
         args: args.into_bytes(),
         kwargs: b"{}".to_vec(),
     })
+}
+
+/// Whether a fetch has failed because of what the holders say, so that others may be asked who say something else: a
+/// size that no disk takes is a lie as well.
+fn may_be_a_lie(error: &Error) -> bool {
+    use Error::{Broken, Damaged, Io, TooLarge};
+    let size = ErrorKind::FileTooLarge;
+    matches!(error, Damaged(_) | Broken { .. } | TooLarge { .. })
+        || matches!(error, Io { kind, .. } if *kind == size)
 }
 
 fn short(arrived: u64) -> Error {

@@ -1,5 +1,6 @@
-//! What others who lie about their files can do here: nothing.
+//! What others who lie about their files, and disks that hang, can do here: nothing.
 
+use super::share::upload_on;
 use super::{FileHash, INFO, READ};
 use crate::entropy::OsEntropy;
 use crate::error::Error;
@@ -12,9 +13,25 @@ use std::io::Write;
 use std::net::UdpSocket;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
+
+/// Held, the disk hangs: whoever looks for a file of this name waits.
+static DISK: Mutex<()> = Mutex::new(());
+const HANGS: &str = "on a disk that hangs";
+
+fn disk() -> MutexGuard<'static, ()> {
+    DISK.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Called when the disk is asked for a file.
+pub(super) fn the_disk_is_asked(path: &Path) {
+    if path.file_name().is_some_and(|name| name == HANGS) {
+        drop(disk());
+    }
+}
 
 /// A network of its own, on a port that is kept for it.
 struct Lan {
@@ -205,4 +222,148 @@ fn lies_about_contents_and_size_leave_nothing_and_an_honest_holder_is_found() {
     let path = fetch(&node, &hash(&right)).unwrap();
     assert!(fs::read(path).unwrap() == right);
     assert_eq!(here.names(), ["f"]);
+}
+
+/// A node that offers one file.
+fn holder(lan: &Lan, there: &Folder, name: &str, data: &[u8]) -> Node {
+    let path = there.0.join(name);
+    fs::write(&path, data).unwrap();
+    let node = lan.builder("holder").start().unwrap();
+    node.add_file(path).unwrap();
+    node
+}
+
+#[test]
+fn a_disk_that_hangs_does_not_keep_a_node_from_answering() {
+    let (lan, there) = (Lan::new(), Folder::new("hangs"));
+    let holder = holder(&lan, &there, HANGS, b"data");
+    let node = lan.builder("node").start().unwrap();
+    meet(&node, 1);
+    let hangs = disk();
+    let (tell, told) = mpsc::channel();
+    for path in [INFO, READ] {
+        let tell = tell.clone();
+        let call = node.call(path).arg(hash(b"data")).arg(0).arg(4);
+        let call = call.to("holder").timeout(Duration::from_secs(60));
+        call.send_async(move |answer| tell.send(answer).unwrap())
+            .unwrap();
+    }
+    // Answered although both were asked before.
+    let echo = node
+        .call("__echo__")
+        .to("holder")
+        .timeout(Duration::from_secs(60));
+    echo.send().unwrap();
+    assert!(told.try_recv().is_err(), "nobody has looked yet");
+    drop(hangs);
+    let hear = || told.recv_timeout(Duration::from_secs(60)).unwrap();
+    let mut answers = [hear(), hear()];
+    answers.sort_by_key(Result::is_err);
+    assert_eq!(answers[0], Ok(json!({"size": 4, "name": HANGS})));
+    assert!(answers[1].is_err(), "it does not stream");
+    drop(holder);
+}
+
+#[test]
+fn a_place_is_given_back_when_there_is_no_thread_and_when_the_sender_panics() {
+    let (lan, there, here) = (Lan::new(), Folder::new("places"), Folder::new("placed"));
+    let holder = holder(&lan, &there, "f", b"data");
+    let node = with(&here.0, lan.builder("node"));
+    meet(&node, 1);
+    let share = holder.share().unwrap();
+    for panics in [false, true] {
+        let share = share.clone();
+        holder.set_reserved(
+            READ,
+            Arc::new(move |call| {
+                upload_on(&share, call, |body| match panics {
+                    false => Err(std::io::ErrorKind::OutOfMemory.into()),
+                    true => {
+                        let sender = thread::spawn(move || {
+                            let _body = body;
+                            panic!("in the sender");
+                        });
+                        assert!(sender.join().is_err());
+                        Ok(())
+                    }
+                })
+            }),
+        );
+        let e = fetch(&node, &hash(b"data"));
+        assert!(matches!(e, Err(Error::Broken { .. })), "{e:?}");
+        // Asked again after a failure, so more than one was lost before.
+        assert_eq!(holder.share().unwrap().uploads.load(Ordering::Relaxed), 0);
+    }
+}
+
+#[test]
+fn a_link_that_takes_the_place_of_an_offered_file_is_not_followed() {
+    let (lan, there) = (Lan::new(), Folder::new("place"));
+    let outside = Folder::new("secrets");
+    let (open, secret) = (there.0.join("open"), outside.0.join("secret"));
+    fs::write(&open, b"open to all").unwrap();
+    fs::write(&secret, b"not for you").unwrap();
+    let holder = with(&there.0, lan.builder("holder"));
+    assert_eq!(holder.refresh().unwrap().added, 1);
+    // As old and as long as what it takes the place of.
+    let modified = fs::metadata(&open).unwrap().modified().unwrap();
+    let file = fs::OpenOptions::new().write(true).open(&secret).unwrap();
+    file.set_modified(modified).unwrap();
+    fs::remove_file(&open).unwrap();
+    symlink(&secret, &open).unwrap();
+    let node = lan.builder("node").start().unwrap();
+    meet(&node, 1);
+    let call = node.call(READ).arg(hash(b"open to all")).arg(0).arg(11);
+    let mut stream = call.to("holder").stream().unwrap();
+    stream.finish();
+    let mut got = Vec::new();
+    let _ = std::io::Read::read_to_end(&mut stream, &mut got);
+    assert_eq!(String::from_utf8_lossy(&got), "");
+    assert!(matches!(stream.value(), Err(Error::Refused(_))));
+    assert_eq!(holder.refresh().unwrap().added, 0);
+}
+
+#[test]
+fn a_named_pipe_is_no_file_and_is_not_waited_for() {
+    let (lan, there) = (Lan::new(), Folder::new("pipe"));
+    let pipe = there.0.join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    let node = lan.builder("node").start().unwrap();
+    let (tell, told) = mpsc::channel();
+    let waits = thread::spawn(move || tell.send(node.add_file(&pipe)));
+    let outcome = told.recv_timeout(Duration::from_secs(30));
+    assert!(
+        matches!(outcome, Ok(Err(Error::Argument(_)))),
+        "{outcome:?}"
+    );
+    waits.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_size_that_no_disk_takes_does_not_keep_a_file_from_being_fetched() {
+    let (lan, there, here) = (Lan::new(), Folder::new("fits"), Folder::new("fitted"));
+    // Two who agree on a lie are asked before one who does not.
+    let _liars = ["l1", "l2"].map(|name| liar(&lan, name, 1 << 62, "f", Vec::new()));
+    let _holder = holder(&lan, &there, "f", b"data");
+    let node = with(&here.0, lan.builder("node").file_limits(u64::MAX, 8, 0));
+    meet(&node, 3);
+    let path = fetch(&node, &hash(b"data")).unwrap();
+    assert_eq!(fs::read(path).unwrap(), b"data");
+    assert_eq!(here.names(), ["f"]);
+}
+
+#[test]
+fn what_panics_in_a_programs_progress_ends_the_fetch_and_leaves_it_possible() {
+    let (lan, there, here) = (Lan::new(), Folder::new("whole"), Folder::new("again"));
+    let _holder = holder(&lan, &there, "f", b"data");
+    let node = with(&here.0, lan.builder("node"));
+    meet(&node, 1);
+    let (asks, wanted) = (node.clone(), hash(b"data"));
+    let panics = thread::spawn(move || {
+        let patience = Duration::from_secs(20);
+        asks.request_file(&wanted, patience, |_| panic!("in progress"))
+    });
+    assert!(panics.join().is_err());
+    assert!(fetch(&node, &hash(b"data")).is_ok());
 }

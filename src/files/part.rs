@@ -5,79 +5,128 @@
 
 use super::{FileHash, Stamp, hash, name};
 use crate::error::Error;
-use std::fs::{self, File, OpenOptions};
-use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, renameat};
+use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Read};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Bytes of one piece: fetched from one node at a time.
 pub(super) const PIECE: u64 = 4 * 1024 * 1024;
+/// Pieces of one file, whatever size is allowed: each is a byte here, and in the list.
+const PIECES: u64 = 1024 * 1024;
+/// Bytes of the largest file that can be fetched.
+pub(super) const LARGEST: u64 = PIECE * PIECES;
 /// The folder in the folder.
 const PARTS: &str = ".peerbase-parts";
 
+fn failed(e: io::Error) -> Error {
+    Error::io("writing a file", &e)
+}
+
+/// A folder by its handle: whatever takes its name meanwhile, what is done here is done in this one. No link is
+/// followed.
+#[derive(Debug)]
+struct Folder(File);
+
+impl Folder {
+    fn open(path: &Path) -> io::Result<Folder> {
+        let mut options = OpenOptions::new();
+        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
+        options.read(true).custom_flags(flags.bits());
+        options.open(path).map(Folder)
+    }
+
+    /// A folder in this one, which is made if it is not there.
+    fn below(&self, name: &str) -> io::Result<Folder> {
+        match mkdirat(&self.0, name, Mode::S_IRWXU) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(e) => return Err(e.into()),
+        }
+        self.get(name, OFlag::O_RDONLY | OFlag::O_DIRECTORY)
+            .map(Folder)
+    }
+
+    /// What has a name here. Opening it does not wait, as it would for the other end of a named pipe.
+    fn get(&self, name: &str, flags: OFlag) -> io::Result<File> {
+        let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+        let handle = openat(&self.0, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
+        Ok(handle.into())
+    }
+
+    /// A new file, in place of what had its name.
+    fn make(&self, name: &str) -> io::Result<File> {
+        self.remove(name)?;
+        self.get(name, OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        match unlinkat(&self.0, name, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Whether a name here is that of an open file.
+    fn names(&self, name: &str, file: &File) -> io::Result<bool> {
+        let own = file.metadata()?;
+        match self.get(name, OFlag::O_PATH) {
+            Ok(found) => {
+                let found = found.metadata()?;
+                Ok((found.dev(), found.ino()) == (own.dev(), own.ino()))
+            }
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+/// Names in the folder for parts.
+#[derive(Debug)]
+struct Names {
+    part: String,
+    list: String,
+}
+
 #[derive(Debug)]
 pub(super) struct Part {
-    folder: PathBuf,
     path: PathBuf,
-    list: PathBuf,
+    folder: Folder,
+    parts: Folder,
+    names: Names,
     file: File,
     size: u64,
     there: Vec<bool>,
 }
 
-fn failed(e: std::io::Error) -> Error {
-    Error::io("writing a file", &e)
-}
-
-/// Opens a regular file to write; nothing that a link might lead to.
-fn open(path: &Path, fresh: bool) -> Result<File, Error> {
-    if fresh {
-        match fs::remove_file(path) {
-            Err(e) if e.kind() != ErrorKind::NotFound => return Err(failed(e)),
-            _ => {}
-        }
-    }
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create_new(fresh).mode(0o600);
-    options.open(path).map_err(failed)
-}
-
 impl Part {
     /// Goes on with a part, or begins one.
-    pub(super) fn open(folder: &Path, hash: FileHash, size: u64) -> Result<Part, Error> {
-        let parts = folder.join(PARTS);
-        match fs::DirBuilder::new().mode(0o700).create(&parts) {
-            Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(failed(e)),
-            _ => {}
-        }
-        if !fs::symlink_metadata(&parts).map_err(failed)?.is_dir() {
-            return Err(Error::Argument("the folder for parts is none"));
-        }
-        let path = parts.join(format!("{hash}.part"));
-        let list = parts.join(format!("{hash}.pieces"));
-        let count = usize::try_from(size.div_ceil(PIECE)).unwrap_or(usize::MAX);
-        let is_file = |path: &Path| fs::symlink_metadata(path).is_ok_and(|m| m.is_file());
-        let known = match is_file(&path) && is_file(&list) {
-            true => fs::read_to_string(&list).unwrap_or_default(),
-            false => String::new(),
+    pub(super) fn open(path: &Path, hash: FileHash, size: u64) -> Result<Part, Error> {
+        let folder = Folder::open(path).map_err(failed)?;
+        let parts = folder.below(PARTS).map_err(failed)?;
+        let names = Names {
+            part: format!("{hash}.part"),
+            list: format!("{hash}.pieces"),
         };
-        // Of another size it would be of another file.
-        let there: Option<Vec<bool>> = known
-            .strip_prefix(&format!("{size} "))
-            .filter(|bits| bits.len() == count)
-            .map(|bits| bits.bytes().map(|b| b == b'1').collect());
-        let file = open(&path, there.is_none())?;
-        if there.is_none() {
-            file.set_len(size).map_err(failed)?;
+        match open_or_begin(&parts, &names, size) {
+            Ok((file, there)) => Ok(Part {
+                path: path.to_owned(),
+                folder,
+                parts,
+                names,
+                file,
+                size,
+                there,
+            }),
+            Err(e) => {
+                discard(&folder, &parts, &names);
+                Err(e)
+            }
         }
-        Ok(Part {
-            folder: folder.to_owned(),
-            path,
-            list,
-            file,
-            size,
-            there: there.unwrap_or_else(|| vec![false; count]),
-        })
     }
 
     /// The pieces that are missing: where each begins, and its length.
@@ -107,24 +156,13 @@ impl Part {
         if let Some(there) = self.there.get_mut((offset / PIECE) as usize) {
             *there = true;
         }
-        let bits = |there: &bool| if *there { '1' } else { '0' };
-        let bits: String = self.there.iter().map(bits).collect();
-        let list = open(&self.list, true)?;
-        let text = format!("{} {bits}", self.size);
-        list.write_all_at(text.as_bytes(), 0).map_err(failed)
+        let listed = write_list(&self.parts, &self.names.list, self.size, &self.there);
+        listed.map(|_| ()).map_err(failed)
     }
 
     /// Nothing of it is worth keeping.
     pub(super) fn discard(self) {
-        for path in [&self.path, &self.list] {
-            if let Err(e) = fs::remove_file(path)
-                && e.kind() != ErrorKind::NotFound
-            {
-                log::warn!("removing a part: {e}");
-            }
-        }
-        // Not there when others are being fetched.
-        let _ = fs::remove_dir(self.folder.join(PARTS));
+        discard(&self.folder, &self.parts, &self.names);
     }
 
     /// Checks the whole, and gives it its name: the one that was offered, if that is a plain one that nothing
@@ -135,7 +173,8 @@ impl Part {
         offered: Option<&str>,
     ) -> Result<Option<(PathBuf, Stamp)>, Error> {
         self.file.sync_all().map_err(failed)?;
-        if hash(&self.path)?.0 != expected {
+        let (found, stamp) = hash(&self.file)?;
+        if found != expected {
             self.discard();
             return Ok(None);
         }
@@ -145,31 +184,128 @@ impl Part {
         names.extend(offered.map(|n| format!("{}-{n}", &long[..16])));
         names.push(long);
         for name in names {
-            let path = self.folder.join(name);
-            // A link, because a rename would take the place of what is there.
-            match fs::hard_link(&self.path, &path) {
-                Ok(()) => {}
-                Err(e) if e.kind() == ErrorKind::AlreadyExists => continue,
-                // Where the file system has none.
-                Err(_) if fs::symlink_metadata(&path).is_err() => {
-                    fs::rename(&self.path, &path).map_err(failed)?;
-                }
-                Err(e) => return Err(failed(e)),
+            if self.give_name(&name)? {
+                self.folder.0.sync_all().map_err(failed)?;
+                let path = self.path.join(name);
+                self.discard();
+                return Ok(Some((path, stamp)));
             }
-            let stamp = Stamp::of(&fs::metadata(&path).map_err(failed)?);
-            let folder = File::open(&self.folder).map_err(failed)?;
-            folder.sync_all().map_err(failed)?;
-            self.discard();
-            return Ok(Some((path, stamp)));
         }
         Err(Error::Argument("every name for the file is taken"))
     }
+
+    /// Gives the file that was checked a name in the folder, unless something has that.
+    fn give_name(&self, name: &str) -> Result<bool, Error> {
+        // The file that is open, whatever has its name among the parts now. A link, because a rename would take
+        // the place of what is there.
+        let open = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        let follow = AtFlags::AT_SYMLINK_FOLLOW;
+        match linkat(AT_FDCWD, open.as_str(), &self.folder.0, name, follow) {
+            Ok(()) => Ok(true),
+            Err(Errno::EEXIST) => Ok(false),
+            Err(_) => self.rename(name),
+        }
+    }
+
+    /// As [`Part::give_name`], where the file system has no links or there is no /proc.
+    fn rename(&self, name: &str) -> Result<bool, Error> {
+        let swapped = || Error::Damaged("the part was replaced while it was fetched".into());
+        match self.folder.get(name, OFlag::O_PATH) {
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            _ => return Ok(false),
+        }
+        let (part, file) = (self.names.part.as_str(), &self.file);
+        if !self.parts.names(part, file).map_err(failed)? {
+            return Err(swapped());
+        }
+        renameat(&self.parts.0, part, &self.folder.0, name).map_err(|e| failed(e.into()))?;
+        if self.folder.names(name, file).map_err(failed)? {
+            return Ok(true);
+        }
+        self.folder.remove(name).map_err(failed)?;
+        Err(swapped())
+    }
+}
+
+/// A part and which of its pieces are there: what was kept of it, or nothing yet.
+fn open_or_begin(parts: &Folder, names: &Names, size: u64) -> Result<(File, Vec<bool>), Error> {
+    if size > LARGEST {
+        let fits = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        let (size, limit) = (fits(size), fits(LARGEST));
+        return Err(Error::TooLarge { size, limit });
+    }
+    let count = size.div_ceil(PIECE) as usize;
+    let kept = read_list(parts, &names.list, size, count);
+    let kept = kept.and_then(|there| Some((kept_part(parts, &names.part, size)?, there)));
+    // Written anew in any case: who has it then is who has what this process makes here. That is not always its
+    // user, because file systems map them.
+    let nothing = vec![false; count];
+    let there = kept.as_ref().map_or(&nothing, |(_, there)| there);
+    let list = write_list(parts, &names.list, size, there).map_err(failed)?;
+    let owner = |file: &File| file.metadata().map(|m| m.uid()).map_err(failed);
+    let us = owner(&list)?;
+    // Who has the folder could swap what is in it, and who has the part could have it open and write to it.
+    if owner(&parts.0)? != us {
+        return Err(Error::Argument(
+            "the folder for parts is somebody else's: .peerbase-parts",
+        ));
+    }
+    if let Some((file, there)) = kept
+        && owner(&file)? == us
+    {
+        return Ok((file, there));
+    }
+    let file = parts.make(&names.part).map_err(failed)?;
+    file.set_len(size).map_err(failed)?;
+    write_list(parts, &names.list, size, &nothing).map_err(failed)?;
+    Ok((file, nothing))
+}
+
+/// What is kept of a part, if it is one.
+fn kept_part(parts: &Folder, name: &str, size: u64) -> Option<File> {
+    let file = parts.get(name, OFlag::O_RDWR).ok()?;
+    let metadata = file.metadata().ok()?;
+    (metadata.is_file() && metadata.len() == size).then_some(file)
+}
+
+/// Which pieces are there. A list of another size would be of another file.
+fn read_list(parts: &Folder, name: &str, size: u64, count: usize) -> Option<Vec<bool>> {
+    let file = parts.get(name, OFlag::O_RDONLY).ok()?;
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
+    let begins = format!("{size} ");
+    let mut text = String::new();
+    let most = begins.len() + count + 1;
+    file.take(most as u64).read_to_string(&mut text).ok()?;
+    let bits = text.strip_prefix(&begins)?;
+    (bits.len() == count).then(|| bits.bytes().map(|b| b == b'1').collect())
+}
+
+fn write_list(parts: &Folder, name: &str, size: u64, there: &[bool]) -> io::Result<File> {
+    let bits = there.iter().map(|there| if *there { '1' } else { '0' });
+    let text = format!("{size} {}", bits.collect::<String>());
+    let list = parts.make(name)?;
+    list.write_all_at(text.as_bytes(), 0)?;
+    Ok(list)
+}
+
+fn discard(folder: &Folder, parts: &Folder, names: &Names) {
+    for name in [&names.part, &names.list] {
+        if let Err(e) = parts.remove(name) {
+            log::warn!("removing a part: {e}");
+        }
+    }
+    // Not there when others are being fetched.
+    let _ = unlinkat(&folder.0, PARTS, UnlinkatFlags::RemoveDir);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::files::FileHash;
+    use std::fs;
+    use std::os::unix::fs::symlink;
 
     fn folder(name: &str) -> PathBuf {
         let path = std::env::temp_dir().join(format!("peerbase-{name}-{}", std::process::id()));
@@ -218,11 +354,8 @@ mod tests {
         assert_eq!(part.received(), PIECE);
         write(&mut part, &data);
         fs::write(folder.join("a"), b"mine").unwrap();
-        std::os::unix::fs::symlink(
-            "/etc/passwd",
-            folder.join(format!("{}-a", &of(&data).to_string()[..16])),
-        )
-        .unwrap();
+        let trap = format!("{}-a", &of(&data).to_string()[..16]);
+        symlink("/etc/passwd", folder.join(trap)).unwrap();
         let (path, _) = part.finish(of(&data), Some("a")).unwrap().unwrap();
         assert_eq!(path, folder.join(of(&data).to_string()));
         assert!(fs::read(&path).unwrap() == data);
@@ -242,7 +375,7 @@ mod tests {
         for list in ["", "5 ", "6 1", "5 11", "x"] {
             let mut part = Part::open(&folder, of(b"right"), 5).unwrap();
             write(&mut part, b"wrong");
-            fs::write(&part.list, list).unwrap();
+            fs::write(folder.join(PARTS).join(&part.names.list), list).unwrap();
             drop(part);
             let part = Part::open(&folder, of(b"right"), 5).unwrap();
             assert_eq!(part.received(), 0, "{list:?}");
@@ -256,6 +389,124 @@ mod tests {
         assert!(empty.missing().is_empty());
         let (path, _) = empty.finish(of(b""), Some("e")).unwrap().unwrap();
         assert_eq!(path, folder.join("e"));
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    /// A part that is all there, of what is to be `right`.
+    fn whole(folder: &Path) -> Part {
+        let mut part = Part::open(folder, of(b"right"), 5).unwrap();
+        write(&mut part, b"right");
+        part
+    }
+
+    #[test]
+    fn what_was_checked_is_what_gets_the_name_whatever_is_put_in_its_place() {
+        let (folder, outside) = (folder("swapped"), self::folder("swapped-for"));
+        let parts = folder.join(PARTS);
+        // The part is swapped for another file, or for a link.
+        for by_link in [false, true] {
+            let part = whole(&folder);
+            let name = parts.join(&part.names.part);
+            fs::remove_file(&name).unwrap();
+            match by_link {
+                false => fs::write(&name, b"wrong").unwrap(),
+                true => symlink("/etc/passwd", &name).unwrap(),
+            }
+            let done = part.finish(of(b"right"), Some("a"));
+            // Nothing names the checked file any more, so there is nothing that could be given its name.
+            assert!(matches!(done, Err(Error::Damaged(_))), "{done:?}");
+            assert_eq!(names(&folder), [PARTS]);
+            fs::remove_dir_all(&parts).unwrap();
+        }
+        // The whole folder is swapped: for a link, and for a folder with another file of the part's name.
+        for by_link in [false, true] {
+            let part = whole(&folder);
+            fs::rename(&parts, outside.join("away")).unwrap();
+            fs::write(outside.join(&part.names.part), b"wrong").unwrap();
+            match by_link {
+                true => symlink(&outside, &parts).unwrap(),
+                false => {
+                    fs::create_dir(&parts).unwrap();
+                    fs::write(parts.join(&part.names.part), b"wrong").unwrap();
+                }
+            }
+            let (path, _) = part.finish(of(b"right"), Some("a")).unwrap().unwrap();
+            assert_eq!(fs::read(&path).unwrap(), b"right");
+            fs::remove_file(path).unwrap();
+            assert_eq!(
+                fs::read(outside.join(format!("{}.part", of(b"right")))).unwrap(),
+                b"wrong"
+            );
+            let _ = fs::remove_file(&parts);
+            let _ = fs::remove_dir_all(&parts);
+            fs::remove_dir_all(outside.join("away")).unwrap();
+        }
+        fs::remove_dir_all(folder).unwrap();
+        fs::remove_dir_all(outside).unwrap();
+    }
+
+    #[test]
+    fn a_link_in_place_of_the_folder_for_parts_is_an_error_and_nothing_is_written_there() {
+        let (folder, outside) = (folder("linked"), self::folder("linked-to"));
+        symlink(&outside, folder.join(PARTS)).unwrap();
+        assert!(Part::open(&folder, of(b"right"), 5).is_err());
+        assert!(names(&outside).is_empty());
+        fs::remove_file(folder.join(PARTS)).unwrap();
+        // And in place of the folder itself, of the part, and of the list.
+        let link = outside.join("link");
+        symlink(&folder, &link).unwrap();
+        assert!(Part::open(&link, of(b"right"), 5).is_err());
+        let victim = outside.join("victim");
+        fs::write(&victim, b"right").unwrap();
+        drop(whole(&folder));
+        for ending in ["part", "pieces"] {
+            let name = folder
+                .join(PARTS)
+                .join(format!("{}.{ending}", of(b"right")));
+            fs::remove_file(&name).unwrap();
+            symlink(&victim, &name).unwrap();
+            let part = Part::open(&folder, of(b"right"), 5).unwrap();
+            assert_eq!(part.received(), 0, "{ending}");
+            drop(part);
+            assert_eq!(fs::read(&victim).unwrap(), b"right");
+            drop(whole(&folder));
+        }
+        fs::remove_dir_all(folder).unwrap();
+        fs::remove_dir_all(outside).unwrap();
+    }
+
+    #[test]
+    fn a_folder_for_parts_that_is_somebody_elses_is_an_error() {
+        let folder = folder("foreign");
+        let parts = folder.join(PARTS);
+        fs::create_dir(&parts).unwrap();
+        if std::os::unix::fs::chown(&parts, Some(12_345), None).is_err() {
+            eprintln!("skipped: giving a folder away takes a privilege");
+            return;
+        }
+        let e = Part::open(&folder, of(b"right"), 5);
+        assert!(matches!(e, Err(Error::Argument(_))), "{e:?}");
+        assert!(!parts.exists() || names(&parts).is_empty());
+        // A part that is somebody else's is begun anew: its owner may have it open.
+        let _ = fs::remove_dir(&parts);
+        let part = whole(&folder);
+        let name = parts.join(&part.names.part);
+        drop(part);
+        std::os::unix::fs::chown(&name, Some(12_345), None).unwrap();
+        assert_eq!(Part::open(&folder, of(b"right"), 5).unwrap().received(), 0);
+        drop(whole(&folder));
+        assert_eq!(Part::open(&folder, of(b"right"), 5).unwrap().received(), 5);
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_size_that_nobody_could_keep_a_list_of_is_too_large_and_leaves_nothing() {
+        let folder = folder("huge");
+        for size in [LARGEST + 1, u64::MAX] {
+            let e = Part::open(&folder, of(b"x"), size);
+            assert!(matches!(e, Err(Error::TooLarge { .. })), "{e:?}");
+        }
+        assert!(names(&folder).is_empty());
         fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -1,14 +1,17 @@
 //! What this node offers, and reading it for others.
 
-use super::{BUFFER, FileHash, INFO, READ, Stamp, hash};
+use super::{BUFFER, FileHash, INFO, READ, Stamp, failed_to_read, hash, open};
 use crate::error::Error;
 use crate::json;
-use crate::limits::Limits;
-use crate::node::{Call, Node};
+use crate::limits::{FILE_QUESTIONS, Limits, UPLOAD_STALLED};
+use crate::node::{Call, Node, StreamWriter};
+use crate::signals;
 use crate::table::Table;
 use serde_json::Value;
-use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::collections::{BTreeSet, VecDeque};
+use std::fs;
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,6 +23,28 @@ use std::time::{Duration, Instant};
 pub(super) struct Offer {
     pub(super) path: PathBuf,
     pub(super) stamp: Stamp,
+    /// Whether the path may be a link: only one that the program named. What lies in the folder is
+    /// offered because it does, and a link that takes its place leads elsewhere.
+    pub(super) links: bool,
+}
+
+impl Offer {
+    fn of(path: &Path, links: bool) -> Result<(FileHash, Offer), Error> {
+        let (hash, stamp) = hash(&open(path, links)?)?;
+        let path = path.to_owned();
+        Ok((hash, Offer { path, stamp, links }))
+    }
+
+    /// Whether the file is still what it was.
+    fn is_current(&self) -> bool {
+        #[cfg(test)]
+        super::lies::the_disk_is_asked(&self.path);
+        let metadata = match self.links {
+            true => fs::metadata(&self.path),
+            false => fs::symlink_metadata(&self.path),
+        };
+        metadata.is_ok_and(|m| m.is_file() && Stamp::of(&m) == self.stamp)
+    }
 }
 
 /// What a look at the offered files has found.
@@ -41,11 +66,20 @@ struct Offers {
     fetching: Vec<FileHash>,
 }
 
+/// Who asks whether a file is offered, which the disk is to be asked.
+#[derive(Debug, Default)]
+struct Questions {
+    waiting: VecDeque<(FileHash, Call)>,
+    /// Whether a thread answers them.
+    answered: bool,
+}
+
 /// The files of one node.
 #[derive(Debug)]
 pub(crate) struct Share {
     offers: Mutex<Offers>,
-    uploads: AtomicUsize,
+    questions: Mutex<Questions>,
+    pub(super) uploads: AtomicUsize,
     /// When the next piece may go out, where uploads are slowed down.
     next: Mutex<Instant>,
     pub(super) limits: Limits,
@@ -55,6 +89,7 @@ impl Share {
     pub(crate) fn new(limits: Limits) -> Share {
         Share {
             offers: Mutex::default(),
+            questions: Mutex::default(),
             uploads: AtomicUsize::new(0),
             next: Mutex::new(Instant::now()),
             limits,
@@ -84,26 +119,31 @@ impl Share {
     /// An offered file, if it is still what it was; otherwise it is not offered any more.
     pub(super) fn find(&self, hash: FileHash) -> Option<Offer> {
         let offer = self.lock().by_hash.get(&hash).cloned()?;
-        let same =
-            fs::metadata(&offer.path).is_ok_and(|m| m.is_file() && Stamp::of(&m) == offer.stamp);
-        if !same {
-            self.lock().by_hash.remove(&hash);
+        if offer.is_current() {
+            return Some(offer);
         }
-        Some(offer).filter(|_| same)
-    }
-
-    /// Marks that a file is being fetched; false if it is already.
-    pub(super) fn begin_fetch(&self, hash: FileHash) -> bool {
         let mut offers = self.lock();
-        let fresh = !offers.fetching.contains(&hash);
-        if fresh {
-            offers.fetching.push(hash);
+        // Unless it was offered again meanwhile, as what it is now.
+        let still = |o: &Offer| o.path == offer.path && o.stamp == offer.stamp;
+        if offers.by_hash.get(&hash).is_some_and(still) {
+            offers.by_hash.remove(&hash);
         }
-        fresh
+        None
     }
 
-    pub(super) fn end_fetch(&self, hash: FileHash) {
-        self.lock().fetching.retain(|h| *h != hash);
+    /// Whether a file was offered, without a look at the disk.
+    fn has_offered(&self, hash: FileHash) -> bool {
+        self.lock().by_hash.contains_key(&hash)
+    }
+
+    /// Marks that a file is being fetched, until what this gives is dropped; `None` if it is already.
+    pub(super) fn begin_fetch(&self, hash: FileHash) -> Option<Fetching<'_>> {
+        let mut offers = self.lock();
+        if offers.fetching.contains(&hash) {
+            return None;
+        }
+        offers.fetching.push(hash);
+        Some(Fetching { share: self, hash })
     }
 
     /// Looks at what is offered, and at what is in the folder.
@@ -122,11 +162,9 @@ impl Share {
             if self.find(*old).is_some() {
                 continue;
             }
-            self.lock().by_hash.remove(old);
-            match hash(&offer.path) {
-                Ok((new, stamp)) => {
-                    let path = offer.path.clone();
-                    self.offer(new, Offer { path, stamp })?;
+            match Offer::of(&offer.path, offer.links) {
+                Ok((new, offer)) => {
+                    self.offer(new, offer)?;
                     found.changed += 1;
                 }
                 Err(_) => found.removed += 1,
@@ -135,18 +173,22 @@ impl Share {
         let Some(folder) = folder else {
             return Ok(found);
         };
-        let failed = |e: std::io::Error| Error::io("reading the folder", &e);
+        let offered: BTreeSet<PathBuf> = {
+            let offers = self.lock();
+            offers.by_hash.values().map(|o| o.path.clone()).collect()
+        };
+        let failed = |e: io::Error| Error::io("reading the folder", &e);
         for entry in fs::read_dir(&folder).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             // Not through links, and not what is hidden: only what lies open in the folder is offered.
             let plain = entry.file_type().is_ok_and(|t| t.is_file());
             let path = entry.path();
             let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-            if !plain || hidden || self.offers_path(&path) {
+            if !plain || hidden || offered.contains(&path) {
                 continue;
             }
-            if let Ok((hash, stamp)) = hash(&path)
-                && self.offer(hash, Offer { path, stamp })?
+            if let Ok((hash, offer)) = Offer::of(&path, false)
+                && self.offer(hash, offer)?
             {
                 found.added += 1;
             }
@@ -154,8 +196,20 @@ impl Share {
         Ok(found)
     }
 
-    fn offers_path(&self, path: &Path) -> bool {
-        self.lock().by_hash.values().any(|o| o.path == path)
+    fn questions(&self) -> MutexGuard<'_, Questions> {
+        self.questions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes to send at once: slowed down, so few that nobody waits long for a place that is given up.
+    fn at_once(&self) -> usize {
+        let per_second = self.limits.upload_bytes_per_second;
+        let quarter = usize::try_from(per_second / 4).unwrap_or(BUFFER);
+        match per_second {
+            0 => BUFFER,
+            _ => quarter.clamp(1, BUFFER),
+        }
     }
 
     /// Waits until so many more bytes may go out.
@@ -174,14 +228,26 @@ impl Share {
     }
 }
 
+/// That a file is being fetched.
+pub(super) struct Fetching<'a> {
+    share: &'a Share,
+    hash: FileHash,
+}
+
+impl Drop for Fetching<'_> {
+    fn drop(&mut self) {
+        self.share.lock().fetching.retain(|h| *h != self.hash);
+    }
+}
+
 impl Node {
     /// Offers a file to the network; its SHA-256 in hexadecimal, by which others ask for it. All of it is
     /// read. Changed or removed later, it is not offered any more; see [`Node::refresh`].
     pub fn add_file(&self, path: impl AsRef<Path>) -> Result<String, Error> {
         let share = self.share()?;
         let path = std::path::absolute(path).map_err(|e| Error::io("finding a file", &e))?;
-        let (hash, stamp) = hash(&path)?;
-        share.offer(hash, Offer { path, stamp })?;
+        let (hash, offer) = Offer::of(&path, true)?;
+        share.offer(hash, offer)?;
         self.serve_files(&share);
         Ok(hash.to_string())
     }
@@ -209,10 +275,71 @@ impl Node {
     }
 }
 
-fn tell(share: &Share, call: Call) {
+/// Tells whether a file is offered. What was offered may have changed, and the loop must not wait for the disk, or
+/// for the server that it is on: a thread looks, one for all.
+fn tell(share: &Arc<Share>, call: Call) {
     let asked = call.args().first().and_then(Value::as_str);
     let hash = asked.and_then(|text| FileHash::parse(text).ok());
-    let answer = match hash.and_then(|hash| share.find(hash)) {
+    let Some(hash) = hash.filter(|hash| share.has_offered(*hash)) else {
+        let _ = call.reply_text(b"null".to_vec());
+        return;
+    };
+    let mut questions = share.questions();
+    if questions.waiting.len() >= FILE_QUESTIONS {
+        drop(questions);
+        let _ = call.refuse("as many ask for files as may");
+        return;
+    }
+    questions.waiting.push_back((hash, call));
+    if std::mem::replace(&mut questions.answered, true) {
+        return;
+    }
+    drop(questions);
+    let answers = Answers {
+        share: share.clone(),
+        over: false,
+    };
+    if let Err(e) = signals::spawn("peerbase-file", move || answers.run()) {
+        log::warn!("starting to look for a file: {e}");
+    }
+}
+
+/// The thread that answers questions, until there are none. If it cannot be, or panics, those who wait are told
+/// that there is no answer, and the next question starts it again.
+struct Answers {
+    share: Arc<Share>,
+    /// Whether there was no more to answer.
+    over: bool,
+}
+
+impl Answers {
+    fn run(mut self) {
+        while let Some((hash, call)) = self.next() {
+            let _ = call.reply_text(info(self.share.find(hash)));
+        }
+    }
+
+    fn next(&mut self) -> Option<(FileHash, Call)> {
+        let mut questions = self.share.questions();
+        let next = questions.waiting.pop_front();
+        questions.answered = next.is_some();
+        self.over = next.is_none();
+        next
+    }
+}
+
+impl Drop for Answers {
+    fn drop(&mut self) {
+        if !self.over {
+            // Outside the lock: what is dropped answers.
+            let left = std::mem::take(&mut *self.share.questions());
+            drop(left);
+        }
+    }
+}
+
+fn info(offer: Option<Offer>) -> Vec<u8> {
+    let text = match offer {
         Some(offer) => {
             let name = offer.path.file_name().and_then(|n| n.to_str());
             let (name, size) = (name.map_or("null".into(), json::quoted), offer.stamp.size);
@@ -220,79 +347,121 @@ fn tell(share: &Share, call: Call) {
         }
         None => "null".to_owned(),
     };
-    let _ = call.reply_text(answer.into_bytes());
+    text.into_bytes()
 }
 
 /// A part of a file, as it was asked for.
 struct Part {
-    offer: Offer,
+    hash: FileHash,
     offset: u64,
     length: u64,
 }
 
-fn part_of(share: &Share, call: &Call) -> Option<Part> {
+fn part_of(call: &Call) -> Option<Part> {
     let args = call.args();
-    let hash = FileHash::parse(args.first()?.as_str()?).ok()?;
-    let (offset, length) = (args.get(1)?.as_u64()?, args.get(2)?.as_u64()?);
-    let offer = share.find(hash)?;
-    let within = offset.checked_add(length)? <= offer.stamp.size;
-    within.then_some(Part {
-        offer,
-        offset,
-        length,
+    Some(Part {
+        hash: FileHash::parse(args.first()?.as_str()?).ok()?,
+        offset: args.get(1)?.as_u64()?,
+        length: args.get(2)?.as_u64()?,
     })
 }
 
+/// The place of one that is read, given back however that ends.
+struct Place(Arc<Share>);
+
+impl Place {
+    fn take(share: &Arc<Share>) -> Option<Place> {
+        let before = share.uploads.fetch_add(1, Ordering::Relaxed);
+        let place = Place(share.clone());
+        (before < share.limits.uploads).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.uploads.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+const NOT_OFFERED: &str = "no such part of a file is offered";
+
 fn upload(share: &Arc<Share>, call: Call) {
-    let Some(part) = part_of(share, &call) else {
-        let _ = call.refuse("no such part of a file is offered");
+    upload_on(share, call, |body| {
+        signals::spawn("peerbase-file", body).map(drop)
+    });
+}
+
+/// Reads a part of a file for a caller, on a thread: the disk may be slow, and the loop must not wait for it.
+pub(super) fn upload_on(
+    share: &Arc<Share>,
+    call: Call,
+    spawn: impl FnOnce(Box<dyn FnOnce() + Send>) -> io::Result<()>,
+) {
+    let Some(part) = part_of(&call).filter(|part| share.has_offered(part.hash)) else {
+        let _ = call.refuse(NOT_OFFERED);
         return;
     };
-    if share.uploads.fetch_add(1, Ordering::Relaxed) >= share.limits.uploads {
-        share.uploads.fetch_sub(1, Ordering::Relaxed);
+    let Some(place) = Place::take(share) else {
         let _ = call.refuse("as many files are being read as may be");
         return;
-    }
-    let share = share.clone();
-    let body = move || {
-        let outcome = send(&share, &part, &call);
-        share.uploads.fetch_sub(1, Ordering::Relaxed);
-        let _ = match outcome {
-            Ok(()) => call.reply_text(b"true".to_vec()),
-            Err(e) => call.fail(&e.to_string()),
-        };
     };
-    // The disk may be slow, and the loop must not wait for it.
-    let thread = thread::Builder::new().name("peerbase-file".into());
-    if let Err(e) = thread.spawn(body) {
+    if let Err(e) = spawn(Box::new(move || answer(&place.0, &part, call))) {
         log::warn!("starting to read a file: {e}");
     }
 }
 
-fn send(share: &Share, part: &Part, call: &Call) -> Result<(), Error> {
-    let failed = |e: std::io::Error| Error::io("reading a file", &e);
+fn answer(share: &Share, part: &Part, call: Call) {
+    let end = part.offset.checked_add(part.length);
+    let within = |offer: &Offer| end.is_some_and(|end| end <= offer.stamp.size);
+    let Some(offer) = share.find(part.hash).filter(within) else {
+        let _ = call.refuse(NOT_OFFERED);
+        return;
+    };
+    let _ = match send(share, &offer, part, &call) {
+        Ok(()) => call.reply_text(b"true".to_vec()),
+        Err(e) => call.fail(&e.to_string()),
+    };
+}
+
+fn send(share: &Share, offer: &Offer, part: &Part, call: &Call) -> Result<(), Error> {
     let (_, mut writer) = call.streams()?;
-    let mut file = File::open(&part.offer.path).map_err(failed)?;
-    file.seek(SeekFrom::Start(part.offset)).map_err(failed)?;
-    let (mut left, mut buf) = (part.length, vec![0; BUFFER]);
-    while left > 0 {
-        let most = buf.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        let n = file.read(&mut buf[..most]).map_err(failed)?;
+    let file = open(&offer.path, offer.links)?;
+    let is_current = || -> Result<bool, Error> {
+        Ok(Stamp::of(&file.metadata().map_err(failed_to_read)?) == offer.stamp)
+    };
+    let (mut at, end) = (part.offset, part.offset + part.length);
+    let mut buf = vec![0; share.at_once()];
+    // Before the first byte, too: what has taken the file's place is not for others.
+    let is_it = is_current()?;
+    while is_it && at < end {
+        let most = buf
+            .len()
+            .min(usize::try_from(end - at).unwrap_or(usize::MAX));
+        let n = file.read_at(&mut buf[..most], at).map_err(failed_to_read)?;
         if n == 0 {
             break;
         }
         share.pace(n);
-        writer
-            .write_all(&buf[..n])
-            .map_err(|e| Error::io("sending a file", &e))?;
-        left -= n as u64;
+        write(&mut writer, &buf[..n])?;
+        at += n as u64;
     }
-    let stamp = Stamp::of(&file.metadata().map_err(failed)?);
-    if left > 0 || stamp != part.offer.stamp {
+    if at < end || !is_current()? {
         let why = "the file has changed";
         writer.abort(why);
         return Err(Error::Damaged(why.into()));
     }
     writer.finish();
+    Ok(())
+}
+
+/// Writes all of it, unless the reader takes nothing for too long.
+fn write(writer: &mut StreamWriter, mut data: &[u8]) -> Result<(), Error> {
+    while !data.is_empty() {
+        match writer.write_timeout(data, UPLOAD_STALLED) {
+            Ok(n) => data = &data[n..],
+            Err(Error::WouldBlock) => return Err(Error::Timeout),
+            Err(e) => return Err(e),
+        }
+    }
     Ok(())
 }

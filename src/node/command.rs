@@ -369,7 +369,22 @@ impl Answer {
 
     fn end(self, status: Status, text: &str) -> Result<(), Error> {
         let checked = self.check(text.len(), BODY_MAX);
-        self.send(status, text.as_bytes().to_vec());
+        self.send_checked(checked, status, text.as_bytes().to_vec())
+    }
+
+    /// Sends what was checked, or says why it cannot be sent. In a child of a fork nothing is sent: the link is
+    /// the parent's, and a record of the child's would break it.
+    fn send_checked(
+        self,
+        checked: Result<(), Error>,
+        status: Status,
+        body: Vec<u8>,
+    ) -> Result<(), Error> {
+        match &checked {
+            Ok(()) => self.send(status, body),
+            Err(Error::Forked) => {}
+            Err(e) => self.send(Status::Failed, e.to_string().into_bytes()),
+        }
         checked
     }
 
@@ -496,12 +511,8 @@ impl Call {
 
     /// Answers with a JSON text that has been checked.
     pub(crate) fn reply_text(self, text: Vec<u8>) -> Result<(), Error> {
-        if let Err(e) = self.answer.check_value(text.len()) {
-            self.answer.send(Status::Failed, e.to_string().into_bytes());
-            return Err(e);
-        }
-        self.answer.send(Status::Value, text);
-        Ok(())
+        let checked = self.answer.check_value(text.len());
+        self.answer.send_checked(checked, Status::Value, text)
     }
 
     /// Answers that the command failed, and why.
@@ -555,11 +566,8 @@ impl Message {
             return Ok(());
         };
         let checked = answer.check_value(data.len());
-        match &checked {
-            Ok(()) => answer.send(Status::Value, data.to_vec()),
-            Err(e) => answer.send(Status::Failed, e.to_string().into_bytes()),
-        }
-        checked
+        let body = checked.as_ref().map_or(Vec::new(), |()| data.to_vec());
+        answer.send_checked(checked, Status::Value, body)
     }
 
     /// Answers that it failed, and why.

@@ -281,12 +281,17 @@ impl Builder {
     /// for later. Runs where handlers run, and once the node runs.
     #[must_use]
     pub fn on_event(self, handler: impl Fn(&Event) + Send + Sync + 'static) -> Self {
-        self.event_handler(Arc::new(handler))
+        self.event_handler(Some(Arc::new(handler)))
     }
 
-    pub(crate) fn event_handler(mut self, handler: EventHandler) -> Self {
-        self.event = Some(handler);
+    pub(crate) fn event_handler(mut self, handler: Option<EventHandler>) -> Self {
+        self.event = handler;
         self
+    }
+
+    /// The node's name, or what is wrong with it.
+    pub(crate) fn name(&self) -> Result<NodeName, Error> {
+        self.name.clone()
     }
 
     pub(crate) fn handler(

@@ -34,7 +34,8 @@ use crate::files::Share;
 use crate::logging::record;
 use crate::name::{CommandPath, NodeName};
 use crate::signals;
-use shared::{EventHandler, Opened, Shared};
+pub(crate) use shared::EventHandler;
+use shared::{Opened, Shared};
 use std::fmt;
 use std::io;
 use std::os::fd::RawFd;
@@ -156,6 +157,16 @@ impl Node {
     pub(crate) fn share(&self) -> Result<Arc<Share>, Error> {
         self.0.shared.check()?;
         Ok(self.0.files.clone())
+    }
+
+    /// An error if the node cannot be used any more.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.0.shared.check()
+    }
+
+    /// An error in a child of the process that started the node.
+    pub(crate) fn check_process(&self) -> Result<(), Error> {
+        self.0.shared.check_process()
     }
 
     /// An error if waiting here would be waiting for oneself.
@@ -311,8 +322,12 @@ impl Node {
         }
     }
 
-    /// Runs the node on this thread until it is stopped. For nodes made with [`Builder::open`]; an error for
-    /// one that has a thread of its own.
+    /// Runs the node on this thread until it is stopped. For nodes made with [`Builder::open`]. Another thread,
+    /// named `peerbase-io`, stands by meanwhile, so that a handler may take its time.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] if a thread does that already; [`Error::WouldDeadlock`] in a callback.
     pub fn run(&self) -> Result<(), Error> {
         let shared = self.0.shared.clone();
         shared.dedicate()?;

@@ -36,7 +36,7 @@ use crate::wire::Instance;
 use crate::wire::record::Status;
 use callbacks::{Callback, Callbacks};
 use mio::Waker;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, Weak};
@@ -48,7 +48,7 @@ const POLITE: Duration = Duration::from_micros(100);
 
 type Outcome = Result<Vec<u8>, Error>;
 pub(super) type OnEnd = Box<dyn FnOnce(Outcome) + Send>;
-pub(super) type EventHandler = Arc<dyn Fn(&Event) + Send + Sync>;
+pub(crate) type EventHandler = Arc<dyn Fn(&Event) + Send + Sync>;
 
 /// Which thread this is, among those that live. Not `thread::current()`, which makes a handle that is
 /// kept until the thread ends, in a program whose threads are not ours.
@@ -79,7 +79,7 @@ struct State {
     chores: VecDeque<(OnEnd, Outcome)>,
     /// Whether a thread runs them.
     chores_run: bool,
-    pending: Table<CallNumber, Completion>,
+    pending: BTreeMap<CallNumber, Completion>,
     signals: Table<RequestId, Arc<Signal>>,
     /// Those to be notified once the lock is free: a thread that wakes needs it at once.
     moved: Vec<Arc<Signal>>,
@@ -328,7 +328,7 @@ pub(super) fn open(
             driver,
             chores: VecDeque::new(),
             chores_run: false,
-            pending: Table::default(),
+            pending: BTreeMap::new(),
             signals: Table::default(),
             moved: Vec::new(),
             started: None,
@@ -427,11 +427,17 @@ impl Shared {
         std::process::id() != self.pid
     }
 
-    /// An error if the node cannot be used any more.
-    pub(super) fn check(&self) -> Result<(), Error> {
+    /// An error in a child of the process that started the node.
+    pub(super) fn check_process(&self) -> Result<(), Error> {
         if self.is_forked() {
             return Err(Error::Forked);
         }
+        Ok(())
+    }
+
+    /// An error if the node cannot be used any more.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        self.check_process()?;
         self.lock().check_working()
     }
 

@@ -321,7 +321,7 @@ impl CallStream {
     }
 
     pub(crate) fn value_text(&mut self) -> Result<Vec<u8>, Error> {
-        self.pending.shared.check_may_wait()?;
+        self.check_may_wait()?;
         self.ends.finish();
         self.ends.close();
         self.pending.wait()
@@ -329,6 +329,11 @@ impl CallStream {
 
     pub(crate) fn ends(&self) -> &Arc<Ends> {
         &self.ends
+    }
+
+    /// An error if waiting here would be waiting for oneself.
+    pub(crate) fn check_may_wait(&self) -> Result<(), Error> {
+        self.pending.shared.check_may_wait()
     }
 }
 
@@ -379,7 +384,15 @@ pub struct FanOut {
 }
 
 impl FanOut {
+    /// An error if waiting here would be waiting for oneself.
+    pub(crate) fn check_may_wait(&self) -> Result<(), Error> {
+        let mut open = self.targets.iter().filter_map(|(_, s)| s.as_ref().ok());
+        open.next().map_or(Ok(()), CallStream::check_may_wait)
+    }
+
     pub(crate) fn write_some(&mut self, data: &[u8]) -> Result<usize, Error> {
+        // In a callback, a target with no room just now would be taken for one that has failed.
+        self.check_may_wait()?;
         let mut last = Error::Argument("a call needs a target");
         let mut took = false;
         for (_, stream) in &mut self.targets {
@@ -429,10 +442,7 @@ impl FanOut {
     }
 
     pub(crate) fn value_texts(&mut self) -> Result<Vec<RawAnswer>, Error> {
-        let open = self.targets.iter().find_map(|(_, s)| s.as_ref().ok());
-        if let Some(open) = open {
-            open.pending.shared.check_may_wait()?;
-        }
+        self.check_may_wait()?;
         self.finish();
         Ok(std::mem::take(&mut self.targets)
             .into_iter()

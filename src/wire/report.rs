@@ -81,6 +81,7 @@ pub fn decode(bytes: &[u8]) -> Result<Report, Malformed> {
         _ => return Err(Malformed),
     };
     let count = usize::from(r.u8()?);
+    // Each that is named was counted, too.
     if count > NAMED_MAX || count > failed as usize {
         return Err(Malformed);
     }

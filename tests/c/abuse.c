@@ -2,6 +2,7 @@
  *
  *     abuse KEY PORT */
 #define _GNU_SOURCE
+#include <limits.h>
 #include <peerbase.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -152,7 +153,7 @@ static void null_everywhere(void) {
     CHECK(peerbase_node_start(NULL, &node) == PEERBASE_ERR_ARGUMENT && !node);
     CHECK(peerbase_node_open(NULL, &node) == PEERBASE_ERR_ARGUMENT && !node);
     CHECK(peerbase_node_start(NULL, NULL) == PEERBASE_ERR_ARGUMENT);
-    CHECK(peerbase_node_fd(NULL) == -1 && peerbase_node_timeout_ms(NULL) == -1);
+    CHECK(peerbase_node_fd(NULL) == -1 && peerbase_node_timeout_ms(NULL) == 0);
     CHECK(peerbase_node_process(NULL, 0) == PEERBASE_ERR_ARGUMENT);
     CHECK(peerbase_node_run(NULL) == PEERBASE_ERR_ARGUMENT);
     CHECK(peerbase_node_stop(NULL) == PEERBASE_ERR_ARGUMENT && peerbase_node_port(NULL) == 0);
@@ -363,6 +364,8 @@ static void lend_a_thread(peerbase_node *a) {
     pthread_create(&thread, NULL, run, node);
     CHECK(peerbase_node_send(a, "lent", (const uint8_t *)"x", 1, 5000, &reply) == 0);
     peerbase_reply_free(reply);
+    CHECK(peerbase_node_run(node) == PEERBASE_ERR_ARGUMENT);
+    CHECK(peerbase_node_process(node, 0) == PEERBASE_ERR_ARGUMENT);
     CHECK(peerbase_node_stop(node) == 0);
     join(thread);
     CHECK(peerbase_node_call(node, "b", "answer", NULL, NULL, 1, &reply) == PEERBASE_ERR_STOPPED);
@@ -395,6 +398,14 @@ int main(int argc, char **argv) {
     CHECK(peerbase_node_register(b, "wait", wait_inside, b, count_drop) == 0);
     CHECK(peerbase_node_on_message(b, echo_message, NULL, count_drop) == 0);
     CHECK(peerbase_node_unregister(b, "wait.nothing") == 0);
+
+    /* It has a thread already. */
+    CHECK(peerbase_node_run(a) == PEERBASE_ERR_ARGUMENT);
+    /* Any int that is not negative is a timeout. */
+    CHECK(peerbase_node_call(a, "b", "answer", NULL, NULL, INT_MAX, &reply) == 0);
+    peerbase_reply_free(reply);
+    CHECK(peerbase_node_call(a, "nobody", "answer", NULL, NULL, 0, &reply) ==
+          PEERBASE_ERR_UNREACHABLE);
 
     bad_calls(a);
     messages(a);

@@ -1,51 +1,188 @@
-/* A child of the process that started a node may free it, and nothing else; the parent's node lives
- * on.
+/* A child of the process that started a node may free what it has, and nothing else works there: each function says
+ * so, and none waits or touches what the parent has. The parent's node lives on, and what was begun ends well.
  *
  *     fork KEY PORT */
 #define _POSIX_C_SOURCE 200809L
 #include <peerbase.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+static void failed(int line, const char *what) {
+    fprintf(stderr, "fork.c:%d: %s (%s)\n", line, what, peerbase_last_error());
+    _exit(1);
+}
+
+#define CHECK(condition) ((condition) ? (void)0 : failed(__LINE__, #condition))
+#define FORKED(call) CHECK((call) == PEERBASE_ERR_FORKED)
+/* For functions that give a value: the one that says nothing, and the reason. */
+#define SAYS_FORKED(expression) (unset_error(), CHECK(expression), CHECK(is_forked()))
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
+static peerbase_request *kept;
+static int ended;
+
+static void unset_error(void) {
+    peerbase_key_generate(NULL);
+}
+
+static int is_forked(void) {
+    return !strcmp(peerbase_last_error(), peerbase_strerror(PEERBASE_ERR_FORKED));
+}
 
 static void answer(peerbase_request *request, void *user) {
     (void)user;
     peerbase_request_reply(request, "1");
 }
 
-int main(int argc, char **argv) {
-    peerbase_config *config = argc == 3 ? peerbase_config_new("a", "fork", argv[1]) : NULL;
+static void keep(peerbase_request *request, void *user) {
+    (void)user;
+    pthread_mutex_lock(&lock);
+    kept = request;
+    pthread_cond_broadcast(&changed);
+    pthread_mutex_unlock(&lock);
+}
+
+static void on_end(const peerbase_reply *reply, void *user) {
+    (void)user;
+    CHECK(peerbase_reply_code(reply, 0) == 0);
+    CHECK(!strcmp(peerbase_reply_json(reply, 0), "\"parent\""));
+    pthread_mutex_lock(&lock);
+    ended++;
+    pthread_cond_broadcast(&changed);
+    pthread_mutex_unlock(&lock);
+}
+
+static peerbase_node *start(const char *name, char **argv) {
+    peerbase_config *config = peerbase_config_new(name, "fork", argv[1]);
     peerbase_node *node;
-    peerbase_reply *reply;
-    pid_t child;
-    int status;
-    if (!config)
-        return 1;
-    peerbase_config_set_loopback(config, true);
-    peerbase_config_set_advertise_port(config, (uint16_t)atoi(argv[2]));
-    peerbase_config_register(config, "answer", answer, NULL, NULL);
-    if (peerbase_node_start(config, &node) < 0)
-        return 2;
+    CHECK(config && peerbase_config_set_loopback(config, true) == 0);
+    CHECK(peerbase_config_set_advertise_port(config, (uint16_t)atoi(argv[2])) == 0);
+    CHECK(peerbase_config_register(config, "answer", answer, NULL, NULL) == 0);
+    CHECK(peerbase_config_register(config, "keep", keep, NULL, NULL) == 0);
+    CHECK(peerbase_node_start(config, &node) == 0);
     peerbase_config_free(config);
-    child = fork();
-    if (child == 0) {
-        alarm(60); /* The parent waits no longer for it. */
-        if (peerbase_node_call(node, "a", "answer", NULL, NULL, 100, &reply) != PEERBASE_ERR_FORKED)
-            _exit(3);
-        if (peerbase_node_register(node, "b", answer, NULL, NULL) != PEERBASE_ERR_FORKED)
-            _exit(4);
-        if (peerbase_node_process(node, 0) != PEERBASE_ERR_FORKED)
-            _exit(5);
-        peerbase_node_free(node);
-        _exit(0);
-    }
-    if (waitpid(child, &status, 0) != child || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
-        return 10 + WEXITSTATUS(status);
-    if (peerbase_node_call(node, "a", "answer", NULL, NULL, 5000, &reply) != 0)
-        return 6;
+    return node;
+}
+
+static void node_in_the_child(peerbase_node *node) {
+    const char *names[] = {"a"};
+    const char *hash = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    char room[PEERBASE_HASH_LEN];
+    const uint8_t byte = 0;
+    peerbase_reply *reply;
+    peerbase_stream *stream;
+    uint64_t id;
+    FORKED(peerbase_node_call(node, "a", "answer", NULL, NULL, 100, &reply));
+    FORKED(peerbase_node_call_all(node, "answer", NULL, NULL, 100, &reply));
+    FORKED(peerbase_node_call_many(node, names, 1, "answer", NULL, NULL, 100, 0, 0, &reply));
+    FORKED(peerbase_node_call_async(node, "a", "answer", NULL, NULL, 9, on_end, NULL, NULL, &id));
+    FORKED(peerbase_node_call_async(node, "*", "answer", NULL, NULL, 9, on_end, NULL, NULL, &id));
+    FORKED(peerbase_node_cancel(node, 1));
+    FORKED(peerbase_node_get_commands(node, "a", 100, &reply));
+    FORKED(peerbase_node_send(node, "a", &byte, 1, 100, &reply));
+    FORKED(peerbase_node_send_to(node, "a", &byte, 1, 100));
+    FORKED(peerbase_node_broadcast(node, &byte, 1, 100, &reply));
+    FORKED(peerbase_node_connect(node, "127.0.0.1:1", 100, &reply));
+    FORKED(peerbase_node_call_stream(node, "a", "answer", NULL, NULL, 100, &stream));
+    FORKED(peerbase_node_call_stream_many(node, names, 1, "answer", NULL, NULL, 9, &stream));
+    FORKED(peerbase_node_register(node, "b", answer, NULL, NULL));
+    FORKED(peerbase_node_register_table(node, "b", NULL, 0));
+    FORKED(peerbase_node_unregister(node, "answer"));
+    FORKED(peerbase_node_on_message(node, answer, NULL, NULL));
+    FORKED(peerbase_node_on_event(node, NULL, NULL, NULL));
+    FORKED(peerbase_node_peers(node, &reply));
+    FORKED(peerbase_node_stats(node, &reply));
+    FORKED(peerbase_node_save_state(node, "/dev/null"));
+    FORKED(peerbase_node_load_state(node, "/dev/null"));
+    FORKED(peerbase_node_add_file(node, "/etc/passwd", room));
+    FORKED(peerbase_node_set_file_dir(node, "/"));
+    FORKED(peerbase_node_refresh(node, &reply));
+    FORKED(peerbase_node_request_file(node, hash, 100, NULL, NULL, &reply));
+    FORKED(peerbase_node_process(node, 0));
+    FORKED(peerbase_node_run(node));
+    FORKED(peerbase_node_stop(node));
+    SAYS_FORKED(peerbase_node_fd(node) == -1);
+    SAYS_FORKED(peerbase_node_timeout_ms(node) == 0);
+    SAYS_FORKED(peerbase_node_port(node) == 0);
+}
+
+static void streams_in_the_child(peerbase_stream *one, peerbase_stream *several) {
+    uint8_t byte = 0;
+    size_t n;
+    peerbase_reply *reply;
+    FORKED(peerbase_stream_read(one, &byte, 1, 100, &n));
+    FORKED(peerbase_stream_write(one, &byte, 1, 100, &n));
+    FORKED(peerbase_stream_abort(one, NULL));
+    FORKED(peerbase_stream_finish(one));
+    FORKED(peerbase_stream_on_ready(one, NULL, NULL, NULL));
+    FORKED(peerbase_stream_wait(one, &reply));
+    FORKED(peerbase_stream_write(several, &byte, 1, 100, &n));
+    FORKED(peerbase_stream_finish(several));
+    FORKED(peerbase_stream_wait(several, &reply));
+    peerbase_stream_free(one);
+    peerbase_stream_free(several);
+}
+
+static void child(peerbase_node *a, peerbase_node *b, peerbase_stream *one,
+                  peerbase_stream *several, peerbase_request *request) {
+    peerbase_stream *stream;
+    alarm(60);
+    node_in_the_child(a);
+    streams_in_the_child(one, several);
+    FORKED(peerbase_request_stream(request, &stream));
+    CHECK(!peerbase_request_is_wanted(request));
+    FORKED(peerbase_request_reply(request, "\"child\""));
+    peerbase_node_free(a);
+    peerbase_node_free(b);
+    _exit(0);
+}
+
+int main(int argc, char **argv) {
+    const char *names[] = {"b"};
+    peerbase_node *a, *b;
+    peerbase_stream *one, *several;
+    peerbase_reply *reply;
+    pid_t pid;
+    int status;
+    CHECK(argc == 3);
+    /* Nothing here takes longer. */
+    alarm(120);
+    a = start("a", argv);
+    b = start("b", argv);
+    CHECK(peerbase_node_call_stream(a, "b", "answer", NULL, NULL, 60000, &one) == 0);
+    CHECK(peerbase_node_call_stream_many(a, names, 1, "answer", NULL, NULL, 60000, &several) == 0);
+    CHECK(peerbase_node_call_async(a, "b", "keep", NULL, NULL, 60000, on_end, NULL, NULL, NULL) ==
+          0);
+    pthread_mutex_lock(&lock);
+    while (!kept)
+        pthread_cond_wait(&changed, &lock);
+    pthread_mutex_unlock(&lock);
+    pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0)
+        child(a, b, one, several, kept);
+    CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+
+    CHECK(peerbase_request_reply(kept, "\"parent\"") == 0);
+    pthread_mutex_lock(&lock);
+    while (!ended)
+        pthread_cond_wait(&changed, &lock);
+    pthread_mutex_unlock(&lock);
+    CHECK(peerbase_stream_wait(one, &reply) == 0);
     peerbase_reply_free(reply);
-    peerbase_node_free(node);
+    CHECK(peerbase_stream_wait(several, &reply) == 0 && peerbase_reply_code(reply, 0) == 0);
+    peerbase_reply_free(reply);
+    peerbase_stream_free(one);
+    peerbase_stream_free(several);
+    CHECK(peerbase_node_call(a, "b", "answer", NULL, NULL, 20000, &reply) == 0);
+    peerbase_reply_free(reply);
+    peerbase_node_free(a);
+    peerbase_node_free(b);
     puts("ok");
     return 0;
 }

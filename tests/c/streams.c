@@ -163,6 +163,125 @@ static void count_drop(void *user) {
     drops++;
 }
 
+/* In a callback nothing may wait, and what would is left as it was. */
+struct inside {
+    peerbase_stream *one, *several;
+};
+
+static void wait_inside(peerbase_request *request, void *user) {
+    struct inside *inside = user;
+    peerbase_reply *reply;
+    size_t n;
+    CHECK(peerbase_stream_wait(inside->one, &reply) == PEERBASE_ERR_WOULD_DEADLOCK && !reply);
+    CHECK(peerbase_stream_wait(inside->several, &reply) == PEERBASE_ERR_WOULD_DEADLOCK && !reply);
+    CHECK(peerbase_stream_write(inside->several, (const uint8_t *)"x", 1, -1, &n) ==
+          PEERBASE_ERR_WOULD_DEADLOCK);
+    CHECK(peerbase_request_reply(request, "1") == 0);
+}
+
+static void waits_inside_change_nothing(peerbase_node *node) {
+    const char *both[] = {"b", "c"};
+    struct inside inside;
+    peerbase_reply *reply;
+    CHECK(peerbase_node_register(node, "inside", wait_inside, &inside, NULL) == 0);
+    CHECK(peerbase_node_call_stream(node, "b", "plain", NULL, NULL, 20000, &inside.one) == 0);
+    CHECK(peerbase_node_call_stream_many(node, both, 2, "plain", NULL, NULL, 20000,
+                                         &inside.several) == 0);
+    CHECK(peerbase_node_call(node, "a", "inside", NULL, NULL, 20000, &reply) == 0);
+    peerbase_reply_free(reply);
+    CHECK(peerbase_stream_wait(inside.one, &reply) == 0);
+    peerbase_reply_free(reply);
+    CHECK(peerbase_stream_wait(inside.several, &reply) == 0 && peerbase_reply_count(reply) == 2);
+    CHECK(peerbase_reply_code(reply, 0) == 0 && peerbase_reply_code(reply, 1) == 0);
+    peerbase_reply_free(reply);
+    CHECK(peerbase_stream_wait(inside.several, &reply) == PEERBASE_ERR_ARGUMENT && !reply);
+    peerbase_stream_free(inside.one);
+    peerbase_stream_free(inside.several);
+}
+
+/* Why a stream ended is a sentence, whoever ended it and however little was said. */
+static void reasons(peerbase_node *node) {
+    peerbase_stream *s;
+    peerbase_reply *reply;
+    uint8_t byte;
+    size_t n;
+    char *long_words = malloc(3 << 20);
+    CHECK(peerbase_node_call_stream(node, "b", "no.such", NULL, NULL, 20000, &s) == 0);
+    CHECK(peerbase_stream_read(s, &byte, 1, -1, &n) == PEERBASE_ERR_BROKEN);
+    CHECK(!strcmp(peerbase_last_error(), "stream broken: command not found"));
+    CHECK(peerbase_stream_wait(s, &reply) == PEERBASE_ERR_COMMAND_NOT_FOUND);
+    CHECK(!strcmp(peerbase_last_error(), "command not found: no.such"));
+    peerbase_reply_free(reply);
+    CHECK(peerbase_stream_write(s, &byte, 1, -1, NULL) < 0);
+    peerbase_stream_free(s);
+
+    CHECK(peerbase_node_call_stream(node, "b", "refuse", NULL, NULL, 20000, &s) == 0);
+    CHECK(peerbase_stream_read(s, &byte, 1, -1, &n) == PEERBASE_ERR_BROKEN);
+    CHECK(!strcmp(peerbase_last_error(), "stream broken: refused: not you"));
+    while (peerbase_stream_write(s, &byte, 1, -1, NULL) == 0)
+        continue;
+    CHECK(strstr(peerbase_last_error(), "the call is over"));
+    peerbase_stream_free(s);
+
+    /* The sender breaks off: without a word, and with more of them than any record holds. */
+    CHECK(long_words);
+    memset(long_words, 'x', 3 << 20);
+    long_words[(3 << 20) - 1] = 0;
+    for (n = 0; n < 2; n++) {
+        CHECK(peerbase_node_call_stream(node, "b", "echo", NULL, NULL, 20000, &s) == 0);
+        CHECK(peerbase_stream_abort(s, n ? long_words : "") == 0);
+        CHECK(peerbase_stream_wait(s, &reply) == PEERBASE_ERR_COMMAND_FAILED);
+        CHECK(strstr(peerbase_reply_message(reply, 0), n ? "xxx" : "the sender broke it off"));
+        CHECK(strlen(peerbase_reply_message(reply, 0)) < 2000);
+        peerbase_reply_free(reply);
+        peerbase_stream_free(s);
+        end_echo();
+    }
+    free(long_words);
+}
+
+/* One whose reader is steady but slow, so that a little more can always be written soon. */
+static struct slow {
+    peerbase_request *request;
+    peerbase_stream *stream;
+    pthread_t thread;
+} slow;
+
+static void *read_slowly(void *user) {
+    struct timespec pause = {0, 1000000};
+    uint8_t data[4096];
+    size_t n;
+    (void)user;
+    while (peerbase_stream_read(slow.stream, data, sizeof data, -1, &n) == 0 && n > 0)
+        nanosleep(&pause, NULL);
+    return NULL;
+}
+
+static void slowly(peerbase_request *request, void *user) {
+    size_t n;
+    (void)user;
+    slow.request = request;
+    CHECK(peerbase_request_stream(request, &slow.stream) == 0);
+    CHECK(pthread_create(&slow.thread, NULL, read_slowly, NULL) == 0);
+    CHECK(peerbase_stream_write(slow.stream, (const uint8_t *)"!", 1, 0, &n) == 0 && n == 1);
+}
+
+/* The timeout is for all that is to be written, not for each piece of it. */
+static void writing_ends_in_time(peerbase_node *node) {
+    static uint8_t data[8 << 20];
+    peerbase_stream *s;
+    uint8_t byte;
+    size_t n;
+    CHECK(peerbase_node_call_stream(node, "b", "slowly", NULL, NULL, 60000, &s) == 0);
+    CHECK(peerbase_stream_read(s, &byte, 1, 60000, &n) == 0 && n == 1);
+    CHECK(peerbase_stream_write(s, data, sizeof data, 50, &n) == 0);
+    CHECK(n > 0 && n < sizeof data);
+    peerbase_stream_free(s);
+    CHECK(pthread_join(slow.thread, NULL) == 0);
+    peerbase_stream_free(slow.stream);
+    peerbase_request_fail(slow.request, NULL);
+}
+
 static void misuse(peerbase_node *node) {
     peerbase_stream *s = NULL;
     peerbase_reply *reply;
@@ -343,6 +462,7 @@ int main(int argc, char **argv) {
     b = start("b");
     c = start("c");
     CHECK(peerbase_node_register(b, "echo", echo, NULL, NULL) == 0);
+    CHECK(peerbase_node_register(b, "slowly", slowly, NULL, NULL) == 0);
     CHECK(peerbase_node_register(b, "hold", hold, NULL, NULL) == 0);
     CHECK(peerbase_node_register(b, "plain", plain, NULL, NULL) == 0);
     CHECK(peerbase_node_register(c, "plain", plain, NULL, NULL) == 0);
@@ -353,6 +473,9 @@ int main(int argc, char **argv) {
     streams(a);
     messages(a, b);
     files(a, b, argv[3]);
+    waits_inside_change_nothing(a);
+    reasons(a);
+    writing_ends_in_time(a);
     misuse(a);
 
     /* A stream outlives its node, and is of no more use then. */

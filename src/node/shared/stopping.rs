@@ -117,16 +117,12 @@ impl State {
         self.driver.abandon();
         let error = why.clone().err().unwrap_or(Error::Stopped);
         self.started = Some(why);
-        let numbers: Vec<_> = self.pending.keys().copied().collect();
-        for number in numbers.into_iter().rev() {
+        for completion in std::mem::take(&mut self.pending).into_values() {
             let outcome = Err(error.clone());
-            match self.pending.remove(&number) {
-                Some(Completion::Slot(slot) | Completion::Waiting(slot)) => slot.fill(outcome),
-                Some(Completion::Callback(end)) => {
-                    self.callbacks.add(Callback::Ended(end, outcome))
-                }
-                Some(Completion::Chore(chore)) => self.chores.push_back((chore, outcome)),
-                None => {}
+            match completion {
+                Completion::Slot(slot) | Completion::Waiting(slot) => slot.fill(outcome),
+                Completion::Callback(end) => self.callbacks.add(Callback::Ended(end, outcome)),
+                Completion::Chore(chore) => self.chores.push_back((chore, outcome)),
             }
         }
         self.close_watchers();
