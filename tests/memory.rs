@@ -3,8 +3,11 @@
 
 #[path = "common/mod.rs"]
 mod common;
+#[path = "memory/crowd.rs"]
+mod crowd;
 #[path = "memory/heap.rs"]
 mod heap;
+#[allow(dead_code)] // the churn uses all of it
 #[path = "memory/net.rs"]
 mod net;
 #[path = "memory/process.rs"]
