@@ -82,9 +82,15 @@ impl Member {
             let mut sent = false;
             for i in 0..readers.len() {
                 frame.clear();
-                encode_forward(NETWORK, &readers[i], FrameType::MESSAGE, &mut frame, |out| {
-                    out.extend_from_slice(&[b'A'; FRAME]);
-                });
+                encode_forward(
+                    NETWORK,
+                    &readers[i],
+                    FrameType::MESSAGE,
+                    &mut frame,
+                    |out| {
+                        out.extend_from_slice(&[b'A'; FRAME]);
+                    },
+                );
                 if self.under_way[i].1 + frame.len() <= ROUTE_WINDOW as usize {
                     self.under_way[i].1 += frame.len();
                     self.socket.write_all(&frame).expect("the relay takes it");

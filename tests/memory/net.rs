@@ -21,6 +21,8 @@ const PORT: u16 = 7;
 const READ: usize = 64 * 1024;
 /// Ticks without time passing that are more than any work takes.
 const SPIN: usize = 100_000;
+/// Steps of carrying without time passing that are more than any work takes.
+const BUSY: usize = 1_000_000;
 
 /// SplitMix64: small, and the same everywhere.
 #[derive(Clone)]
@@ -127,7 +129,7 @@ pub(crate) struct Net {
     pub now: Duration,
     /// Where the clock that never goes back began, and what the wall clock says beyond `now`.
     pub began: Duration,
-    pub unix: u64,
+    pub unix: i64,
     pub rng: Rng,
     pub hosts: Vec<Host>,
     wires: HashMap<u64, Wire>,
@@ -154,7 +156,7 @@ impl Net {
     fn clock(&self) -> Now {
         Now {
             at: Time(self.began + self.now),
-            unix: self.unix + self.now.as_secs(),
+            unix: (self.unix + self.now.as_secs() as i64).max(0) as u64,
         }
     }
 
@@ -211,7 +213,7 @@ impl Net {
     }
 
     fn started(&mut self, host: usize, machine: Machine) {
-        assert!(self.hosts[host].machine.is_none());
+        assert!(self.hosts[host].machine.is_none(), "it is up");
         self.hosts[host].machine = Some(machine);
         self.dirty.push_back(host);
         self.flow();
@@ -293,7 +295,7 @@ impl Net {
 
     /// Carries what can be carried without time passing.
     pub(crate) fn flow(&mut self) {
-        loop {
+        for _ in 0..BUSY {
             if let Some(host) = self.dirty.pop_front() {
                 while let Some(output) = self.poll(host) {
                     self.output(host, output);
@@ -309,6 +311,7 @@ impl Net {
                 return;
             }
         }
+        panic!("something is said again and again");
     }
 
     fn poll(&mut self, host: usize) -> Option<Output> {
@@ -359,7 +362,8 @@ impl Net {
             }
             Output::DialRelay(link, address) => {
                 let there = (0..self.hosts.len()).find(|h| {
-                    relay(*h) == address && matches!(self.hosts[*h].machine, Some(Machine::Relay(_)))
+                    relay(*h) == address
+                        && matches!(self.hosts[*h].machine, Some(Machine::Relay(_)))
                 });
                 self.dial(host, link, there);
             }
@@ -376,7 +380,10 @@ impl Net {
     }
 
     fn dial(&mut self, host: usize, link: LinkId, to: Option<usize>) {
-        let (from, now) = (SocketAddr::new(self.hosts[host].address, 40_000), self.clock());
+        let (from, now) = (
+            SocketAddr::new(self.hosts[host].address, 40_000),
+            self.clock(),
+        );
         let accepted = to.and_then(|to| {
             let there = &mut self.hosts[to];
             let machine = there.machine.as_mut()?;

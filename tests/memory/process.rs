@@ -254,7 +254,10 @@ fn a_relay_lives_in_64_mib_under_the_worst_its_limits_allow() {
     });
     let passed = passed.load(Relaxed);
     eprintln!("{passed} bytes were carried to slow readers");
-    assert!(passed > 64 * MIB as u64, "too little to show anything: {passed}");
+    assert!(
+        passed > 64 * MIB as u64,
+        "too little to show anything: {passed}"
+    );
     let after = member("after").start().unwrap();
     let call = after.call("fill").to("server").timeout(secs(30)).wait(true);
     assert_eq!(call.send().unwrap().as_str().unwrap().len(), 45_000);

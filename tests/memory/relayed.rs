@@ -161,7 +161,14 @@ impl Fan {
     fn ping(&mut self) {
         let mut bytes = Vec::new();
         let (kind, payload) = (FrameType::PING, &b"AAAA"[..]);
-        encode(&Frame { net: "net", kind, payload }, &mut bytes);
+        encode(
+            &Frame {
+                net: "net",
+                kind,
+                payload,
+            },
+            &mut bytes,
+        );
         for reader in SENDERS..SENDERS + READERS {
             self.say(self.members[reader].link, &bytes);
         }
