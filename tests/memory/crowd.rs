@@ -80,17 +80,11 @@ impl Member {
         let mut frame = Vec::new();
         while !over.load(Relaxed) {
             let mut sent = false;
-            for i in 0..readers.len() {
+            for (i, reader) in readers.iter().enumerate() {
                 frame.clear();
-                encode_forward(
-                    NETWORK,
-                    &readers[i],
-                    FrameType::MESSAGE,
-                    &mut frame,
-                    |out| {
-                        out.extend_from_slice(&[b'A'; FRAME]);
-                    },
-                );
+                encode_forward(NETWORK, reader, FrameType::MESSAGE, &mut frame, |out| {
+                    out.extend_from_slice(&[b'A'; FRAME]);
+                });
                 if self.under_way[i].1 + frame.len() <= ROUTE_WINDOW as usize {
                     self.under_way[i].1 += frame.len();
                     self.socket.write_all(&frame).expect("the relay takes it");
