@@ -1,0 +1,267 @@
+//! A node and a relay in processes of their own that may have no more memory than a small gateway gives them,
+//! under the worst that their limits allow.
+//!
+//! The processes are this program again, started through `prlimit` with a role in the environment.
+
+use crate::common::{Lan, Tool, have, secs};
+use crate::crowd::Member;
+use peerbase::wire::relay::Route;
+use peerbase::{Call, Key, Limits, Node, RelayLimits, RelayServer};
+use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+const MIB: usize = 1024 * 1024;
+const ROLE: &str = "PEERBASE_MEMORY_ROLE";
+const KEY: &str = "PEERBASE_MEMORY_KEY";
+const PORT: &str = "PEERBASE_MEMORY_PORT";
+/// How long the worst goes on. What grows with what passes has then grown to several times what is allowed.
+const FLOOD: Duration = Duration::from_secs(8);
+const FLOODERS: usize = 4;
+/// Members of the relay: enough that their windows are many times its queue for a reader.
+const SENDERS: usize = 16;
+const READERS: usize = 4;
+
+/// A node for 16 MiB, of which two thread stacks take 4 and the rest of the process 2. The defaults are for
+/// hosts with a few hundred: `reply_bytes` alone adds up to 32 MiB, `call_bytes` and `message_bytes` are 16 each.
+fn small_node() -> Limits {
+    Limits {
+        peers: 256,
+        sessions: 8,
+        half_open: 8,
+        dials: 8,
+        link_queue: 64 * 1024,
+        calls: 256,
+        call_bytes: 256 * 1024,
+        served_per_peer: 8,
+        reply_bytes: 128 * 1024,
+        // What a handler is given as a `Value` may take ninety times its text.
+        max_message: 32 * 1024,
+        message_bytes: 256 * 1024,
+        stream_window: 96 * 1024,
+        streams: 8,
+        max_peers: 8,
+        uploads: 1,
+        events: 64,
+        ..Limits::default()
+    }
+}
+
+/// A relay for 64 MiB: by default `queue` is 4 MiB for each of 16 384 links. It is larger here than what a
+/// kernel takes at a time, some 1.3 MiB of a line that is full, so that what waits does not go in one piece.
+fn small_relay() -> RelayLimits {
+    RelayLimits {
+        networks: 4,
+        members: 32,
+        links: 48,
+        links_per_address: 48,
+        queue: 2 * MIB,
+        flows: 64,
+        mailboxes: 16,
+        mailbox_bytes: 512 * 1024,
+        mailboxes_bytes: 2 * MIB,
+        request_bytes: 512 * 1024,
+        requests_bytes: 2 * MIB,
+        ..RelayLimits::default()
+    }
+}
+
+/// What the processes do; as a test of its own it does nothing.
+#[test]
+fn a_process_with_little_memory() {
+    match std::env::var(ROLE).as_deref() {
+        Ok("node") => be_a_node(),
+        Ok("relay") => be_a_relay(),
+        _ => {}
+    }
+}
+
+/// Ends with its standard input, as whoever started it does.
+fn wait_for_the_end() {
+    let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+    std::process::exit(0);
+}
+
+fn be_a_node() {
+    let key = Key::parse(&std::env::var(KEY).unwrap()).unwrap();
+    let port = std::env::var(PORT).unwrap().parse().unwrap();
+    let _node = Node::builder("small", "test", key)
+        .loopback(true)
+        .advertise_port(port)
+        .limits(small_node())
+        .command("fill", |call: Call| call.reply("x".repeat(24_000)))
+        .command("take", |call: Call| {
+            let count = call.args().len();
+            call.reply(count)
+        })
+        .start()
+        .unwrap();
+    eprintln!("small is ready");
+    wait_for_the_end();
+}
+
+fn be_a_relay() {
+    let relay = RelayServer::builder()
+        .limits(small_relay())
+        .start(SocketAddr::from(([127, 0, 0, 1], 0)))
+        .unwrap();
+    eprintln!("relay is ready at {}", relay.address());
+    wait_for_the_end();
+}
+
+/// This program with a role and so much memory for its data; what it says when it is ready.
+fn start(role: &str, bytes: usize, lan: &Lan) -> (Tool, String) {
+    let mut command = Command::new("prlimit");
+    command
+        .arg(format!("--data={bytes}"))
+        .arg("--")
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "process::a_process_with_little_memory"])
+        .args(["--nocapture", "--test-threads=1"])
+        .env(ROLE, role)
+        .env(KEY, lan.key.to_text())
+        .env(PORT, lan.port.to_string());
+    Tool::start(command)
+}
+
+/// A node whose program comes to it seldom: it reads steadily, but slowly.
+fn read_slowly(node: &Node, until: &AtomicBool) {
+    while !until.load(Relaxed) {
+        node.process(Some(Duration::ZERO)).unwrap();
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// As many calls as may be in flight, again and again, until it is over.
+fn flood(node: &Node, target: &str, path: &str, args: &[serde_json::Value], done: &Arc<Flood>) {
+    while !done.over.load(Relaxed) {
+        if done.in_flight.load(Relaxed) >= 64 {
+            std::thread::sleep(Duration::from_millis(1));
+            continue;
+        }
+        let mut call = node.call(path).to(target).timeout(secs(20));
+        for arg in args {
+            call = call.arg(arg.clone());
+        }
+        let told = done.clone();
+        done.in_flight.fetch_add(1, Relaxed);
+        let begun = call.send_async(move |result| {
+            told.in_flight.fetch_sub(1, Relaxed);
+            let count = match result {
+                Ok(_) => &told.answered,
+                Err(_) => &told.failed,
+            };
+            count.fetch_add(1, Relaxed);
+        });
+        if begun.is_err() {
+            done.in_flight.fetch_sub(1, Relaxed);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+#[derive(Default)]
+struct Flood {
+    over: AtomicBool,
+    in_flight: AtomicU64,
+    answered: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Flood {
+    fn report(&self, what: &str) -> u64 {
+        let (answered, failed) = (self.answered.load(Relaxed), self.failed.load(Relaxed));
+        eprintln!("{what}: {answered} answered, {failed} turned away or failed");
+        answered
+    }
+}
+
+/// `[{"a":0},…]`, which as values takes the most for its length.
+fn many_objects(bytes: usize) -> serde_json::Value {
+    let one = serde_json::json!({"a": 0});
+    vec![one; bytes / 8].into()
+}
+
+#[test]
+fn a_node_lives_in_16_mib_under_the_worst_its_limits_allow() {
+    if !have("prlimit", &["--version"], "bounding a process") {
+        return;
+    }
+    let lan = Lan::new();
+    let (mut small, _) = start("node", 16 * MIB, &lan);
+    let over = AtomicBool::new(false);
+    let floods: Vec<Arc<Flood>> = (0..FLOODERS).map(|_| Arc::default()).collect();
+    let slow: Vec<Node> = (0..FLOODERS)
+        .map(|i| lan.builder(&format!("slow{i}")).open().unwrap())
+        .collect();
+    std::thread::scope(|scope| {
+        for node in &slow {
+            scope.spawn(|| read_slowly(node, &over));
+        }
+        for (i, (node, done)) in slow.iter().zip(&floods).enumerate() {
+            let args = match i {
+                0 => vec![many_objects(30_000)],
+                1 => vec!["y".repeat(30_000).into()],
+                _ => Vec::new(),
+            };
+            let path = if i < 2 { "take" } else { "fill" };
+            scope.spawn(move || flood(node, "small", path, &args, done));
+        }
+        std::thread::sleep(FLOOD);
+        floods.iter().for_each(|f| f.over.store(true, Relaxed));
+        over.store(true, Relaxed);
+    });
+    for (i, done) in floods.iter().enumerate() {
+        let answered = done.report(&format!("flooder {i}"));
+        assert!(answered > 0, "flooder {i} was never answered");
+    }
+    drop(slow);
+    let after = lan.builder("after").start().unwrap();
+    let text = after.call("fill").to("small").timeout(secs(30)).send();
+    assert_eq!(text.unwrap().as_str().unwrap().len(), 24_000);
+    drop(after);
+    small.close_input();
+    assert!(small.wait().success(), "alive until it was told to end");
+}
+
+#[test]
+fn a_relay_lives_in_64_mib_under_the_worst_its_limits_allow() {
+    if !have("prlimit", &["--version"], "bounding a process") {
+        return;
+    }
+    let lan = Lan::new();
+    let (mut small, ready) = start("relay", 64 * MIB, &lan);
+    let address = ready.rsplit(' ').next().unwrap().to_owned();
+    let at: SocketAddr = address.parse().unwrap();
+    let member = |name: &str| lan.builder(name).lan(false).relay(&address);
+    let fill = |call: Call| call.reply("x".repeat(45_000));
+    let server = member("server").command("fill", fill).start().unwrap();
+    let (over, passed) = (AtomicBool::new(false), AtomicU64::new(0));
+    let readers: Vec<Member> = (0..READERS).map(|_| Member::join(at)).collect();
+    let routes: Vec<Route> = readers.iter().map(|r| r.route.unwrap()).collect();
+    std::thread::scope(|scope| {
+        for reader in readers {
+            scope.spawn(|| reader.read_slowly(&over, &passed));
+        }
+        for _ in 0..SENDERS {
+            let sender = Member::join(at);
+            scope.spawn(|| sender.send_to(&routes, &over));
+        }
+        std::thread::sleep(FLOOD);
+        over.store(true, Relaxed);
+    });
+    let passed = passed.load(Relaxed);
+    eprintln!("{passed} bytes were carried to slow readers");
+    assert!(
+        passed > 64 * MIB as u64,
+        "too little to show anything: {passed}"
+    );
+    let after = member("after").start().unwrap();
+    let call = after.call("fill").to("server").timeout(secs(30)).wait(true);
+    assert_eq!(call.send().unwrap().as_str().unwrap().len(), 45_000);
+    drop((after, server));
+    small.close_input();
+    assert!(small.wait().success(), "alive until it was told to end");
+}
