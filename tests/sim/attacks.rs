@@ -639,7 +639,10 @@ fn connects_at_a_port_do_not_displace_the_slow_handshake_of_somebody_else() {
         let mut w = World::new(seed);
         // Connected, the hello, the answer, and the proof: half open for three times this.
         w.delay = (ms(50), ms(50));
+        // This one dials nobody, so that it can only be met at its port.
+        let dials = std::mem::take(&mut w.limits.dials);
         let a = w.add("a");
+        w.limits.dials = dials;
         w.run(secs(2));
         connect_again_and_again(&mut w, a, 1, |_| false);
         w.add("b");
