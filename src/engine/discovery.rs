@@ -348,16 +348,50 @@ impl Engine {
             self.stats.adverts_stale += 1;
             return;
         }
+        let known = self.directory.get_mut(&advert.instance);
+        if let Some(peer) = known.filter(|p| !p.sessions.is_empty()) {
+            // What it said last in its sessions may still be on its way. Their end comes after that.
+            peer.left = true;
+            peer.sequence = Some(advert.sequence);
+            return self.challenge(now, advert.instance);
+        }
+        let interval = advert_interval(advert);
         self.drop_peer(now, advert.instance);
+        self.remember_left(
+            now,
+            advert.instance,
+            &advert.name,
+            interval,
+            Some(advert.sequence),
+        );
+    }
+
+    /// A peer has left, as it said in a session or before that ended.
+    pub(super) fn depart(&mut self, now: Now, instance: Instance) {
+        let Some(peer) = self.directory.get(&instance) else {
+            return;
+        };
+        let (name, interval, sequence) = (peer.name.clone(), peer.interval, peer.sequence);
+        self.drop_peer(now, instance);
+        self.remember_left(now, instance, &name, interval, sequence);
+    }
+
+    fn remember_left(
+        &mut self,
+        now: Now,
+        instance: Instance,
+        name: &NodeName,
+        interval: Duration,
+        sequence: Option<u64>,
+    ) {
         if self.directory.len() >= self.config.limits.peers && !self.make_room() {
             return;
         }
-        let interval = advert_interval(advert);
         let expires = self.expiry(now, interval);
-        let mut peer = Peer::new(advert.name.clone(), interval, expires);
-        peer.sequence = Some(advert.sequence);
+        let mut peer = Peer::new(name.clone(), interval, expires);
+        peer.sequence = sequence;
         peer.left = true;
-        self.directory.insert(advert.instance, peer);
+        self.directory.insert(instance, peer);
     }
 
     /// Where an advert says that its sender is, if that may be dialled on its word.

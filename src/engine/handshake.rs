@@ -204,12 +204,13 @@ impl Engine {
             self.same_name(now, instance, probing);
             return self.close_session(now, id, CloseReason::NameConflict);
         }
-        if self
-            .directory
-            .get(&instance)
-            .is_some_and(|p| p.name != name)
-        {
+        let known = self.directory.get(&instance);
+        if known.is_some_and(|p| p.name != name) {
             return self.refuse(now, id, Refuse::Hello);
+        }
+        if known.is_some_and(|p| p.left) {
+            // It has left while this handshake was under way.
+            return self.cut(now, id);
         }
         if self.directory.get(&instance).is_none() {
             if self.directory.len() >= self.config.limits.peers {
@@ -314,15 +315,21 @@ impl Engine {
             }
             known |= std::mem::take(&mut peer.joined);
             peer.suspect = true;
-            for link in peer.sessions.clone() {
-                self.send_ping(now, link);
-                if let Some(link) = self.links.get_mut(&link) {
-                    link.challenge = Some(now.at + CHALLENGE);
-                }
-            }
-            self.links_due = self.links_due.min(now.at + CHALLENGE);
+            self.challenge(now, other);
         }
         known
+    }
+
+    /// Has a peer show that it lives, or else its sessions are closed.
+    pub(super) fn challenge(&mut self, now: Now, instance: Instance) {
+        let sessions = self.directory.get(&instance).map(|p| p.sessions.clone());
+        for link in sessions.into_iter().flatten() {
+            self.send_ping(now, link);
+            if let Some(link) = self.links.get_mut(&link) {
+                link.challenge = Some(now.at + CHALLENGE);
+            }
+        }
+        self.links_due = self.links_due.min(now.at + CHALLENGE);
     }
 
     /// Closes the session unused for the longest while there are more than the limit.

@@ -49,7 +49,8 @@ impl Engine {
                 && let Some(peer) = peer.and_then(|p| self.directory.get_mut(&p))
             {
                 // Both instances live: a conflict of names, which `resolve` decides.
-                peer.suspect = false;
+                // Or a goodbye that was not its own.
+                (peer.suspect, peer.left) = (false, false);
                 peer.joined = true;
             }
         } else if let Ok(nonce) = payload.try_into()

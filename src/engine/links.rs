@@ -385,7 +385,7 @@ impl Engine {
         };
         let peer = session.peer;
         if reason == CloseReason::Leaving {
-            self.drop_peer(now, peer);
+            self.depart(now, peer);
         } else {
             self.close_quietly(now, id, Vec::new());
             if let Some(peer) = self.directory.get_mut(&peer) {
@@ -499,7 +499,7 @@ impl Engine {
                 return;
             }
             if peer.sessions.is_empty() && peer.left {
-                self.drop_peer(now, instance);
+                self.depart(now, instance);
             } else {
                 self.plan_redial(now, instance);
                 self.update_path(instance);
