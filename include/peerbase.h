@@ -45,31 +45,6 @@
 #define PEERBASE_CALL_NO_WAIT 2
 
 /**
- * Bytes of a file's hash as text: 64 digits of hexadecimal and a NUL.
- */
-#define PEERBASE_HASH_LEN 65
-
-/**
- * Room for a key as text: 44 characters and the NUL.
- */
-#define PEERBASE_KEY_LEN 45
-
-/**
- * The major version of this header.
- */
-#define PEERBASE_VERSION_MAJOR 0
-
-/**
- * The minor version of this header.
- */
-#define PEERBASE_VERSION_MINOR 1
-
-/**
- * The patch version of this header.
- */
-#define PEERBASE_VERSION_PATCH 0
-
-/**
  * A node has proved that it is there and holds the key; or one of PeerBase 0.7.1 is heard, which proves nothing.
  */
 #define PEERBASE_EVENT_PEER_JOINED 1
@@ -118,6 +93,36 @@
  * Calls to a node go through a relay from now on, or through another one.
  */
 #define PEERBASE_EVENT_PATH_RELAY 10
+
+/**
+ * Too much happened while the event handler was busy, and it was not told of all of it. Ask for the peers.
+ */
+#define PEERBASE_EVENT_MISSED 11
+
+/**
+ * Bytes of a file's hash as text: 64 digits of hexadecimal and a NUL.
+ */
+#define PEERBASE_HASH_LEN 65
+
+/**
+ * Room for a key as text: 44 characters and the NUL.
+ */
+#define PEERBASE_KEY_LEN 45
+
+/**
+ * The major version of this header.
+ */
+#define PEERBASE_VERSION_MAJOR 0
+
+/**
+ * The minor version of this header.
+ */
+#define PEERBASE_VERSION_MINOR 1
+
+/**
+ * The patch version of this header.
+ */
+#define PEERBASE_VERSION_PATCH 0
 
 /**
  * The outcome codes of the C interface; 0 is success, every failure is negative.
@@ -318,6 +323,13 @@ typedef void (*peerbase_callback)(const struct peerbase_reply *reply, void *user
 typedef void (*peerbase_handler)(struct peerbase_request *request, void *user);
 
 /**
+ * What is told of events: one of PEERBASE_EVENT_…, the name of the node it is about, or the address of the
+ * relay, good during the call, and the `user` it was set with. For a relay that is down or has refused,
+ * `peerbase_last_error` says why, and for missed events how many they are. Runs where handlers run.
+ */
+typedef void (*peerbase_event_handler)(int event, const char *node, void *user);
+
+/**
  * What is told how far a file has come: the bytes that are there, those of the whole, and the `user` it was
  * given with. Runs on the thread that called `peerbase_node_request_file`.
  */
@@ -350,13 +362,6 @@ typedef struct peerbase_command {
      */
     void (*drop_user)(void *user);
 } peerbase_command;
-
-/**
- * What is told of events: one of PEERBASE_EVENT_…, the name of the node it is about, or the address of the
- * relay, good during the call, and the `user` it was set with. For a relay that is down or has refused,
- * `peerbase_last_error` says why. Runs where handlers run.
- */
-typedef void (*peerbase_event_handler)(int event, const char *node, void *user);
 
 /**
  * What is told, where handlers run, that a stream can be read or written again. It may still run once while, or
@@ -650,6 +655,17 @@ int peerbase_config_on_message(struct peerbase_config *config,
                                void (*drop_user)(void *user));
 
 /**
+ * Sets what is told of events, from the start of the node on; a NULL handler takes it away. It misses none,
+ * as one set by `peerbase_node_on_event` may after 1 024 events, and runs where handlers run, on the thread
+ * that processes the node: for `peerbase_node_open` not before the first `peerbase_node_process`.
+ * `drop_user` as for `peerbase_config_register`. Returns 0 or PEERBASE_ERR_ARGUMENT.
+ */
+int peerbase_config_on_event(struct peerbase_config *config,
+                             peerbase_event_handler handler,
+                             void *user,
+                             void (*drop_user)(void *user));
+
+/**
  * Frees a configuration. NULL is fine; freeing twice is not, which a debug build of the library
  * notices and ignores.
  */
@@ -908,8 +924,8 @@ int peerbase_node_on_message(struct peerbase_node *handle,
                              void (*drop_user)(void *user));
 
 /**
- * Sets what is told of events, instead of what was before; a NULL handler ends it. The first one is told
- * what happened while the node started, too. `drop_user` as for
+ * Sets what is told of events, instead of what was before; a NULL handler ends it. The first one is told of
+ * everything since the start, 1 024 events at most. `drop_user` as for
  * `peerbase_node_register`. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_STOPPED.
  */
 int peerbase_node_on_event(struct peerbase_node *handle,

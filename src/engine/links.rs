@@ -385,7 +385,12 @@ impl Engine {
         };
         let peer = session.peer;
         if reason == CloseReason::Leaving {
-            self.depart(now, peer);
+            if let Some(peer) = self.directory.get_mut(&peer) {
+                peer.left = true;
+            }
+            // It has left when the last of its sessions has ended: another one may still hold an answer.
+            self.close_quietly(now, id, Vec::new());
+            self.challenge(now, peer);
         } else {
             self.close_quietly(now, id, Vec::new());
             if let Some(peer) = self.directory.get_mut(&peer) {

@@ -96,7 +96,7 @@ pub struct Hub {
     networks: Table<NetworkName, Network>,
     /// Links from each address.
     addresses: Table<IpAddr, usize>,
-    sites: Table<IpAddr, Site>,
+    sites: Table<IpAddr, Box<Site>>,
     newcomers: Newcomers,
     memory: Memory,
     /// Members that are not read.
@@ -165,7 +165,7 @@ impl Hub {
         let crowded = *links > limits.links_per_address;
         let of_site = self
             .sites
-            .or_insert_with(site, || Site::new(limits, now.at));
+            .or_insert_with(site, || Box::new(Site::new(limits, now.at)));
         of_site.links += 1;
         let id = LinkId(self.next_link);
         self.next_link += 1;

@@ -31,14 +31,23 @@ impl Memory {
 }
 
 /// Counts a link's memory anew.
-pub(super) fn recount(total: &mut Memory, sites: &mut Table<IpAddr, Site>, member: &mut Member) {
+pub(super) fn recount(
+    total: &mut Memory,
+    sites: &mut Table<IpAddr, Box<Site>>,
+    member: &mut Member,
+) {
     let (before, after) = (member.counted, member.memory());
     if before != after {
         count(total, sites, member, after);
     }
 }
 
-fn count(total: &mut Memory, sites: &mut Table<IpAddr, Site>, member: &mut Member, after: Memory) {
+fn count(
+    total: &mut Memory,
+    sites: &mut Table<IpAddr, Box<Site>>,
+    member: &mut Member,
+    after: Memory,
+) {
     let before = std::mem::replace(&mut member.counted, after);
     total.change(before, after);
     if let Some(site) = sites.get_mut(&member.site) {
@@ -47,7 +56,11 @@ fn count(total: &mut Memory, sites: &mut Table<IpAddr, Site>, member: &mut Membe
 }
 
 /// A link is gone, and its memory with it.
-pub(super) fn forget(total: &mut Memory, sites: &mut Table<IpAddr, Site>, member: &mut Member) {
+pub(super) fn forget(
+    total: &mut Memory,
+    sites: &mut Table<IpAddr, Box<Site>>,
+    member: &mut Member,
+) {
     count(total, sites, member, Memory::default());
 }
 
