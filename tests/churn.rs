@@ -2,7 +2,7 @@
 //! calls succeed, fail, hang and are given up, streams break, clocks pass the ends of their counters. What the
 //! nodes and the relay that last all the while have allocated stays the same once their tables are full.
 //!
-//! `PEERBASE_SIM_DAYS` sets how many days, `PEERBASE_SIM_SEED` which ones.
+//! `PEERBASE_SIM_DAYS` sets how many days, 3 to 90, `PEERBASE_SIM_SEED` which ones.
 
 #[allow(dead_code)] // `memory` uses all of it
 #[path = "memory/heap.rs"]
@@ -21,7 +21,7 @@ use peerbase::wire::record::{Channel, Status};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Enough to see what each event leaves behind, in a third of a minute; thirty take a minute.
+/// Enough to see what each event leaves behind, in less than a minute.
 const DAYS: u64 = 9;
 const DAY: u64 = 24 * 3600;
 /// Between two bursts of events.
@@ -29,12 +29,13 @@ const PAUSE: Duration = Duration::from_secs(15 * 60);
 const EVENTS: u64 = 6;
 /// After this nothing that is over is remembered: relays that were shunned are so for ten minutes.
 const SETTLED: Duration = Duration::from_secs(2 * 3600);
-/// Bytes that may be added in the first two thirds: tables that are bounded fill up, such as that of 1 024
-/// callers whose calls ran out of time, 40 KiB at each node.
-const FILLING: usize = 192 * 1024;
-/// Bytes that may be added in the last: a queue that some burst made twice as long as any before. In thirty days
-/// a leak of a dozen bytes for each event is more.
-const ALLOWANCE: usize = 64 * 1024;
+/// Nodes that come, say something to everyone and leave a call unanswered, before anything is measured: more
+/// than are remembered of either kind, so that these tables are full from the beginning.
+const VISITORS: usize = 1_100;
+/// Bytes that may be added: of the buffers that links, routes and the relay keep, of up to 64 KiB each, some are
+/// long at one moment and others at another; up and down by 260 KB was seen, and no trend in ninety days. In
+/// thirty, a leak of three dozen bytes for each event is more.
+const ALLOWANCE: usize = 384 * 1024;
 
 /// Those that last: two nodes that see each other through a relay only. Then another relay, and who comes and
 /// goes.
@@ -332,6 +333,38 @@ impl Churn {
         });
     }
 
+    /// As many come and go as are remembered at most, and more.
+    fn fill(&mut self) {
+        let host = COMERS.start;
+        self.net.hosts[host].group = LASTING[0] as u32;
+        for visitor in 0..VISITORS {
+            self.names[host] = format!("visitor{visitor}");
+            self.start(host);
+            self.run(secs(3));
+            for node in LASTING {
+                let to = name(&self.names[node]);
+                let ask = Ask::Command {
+                    path: CommandPath::new("never").unwrap(),
+                    args: b"[]".to_vec(),
+                    kwargs: b"{}".to_vec(),
+                };
+                let terms = Terms {
+                    wait: true,
+                    ..terms(secs(2))
+                };
+                let begun = self.net.engine(host, |e, now| e.call(now, &to, ask, terms));
+                self.net.begun(host, begun);
+            }
+            self.run(secs(1));
+            let begun = self
+                .net
+                .engine(host, |e, now| e.broadcast(now, b"hello", secs(1)));
+            self.net.begun(host, begun);
+            self.run(secs(2));
+            self.net.kill(host, visitor % 2 == 0);
+        }
+    }
+
     fn happen(&mut self) {
         self.events += 1;
         match self.below(9) {
@@ -384,11 +417,12 @@ impl Churn {
 
 #[test]
 fn what_lasts_for_years_holds_no_more_than_at_first() {
-    let days = number("PEERBASE_SIM_DAYS", DAYS).max(3);
+    let days = number("PEERBASE_SIM_DAYS", DAYS).clamp(3, 90);
     let third = secs(days * DAY / 3);
     let mut churn = Churn::new(number("PEERBASE_SIM_SEED", 1));
     // The milliseconds of the clock pass 32 bits half way, the seconds of the wall clock 31 in the first third.
     churn.net.began = Duration::from_millis(1 << 32) - third * 3 / 2;
+    churn.fill();
     let mut left = Vec::new();
     for wall in [
         (1 << 31) - days as i64 * 4_000,
@@ -409,14 +443,8 @@ fn what_lasts_for_years_holds_no_more_than_at_first() {
         );
     }
     assert!(churn.answered > 50 * days && churn.streamed > 10_000_000 * days);
-    assert!(
-        left[1] <= left[0] + FILLING,
-        "{left:?}: tables that fill up"
-    );
-    assert!(
-        left[2] <= left[1] + ALLOWANCE,
-        "{left:?}: what is left grows"
-    );
+    let most = left.iter().max().unwrap() - left[0];
+    assert!(most <= ALLOWANCE, "{left:?}: what is left grows");
     for node in LASTING {
         let other = LASTING[1 - node];
         let peers = churn.net.engine(node, |e, now| e.peers(now));
