@@ -7,6 +7,7 @@
 //! [`Value`] only for a program that asks for one: a text of a few MiB can become a `Value` of hundreds.
 
 use crate::error::Error;
+use crate::logging::record;
 use serde_json::{Map, Value};
 use std::cmp::Ordering;
 
@@ -85,7 +86,7 @@ pub(crate) fn kwargs_of(checked: &[u8]) -> Map<String, Value> {
 /// `serde_json` reads all that passes the check, as the tests below show.
 fn made<T: Default>(read: Result<T, serde_json::Error>) -> T {
     read.unwrap_or_else(|e| {
-        log::error!("JSON that was checked cannot be read: {e}");
+        record!(Error, "JSON that was checked cannot be read: {e}");
         T::default()
     })
 }

@@ -269,6 +269,7 @@ impl Engine {
         self.plan_direct(now, instance);
         self.plan_comparison(now, instance);
         self.mesh_session_up(now, id, instance);
+        self.answers_go_on(now, instance);
         self.pump_calls(now, &name);
     }
 

@@ -53,6 +53,9 @@ impl Engine {
                 (peer.suspect, peer.left) = (false, false);
                 peer.joined = true;
             }
+            self.echo_came(now, id);
+        } else if link.echoed.is_some_and(|echoed| echoed == payload) {
+            // An echo that neither side asked for any more would be echoed for ever.
         } else if let Ok(nonce) = payload.try_into()
             && link.owed.is_none()
         {
@@ -67,7 +70,10 @@ impl Engine {
 
     /// Echoes the keepalive that came when there was no room.
     pub(super) fn echo_owed(&mut self, now: Now, id: LinkId) {
-        if let Some(nonce) = self.links.get_mut(&id).and_then(|l| l.owed.take()) {
+        if let Some(link) = self.links.get_mut(&id)
+            && let Some(nonce) = link.owed.take()
+        {
+            link.echoed = Some(nonce);
             self.send_plain(now, id, &nonce);
         }
     }

@@ -83,6 +83,8 @@ pub(super) struct Link {
     pub(super) measured_at: Time,
     /// A keepalive to be echoed once there is room.
     pub(super) owed: Option<[u8; PING_TEXT]>,
+    /// The one that was echoed last.
+    pub(super) echoed: Option<[u8; PING_TEXT]>,
     /// Closed unless the keepalive is echoed before this.
     pub(super) challenge: Option<Time>,
     /// Peers that the other side was told of.
@@ -105,6 +107,7 @@ impl Link {
             round_trip: None,
             measured_at: now,
             owed: None,
+            echoed: None,
             challenge: None,
             told: Vec::new(),
         }
@@ -499,6 +502,9 @@ impl Engine {
         self.streams.unlink(id);
         if let Some(peer) = self.directory.get_mut(&instance) {
             peer.sessions.retain(|l| *l != id);
+            self.answers_cut_off(now, id, instance);
+        }
+        if let Some(peer) = self.directory.get_mut(&instance) {
             if peer.sessions.is_empty() && peer.suspect {
                 self.drop_replaced(now, instance);
                 return;

@@ -89,6 +89,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
+use stopping::Stopping;
 use streams::Streams;
 
 pub use calls::SETTLED_WITH_CALL;
@@ -252,7 +253,7 @@ pub struct Engine {
     instance: Instance,
     phase: Phase,
     /// Whether what was answered is still sent, before the goodbye.
-    stopping: bool,
+    stopping: Option<Stopping>,
     /// Has the next input panic, as a bug in here might.
     #[cfg(test)]
     pub(crate) sabotaged: bool,
@@ -307,7 +308,7 @@ impl Engine {
                 until: now.at + probe,
                 last: now.at + longest,
             },
-            stopping: false,
+            stopping: None,
             #[cfg(test)]
             sabotaged: false,
             entropy,

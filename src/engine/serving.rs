@@ -168,6 +168,12 @@ impl Serving {
         self.count
     }
 
+    /// Callers that have not confirmed all that was answered.
+    pub(super) fn unconfirmed(&self) -> Vec<Instance> {
+        let answered = self.callers.iter().filter(|(_, c)| c.answered > 0);
+        answered.map(|(instance, _)| *instance).collect()
+    }
+
     /// Whether answers wait for a link to drain.
     pub(super) fn has_backlog(&self) -> bool {
         self.callers.values().any(|c| !c.backlog.is_empty())
@@ -331,7 +337,7 @@ impl Engine {
         if self.serving.get(id).is_some() {
             return self.serve_again(now, link, id);
         }
-        if self.stopping {
+        if self.stopping.is_some() {
             return;
         }
         let length = match ask {
@@ -725,6 +731,9 @@ impl Engine {
                 }
                 if let Some(session) = self.session(link) {
                     session.used = now.at;
+                }
+                if self.stopping.is_some() {
+                    self.await_echo(now, link);
                 }
             }
             Outlet::Full => {

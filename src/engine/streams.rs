@@ -355,6 +355,7 @@ impl Engine {
             return;
         };
         let of = id.of();
+        let mut is_end = true;
         // Lent out while the record is made.
         let mut streams = std::mem::take(&mut self.streams);
         self.plain.clear();
@@ -365,6 +366,7 @@ impl Engine {
                     encode_data(sequence, of, offset, bytes, &mut self.plain);
                     digest = hash.map(|hash| (self.plain.len() - bytes.len(), hash));
                     self.stats.stream_bytes_out += bytes.len() as u64;
+                    is_end = false;
                 }
                 Some(Piece::Whole(length, digest)) => {
                     let whole = Outcome::Whole(&digest);
@@ -382,6 +384,9 @@ impl Engine {
             }
         }
         self.streams = streams;
+        if is_end {
+            self.await_echo(now, link);
+        }
     }
 
     /// The stream that a record of `link`'s peer is about, as its sender or as its receiver. One that is

@@ -5,6 +5,7 @@
 
 use super::{FileHash, Stamp, hash, name};
 use crate::error::Error;
+use crate::logging::record;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, mkdirat};
@@ -293,7 +294,7 @@ fn write_list(parts: &Folder, name: &str, size: u64, there: &[bool]) -> io::Resu
 fn discard(folder: &Folder, parts: &Folder, names: &Names) {
     for name in [&names.part, &names.list] {
         if let Err(e) = parts.remove(name) {
-            log::warn!("removing a part: {e}");
+            record!(Warn, "removing a part: {e}");
         }
     }
     // Not there when others are being fetched.

@@ -4,6 +4,7 @@ use super::{BUFFER, FileHash, INFO, READ, Stamp, failed_to_read, hash, open};
 use crate::error::Error;
 use crate::json;
 use crate::limits::{FILE_QUESTIONS, Limits, UPLOAD_STALLED};
+use crate::logging::record;
 use crate::node::{Call, Node, StreamWriter};
 use crate::signals;
 use crate::table::Table;
@@ -300,7 +301,7 @@ fn tell(share: &Arc<Share>, call: Call) {
         over: false,
     };
     if let Err(e) = signals::spawn("peerbase-file", move || answers.run()) {
-        log::warn!("starting to look for a file: {e}");
+        record!(Warn, "starting to look for a file: {e}");
     }
 }
 
@@ -406,7 +407,7 @@ pub(super) fn upload_on(
         return;
     };
     if let Err(e) = spawn(Box::new(move || answer(&place.0, &part, call))) {
-        log::warn!("starting to read a file: {e}");
+        record!(Warn, "starting to read a file: {e}");
     }
 }
 

@@ -95,7 +95,8 @@ impl FanOut {
         loop {
             let (index, target) = {
                 let mut p = self.lock();
-                if p.over || p.in_flight >= self.options.max_in_flight {
+                let ended = p.over || p.done.is_none();
+                if ended || p.in_flight >= self.options.max_in_flight {
                     break;
                 }
                 let index = p.next;
@@ -116,8 +117,8 @@ impl FanOut {
             );
             let mut p = self.lock();
             match begun {
-                // It may have ended on another thread meanwhile.
-                Ok(number) if p.results[index].is_none() => {
+                // It may have ended on another thread meanwhile, and all of them with it.
+                Ok(number) if p.results.get(index).is_some_and(Option::is_none) => {
                     p.calls[index] = Some(number);
                     let over = p.over;
                     drop(p);
@@ -215,6 +216,9 @@ impl Node {
         if options.max_in_flight == 0 {
             return Err(Error::Argument("max_in_flight must be at least 1"));
         }
+        // Of peers that are known when the call begins, those that leave meanwhile are not waited for.
+        let wait = options.wait && matches!(targets, Targets::List(_));
+        let options = Options { wait, ..options };
         let targets = self.targets(targets);
         let fan_out = Arc::new(FanOut {
             shared: self.0.shared.clone(),

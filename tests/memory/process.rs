@@ -223,7 +223,7 @@ fn a_node_lives_in_16_mib_under_the_worst_its_limits_allow() {
     assert_eq!(text.unwrap().as_str().unwrap().len(), 24_000);
     drop(after);
     small.close_input();
-    assert!(small.wait().success(), "alive until it was told to end");
+    assert!(small.wait("to end when its input does").success());
 }
 
 #[test]
@@ -263,5 +263,5 @@ fn a_relay_lives_in_64_mib_under_the_worst_its_limits_allow() {
     assert_eq!(call.send().unwrap().as_str().unwrap().len(), 45_000);
     drop((after, server));
     small.close_input();
-    assert!(small.wait().success(), "alive until it was told to end");
+    assert!(small.wait("to end when its input does").success());
 }
