@@ -57,6 +57,8 @@ struct Churn {
     events: u64,
     answered: u64,
     streamed: u64,
+    /// Calls that programs answer only when their callers have long given up.
+    kept: Vec<(usize, RequestId)>,
 }
 
 impl Churn {
@@ -79,6 +81,7 @@ impl Churn {
             born: 0,
             events: 0,
             answered: 0,
+            kept: Vec::new(),
             streamed: 0,
         };
         for relay in [RELAY, OTHER_RELAY] {
@@ -223,7 +226,10 @@ impl Churn {
                         "echo" => (Status::Value, args.clone()),
                         "fail" => (Status::Failed, b"it failed".to_vec()),
                         "none" => (Status::NotFound, Vec::new()),
-                        _ => continue,
+                        _ => {
+                            self.kept.push((host, request.id));
+                            continue;
+                        }
                     },
                     _ => (Status::Value, Vec::new()),
                 };
@@ -387,6 +393,12 @@ impl Churn {
             }
         }
         self.run(SETTLED);
+        for (host, id) in std::mem::take(&mut self.kept) {
+            if self.net.is_up(host) {
+                self.net
+                    .engine(host, |e, now| e.reply(now, id, Status::Value, Vec::new()));
+            }
+        }
         self.run(Duration::ZERO);
         for host in LASTING {
             let open = &self.net.hosts[host].open;
