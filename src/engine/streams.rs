@@ -120,12 +120,13 @@ impl Streams {
 
     /// The peers that wait for the end of what answers a call of theirs.
     pub(super) fn unfinished_answers(&self, own: Instance) -> impl Iterator<Item = Instance> {
-        let answers = move |(id, stream): (&StreamId, &Box<Stream>)| {
+        let answers = move |(id, stream): (&StreamId, &Stream)| {
             let answer = matches!(id.channel, Channel::Response | Channel::Value);
             let unsent = matches!(&stream.end, End::Out(out) if out.owes_end());
             (answer && unsent && id.call.caller != own).then_some(stream.peer)
         };
-        self.open.iter().filter_map(answers)
+        let open = self.open.iter().map(|(id, stream)| (id, &**stream));
+        open.filter_map(answers)
     }
 
     /// A session is over: what went over it waits for another.

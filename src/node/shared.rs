@@ -174,14 +174,14 @@ impl State {
         f(driver, &mut |output| match output {
             Output::Request(request) => {
                 record!(Debug, "{} asks for {}", request.caller, request.ask.path());
-                if let Err(Callback::Request(r)) = callbacks.offer(Callback::Request(request)) {
-                    refused.push(r.id);
+                let id = request.id;
+                if !callbacks.offer(Callback::Request(request)) {
+                    refused.push(id);
                 }
             }
             Output::Message(sender, data) => {
-                if callbacks.offer(Callback::Message(sender, data)).is_err() {
-                    *messages_dropped += 1;
-                }
+                let fits = callbacks.offer(Callback::Message(sender, data));
+                *messages_dropped += u64::from(!fits);
             }
             Output::Stream(id) => {
                 if let Some(signal) = signals.get(&id.call) {

@@ -1,5 +1,6 @@
-/* A child of the process that started a node may free what it has, and nothing else works there: each function says
- * so, and none waits or touches what the parent has. The parent's node lives on, and what was begun ends well.
+/* A child of the process that started a node may free what it has, and nothing else works there:
+ * each function says so, and none waits or touches what the parent has. The parent's node lives on,
+ * and what was begun ends well.
  *
  *     fork KEY PORT */
 #define _POSIX_C_SOURCE 200809L
@@ -26,9 +27,7 @@ static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static peerbase_request *kept;
 static int ended;
 
-static void unset_error(void) {
-    peerbase_key_generate(NULL);
-}
+static void unset_error(void) { peerbase_key_generate(NULL); }
 
 static int is_forked(void) {
     return !strcmp(peerbase_last_error(), peerbase_strerror(PEERBASE_ERR_FORKED));

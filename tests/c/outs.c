@@ -1,5 +1,5 @@
-/* Every function with something to give through a pointer: after a failure it is NULL, 0 or "", whatever was there
- * before and whichever argument was wrong.
+/* Every function with something to give through a pointer: after a failure it is NULL, 0 or "",
+ * whatever was there before and whichever argument was wrong.
  *
  *     outs KEY PORT */
 #include <peerbase.h>

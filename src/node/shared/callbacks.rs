@@ -76,15 +76,16 @@ impl Callbacks {
         self.queue.is_empty()
     }
 
-    /// Adds what others asked for or said, or gives it back if too much waits. A single one always fits.
-    pub(super) fn offer(&mut self, callback: Callback) -> Result<(), Callback> {
+    /// Adds what others asked for or said, unless too much waits; whether it did. A single one always fits.
+    #[must_use]
+    pub(super) fn offer(&mut self, callback: Callback) -> bool {
         let cost = callback.cost();
-        if self.bytes > 0 && self.bytes + cost > self.bytes_max {
-            return Err(callback);
+        let fits = self.bytes == 0 || self.bytes + cost <= self.bytes_max;
+        if fits {
+            self.bytes += cost;
+            self.queue.push_back(callback);
         }
-        self.bytes += cost;
-        self.queue.push_back(callback);
-        Ok(())
+        fits
     }
 
     /// Adds an event; when too many wait, the handler is told how many it missed.
@@ -151,13 +152,13 @@ mod tests {
     #[test]
     fn what_others_send_is_bounded_in_bytes_and_room_comes_back() {
         let mut callbacks = queue(10_000, 4);
-        assert!(callbacks.offer(message(50_000)).is_ok(), "one always fits");
-        assert!(callbacks.offer(message(1)).is_err());
+        assert!(callbacks.offer(message(50_000)), "one always fits");
+        assert!(!callbacks.offer(message(1)));
         callbacks.pop();
         for _ in 0..10_000 / (ENTRY + 100) {
-            assert!(callbacks.offer(message(100)).is_ok());
+            assert!(callbacks.offer(message(100)));
         }
-        assert!(callbacks.offer(message(100)).is_err());
+        assert!(!callbacks.offer(message(100)));
         while callbacks.pop().is_some() {}
         assert_eq!((callbacks.bytes, callbacks.events), (0, 0));
         assert!(callbacks.queue.capacity() <= KEPT_ENTRIES);
@@ -179,7 +180,7 @@ mod tests {
     #[test]
     fn after_the_stop_only_what_is_owed_is_kept() {
         let mut callbacks = queue(1_000, 2);
-        assert!(callbacks.offer(message(1)).is_ok());
+        assert!(callbacks.offer(message(1)));
         callbacks.add(Callback::Ended(Box::new(|_| {}), Ok(Vec::new())));
         assert_eq!(callbacks.keep_owed().len(), 1);
         assert!(matches!(callbacks.pop(), Some(Callback::Ended(..))));
