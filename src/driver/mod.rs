@@ -18,6 +18,7 @@ use crate::address::RelayAddress;
 use crate::engine::{Engine, Input, Output, Stats};
 use crate::entropy::OsEntropy;
 use crate::error::Error;
+use crate::limits::REMOTES_MAX;
 use crate::logging::record;
 use crate::protocol::{LinkId, Now, Time};
 use datagrams::Datagrams;
@@ -36,6 +37,10 @@ const WAKER: Token = Token(0);
 const LANES: usize = 2;
 /// Tokens of a lane from here on are links.
 const FIRST_LINK: usize = 16;
+/// How long a relay's name is taken to mean the same: longer than the pause between two dials.
+const RESOLVED_FOR: Duration = Duration::from_secs(60);
+/// Names whose meaning is remembered: as many as relays that a node may be linked to, and some learnt ones.
+const RESOLVED_MAX: usize = 2 * REMOTES_MAX;
 /// Events taken from the kernel at once.
 const EVENTS: usize = 256;
 
@@ -189,6 +194,8 @@ pub(crate) struct Driver {
     datagrams: Option<Datagrams>,
     interfaces: Interfaces,
     resolver: Resolver,
+    /// What relays' names mean, and until when that is believed.
+    resolved: Vec<(RelayAddress, Vec<SocketAddr>, Time)>,
     port: u16,
     loopback: bool,
     #[cfg(feature = "compat")]
@@ -254,6 +261,7 @@ impl Driver {
             datagrams,
             interfaces,
             resolver: Resolver::new(waker.clone()),
+            resolved: Vec::new(),
             port,
             loopback: settings.loopback,
             #[cfg(feature = "compat")]
@@ -369,7 +377,8 @@ impl Driver {
                 engine.handle(now, Input::Datagram { from, bytes });
             });
         }
-        while let Some((_, id, found)) = self.resolver.next() {
+        while let Some((relay, id, found)) = self.resolver.next() {
+            self.note_resolved(now, relay, &found);
             self.resolved(now, id, &found);
         }
         while let Some(id) = self.links.next_unread() {
@@ -440,7 +449,24 @@ impl Driver {
         }
     }
 
+    /// Remembers what a relay's name means: a lookup that takes longer than a handshake may take is of use
+    /// to the next dial.
+    fn note_resolved(&mut self, now: Now, relay: RelayAddress, found: &[SocketAddr]) {
+        self.resolved
+            .retain(|(r, _, until)| now.at < *until && *r != relay);
+        if !found.is_empty() && self.resolved.len() < RESOLVED_MAX {
+            let until = now.at + RESOLVED_FOR;
+            self.resolved.push((relay, found.to_vec(), until));
+        }
+    }
+
     fn dial_relay(&mut self, now: Now, id: LinkId, relay: &RelayAddress) {
+        let known =
+            |(r, _, until): &&(RelayAddress, Vec<SocketAddr>, Time)| r == relay && now.at < *until;
+        if let Some((_, found, _)) = self.resolved.iter().find(known) {
+            let found = found.clone();
+            return self.resolved(now, id, &found);
+        }
         let learnt = self.engine.dials_relay(id).unwrap_or(true);
         if let Some(found) = self.resolver.resolve(id, relay, learnt) {
             self.resolved(now, id, &found);

@@ -68,6 +68,13 @@ impl Default for Calls {
     }
 }
 
+impl Call {
+    /// Whether an answer of this status is all that is to come.
+    fn is_answered_by(&self, status: Status) -> bool {
+        status != Status::Large && !self.terms.streams
+    }
+}
+
 impl Calls {
     pub(super) fn len(&self) -> usize {
         self.open.len()
@@ -117,6 +124,11 @@ impl Calls {
     /// The first from a number on that waits for a target.
     fn next_waiting(&self, target: &NodeName, from: u64) -> Option<u64> {
         self.waiting.get(target)?.range(from..).next().copied()
+    }
+
+    fn is_waiting(&self, number: u64) -> bool {
+        let call = self.open.get(&number);
+        call.is_some_and(|c| matches!(c.state, State::Waiting { .. }))
     }
 
     fn unset_waiting(&mut self, number: u64, target: &NodeName) {
@@ -334,10 +346,16 @@ impl Engine {
             return Attempt::Done;
         };
         let nothing = Carried::Whole(Ask::Message(Vec::new()));
-        let carried = std::mem::replace(&mut call.carried, nothing);
+        let mut carried = std::mem::replace(&mut call.carried, nothing);
+        let streams = call.terms.streams;
+        if let Carried::Whole(ask) = carried {
+            // One that was kept whole for a peer of the old protocol, which is met natively after all, may
+            // be too large for a record.
+            carried = self.carry(number, ask);
+        }
         let form = Form {
             again: bound.is_some(),
-            streams: call.terms.streams,
+            streams,
         };
         self.send_record(now, link, |sequence, out| {
             encode_call(
@@ -408,6 +426,8 @@ impl Engine {
         while let Some(number) = self.calls.next_waiting(name, from) {
             from = number + 1;
             match self.try_send(now, number) {
+                // A session that ends meanwhile has it wait for the next.
+                Attempt::Done if self.calls.is_waiting(number) => {}
                 Attempt::Done => self.calls.unset_waiting(number, name),
                 // Others may be bound to an instance that there is one to.
                 Attempt::NoPath => {}
@@ -493,14 +513,29 @@ impl Engine {
         };
         session.used = now.at;
         let peer = session.peer;
-        let Some(call) = self
-            .calls
-            .open
-            .get_mut(&number)
-            .filter(|c| matches!(c.state, State::Sent { instance, .. } if instance == peer))
-        else {
+        let Some(call) = self.calls.open.get_mut(&number) else {
             self.stats.replies_unexpected += 1;
             return self.settled(now, link, number);
+        };
+        match call.state {
+            State::Sent { instance, .. } if instance == peer => {}
+            // It was sent before, and waits to be sent again: it need not be, now that it is answered.
+            State::Waiting { bound } if bound == Some(peer) && call.is_answered_by(status) => {
+                let target = call.target.clone();
+                call.state = State::Sent {
+                    instance: peer,
+                    link,
+                };
+                self.calls.unset_waiting(number, &target);
+            }
+            // As long as the call is open, the callee must not be told that it may forget it.
+            _ => {
+                self.stats.replies_unexpected += 1;
+                return;
+            }
+        }
+        let Some(call) = self.calls.open.get_mut(&number) else {
+            return;
         };
         match status {
             Status::Large => self.value_announced(now, link, number, body),

@@ -165,7 +165,9 @@ impl Engine {
         if others.is_empty() || !peer.route_dial.links.is_empty() {
             return;
         }
-        self.send_ping(now, id);
+        if self.links.get(&id).is_some_and(|l| l.ping.is_none()) {
+            self.send_ping(now, id);
+        }
         self.dial_over(now, instance, &name, others, false);
     }
 

@@ -135,6 +135,8 @@ struct Round {
 
 #[derive(Debug, Default)]
 pub(super) struct Gossip {
+    /// Whether too much waits for the program to take another message.
+    full: bool,
     heard: Table<Instance, Box<Heard>>,
     /// Those whose own peers have not all answered.
     rounds: Table<u64, Round>,
@@ -178,6 +180,11 @@ impl Gossip {
 }
 
 impl Engine {
+    /// Whether the program has so much to do that broadcasts of others are turned away: they may come again.
+    pub fn hold_broadcasts(&mut self, full: bool) {
+        self.gossip.full = full;
+    }
+
     /// Says something to every node that can be reached through any chain of nodes. What became of it comes
     /// as [`Output::Ended`], with a [`Report`] as [`report::decode`] reads it.
     pub fn broadcast(
@@ -217,7 +224,7 @@ impl Engine {
         }
         // One that is turned away was not heard: it may come again, or from somebody else.
         let per_second = self.config.limits.broadcasts_per_second;
-        if !self.gossip.rate.take(now.at, per_second) {
+        if self.gossip.full || !self.gossip.rate.take(now.at, per_second) {
             self.stats.overloaded += 1;
             return self.reply(now, id, Status::Overloaded, Vec::new());
         }

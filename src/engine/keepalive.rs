@@ -56,9 +56,8 @@ impl Engine {
             self.echo_came(now, id);
         } else if link.echoed.is_some_and(|echoed| echoed == payload) {
             // An echo that neither side asked for any more would be echoed for ever.
-        } else if let Ok(nonce) = payload.try_into()
-            && link.owed.is_none()
-        {
+        } else if let Ok(nonce) = payload.try_into() {
+            // Of several that came while there was no room, the newest is enough.
             link.owed = Some(nonce);
             if !full {
                 self.echo_owed(now, id);

@@ -509,9 +509,10 @@ impl Engine {
             return;
         };
         let address = relay.address.clone();
+        // The end of the link is an event of the relay's, as long as that is known.
+        self.close_quietly(now, id, Vec::new());
         self.relays.drop_learnt(&address, until);
         self.relays.due = now.at;
-        self.close_quietly(now, id, Vec::new());
     }
 
     /// Remembers the relays that another node knows, the newest in place of the oldest.

@@ -103,9 +103,9 @@ impl Routes {
         }
     }
 
-    /// Whether the largest frame may still be sent.
+    /// Whether the largest frame may still be sent, and what streams say of themselves besides.
     pub(super) fn is_free(&self, carrier: LinkId, route: Route) -> bool {
-        self.has_room(carrier, route, FRAME_MAX)
+        self.has_room(carrier, route, FRAME_MAX + FRAME_MAX / 2)
     }
 
     /// Whether so many bytes may still be sent.

@@ -127,34 +127,33 @@ impl FanOut {
                     }
                 }
                 Ok(_) => {}
-                Err(e) => Self::note(&mut p, index, Err(e), self.options.raise_errors),
+                Err(e) => {
+                    drop(p);
+                    self.note(index, Err(e));
+                }
             }
         }
         self.finish_if_over();
     }
 
     fn ended(self: &Arc<Self>, index: usize, outcome: Result<Vec<u8>, Error>) {
-        let cancel: Vec<CallNumber> = {
-            let mut p = self.lock();
-            let was_over = p.over;
-            Self::note(&mut p, index, outcome, self.options.raise_errors);
-            if p.over && !was_over {
-                p.calls.iter().flatten().copied().collect()
-            } else {
-                Vec::new()
-            }
-        };
-        for number in cancel {
-            self.shared.cancel(number);
-        }
+        self.note(index, outcome);
         self.advance();
     }
 
-    fn note(p: &mut Progress, index: usize, outcome: Result<Vec<u8>, Error>, raise_errors: bool) {
-        p.over |= raise_errors && outcome.is_err();
+    /// Notes one target's outcome. If the whole is over with it, the others are cancelled.
+    fn note(&self, index: usize, outcome: Result<Vec<u8>, Error>) {
+        let mut p = self.lock();
+        let ends = self.options.raise_errors && outcome.is_err() && !p.over;
+        p.over |= ends;
         p.in_flight -= 1;
         p.calls[index] = None;
         p.results[index] = Some(outcome);
+        let cancelled: Vec<_> = p.calls.iter().flatten().filter(|_| ends).copied().collect();
+        drop(p);
+        for number in cancelled {
+            self.shared.cancel(number);
+        }
     }
 
     fn finish_if_over(&self) {

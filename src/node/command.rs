@@ -390,7 +390,7 @@ impl Answer {
 
     /// Whether there is still somebody to answer, and a node to do it with.
     fn check(&self, size: usize, limit: usize) -> Result<(), Error> {
-        self.shared.check()?;
+        self.shared.check_may_answer()?;
         if size > limit {
             return Err(Error::TooLarge { size, limit });
         }

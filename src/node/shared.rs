@@ -109,6 +109,8 @@ struct State {
     followers: usize,
     /// Until when the thread that waits for events will wait.
     promised: Option<Time>,
+    /// Until when a foreign loop will wait.
+    loop_promised: Option<Time>,
     subscriptions: Vec<Weak<Subscription>>,
     event_handler: Option<EventHandler>,
     /// Events from the start on, until somebody first asks for events.
@@ -148,6 +150,8 @@ impl State {
                 driver.perform(now, outputs);
             });
         }
+        let full = self.callbacks.is_half_full();
+        self.driver.engine.hold_broadcasts(full);
     }
 
     /// Takes in outputs; requests for which there is no room go to `refused`.
@@ -246,12 +250,18 @@ impl State {
     }
 
     /// Whether a thread that waits for events must be woken for what was done meanwhile.
-    fn must_wake(&self) -> bool {
-        let sooner = |promised| {
-            let deadline = self.driver.protocol_deadline();
-            deadline.is_some_and(|deadline| deadline < promised)
+    fn must_wake(&mut self) -> bool {
+        let due = self.driver.protocol_deadline();
+        let sooner = |promised: Option<Time>| {
+            let due = due.zip(promised).filter(|(due, promised)| due < promised);
+            due.map(|(due, _)| due)
         };
-        !self.callbacks.is_empty() || self.promised.is_some_and(sooner)
+        let loop_is_late = sooner(self.loop_promised);
+        if loop_is_late.is_some() {
+            // It is woken once for this.
+            self.loop_promised = loop_is_late;
+        }
+        !self.callbacks.is_empty() || loop_is_late.is_some() || sooner(self.promised).is_some()
     }
 }
 
@@ -345,6 +355,7 @@ pub(super) fn open(
             stand_by_sleeps: false,
             followers: 0,
             promised: None,
+            loop_promised: None,
             subscriptions: Vec::new(),
             event_handler: handlers.event,
             early,
@@ -441,6 +452,12 @@ impl Shared {
         self.lock().check_working()
     }
 
+    /// An error if nothing more is sent: a node that is being stopped still takes answers for a while.
+    pub(super) fn check_may_answer(&self) -> Result<(), Error> {
+        self.check_process()?;
+        self.lock().check_flushing()
+    }
+
     /// An error if waiting here would be waiting for oneself.
     pub(super) fn check_may_wait(&self) -> Result<(), Error> {
         self.check()?;
@@ -514,6 +531,8 @@ impl Shared {
             let mut state = self.lock();
             let Some((chore, outcome)) = state.chores.pop_front() else {
                 state.chores_run = false;
+                drop(state);
+                self.handover.notify_all();
                 return;
             };
             drop(state);

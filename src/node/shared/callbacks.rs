@@ -76,6 +76,11 @@ impl Callbacks {
         self.queue.is_empty()
     }
 
+    /// Whether there may soon be no room.
+    pub(super) fn is_half_full(&self) -> bool {
+        self.bytes > self.bytes_max / 2
+    }
+
     /// Adds what others asked for or said, unless too much waits; whether it did. A single one always fits.
     #[must_use]
     pub(super) fn offer(&mut self, callback: Callback) -> bool {

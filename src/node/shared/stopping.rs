@@ -57,6 +57,14 @@ impl State {
         }
     }
 
+    /// An error if the goodbye was said.
+    pub(super) fn check_flushing(&self) -> Result<(), Error> {
+        match self.stage {
+            Stage::Working | Stage::Flushing(_) => Ok(()),
+            _ => Err(self.why_stopped()),
+        }
+    }
+
     /// An error if the engine must not be used any more.
     pub(super) fn check_not_ended(&self) -> Result<(), Error> {
         match self.stage {
@@ -182,7 +190,14 @@ impl Shared {
     pub(in crate::node) fn wait_finished(&self) {
         let mut state = self.lock();
         while !state.finished && state.running != Some(this_thread()) {
-            state = self.follow(state, None);
+            let busy = state.led || state.running.is_some() || state.finishing;
+            state = if busy || state.dedicated {
+                self.follow(state, None)
+            } else {
+                // The thread that led when the node was stopped has left.
+                let _ = self.see_to_the_end(state);
+                self.lock()
+            };
         }
     }
 
@@ -191,6 +206,15 @@ impl Shared {
         let mut state = self.lock();
         if std::mem::replace(&mut state.finishing, true) {
             return;
+        }
+        // What ends calls of several may still have a callback to add.
+        while state.chores_run || !state.chores.is_empty() {
+            state = if state.chores_run {
+                self.follow(state, None)
+            } else {
+                self.release(state);
+                self.lock()
+            };
         }
         let dropped: VecDeque<_> = state.callbacks.keep_owed();
         let owed = state.callbacks.len();

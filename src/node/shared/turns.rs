@@ -13,6 +13,7 @@
 use super::callbacks::Callback;
 use super::stopping::Stage;
 use super::{Locked, Shared, this_thread};
+use crate::engine::Time;
 use crate::error::Error;
 use crate::logging::record;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -103,9 +104,15 @@ impl Shared {
     pub(super) fn run_callbacks(&self, count: usize) {
         let mut began = Instant::now();
         for _ in 0..count {
-            let Some(next) = self.lock().callbacks.pop() else {
+            let mut state = self.lock();
+            if state.stage != Stage::Working && !state.finishing {
+                // What was asked of a node that is being stopped does not run any more.
+                return;
+            }
+            let Some(next) = state.callbacks.pop() else {
                 return;
             };
+            drop(state);
             // A handler that panics has failed; the node lives on. Its call answers for itself when
             // it is dropped.
             let run = catch_unwind(AssertUnwindSafe(|| match next {
@@ -127,6 +134,7 @@ impl Shared {
                 let mut state = self.lock();
                 let now = state.driver.now();
                 state.settle(now, true);
+                self.release(state);
                 began = Instant::now();
             }
         }
@@ -221,6 +229,7 @@ impl Shared {
             return Err(Error::Argument("the node runs on a thread of its own"));
         }
         state.loop_thread = this_thread();
+        state.loop_promised = None;
         if state.led || state.running.is_some() {
             // Another thread has a turn. Its callbacks are left for this one.
             state = self.follow(state, most);
@@ -241,11 +250,8 @@ impl Shared {
         if state.stage == Stage::Ended {
             return None;
         }
-        if state.led {
-            state.left()
-        } else {
-            state.promise()
-        }
+        state.loop_promised = Some(state.deadline().unwrap_or(Time(Duration::MAX)));
+        state.left()
     }
 }
 

@@ -142,6 +142,10 @@ impl Shared {
             self.turn(state, most)?;
         } else if free && state.callbacks.is_empty() {
             let (state, waited) = self.lead(state, most);
+            if state.stage != Stage::Working {
+                self.see_to_the_end(state)?;
+                return Ok(self.lock());
+            }
             let more = !state.callbacks.is_empty() || state.driver.has_unread();
             self.release(state);
             if more {
