@@ -26,9 +26,13 @@ static void read_value(peerbase_request *request, void *user) {
 static void hello(peerbase_request *request, void *user) {
     char json[512];
     (void)user;
-    snprintf(json, sizeof json, "{\"you\":\"%s\",\"args\":%s}", peerbase_request_caller(request),
-             peerbase_request_args(request));
-    peerbase_request_reply(request, json);
+    /* A caller may send up to 4 MiB; what is cut would be no JSON. */
+    if (snprintf(json, sizeof json, "{\"you\":\"%s\",\"args\":%s}",
+                 peerbase_request_caller(request),
+                 peerbase_request_args(request)) >= (int)sizeof json)
+        peerbase_request_fail(request, "say less");
+    else
+        peerbase_request_reply(request, json);
 }
 
 /* sensor.calibrate: not everything works. */

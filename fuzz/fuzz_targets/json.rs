@@ -6,6 +6,7 @@ mod heap;
 #[allow(dead_code, unreachable_pub)]
 #[path = "../../src/json.rs"]
 mod json;
+mod logging;
 
 use libfuzzer_sys::fuzz_target;
 // What the library's own file names.

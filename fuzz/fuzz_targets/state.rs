@@ -6,6 +6,7 @@ mod heap;
 #[allow(dead_code, unreachable_pub)]
 #[path = "../../src/json.rs"]
 mod json;
+mod logging;
 #[allow(dead_code, unreachable_pub)]
 #[path = "../../src/node/state.rs"]
 mod state;

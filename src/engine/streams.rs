@@ -229,6 +229,8 @@ impl Engine {
             return;
         };
         let (link, ended) = (into.link, into.is_ended());
+        // Whoever waits for something to read is told that nothing will come.
+        self.wake_stream(id);
         self.streams.remove(id);
         if let Some(link) = link.filter(|_| !ended) {
             self.send_stop(now, link, id);

@@ -246,11 +246,11 @@ pub unsafe extern "C" fn peerbase_node_call_all(
 ///
 /// `targets` is NULL or `count` NUL-terminated strings.
 pub(super) unsafe fn names(targets: *const *const c_char, count: usize) -> Result<Targets, Error> {
-    if count == 0 {
-        return Ok(Targets::All);
-    }
     if targets.is_null() {
-        return Err(Error::Argument("targets is NULL"));
+        return match count {
+            0 => Ok(Targets::All),
+            _ => Err(Error::Argument("targets is NULL")),
+        };
     }
     // SAFETY: by the function's contract.
     let list = unsafe { std::slice::from_raw_parts(targets, count) };

@@ -86,8 +86,10 @@ pub unsafe extern "C" fn peerbase_node_start(
 }
 
 /// Opens a node for the caller's own event loop: poll `peerbase_node_fd` for at most
-/// `peerbase_node_timeout_ms`, then call `peerbase_node_process`. Every callback runs on the thread that
-/// does. A function that waits drives the loop itself. Otherwise as `peerbase_node_start`.
+/// `peerbase_node_timeout_ms`, then call `peerbase_node_process`. Every callback runs on the loop's thread: the
+/// one that opened the node or last processed it; for a stop see `peerbase_node_stop`. A function that waits
+/// drives the loop itself, and on another thread leaves the callbacks for the loop's. Otherwise as
+/// `peerbase_node_start`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_open(
     config: *const peerbase_config,
@@ -139,8 +141,10 @@ pub unsafe extern "C" fn peerbase_node_run(handle: *mut peerbase_node) -> c_int 
     guard(|| node(handle)?.run())
 }
 
-/// Says goodbye to the network and ends what is in flight, as PEERBASE_ERR_STOPPED. The node is still to be
-/// freed. Safe in a callback. Returns 0, also if it was stopped before, PEERBASE_ERR_FORKED or
+/// Sends what was answered, for two seconds at most, says goodbye to the network, and ends what is in flight, as
+/// PEERBASE_ERR_STOPPED. The node is still to be freed. Safe in a callback, where it returns at once. For a node
+/// that was opened in the program's own loop, and that no other thread drives just now, it returns when that is
+/// over, and runs the callbacks of asynchronous calls on this thread. Returns 0, also if it was stopped before, PEERBASE_ERR_FORKED or
 /// PEERBASE_ERR_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_stop(handle: *mut peerbase_node) -> c_int {
@@ -153,9 +157,12 @@ pub unsafe extern "C" fn peerbase_node_stop(handle: *mut peerbase_node) -> c_int
 /// Stops a node and frees it. NULL is fine; freeing twice is not, which a debug build of the library
 /// notices and ignores.
 ///
-/// Functions that wait on other threads return PEERBASE_ERR_STOPPED. When this returns no callback runs
-/// and every `drop_user` was called; in a callback it returns at once, and that is so when the callback
-/// has returned.
+/// What was answered is sent first, for two seconds at most; then peers have half a second to close their
+/// links. Functions that wait on other threads return PEERBASE_ERR_STOPPED. When this returns no callback runs
+/// and every `drop_user` was called, except those of a configuration and of streams that are not freed yet. In
+/// a callback it returns at once, and the node ends after that callback, within three seconds: let `drop_user`
+/// free what `user` points to. In a child process of a fork it frees the handle only: descriptors stay open
+/// until exec or exit, and no `drop_user` is called.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_free(handle: *mut peerbase_node) {
     if !handle.is_null() {

@@ -16,6 +16,13 @@ use std::sync::Arc;
 ///
 /// Of each peer at most 1 024 requests may be unanswered at a time; further ones are answered with
 /// PEERBASE_ERR_OVERLOADED and come to no handler. A handler that keeps requests must answer each some time.
+/// Messages to everyone do not count: nobody waits for their answer, so consume them at once.
+///
+/// A handler may take its time in a node with a thread of its own: a second thread, "peerbase-io", answers
+/// pings and goes on with calls meanwhile, and further requests wait. In a node that was opened in the
+/// program's own loop the program is the loop: a handler, or anything else, that keeps it from
+/// `peerbase_node_process` for longer than a few seconds makes peers believe that the node is dead (after 15
+/// seconds, unless `peerbase_config_set_ping` says otherwise).
 pub type peerbase_handler =
     Option<unsafe extern "C" fn(request: *mut peerbase_request, user: *mut c_void)>;
 
@@ -261,7 +268,13 @@ pub unsafe extern "C" fn peerbase_request_reply_data(
 ) -> c_int {
     consume(request, |asked| match asked {
         // SAFETY: the header asks for `len` readable bytes.
-        Asked::Message(message) => message.reply(unsafe { bytes(data, len) }?),
+        Asked::Message(message) => match unsafe { bytes(data, len) } {
+            Ok(data) => message.reply(data),
+            Err(e) => {
+                message.fail("the handler answered with no bytes that can be read")?;
+                Err(e)
+            }
+        },
         Asked::Command(call) => {
             call.fail("the handler answered with bytes")?;
             Err(Error::Argument(

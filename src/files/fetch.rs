@@ -19,6 +19,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+/// How long the thread that waits for pieces leaves callbacks of a foreign loop waiting.
+const TURN: Duration = Duration::from_millis(20);
+
 /// How long to wait for who has a file.
 const ASKING: Duration = Duration::from_secs(5);
 /// Nodes that one file is fetched from at a time.
@@ -137,8 +140,9 @@ impl Pieces {
         state.missing.clear();
     }
 
-    /// What happened next; `None` when nobody fetches any more.
-    fn next(&self) -> Option<News> {
+    /// What happened next; `None` when nobody fetches any more. In a foreign loop this thread may be the only
+    /// one that may run callbacks, for which it has a turn now and then.
+    fn next(&self, node: &Node) -> Option<News> {
         let mut state = self.lock();
         loop {
             if let Some(news) = state.news.pop_front() {
@@ -147,8 +151,13 @@ impl Pieces {
             if state.fetching == 0 {
                 return None;
             }
-            let waited = self.changed.wait(state);
-            state = waited.unwrap_or_else(PoisonError::into_inner);
+            let waited = self.changed.wait_timeout(state, TURN);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            if state.news.is_empty() {
+                drop(state);
+                node.have_turn();
+                state = self.lock();
+            }
         }
     }
 }
@@ -354,7 +363,7 @@ impl Fetch<'_> {
         // Whoever is still at it then finds nothing more to do.
         let ending = Ending(&pieces);
         if !threads.is_empty() {
-            outcome = Self::follow(&pieces, threads.len(), part, size, progress);
+            outcome = Self::follow(&self.node, &pieces, threads.len(), part, size, progress);
         }
         drop(ending);
         for thread in threads {
@@ -365,6 +374,7 @@ impl Fetch<'_> {
 
     /// Notes what has come until all has, or nobody fetches any more.
     fn follow(
+        node: &Node,
         pieces: &Pieces,
         mut holders: usize,
         part: &mut Part,
@@ -383,7 +393,7 @@ impl Fetch<'_> {
             if left == 0 {
                 return Ok(());
             }
-            match pieces.next() {
+            match pieces.next(node) {
                 Some(News::Bytes(n)) => received = received.saturating_add_signed(n),
                 Some(News::Piece(offset)) => {
                     left -= 1;

@@ -174,6 +174,11 @@ impl Node {
         self.0.shared.check_may_wait()
     }
 
+    /// In a foreign loop, on its thread: does what is to be done now, for whoever waits for something else.
+    pub(crate) fn have_turn(&self) {
+        self.0.shared.have_turn();
+    }
+
     /// Sets what answers one of the library's own commands.
     pub(crate) fn set_reserved(&self, path: &'static str, handler: Handler) {
         self.0.shared.registry.set_reserved(path, handler);

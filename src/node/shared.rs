@@ -560,7 +560,14 @@ impl Shared {
 
     /// Runs something on the loop's thread.
     pub(super) fn defer(&self, f: Box<dyn FnOnce() + Send>) {
-        self.lock().callbacks.add(Callback::Do(f));
+        let mut state = self.lock();
+        if state.finished {
+            // There is no such thread any more.
+            drop(state);
+            return f();
+        }
+        state.callbacks.add(Callback::Do(f));
+        drop(state);
         self.wake();
     }
 

@@ -225,6 +225,15 @@ impl Shared {
         self.registry.clear();
         self.set_event_handler(None);
         let mut state = self.lock();
+        // What was begun while the node ended may have added some.
+        while !state.callbacks.is_empty() {
+            let owed = state.callbacks.len();
+            drop(state);
+            self.run_callbacks(owed);
+            state = self.lock();
+        }
+        // A request that is kept must not keep ports and descriptors with it.
+        state.driver.abandon();
         (state.running, state.finished) = (None, true);
         drop(state);
         self.handover.notify_all();

@@ -144,10 +144,14 @@ impl Shared {
     pub(in crate::node) fn dedicate(&self) -> Result<(), Error> {
         self.check_may_wait()?;
         let mut state = self.lock();
-        if state.dedicated {
-            return Err(Error::Argument("the node runs on a thread of its own"));
-        }
-        while state.led || state.running.is_some() {
+        loop {
+            state.check_working()?;
+            if state.dedicated {
+                return Err(Error::Argument("the node runs on a thread of its own"));
+            }
+            if !state.led && state.running.is_none() {
+                break;
+            }
             state = self.follow(state, None);
         }
         state.dedicated = true;
@@ -221,6 +225,16 @@ impl Shared {
         }
     }
 
+    /// In a foreign loop, on its thread: a turn that does not wait.
+    pub(in crate::node) fn have_turn(&self) {
+        let state = self.lock();
+        let ours = !state.dedicated && state.loop_thread == this_thread();
+        if ours && !state.led && state.running.is_none() && state.stage == Stage::Working {
+            // Whoever uses the node next learns what went wrong.
+            let _ = self.turn(state, Some(Duration::ZERO));
+        }
+    }
+
     /// One turn in a foreign loop.
     pub(in crate::node) fn process(&self, most: Option<Duration>) -> Result<(), Error> {
         self.check_may_wait()?;
@@ -233,7 +247,8 @@ impl Shared {
         if state.led || state.running.is_some() {
             // Another thread has a turn. Its callbacks are left for this one.
             state = self.follow(state, most);
-            if state.led || state.running.is_some() || state.callbacks.is_empty() {
+            let busy = state.led || state.running.is_some() || state.dedicated;
+            if busy || state.callbacks.is_empty() {
                 return Ok(());
             }
             return self.turn(state, Some(Duration::ZERO));
