@@ -669,3 +669,32 @@ fn a_member_that_was_too_slow_for_adverts_has_the_latest_of_each_in_the_end() {
     assert_eq!(latest.len(), crowd.len());
     assert!(latest.values().all(|advert| advert.starts_with(b"gA19-")));
 }
+
+#[test]
+fn the_last_advert_of_one_that_leaves_is_handed_on_before_the_word_that_it_is_gone() {
+    let mut relay = Relay::new(RelayLimits::default());
+    let (hears, hears_at) = relay.join(v4(1));
+    let (slow, slow_at) = relay.join(v4(2));
+    let (leaves, own) = relay.join(v4(3));
+    let mut busy = Sender::new(relay.join(v4(4)).0);
+    let _ = (relay.take_all(hears), relay.take_all(slow), hears_at);
+    relay.send(leaves, FrameType::ADVERT, b"gPresent");
+    // One of the two has no room for more just now.
+    for _ in 0..20 {
+        busy.step(&mut relay, slow_at, 10_000);
+    }
+    // Too soon after the one before to be handed on at once.
+    relay.send(leaves, FrameType::ADVERT, b"gLeaving");
+    relay.hub.closed(relay.now, leaves);
+    relay.drain();
+    for (who, id) in [("reads", hears), ("is behind", slow)] {
+        let heard = relay.take_all(id);
+        let at = |wanted: &dyn Fn(&Heard) -> bool| heard.iter().position(wanted);
+        let last = at(&|h| matches!(h, Heard::From(_, _, payload) if payload == b"gLeaving"));
+        let gone = at(&|h| matches!(h, Heard::Word(FromRelay::Gone(route)) if *route == own));
+        assert!(
+            last.is_some() && last < gone,
+            "who {who}: {last:?} {gone:?}"
+        );
+    }
+}

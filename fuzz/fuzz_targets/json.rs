@@ -116,7 +116,7 @@ fn alike(a: &Value, b: &Value) -> bool {
 }
 
 fuzz_target!(|data: &[u8]| {
-    let (ours, peak) = heap::peak(|| json::parse(data));
+    let (ours, peak) = heap::peak(|| json::parse(data, usize::MAX));
     assert!(peak <= EXPANSION * data.len() + 4_096, "{peak} bytes for {}", data.len());
     let theirs = serde_json::from_slice::<Value>(data);
     match (&ours, &theirs) {
@@ -130,15 +130,24 @@ fuzz_target!(|data: &[u8]| {
     }
     let list = ours.as_ref().is_ok_and(Value::is_array);
     let object = ours.as_ref().is_ok_and(Value::is_object);
-    assert_eq!(json::parse_args(data).is_ok(), list);
-    assert_eq!(json::parse_kwargs(data).is_ok(), object);
+    assert_eq!(json::check_args(data).is_ok(), list);
+    assert_eq!(json::check_kwargs(data).is_ok(), object);
+    // What was checked can be read; the check itself takes no memory for each value.
+    let (checked, peak) = heap::peak(|| json::check(data));
+    assert_eq!(checked.is_ok(), ours.is_ok());
+    assert!(peak <= 2 * data.len() + 4_096, "{peak} bytes to check {}", data.len());
+    match &ours {
+        Ok(Value::Array(list)) => assert_eq!(json::args_of(data), *list),
+        Ok(Value::Object(object)) => assert_eq!(json::kwargs_of(data), *object),
+        _ => {}
+    }
     if let Ok(value) = ours {
         assert!(depth(&value) <= DEPTH);
         let text = serde_json::to_vec(&value).expect("a value can be written");
-        assert!(alike(&json::parse(&text).expect("and read"), &value));
+        assert!(alike(&json::parse(&text, usize::MAX).expect("and read"), &value));
     }
     if let Ok(text) = std::str::from_utf8(data) {
         let quoted = json::quoted(text);
-        assert_eq!(json::parse(quoted.as_bytes()).expect("a string"), text);
+        assert_eq!(json::parse(quoted.as_bytes(), usize::MAX).expect("a string"), text);
     }
 });

@@ -290,18 +290,20 @@ impl Mailboxes {
         let pid = format!("{{\"pid\":{}}}", quoted(&packet.id));
         let entry = packet.entry();
         let replaced = mailbox.packets.iter().position(|(id, _)| *id == packet.id);
-        if let Some((id, text)) = replaced.and_then(|at| mailbox.packets.remove(at)) {
-            let size = OVERHEAD + id.len() + text.len();
-            mailbox.bytes -= size;
-            self.bytes -= size;
-        }
+        let freed = replaced.and_then(|at| mailbox.packets.get(at));
+        let freed = freed.map_or(0, |(id, text)| OVERHEAD + id.len() + text.len());
         let size = OVERHEAD + packet.id.len() + entry.len();
-        let full = mailbox.packets.len() >= limits.mailbox_packets
-            || mailbox.bytes + size > limits.mailbox_bytes
-            || self.bytes + size > limits.mailboxes_bytes;
-        if full {
+        let others = mailbox.packets.len() - usize::from(replaced.is_some());
+        if others >= limits.mailbox_packets || mailbox.bytes - freed + size > limits.mailbox_bytes {
             return refusal(503, "the target does not read what it is sent");
         }
+        if self.bytes - freed + size > limits.mailboxes_bytes {
+            return refusal(503, "the relay holds too much that was not read");
+        }
+        // Only now: one that was taken must not be lost for one that is not.
+        replaced.and_then(|at| mailbox.packets.remove(at));
+        mailbox.bytes -= freed;
+        self.bytes -= freed;
         mailbox.packets.push_back((packet.id, entry));
         mailbox.bytes += size;
         self.bytes += size;

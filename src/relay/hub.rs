@@ -169,7 +169,8 @@ impl Hub {
         of_site.links += 1;
         let id = LinkId(self.next_link);
         self.next_link += 1;
-        let least = limits.stalled.as_secs() as usize * limits.drain_per_second as usize;
+        let stalled = usize::try_from(limits.stalled.as_secs()).unwrap_or(usize::MAX);
+        let least = stalled.saturating_mul(limits.drain_per_second as usize);
         let member = Member::new((address, site), limits.burst, least.max(1), now.at);
         self.due = self.due.min(now.at + limits.handshake);
         self.members.insert(id, Box::new(member));
@@ -442,6 +443,9 @@ impl Hub {
         {
             member.output = spare;
         }
+        // A newcomer is told of so much before anything of it can be written.
+        let most = queue.max(member::AHEAD).saturating_mul(2);
+        let most = most.saturating_add(FRAME_MAX);
         let was_empty = member.output.is_empty();
         let len = member.output.append(write);
         member.note_segment(of, len, now.at);
@@ -449,7 +453,7 @@ impl Hub {
         if was_empty {
             self.due = self.due.min(now.at + stalled);
             self.outputs.push_back(Output::Writable(id));
-        } else if member.waiting() > 2 * queue + FRAME_MAX {
+        } else if member.waiting() > most {
             // Forwards stop at the queue: members cannot drive one of them out by filling it. This much is
             // what the relay itself has to tell.
             self.refuse(now, id, Refusal::Slow);
@@ -526,6 +530,10 @@ impl Hub {
     pub fn closed(&mut self, now: Now, id: LinkId) {
         #[cfg(feature = "compat")]
         self.http_closed(now, id);
+        if self.advert_waits.get(id).is_some() && !self.stopped {
+            // Its last advert says most often that it leaves, which nobody would learn otherwise.
+            self.hand_on(now, id);
+        }
         let Some(mut member) = self.members.remove(&id) else {
             return;
         };
@@ -545,12 +553,15 @@ impl Hub {
         if let Stage::Joined { network, route } = &member.stage {
             self.stats.left += 1;
             self.routes.remove(route);
-            self.leave(now, id, (network, *route, member.version));
+            self.leave(now, id, (network, *route), &member);
         }
     }
 
     /// Tells a link why, and closes it.
     fn refuse(&mut self, now: Now, id: LinkId, why: Refusal) {
+        if !self.members.contains_key(&id) {
+            return;
+        }
         let counter = match why {
             Refusal::Frame => &mut self.stats.refused_frame,
             Refusal::Network => &mut self.stats.refused_network,

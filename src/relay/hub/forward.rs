@@ -115,13 +115,14 @@ impl Hub {
         else {
             return;
         };
-        let first = member.blocked.keys().next().copied();
-        if member.blocked.len() >= most
-            && let Some(first) = first
+        let newest = member.blocked.values().max().map_or(0, |n| n + 1);
+        member.blocked.insert(*from, newest);
+        let oldest = member.blocked.iter().min_by_key(|(_, n)| **n);
+        if let Some(oldest) = oldest.map(|(id, _)| *id)
+            && member.blocked.len() > most
         {
-            member.blocked.remove(&first);
+            member.blocked.remove(&oldest);
         }
-        member.blocked.insert(*from, ());
     }
 
     fn tell_of(&mut self, now: Now, id: LinkId, word: FromRelay) {

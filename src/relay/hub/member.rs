@@ -72,8 +72,8 @@ pub(super) struct Member {
     /// As `owed` is at most.
     least: usize,
     pub(super) flows: Table<LinkId, Flow>,
-    /// From whom it wants nothing.
-    pub(super) blocked: Table<LinkId, ()>,
+    /// From whom it wants nothing, in the order in which it said so.
+    pub(super) blocked: Table<LinkId, u64>,
     /// The frame of its latest advert.
     pub(super) advert: Box<[u8]>,
     /// Which of its network's adverts that is; 0 if it was not handed on yet.

@@ -11,6 +11,7 @@ use super::Hub;
 use super::allowance::Throttle;
 use super::lanes::QUANTUM;
 use super::member::AHEAD;
+use super::member::Member;
 use crate::frame::{Frame, FrameType};
 use crate::limits::{DATAGRAM_MAX, RelayLimits};
 use crate::name::NetworkName;
@@ -76,9 +77,10 @@ impl Hub {
     pub(super) fn hand_on_due(&mut self, now: Now) {
         let mut due = self.advert_waits.over(now.at);
         due.sort_by_cached_key(|id| {
-            let site = self.members.get(id).map(|m| m.site);
-            site.and_then(|site| self.sites.get(&site))
-                .map(|s| s.handed)
+            let member = self.members.get(id)?;
+            let site = self.sites.get(&member.site)?;
+            // Of one site, too, the one that has waited longest.
+            Some((site.handed, member.advertised))
         });
         for id in due {
             if let Some(later) = self.must_wait(now, id) {
@@ -110,7 +112,7 @@ impl Hub {
     }
 
     /// Hands a member's advert to all who are not behind.
-    fn hand_on(&mut self, now: Now, id: LinkId) {
+    pub(super) fn hand_on(&mut self, now: Now, id: LinkId) {
         let Some(member) = self.members.get_mut(&id) else {
             return;
         };
@@ -231,8 +233,10 @@ impl Hub {
         &mut self,
         now: Now,
         id: LinkId,
-        (name, route, version): (&NetworkName, Route, u64),
+        (name, route): (&NetworkName, Route),
+        gone: &Member,
     ) {
+        let version = gone.version;
         let others = self.others(name, id);
         if let Some(network) = self.networks.get_mut(name) {
             network.members.remove(&id);
@@ -247,12 +251,18 @@ impl Hub {
             };
             member.flows.remove(&id);
             member.blocked.remove(&id);
-            let gone = FromRelay::Gone(route);
             // When all are told to go, nobody need be told of anybody.
             if self.stopped {
                 continue;
             }
-            if member.lanes.has(id) {
+            let has_lane = member.lanes.has(id);
+            if version > 0 && member.behind.is_some_and(|next| next <= version) {
+                // It would have been handed this later, and nobody holds it any more.
+                self.stats.adverts_handed += 1;
+                self.append(now, other, other, |out| out.extend_from_slice(&gone.advert));
+            }
+            let gone = FromRelay::Gone(route);
+            if has_lane {
                 // After what it has sent: that may be an answer, and nothing comes from a route that is gone.
                 self.append_behind(other, id, |out| encode_word(name, gone, out));
             } else {
