@@ -319,6 +319,13 @@ typedef void (*peerbase_callback)(const struct peerbase_reply *reply, void *user
  *
  * Of each peer at most 1 024 requests may be unanswered at a time; further ones are answered with
  * PEERBASE_ERR_OVERLOADED and come to no handler. A handler that keeps requests must answer each some time.
+ * Messages to everyone do not count: nobody waits for their answer, so consume them at once.
+ *
+ * A handler may take its time in a node with a thread of its own: a second thread, "peerbase-io", answers
+ * pings and goes on with calls meanwhile, and further requests wait. In a node that was opened in the
+ * program's own loop the program is the loop: a handler, or anything else, that keeps it from
+ * `peerbase_node_process` for longer than a few seconds makes peers believe that the node is dead (after 15
+ * seconds, unless `peerbase_config_set_ping` says otherwise).
  */
 typedef void (*peerbase_handler)(struct peerbase_request *request, void *user);
 
@@ -828,8 +835,10 @@ int peerbase_node_start(const struct peerbase_config *config,
 
 /**
  * Opens a node for the caller's own event loop: poll `peerbase_node_fd` for at most
- * `peerbase_node_timeout_ms`, then call `peerbase_node_process`. Every callback runs on the thread that
- * does. A function that waits drives the loop itself. Otherwise as `peerbase_node_start`.
+ * `peerbase_node_timeout_ms`, then call `peerbase_node_process`. Every callback runs on the loop's thread: the
+ * one that opened the node or last processed it; for a stop see `peerbase_node_stop`. A function that waits
+ * drives the loop itself, and on another thread leaves the callbacks for the loop's. Otherwise as
+ * `peerbase_node_start`.
  */
 int peerbase_node_open(const struct peerbase_config *config,
                        struct peerbase_node **out);
@@ -863,8 +872,10 @@ int peerbase_node_process(struct peerbase_node *handle,
 int peerbase_node_run(struct peerbase_node *handle);
 
 /**
- * Says goodbye to the network and ends what is in flight, as PEERBASE_ERR_STOPPED. The node is still to be
- * freed. Safe in a callback. Returns 0, also if it was stopped before, PEERBASE_ERR_FORKED or
+ * Sends what was answered, for two seconds at most, says goodbye to the network, and ends what is in flight, as
+ * PEERBASE_ERR_STOPPED. The node is still to be freed. Safe in a callback, where it returns at once. For a node
+ * that was opened in the program's own loop, and that no other thread drives just now, it returns when that is
+ * over, and runs the callbacks of asynchronous calls on this thread. Returns 0, also if it was stopped before, PEERBASE_ERR_FORKED or
  * PEERBASE_ERR_ARGUMENT.
  */
 int peerbase_node_stop(struct peerbase_node *handle);
@@ -873,9 +884,12 @@ int peerbase_node_stop(struct peerbase_node *handle);
  * Stops a node and frees it. NULL is fine; freeing twice is not, which a debug build of the library
  * notices and ignores.
  *
- * Functions that wait on other threads return PEERBASE_ERR_STOPPED. When this returns no callback runs
- * and every `drop_user` was called; in a callback it returns at once, and that is so when the callback
- * has returned.
+ * What was answered is sent first, for two seconds at most; then peers have half a second to close their
+ * links. Functions that wait on other threads return PEERBASE_ERR_STOPPED. When this returns no callback runs
+ * and every `drop_user` was called, except those of a configuration and of streams that are not freed yet. In
+ * a callback it returns at once, and the node ends after that callback, within three seconds: let `drop_user`
+ * free what `user` points to. In a child process of a fork it frees the handle only: descriptors stay open
+ * until exec or exit, and no `drop_user` is called.
  */
 void peerbase_node_free(struct peerbase_node *handle);
 

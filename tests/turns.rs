@@ -332,3 +332,24 @@ fn the_librarys_threads_block_all_signals() {
             .all(|name| names.iter().any(|n| n == name))
     });
 }
+
+#[test]
+fn a_stop_ends_the_thread_that_drives_an_opened_node_and_says_goodbye() {
+    let lan = Lan::new();
+    let b = lan.builder("b").start().unwrap();
+    let events = b.events();
+    let a = lan.builder("a").open().unwrap();
+    std::thread::scope(|s| {
+        let waits = s.spawn(|| {
+            let call = a.call("x").to("nobody");
+            call.timeout(secs(600)).send()
+        });
+        let joined = |e: &Event| matches!(e, Event::PeerJoined(name) if name.as_str() == "a");
+        wait_for_event(&events, "a at b", joined);
+        until("the call to be under way", || a.stats().calls_open == 1);
+        a.stop();
+        assert_eq!(waits.join().unwrap(), Err(Error::Stopped));
+    });
+    let left = |e: &Event| matches!(e, Event::PeerLeft(name) if name.as_str() == "a");
+    wait_for_event(&events, "the goodbye of a", left);
+}
