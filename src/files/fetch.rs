@@ -363,7 +363,7 @@ impl Fetch<'_> {
         // Whoever is still at it then finds nothing more to do.
         let ending = Ending(&pieces);
         if !threads.is_empty() {
-            outcome = Self::follow(&self.node, &pieces, threads.len(), part, size, progress);
+            outcome = Self::follow(self.node, &pieces, threads.len(), part, size, progress);
         }
         drop(ending);
         for thread in threads {
