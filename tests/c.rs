@@ -22,7 +22,12 @@ fn with(program: &Path, under: Under, args: &[&str]) -> Command {
             let mut c = Command::new("valgrind");
             c.args(["--quiet", "--error-exitcode=99", "--leak-check=full"]);
             c.arg("--errors-for-leak-kinds=definite,possible");
-            c.arg("--show-leak-kinds=definite,possible").arg(program);
+            c.arg("--show-leak-kinds=definite,possible");
+            c.arg(format!(
+                "--suppressions={}",
+                source("tests/c/valgrind.supp").display()
+            ));
+            c.arg(program);
             c
         }
     };

@@ -202,13 +202,20 @@ impl Engine {
         self.stats.sessions += 1;
         if self.is_own_name(&name) {
             self.same_name(now, instance, probing);
+            self.seed_failed(now, id);
             return self.close_session(now, id, CloseReason::NameConflict);
         }
         let known = self.directory.get(&instance);
-        if known.is_some_and(|p| p.name != name) {
+        let other_name = known.is_some_and(|p| p.name != name);
+        let has_left = known.is_some_and(|p| p.left);
+        if other_name || has_left {
+            // A seed whose session is closed at once is dialled again.
+            self.seed_failed(now, id);
+        }
+        if other_name {
             return self.refuse(now, id, Refuse::Hello);
         }
-        if known.is_some_and(|p| p.left) {
+        if has_left {
             // It has left while this handshake was under way.
             return self.cut(now, id);
         }

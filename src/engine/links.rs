@@ -489,11 +489,7 @@ impl Engine {
                     self.dial_failed(now, &target);
                 }
             }
-            State::Open(session) => {
-                // One that was closed at once, for its name say, has not made its seed a peer.
-                self.seed_failed(now, id);
-                self.session_down(now, id, session.peer);
-            }
+            State::Open(session) => self.session_down(now, id, session.peer),
             State::Relay(carrier) => self.relay_lost(now, id, *carrier),
             State::Listening | State::Answered(_) => {}
         }
