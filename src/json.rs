@@ -97,6 +97,10 @@ pub(crate) fn quoted(text: &str) -> String {
     serde_json::to_string(text).unwrap_or_default()
 }
 
+fn is_control(byte: u8) -> bool {
+    byte < 0x20
+}
+
 fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\n' | b'\t' | b'\r')
 }
@@ -241,19 +245,26 @@ impl Scanner<'_> {
     fn string(&mut self) -> Result<(), Fault> {
         self.at += 1;
         loop {
-            let special = |b: &u8| matches!(b, b'"' | b'\\' | 0..0x20);
-            let plain = self.text[self.at..].iter().position(special);
-            self.at += plain.ok_or("unexpected end in a string")?;
-            match self.text[self.at] {
+            let rest = &self.text[self.at..];
+            let plain = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+            // All of them are looked at, which the compiler does many at a time.
+            if rest[..plain]
+                .iter()
+                .fold(false, |any, b| any | is_control(*b))
+            {
+                self.at += rest.iter().position(|b| is_control(*b)).unwrap_or(0);
+                return Err("control character in a string");
+            }
+            self.at += plain;
+            match self.peek().ok_or("unexpected end in a string")? {
                 b'"' => {
                     self.at += 1;
                     return Ok(());
                 }
-                b'\\' => {
+                _ => {
                     let (_, length) = escape(&self.text[self.at..]).ok_or("invalid escape")?;
                     self.at += length;
                 }
-                _ => return Err("control character in a string"),
             }
         }
     }

@@ -5,7 +5,7 @@
 //! lock is released. [`lock`] sees to that.
 
 use log::{Level, Record};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -16,13 +16,15 @@ const KEPT_MAX: usize = 1_024;
 
 #[derive(Default)]
 struct Kept {
-    /// How many [`Held`] live on this thread.
-    holders: usize,
     records: Vec<(Level, &'static str, String)>,
     missed: usize,
 }
 
 thread_local! {
+    /// How many [`Held`] live on this thread. Apart from what is kept, since each lock counts here.
+    static HOLDERS: Cell<usize> = const { Cell::new(0) };
+    /// Whether anything is kept.
+    static ANY: Cell<bool> = const { Cell::new(false) };
     static KEPT: RefCell<Kept> = RefCell::default();
 }
 
@@ -33,26 +35,22 @@ struct Held(());
 
 /// Keeps the records of this thread until the result is dropped.
 fn hold() -> Held {
-    // A thread that is ending has no place to keep records; it emits them at once.
-    let _ = KEPT.try_with(|kept| kept.borrow_mut().holders += 1);
+    HOLDERS.set(HOLDERS.get() + 1);
     Held(())
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let kept = KEPT.try_with(|kept| {
-            let mut kept = kept.borrow_mut();
-            kept.holders -= 1;
-            if kept.holders > 0 || kept.records.is_empty() {
-                return None;
-            }
-            let missed = std::mem::take(&mut kept.missed);
-            Some((std::mem::take(&mut kept.records), missed))
-        });
-        // The borrow is over: the logger may call the library.
-        let Ok(Some((records, missed))) = kept else {
-            return;
-        };
+        HOLDERS.set(HOLDERS.get() - 1);
+        if HOLDERS.get() == 0 && ANY.take() {
+            emit_kept();
+        }
+    }
+}
+
+fn emit_kept() {
+    // The borrow is over when this has been taken: the logger may call the library.
+    if let Ok(Kept { records, missed }) = KEPT.try_with(RefCell::take) {
         for (level, target, text) in records {
             emit(level, target, format_args!("{text}"));
         }
@@ -120,19 +118,20 @@ pub(crate) fn add(level: Level, target: &'static str, text: fmt::Arguments<'_>) 
     if level > log::max_level() {
         return;
     }
+    if HOLDERS.get() == 0 {
+        return emit(level, target, text);
+    }
     let kept = KEPT.try_with(|kept| {
         let mut kept = kept.borrow_mut();
-        if kept.holders == 0 {
-            return false;
-        }
+        ANY.set(true);
         if kept.records.len() < KEPT_MAX {
             kept.records.push((level, target, text.to_string()));
         } else {
             kept.missed += 1;
         }
-        true
     });
-    if !kept.unwrap_or(false) {
+    // A thread that is ending has no place to keep records; it emits them at once.
+    if kept.is_err() {
         emit(level, target, text);
     }
 }

@@ -364,8 +364,7 @@ impl Driver {
     }
 
     /// Takes in what the poller found, and the time.
-    pub(crate) fn process(&mut self, poller: &Poller, outputs: &mut dyn FnMut(Output)) {
-        let now = self.clock.now();
+    pub(crate) fn process(&mut self, now: Now, poller: &Poller, outputs: &mut dyn FnMut(Output)) {
         if self.links.take(poller, &mut self.engine, now)
             && let Some(datagrams) = &mut self.datagrams
         {

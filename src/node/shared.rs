@@ -236,17 +236,18 @@ impl State {
 
     /// How long a thread that waits for events now may wait; one that makes that too long must wake it.
     fn promise(&mut self) -> Option<Duration> {
-        self.promised = Some(self.deadline().unwrap_or(Time(Duration::MAX)));
-        self.left()
+        let deadline = self.deadline();
+        self.promised = Some(deadline.unwrap_or(Time(Duration::MAX)));
+        self.left_until(deadline)
     }
 
-    /// How long there is nothing to do, if no event comes.
-    fn left(&self) -> Option<Duration> {
+    /// How long there is nothing to do before `deadline`, if no event comes.
+    fn left_until(&self, deadline: Option<Time>) -> Option<Duration> {
         let runs = !self.dedicated && self.stage == Stage::Working;
         if runs && !self.callbacks.is_empty() {
             return Some(Duration::ZERO);
         }
-        self.deadline().map(|at| at - self.driver.now().at)
+        deadline.map(|at| at - self.driver.now().at)
     }
 
     /// Whether a thread that waits for events must be woken for what was done meanwhile.

@@ -104,6 +104,9 @@ impl State {
 
     /// Goes on with a stop as far as that is possible now.
     pub(super) fn advance_stop(&mut self) {
+        if matches!(self.stage, Stage::Working | Stage::Ended) {
+            return;
+        }
         let now = self.driver.now();
         if let Stage::Flushing(until) = self.stage
             && (self.driver.is_flushed() || now.at >= until)
@@ -221,7 +224,7 @@ impl Shared {
         state.running = Some(this_thread());
         self.release(state);
         drop(dropped);
-        self.run_callbacks(owed);
+        self.run_callbacks(owed, Instant::now());
         self.registry.clear();
         self.set_event_handler(None);
         let mut state = self.lock();
@@ -229,7 +232,7 @@ impl Shared {
         while !state.callbacks.is_empty() {
             let owed = state.callbacks.len();
             drop(state);
-            self.run_callbacks(owed);
+            self.run_callbacks(owed, Instant::now());
             state = self.lock();
         }
         // A request that is kept must not keep ports and descriptors with it.

@@ -52,7 +52,7 @@ impl Shared {
             let now = state.driver.now();
             // A panic has stopped the node, which is all that there is to do about it.
             let _ = state.protect(|state| {
-                state.with_outputs(now, |driver, outputs| driver.process(&poller, outputs));
+                state.with_outputs(now, |driver, outputs| driver.process(now, &poller, outputs));
             });
             state.advance_stop();
         }
@@ -84,15 +84,16 @@ impl Shared {
     /// Runs the callbacks that wait now, and writes what they answered.
     fn run_batch<'a>(&'a self, mut state: Locked<'a>) -> Locked<'a> {
         let count = state.callbacks.len();
+        let began = Instant::now();
         state.running = Some(this_thread());
-        state.batch_since = Some(Instant::now());
+        state.batch_since = Some(began);
         state.batches += 1;
         let wake = std::mem::take(&mut state.stand_by_sleeps);
         self.release(state);
         if wake {
             self.watch.notify_one();
         }
-        self.run_callbacks(count);
+        self.run_callbacks(count, began);
         let mut state = self.lock();
         (state.running, state.batch_since) = (None, None);
         let now = state.driver.now();
@@ -101,8 +102,8 @@ impl Shared {
         state
     }
 
-    pub(super) fn run_callbacks(&self, count: usize) {
-        let mut began = Instant::now();
+    /// Runs up to `count` callbacks, the first of which begins now.
+    pub(super) fn run_callbacks(&self, count: usize, mut began: Instant) {
         for _ in 0..count {
             let mut state = self.lock();
             if state.stage != Stage::Working && !state.finishing {
@@ -265,8 +266,9 @@ impl Shared {
         if state.stage == Stage::Ended {
             return None;
         }
-        state.loop_promised = Some(state.deadline().unwrap_or(Time(Duration::MAX)));
-        state.left()
+        let deadline = state.deadline();
+        state.loop_promised = Some(deadline.unwrap_or(Time(Duration::MAX)));
+        state.left_until(deadline)
     }
 }
 
