@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::logging::record;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a stop may take to write what was answered: two round trips on the slowest link one would use,
 /// and some seconds for a large answer. A caller that does not read must not keep a program from ending.
