@@ -107,7 +107,7 @@ pub struct Limits {
     pub frame: Duration,
     /// Bytes that wait for one slow reader before further answers wait in [`Limits::reply_bytes`].
     pub link_queue: usize,
-    /// Calls of our own in flight.
+    /// Calls of our own in flight, and connects that wait for an address.
     pub calls: usize,
     /// Bytes of arguments of our own calls in flight, kept so that they can be sent again.
     pub call_bytes: usize,
@@ -115,7 +115,8 @@ pub struct Limits {
     /// answered `overloaded`.
     pub served_per_peer: usize,
     /// Calls of all peers together that run, or whose answers are kept: about 4 MiB. One peer may have an eighth
-    /// of what is free; for one that has less than others, their kept answers give way.
+    /// of what is free; for one that has less than others, their kept answers give way. Peers of one address, or
+    /// behind one relay, may have as many running as they leave free, so half of these if there are no others.
     pub served: usize,
     /// Bytes of answers kept for one peer until it confirms them; four times as many for all together.
     pub reply_bytes: usize,
@@ -129,12 +130,12 @@ pub struct Limits {
     pub max_message: usize,
     /// Values of one call's arguments, or of one answer, that are made for a program that reads them as
     /// [`serde_json::Value`]: numbers, texts, lists, objects and their keys. Each takes 32 bytes, and up to
-    /// 220 where objects have a single member, so this is 8 to 56 MB; a text of the largest message would
-    /// otherwise become 350.
+    /// 320 where objects of a single member are in one another, so this is 8 to 84 MB; a text of the largest
+    /// message would otherwise become 440.
     pub max_values: usize,
     /// Bytes of what others ask, from when it begins to come until it is answered, and [`ASKED_ROOM`] for each
-    /// call. One caller may take as much as it leaves free, so half of it if there is no other. Counted apart,
-    /// as many of large answers that are coming, half of them from one peer.
+    /// call. Callers of one address, or behind one relay, may take as much as they leave free, so half of it if
+    /// there are no others. Counted apart, as many of large answers that are coming, half of them from one peer.
     pub message_bytes: usize,
     /// Bytes of one piece of a stream, at most [`BODY_MAX`].
     pub chunk_size: usize,

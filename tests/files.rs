@@ -303,3 +303,38 @@ fn a_disk_that_is_full_at_any_write_is_an_error_and_nothing_is_left() {
         "{failed} of ten disks were too small"
     );
 }
+
+#[test]
+fn in_a_foreign_loop_handlers_run_while_a_file_is_fetched() {
+    let lan = Lan::new();
+    let (there, here) = (Folder::new("slow"), Folder::new("loop"));
+    let data = data(9_000_000);
+    // It takes a minute and a half, if nobody ends it.
+    let slow = Limits {
+        upload_bytes_per_second: 100_000,
+        ..Limits::default()
+    };
+    let holder = lan.builder("holder").limits(slow).start().unwrap();
+    holder.add_file(there.write("f", &data)).unwrap();
+    let node = lan.builder("node").command("where", |call| {
+        let thread = std::thread::current();
+        call.reply(format!("{:?}", thread.id()))
+    });
+    let node = node.open().unwrap();
+    node.set_file_dir(&here.0).unwrap();
+    assert!(node.call("__echo__").to("holder").send().is_ok());
+    std::thread::scope(|s| {
+        let calls = s.spawn(|| {
+            until("some of the file to be sent", || {
+                holder.stats().stream_bytes_out > 0
+            });
+            let answer = holder.call("where").to("node").timeout(secs(30)).send();
+            holder.stop();
+            answer
+        });
+        let fetched = node.request_file(&hash(&data), secs(60), |_| {});
+        assert!(fetched.is_err(), "the call was answered before its end");
+        let here = format!("{:?}", std::thread::current().id());
+        assert_eq!(calls.join().unwrap(), Ok(here.into()));
+    });
+}

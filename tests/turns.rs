@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Lan, secs, until, wait_for_event};
+use common::{Lan, join, next, secs, until, wait_for_event};
 use peerbase::{Error, Event, Node};
 use serde_json::json;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -352,4 +352,82 @@ fn a_stop_ends_the_thread_that_drives_an_opened_node_and_says_goodbye() {
     });
     let left = |e: &Event| matches!(e, Event::PeerLeft(name) if name.as_str() == "a");
     wait_for_event(&events, "the goodbye of a", left);
+}
+
+#[test]
+fn in_a_foreign_loop_an_answer_given_while_the_node_stops_reaches_its_caller() {
+    let lan = Lan::new();
+    let b = lan.builder("b").start().unwrap();
+    let kept = Arc::new(Mutex::new(None));
+    let (keeps, gives) = (kept.clone(), kept.clone());
+    let a = lan
+        .builder("a")
+        .command("first", move |call| *keeps.lock().unwrap() = Some(call))
+        .command("last", move |call| {
+            let node = call.node().unwrap();
+            call.reply("last").unwrap();
+            // What was answered has not arrived yet, so that the goodbye is not said before this has returned.
+            node.stop();
+            let first = gives.lock().unwrap().take().unwrap();
+            assert_eq!(first.reply("first"), Ok(()));
+        });
+    let a = a.open().unwrap();
+    std::thread::scope(|s| {
+        let call = |path: &'static str| {
+            let b = &b;
+            s.spawn(move || b.call(path).to("a").timeout(secs(30)).send())
+        };
+        let first = call("first");
+        until("the first call", || {
+            a.process(Some(Duration::from_millis(10))).unwrap();
+            kept.lock().unwrap().is_some()
+        });
+        let last = call("last");
+        while a.process(Some(secs(30))).is_ok() {}
+        assert_eq!(first.join().unwrap(), Ok(json!("first")));
+        assert_eq!(last.join().unwrap(), Ok(json!("last")));
+    });
+}
+
+#[test]
+fn a_call_of_several_that_fails_as_it_begins_gives_up_those_that_were_begun() {
+    let lan = Lan::new();
+    let (keep, kept) = mpsc::channel();
+    let a = lan
+        .builder("a")
+        .command("keep", move |call| keep.send(call).unwrap());
+    let _a = a.start().unwrap();
+    let b = lan.builder("b").start().unwrap();
+    until("a at b", || reaches(&b, "a"));
+    let call = std::thread::spawn(move || {
+        let call = b.call("keep").to_each(["a", "nobody"]).wait(false);
+        let answers = call.raise_errors(true).timeout(secs(600)).send_all();
+        // The node goes on, so that its end does not end the call.
+        (b, answers)
+    });
+    let (_b, answers) = join(call, "the call of several to end");
+    assert_eq!(answers, Err(Error::Unreachable("nobody".into())));
+    let call = next(&kept, "the call that was begun");
+    until("that call to be given up", || !call.is_wanted());
+}
+
+#[test]
+fn a_request_that_is_kept_does_not_keep_the_port_of_a_node_that_has_ended() {
+    let lan = Lan::new();
+    let (keep, kept) = mpsc::channel();
+    // An address that no other test uses: nobody takes the port meanwhile.
+    let address = "127.43.7.1:0".parse().unwrap();
+    let a = lan.builder("a").listen(address);
+    let a = a.command("keep", move |call| keep.send(call).unwrap());
+    let a = a.start().unwrap();
+    let b = lan.builder("b").start().unwrap();
+    let call = b.call("keep").to("a").timeout(secs(60));
+    call.send_async(|_| {}).unwrap();
+    let call = next(&kept, "the call");
+    let address = (address.ip(), a.port());
+    assert!(std::net::TcpListener::bind(address).is_err());
+    drop(a);
+    let taken = std::net::TcpListener::bind(address);
+    assert!(taken.is_ok(), "{taken:?}");
+    assert_eq!(call.reply(1), Err(Error::Stopped));
 }

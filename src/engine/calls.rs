@@ -167,20 +167,15 @@ impl Engine {
         ask: Ask,
         terms: Terms,
     ) -> Result<CallNumber, Error> {
-        let limits = &self.config.limits;
-        let (size, limit) = (ask.size(), limits.max_message);
+        let (size, limit) = (ask.size(), self.config.limits.max_message);
         if self.phase == Phase::Stopped {
             return Err(Error::Stopped);
         }
         if size > limit {
             return Err(Error::TooLarge { size, limit });
         }
-        if self.calls.open.len() >= limits.calls || self.calls.bytes + size > limits.call_bytes {
-            self.stats.overloaded += 1;
-            return Err(Error::Overloaded(
-                "too many calls of this node are in flight",
-            ));
-        }
+        self.check_room_for_call(size)?;
+        let limits = &self.config.limits;
         let local = self.is_own_name(target);
         if local && terms.streams {
             return Err(Error::Argument("a node does not stream to itself"));
@@ -245,6 +240,19 @@ impl Engine {
             }
         }
         Ok(CallNumber(number))
+    }
+
+    /// An error if too much that this node has begun has not ended.
+    pub(super) fn check_room_for_call(&mut self, size: usize) -> Result<(), Error> {
+        let limits = &self.config.limits;
+        let begun = self.calls.open.len() + self.mesh.waiting();
+        if begun >= limits.calls || self.calls.bytes + size > limits.call_bytes {
+            self.stats.overloaded += 1;
+            return Err(Error::Overloaded(
+                "too many calls of this node are in flight",
+            ));
+        }
+        Ok(())
     }
 
     /// What goes into a call's record; what is too large for it becomes a stream.

@@ -384,6 +384,7 @@ impl Engine {
         interval: Duration,
         sequence: Option<u64>,
     ) {
+        self.withdraw_all(instance);
         if self.directory.len() >= self.config.limits.peers && !self.make_room() {
             return;
         }

@@ -1,6 +1,6 @@
 //! Signs of life: asking for them, giving them, and ending links that are late, silent, or do not read.
 
-use super::links::{PING_TEXT, Refuse, State};
+use super::links::{PING_OWN, PING_TEXT, Refuse, State};
 use super::{Engine, LinkId, Now, RelayFault, Time};
 use crate::frame::FrameType;
 use base64::Engine as _;
@@ -19,6 +19,11 @@ impl Engine {
             return;
         }
         if let Some(link) = self.links.get_mut(&id) {
+            let (own, _) = text.split_at_mut(PING_OWN);
+            match &link.ping_own {
+                Some(before) => own.copy_from_slice(before),
+                None => link.ping_own = own.try_into().ok(),
+            }
             link.ping = Some((text, now.at));
             self.send_plain(now, id, &text);
         }
@@ -54,8 +59,11 @@ impl Engine {
                 peer.joined = true;
             }
             self.echo_came(now, id);
-        } else if link.echoed.is_some_and(|echoed| echoed == payload) {
-            // An echo that neither side asked for any more would be echoed for ever.
+        } else if link.ping_own.is_some_and(|own| payload.starts_with(&own))
+            || link.echoed.iter().flatten().any(|e| e == payload)
+        {
+            // The two nodes would echo an echo that neither waits for any more for ever: the echo of a keepalive
+            // that a later one has replaced, or a nonce that somebody on the way has made up.
         } else if let Ok(nonce) = payload.try_into() {
             // Of several that came while there was no room, the newest is enough.
             link.owed = Some(nonce);
@@ -72,7 +80,8 @@ impl Engine {
         if let Some(link) = self.links.get_mut(&id)
             && let Some(nonce) = link.owed.take()
         {
-            link.echoed = Some(nonce);
+            link.echoed.rotate_right(1);
+            link.echoed[0] = Some(nonce);
             self.send_plain(now, id, &nonce);
         }
     }

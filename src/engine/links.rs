@@ -20,6 +20,10 @@ use std::time::Duration;
 
 /// Bytes of a keepalive's nonce, as text; longer ones are nobody's.
 pub(super) const PING_TEXT: usize = 16;
+/// Of those, the ones that all nonces which a node makes for one link have in common.
+pub(super) const PING_OWN: usize = 8;
+/// How many of the nonces that were echoed last a link remembers.
+const ECHOED: usize = 4;
 /// Room an idle link keeps for an unfinished frame or for output.
 const KEPT_CAPACITY: usize = 4 * 1024;
 /// Room for input that a busy link keeps: the largest unfinished frame, and as much again.
@@ -83,8 +87,10 @@ pub(super) struct Link {
     pub(super) measured_at: Time,
     /// A keepalive to be echoed once there is room.
     pub(super) owed: Option<[u8; PING_TEXT]>,
-    /// The one that was echoed last.
-    pub(super) echoed: Option<[u8; PING_TEXT]>,
+    /// What all nonces of this node's own keepalives begin with, once there was one.
+    pub(super) ping_own: Option<[u8; PING_OWN]>,
+    /// Those that were echoed last, the newest first.
+    pub(super) echoed: [Option<[u8; PING_TEXT]>; ECHOED],
     /// Closed unless the keepalive is echoed before this.
     pub(super) challenge: Option<Time>,
     /// Peers that the other side was told of.
@@ -107,7 +113,8 @@ impl Link {
             round_trip: None,
             measured_at: now,
             owed: None,
-            echoed: None,
+            ping_own: None,
+            echoed: [None; ECHOED],
             challenge: None,
             told: Vec::new(),
         }
@@ -161,9 +168,10 @@ impl Link {
     }
 }
 
-/// Where half-open links come from, as far as one can tell before anything is proved.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Source {
+/// Where links come from, as far as one can tell before anything is proved: names and instances cost nothing,
+/// addresses do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Source {
     /// An IPv4 address, or an IPv6 /64, which one host has to itself.
     Address(IpAddr),
     /// This link to a relay.
@@ -171,7 +179,7 @@ enum Source {
 }
 
 impl Source {
-    fn of(via: &Via) -> Source {
+    pub(super) fn of(via: &Via) -> Source {
         let ip = match via {
             Via::Relay(carrier, _) => return Source::Relay(*carrier),
             Via::Socket(from) => from.ip().to_canonical(),

@@ -76,6 +76,11 @@ impl Mesh {
         }
     }
 
+    /// How many wait for an address to be linked to.
+    pub(super) fn waiting(&self) -> usize {
+        self.seeds.iter().map(|s| s.waiting.len()).sum()
+    }
+
     fn by_link(&mut self, link: LinkId) -> Option<&mut Seed> {
         self.seeds.iter_mut().find(|s| s.link == Some(link))
     }
@@ -90,6 +95,7 @@ impl Engine {
         address: SocketAddr,
         timeout: Duration,
     ) -> Result<CallNumber, Error> {
+        self.check_room_for_call(0)?;
         let at = self.seed(now, address)?;
         let number = self.calls.take_number();
         let until = now.at + timeout.min(self.config.limits.call_timeout);

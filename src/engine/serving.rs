@@ -9,6 +9,7 @@
 
 use super::ask::{Ask, Unreadable};
 use super::evicted::Evicted;
+use super::links::Source;
 use super::sending::Outlet;
 use super::stream::{Incoming, Outgoing};
 use super::{Engine, LinkId, Now, Output, Phase, StreamId, Time, reason};
@@ -121,8 +122,8 @@ struct Caller {
     calls: Table<u64, Box<Served>>,
     /// How many of them are answered.
     answered: usize,
-    /// Bytes of what is asked, until it is answered.
-    asked: usize,
+    /// Where the first of them came from.
+    source: Option<Source>,
     /// Bytes of the answers kept.
     kept: usize,
     backlog: VecDeque<Waiting>,
@@ -147,13 +148,39 @@ impl Caller {
     }
 }
 
+/// Calls that are not answered, and bytes of what they ask.
+#[derive(Clone, Copy, Debug, Default)]
+struct UnderWay {
+    calls: usize,
+    asked: usize,
+}
+
+impl UnderWay {
+    fn add(&mut self, asked: usize) {
+        self.calls += 1;
+        self.asked += asked;
+    }
+
+    fn take_away(&mut self, asked: usize) {
+        self.calls -= 1;
+        self.asked -= asked;
+    }
+
+    /// Whether one more finds room here, where others must be left as much as is taken.
+    fn has_room(&self, asked: usize, free: UnderWay) -> bool {
+        self.calls < free.calls && self.asked + asked <= free.asked
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Serving {
     callers: BTreeMap<Instance, Caller>,
-    /// How many calls they have together, and bytes of what they ask and of the answers kept.
+    /// How many calls they have together, and bytes of the answers kept.
     count: usize,
-    asked: usize,
     kept: usize,
+    /// What is under way for all of them, and for those of each source.
+    under_way: UnderWay,
+    sources: Table<Source, UnderWay>,
     /// The highest number forgotten unconfirmed, of each caller, and when.
     marks: Table<Instance, (u64, Time)>,
     /// Callers whose marks there was no room for.
@@ -184,10 +211,12 @@ impl Serving {
         self.due.first().map_or(Time::NEVER, |(at, _)| *at)
     }
 
-    fn add(&mut self, id: RequestId, served: Served) {
+    fn add(&mut self, id: RequestId, source: Source, served: Served) {
         let caller = self.callers.entry(id.caller).or_default();
-        caller.asked += served.asked;
-        self.asked += served.asked;
+        let source = *caller.source.get_or_insert(source);
+        let its = self.sources.or_insert_with(source, UnderWay::default);
+        its.add(served.asked);
+        self.under_way.add(served.asked);
         self.count += 1;
         self.due.insert((served.listed, id));
         caller.calls.insert(id.number, Box::new(served));
@@ -200,15 +229,40 @@ impl Serving {
         if let Some(served) = caller.calls.remove(&id.number) {
             caller.kept -= served.kept;
             self.kept -= served.kept;
-            caller.asked -= served.asked;
-            self.asked -= served.asked;
-            caller.answered -= usize::from(matches!(served.state, State::Done(..)));
+            let source = caller.source;
+            if caller.calls.is_empty() {
+                caller.source = None;
+            }
+            match served.state {
+                State::Done(..) => caller.answered -= 1,
+                _ => self.not_under_way(source, served.asked),
+            }
             self.count -= 1;
             self.due.remove(&(served.listed, id));
         }
-        if caller.is_needless() {
+        let caller = self.callers.get(&id.caller);
+        if caller.is_some_and(Caller::is_needless) {
             self.callers.remove(&id.caller);
         }
+    }
+
+    /// A call is answered, or forgotten before.
+    fn not_under_way(&mut self, source: Option<Source>, asked: usize) {
+        self.under_way.take_away(asked);
+        if let Some(source) = source
+            && let Some(its) = self.sources.get_mut(&source)
+        {
+            its.take_away(asked);
+            if its.calls == 0 {
+                self.sources.remove(&source);
+            }
+        }
+    }
+
+    /// Where the calls of a caller count, that has come from `source` now.
+    fn source_of(&self, caller: Instance, source: Source) -> Source {
+        let its = self.callers.get(&caller).and_then(|c| c.source);
+        its.unwrap_or(source)
     }
 
     /// Takes in that a call is answered.
@@ -217,13 +271,14 @@ impl Serving {
             return;
         };
         if let Some(served) = caller.calls.get_mut(&id.number) {
-            caller.asked -= served.asked;
-            self.asked -= served.asked;
+            let asked = std::mem::take(&mut served.asked);
             caller.kept += kept;
             self.kept += kept;
             caller.answered += 1;
-            (served.asked, served.kept) = (0, kept);
+            served.kept = kept;
             served.state = State::Done(status, body);
+            let source = caller.source;
+            self.not_under_way(source, asked);
         }
     }
 
@@ -324,6 +379,9 @@ impl Engine {
         timeout_ms: u32,
         ask: ask::Ask<'_>,
     ) {
+        let Some(source) = self.links.get(&link).map(|l| Source::of(&l.via)) else {
+            return;
+        };
         let Some(session) = self.session(link) else {
             return;
         };
@@ -344,7 +402,7 @@ impl Engine {
             ask::Ask::Large { length, .. } => length,
             _ => 0,
         };
-        let asked = match self.admit(now, id, form, ask.size()) {
+        let asked = match self.admit(now, id, source, form, ask.size()) {
             Ok(asked) => asked,
             Err(refusal) => return self.refuse_call(now, id, refusal),
         };
@@ -366,7 +424,7 @@ impl Engine {
             asked,
             kept: 0,
         };
-        self.serving.add(id, served);
+        self.serving.add(id, source, served);
         self.stats.served += 1;
         let stream = |channel| StreamId { call: id, channel };
         if form.streams {
@@ -412,7 +470,14 @@ impl Engine {
     }
 
     /// Whether a call may run that asks for something of `size` bytes; what it takes until it is answered.
-    fn admit(&mut self, now: Now, id: RequestId, form: Form, size: u64) -> Result<usize, Refusal> {
+    fn admit(
+        &mut self,
+        now: Now,
+        id: RequestId,
+        source: Source,
+        form: Form,
+        size: u64,
+    ) -> Result<usize, Refusal> {
         if form.again && self.serving.may_have_run(id) {
             return Err(Refusal::MayHaveRun);
         }
@@ -422,7 +487,7 @@ impl Engine {
             .filter(|size| *size as u64 <= max);
         let asked = size.ok_or(Refusal::TooLarge)? + ASKED_ROOM;
         if form.streams && !self.has_room_for_streams(2, Some(id.caller))
-            || !self.has_room_to_serve(now, id.caller, asked)
+            || !self.has_room_to_serve(now, id.caller, source, asked)
         {
             self.stats.overloaded += 1;
             return Err(Refusal::Overloaded);
@@ -430,15 +495,29 @@ impl Engine {
         Ok(asked)
     }
 
-    /// Whether one more call of a caller finds room, where need be that of others' answers.
-    fn has_room_to_serve(&mut self, now: Now, caller: Instance, asked: usize) -> bool {
+    /// Whether one more call of a caller finds room, where need be that of others' answers. What is under way
+    /// can give no room, so it is also shared among sources: a member can invent callers, but not addresses.
+    fn has_room_to_serve(
+        &mut self,
+        now: Now,
+        caller: Instance,
+        source: Source,
+        asked: usize,
+    ) -> bool {
         let (most, bytes) = (self.config.limits.served, self.config.limits.message_bytes);
+        let free = UnderWay {
+            calls: most.saturating_sub(self.serving.under_way.calls),
+            asked: bytes.saturating_sub(self.serving.under_way.asked),
+        };
+        let source = self.serving.source_of(caller, source);
+        let of_source = self.serving.sources.get(&source).copied();
+        if !of_source.unwrap_or_default().has_room(asked, free) {
+            return false;
+        }
         loop {
             let its = self.serving.callers.get(&caller);
-            let (held, its_asked) = its.map_or((0, 0), |c| (c.calls.len(), c.asked));
-            if held >= self.config.limits.served_per_peer
-                || its_asked + asked > bytes.saturating_sub(self.serving.asked)
-            {
+            let held = its.map_or(0, |c| c.calls.len());
+            if held >= self.config.limits.served_per_peer {
                 return false;
             }
             if held
@@ -822,6 +901,17 @@ impl Engine {
                 self.forget(id, None)
             }
             _ => {}
+        }
+    }
+
+    /// A caller has said goodbye: nobody waits for what still runs. Answers are kept, in case the goodbye was not
+    /// its own.
+    pub(super) fn withdraw_all(&mut self, caller: Instance) {
+        let its = self.serving.callers.get(&caller).map(|c| c.calls.iter());
+        let running = its.into_iter().flatten();
+        let running = running.filter(|(_, served)| matches!(served.state, State::Running));
+        for number in running.map(|(n, _)| *n).collect::<Vec<_>>() {
+            self.withdraw(caller, number);
         }
     }
 

@@ -87,6 +87,13 @@ impl Member {
 
     /// The same as an instance of its choice.
     pub(crate) fn join_as(w: &mut World, node: usize, own: &str, instance: Instance) -> Member {
+        let mut member = Member::ask(w, node, own, instance);
+        member.prove(w);
+        member
+    }
+
+    /// Connects to a node and has its answer, but has not proved itself yet.
+    fn ask(w: &mut World, node: usize, own: &str, instance: Instance) -> Member {
         let meant = w.nodes[node].engine.name().to_string();
         let wire = w.raw_connect(node);
         let hello = Hello {
@@ -109,9 +116,13 @@ impl Member {
             Hello::decode(Sealer::new(&key()).open(&token, &mut Vec::new()).unwrap()).unwrap();
         let (asker, answerer) = session_keys(&key(), &member.hello, &answer);
         member.keys = Some((Sealer::new(&asker), Sealer::new(&answerer)));
-        member.send(w, |s, out| record::encode_notice(s, &[], out));
-        w.run(ms(20));
         member
+    }
+
+    /// Its first record proves that it has the keys.
+    fn prove(&mut self, w: &mut World) {
+        self.send(w, |s, out| record::encode_notice(s, &[], out));
+        w.run(ms(20));
     }
 
     fn frame(&mut self, encode: impl FnOnce(u64, &mut Vec<u8>)) -> Vec<u8> {
@@ -158,6 +169,17 @@ impl Member {
     /// It reads no more.
     pub(crate) fn stall(&self, w: &mut World) {
         w.stall(self.wire);
+    }
+
+    /// The numbers of the calls that came since the last time, and whether they were sent before.
+    fn calls(&mut self, w: &World) -> Vec<(u64, bool)> {
+        let mut list = Vec::new();
+        self.hear(w, |body| {
+            if let Body::Call { number, again, .. } = body {
+                list.push((*number, *again));
+            }
+        });
+        list
     }
 
     pub(crate) fn next(&mut self, w: &World) -> Vec<(FrameType, Vec<u8>)> {
@@ -918,6 +940,7 @@ fn what_handlers_have_not_answered_is_bounded_for_all_callers_and_late_answers_f
     let held = |w: &World| w.nodes[a].held.iter().map(|(_, v)| v.len()).sum::<usize>();
     let args = vec![b'x'; 10_000];
     for i in 0..20 {
+        w.raw_address = [10, 9, 9, i];
         let mut m = Member::join_as(&mut w, a, &format!("m{i}"), Instance([i + 1; 16]));
         let ask = Ask::Command {
             path: "echo",
@@ -951,10 +974,165 @@ fn what_handlers_have_not_answered_is_bounded_for_all_callers_and_late_answers_f
 }
 
 #[test]
+fn invented_callers_of_one_address_leave_room_for_the_calls_of_others() {
+    for args in [&b"[]"[..], &[b'x'; 10_000]] {
+        let mut w = World::new(crate::first_seed());
+        w.limits.message_bytes = 1_000_000;
+        w.limits.served = 1_600;
+        let (a, b) = two(&mut w);
+        w.nodes[a].behaviour = Behaviour::Hold;
+        let ask = Ask::Command {
+            path: "echo",
+            args,
+            kwargs: b"{}",
+        };
+        for i in 0..100 {
+            let mut m = Member::join_as(&mut w, a, &format!("m{i}"), Instance([i + 1; 16]));
+            for n in 0..50 {
+                m.send(&mut w, |s, out| {
+                    record::encode_call(s, (n, FIRST), 60_000, &[], &ask, out)
+                });
+            }
+            w.run(ms(20));
+            m.part(&mut w);
+        }
+        assert!(w.nodes[a].engine.stats().overloaded > 1_000);
+        let before = w.nodes[a].held.len();
+        assert!(before <= 800, "half of what there is: {before}");
+        let calls: Vec<_> = (0..20)
+            .map(|_| w.call_with(b, "a", secs(30), args).unwrap())
+            .collect();
+        w.run(ms(100));
+        assert_eq!(w.nodes[a].held.len(), before + calls.len());
+        w.answer_all(a);
+        w.run(secs(1));
+        assert!(calls.iter().all(|n| w.result(b, *n).unwrap().is_ok()));
+        w.check_closed();
+    }
+}
+
+#[test]
+fn an_answer_that_comes_while_its_call_waits_to_be_sent_again_ends_it() {
+    let mut w = World::new(crate::first_seed());
+    // A link that holds anything at all takes no more.
+    w.limits.link_queue = 1;
+    let (a, _) = two(&mut w);
+    let instance = Instance([77; 16]);
+    let mut m = Member::join_as(&mut w, a, "m", instance);
+    let first = w.call(a, "m", secs(20)).unwrap();
+    let second = w.call(a, "m", secs(20)).unwrap();
+    w.run(ms(20));
+    assert_eq!(m.calls(&w), [(first.0, false), (second.0, false)]);
+    // Another session takes the place of this one; it has room for the first call, and the second waits.
+    let mut again = Member::ask(&mut w, a, "m", instance);
+    again.stall(&mut w);
+    again.prove(&mut w);
+    assert!(m.is_closed(&w) && again.unread(&w) > 0);
+    let answer = |s, out: &mut Vec<u8>| record::encode_reply(s, second.0, Status::Value, b"2", out);
+    again.send(&mut w, answer);
+    w.run(ms(20));
+    assert_eq!(w.result(a, second), Some(&Ok(b"2".to_vec())));
+    w.unstall(again.wire);
+    w.run(ms(100));
+    assert_eq!(again.calls(&w), [(first.0, true)], "not the second again");
+    assert_eq!(w.nodes[a].engine.stats().replies_unexpected, 0);
+    w.check_closed();
+}
+
+#[test]
+fn nobody_waits_for_the_calls_of_one_that_said_goodbye() {
+    let mut w = World::new(crate::first_seed());
+    let (a, b) = two(&mut w);
+    w.nodes[a].behaviour = Behaviour::Hold;
+    let mut wanted = |leaves: &dyn Fn(&mut World)| {
+        w.call(b, "a", secs(600)).unwrap();
+        w.run(ms(100));
+        let id = w.nodes[a].held.last().unwrap().0;
+        assert!(w.nodes[a].engine.is_wanted(id));
+        leaves(&mut w);
+        w.run(secs(1));
+        let still = w.nodes[a].engine.is_wanted(id);
+        w.answer_all(a);
+        if !w.nodes[b].up {
+            w.restart(b);
+        }
+        w.run(secs(2));
+        still
+    };
+    assert!(wanted(&|w: &mut World| w.break_links(b)), "it comes again");
+    assert!(
+        wanted(&|w: &mut World| w.kill(b, true)),
+        "it may come again"
+    );
+    let goodbye = |w: &mut World| {
+        w.stop(b);
+        w.run(ms(100));
+        w.nodes[b].up = false;
+    };
+    assert!(!wanted(&goodbye));
+    w.check_closed();
+}
+
+#[test]
+fn keepalives_that_nobody_waits_for_are_not_echoed_for_ever() {
+    let mut w = World::new(crate::first_seed());
+    let (a, _) = two(&mut w);
+    w.tapped = Some(Vec::new());
+    w.run(secs(600));
+    let mut seen = Vec::new();
+    let mut own = Vec::new();
+    let mut between = None;
+    for (wire, end, bytes) in w.tapped.take().unwrap() {
+        for (kind, nonce) in frames(&bytes) {
+            if kind == FrameType::PING && !seen.contains(&nonce) {
+                seen.push(nonce.clone());
+                if w.wires[wire].ends[end].node == Some(a) {
+                    own.push(nonce);
+                }
+                between = Some(wire);
+            }
+        }
+    }
+    assert!(own.len() >= 8);
+    let wire = between.unwrap();
+    let to_a = usize::from(w.wires[wire].ends[0].node == Some(a));
+    let mut echoes = |nonces: &[Vec<u8>]| {
+        let before = w.nodes[a].engine.stats().frames_out;
+        for nonce in nonces {
+            let mut frame = b"sim|png|".to_vec();
+            frame.extend_from_slice(nonce);
+            frame.extend_from_slice(b"|END\n");
+            w.transmit(wire, to_a, frame);
+        }
+        w.run(secs(2));
+        w.nodes[a].engine.stats().frames_out - before
+    };
+    // Its own, which later ones have replaced; and some that neither has made.
+    let most = 2; // a keepalive that falls due meanwhile, and an echo
+    assert!(echoes(&own) <= most, "echoes of its own");
+    let invented: Vec<_> = (0..4).map(|i| format!("{i:016}").into_bytes()).collect();
+    let echoed = echoes(&invented[..2]);
+    assert!(echoed <= most + 2, "{echoed} echoes of two");
+    let echoed = echoes(&invented);
+    assert!(echoed <= most + 4, "{echoed} echoes of four");
+    w.check_closed();
+}
+
+#[test]
 fn our_own_calls_are_bounded_too() {
     let mut w = World::new(crate::first_seed());
     w.limits.calls = 100;
     let (a, b) = two(&mut w);
+    // Those who wait for an address count as well.
+    let nobody = "10.77.0.1:7".parse().unwrap();
+    let connect = |w: &mut World| w.with(a, |e, now| e.connect(now, nobody, secs(3)));
+    for _ in 0..100 {
+        connect(&mut w).unwrap();
+    }
+    let full = Error::Overloaded("too many calls of this node are in flight");
+    assert_eq!(connect(&mut w), Err(full));
+    assert!(w.call(a, "nobody", secs(1)).is_none());
+    w.run(secs(4));
     for _ in 0..100 {
         w.call(a, "nobody", secs(1)).unwrap();
     }

@@ -237,3 +237,17 @@ fn a_relay_of_theirs_is_told_of_and_one_that_is_ours_too_speaks_for_itself() {
     };
     assert_eq!(w.nodes[a].events, [Event::RelayUp(relay), down]);
 }
+
+#[test]
+fn a_large_call_that_was_kept_whole_goes_in_pieces_when_the_peer_is_met_natively() {
+    let (mut w, a) = with_foreign(crate::first_seed());
+    let b = w.add("b");
+    w.with(a, |e, now| e.foreign_peer(now, name("b"), place()));
+    let args = format!("[\"{}\"]", "x".repeat(300_000)).into_bytes();
+    let n = w.call_with(a, "b", secs(20), &args).unwrap();
+    w.run(secs(2));
+    assert!(w.reaches(a, "b") && w.reaches(b, "a"));
+    assert_eq!(w.result(a, n), Some(&Ok(args)));
+    assert!(handed_out(&mut w, a).is_empty());
+    w.check_closed();
+}

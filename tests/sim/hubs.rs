@@ -1,7 +1,7 @@
 //! Relays in the world: hubs, honest or not, and the wires to them.
 
 use crate::world::{End, Happening, Rng, Wire, World, ms};
-use peerbase::engine::{Input, LinkId};
+use peerbase::engine::{self, Input, LinkId};
 use peerbase::frame::{self, Frame, FrameType, Parsed};
 use peerbase::limits::FRAME_MAX;
 use peerbase::relay::hub::{Config, Hub, Output};
@@ -260,6 +260,10 @@ impl World {
         if let Some(hub) = e.hub {
             self.hub_writable(hub, e.link);
             self.drain_hub(hub);
+        }
+        if let Some(node) = e.node {
+            self.output(node, engine::Output::Writable(e.link));
+            self.drain(node);
         }
     }
 

@@ -196,3 +196,23 @@ fn a_member_that_invents_peers_costs_a_few_dials() {
     assert!(w.nodes[0].engine.stats().peers <= 3, "hearsay is forgotten");
     w.check_closed();
 }
+
+#[test]
+fn an_address_where_a_session_is_refused_at_once_is_dialled_again() {
+    let mut w = World::new(crate::first_seed());
+    quiet(&mut w, 0, 1);
+    // Somebody of its own name is there.
+    let there = w.add("n0");
+    w.run(secs(1));
+    let n = w.connect(0, there);
+    w.run(secs(10));
+    let dials = w.nodes[0].dialled.len();
+    assert!((2..=12).contains(&dials), "ever longer pauses: {dials}");
+    // Then somebody else.
+    w.kill(there, false);
+    let other = w.add("n1");
+    w.nodes[other].address = w.nodes[there].address;
+    w.run(secs(9));
+    assert_eq!(w.result(0, n), Some(&Ok(b"n1".to_vec())));
+    w.check_closed();
+}

@@ -236,6 +236,8 @@ pub(crate) struct World {
     /// Bytes sent over links in either direction, for replaying.
     pub tapped: Option<Vec<(usize, usize, Vec<u8>)>>,
     pub closed_raw: HashSet<usize>,
+    /// Where raw ends connect from.
+    pub raw_address: [u8; 4],
 }
 
 impl World {
@@ -263,6 +265,7 @@ impl World {
             raw: HashMap::new(),
             tapped: None,
             closed_raw: HashSet::new(),
+            raw_address: [10, 9, 9, 9],
         }
     }
 
@@ -467,7 +470,7 @@ impl World {
 
     /// A connection from nobody's engine to a node, as an attacker opens it; gives the wire.
     pub(crate) fn raw_connect(&mut self, to: usize) -> usize {
-        let from = SocketAddr::from(([10, 9, 9, 9], 999));
+        let from = SocketAddr::from((self.raw_address, 999));
         let now = self.clock_of(to);
         let link = self.nodes[to].engine.accept(now, from).unwrap();
         let wire = self.wires.len();
@@ -604,7 +607,7 @@ impl World {
         }
     }
 
-    fn output(&mut self, node: usize, output: Output) {
+    pub(crate) fn output(&mut self, node: usize, output: Output) {
         match output {
             Output::Broadcast(bytes) => {
                 self.nodes[node].broadcasts += 1;

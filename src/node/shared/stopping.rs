@@ -246,7 +246,9 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::{Ask, Terms};
     use crate::fernet::Key;
+    use crate::name::NodeName;
     use crate::node::{Builder, Node};
     use std::sync::mpsc;
     use std::time::Instant;
@@ -327,6 +329,51 @@ mod tests {
             assert_eq!(waits.join().unwrap(), Err(PANICKED));
         });
         assert_eq!(node.process(None), Err(PANICKED));
+    }
+
+    #[test]
+    fn a_stop_waits_for_the_end_of_a_call_of_several_that_another_thread_works_on() {
+        let node = builder().start().unwrap();
+        let shared = node.0.shared.clone();
+        let (tell, told) = mpsc::channel();
+        let (begun, begins) = mpsc::channel();
+        let (go_on, goes_on) = mpsc::channel::<()>();
+        let chore = Completion::Chore(Box::new(move |_| {
+            begun.send(()).unwrap();
+            goes_on.recv_timeout(Duration::from_secs(60)).unwrap();
+            let done = move || tell.send(thread_name()).unwrap();
+            shared.defer(Box::new(done));
+        }));
+        let ask = Ask::Message(Vec::new());
+        let terms = Terms {
+            timeout: Duration::from_secs(600),
+            wait: true,
+            streams: false,
+        };
+        let target = NodeName::new("nobody").unwrap();
+        node.0.shared.begin(&target, ask, terms, chore).unwrap();
+        std::thread::scope(|s| {
+            s.spawn(|| node.stop());
+            begins.recv_timeout(Duration::from_secs(60)).unwrap();
+            // Wakes the node's thread, which the one above has not come to.
+            node.stop();
+            let start = Instant::now();
+            let has_come_to_it = || {
+                let state = node.0.shared.lock();
+                state.finished || state.finishing && state.followers > 0
+            };
+            while !has_come_to_it() {
+                assert!(start.elapsed() < Duration::from_secs(60), "no end");
+                std::thread::yield_now();
+            }
+            go_on.send(()).unwrap();
+        });
+        node.0.close();
+        assert_eq!(told.try_recv(), Ok(Some("peerbase".to_owned())));
+    }
+
+    fn thread_name() -> Option<String> {
+        std::thread::current().name().map(str::to_owned)
     }
 
     #[test]
