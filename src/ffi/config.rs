@@ -63,9 +63,10 @@ unsafe fn change_address(
 
 /// A new configuration with every default.
 ///
-/// `name` and `network` are 1 to 64 bytes of UTF-8 without control characters and without any of
-/// `| . : @`; a name is not "*". `key` is the network's key as `peerbase_key_generate` writes it. None
-/// may be NULL; all are copied. Any thread. Returns NULL, with the reason in `peerbase_last_error`, if
+/// `name` and `network` are 1 to 64 bytes of UTF-8 without control characters, without characters that nobody
+/// sees (zero-width and bidirectional controls, variation selectors, spaces other than U+0020), and without any
+/// of `| . : @`; a name is not "*". `key` is the network's key as `peerbase_key_generate` writes it. None may be
+/// NULL; all are copied. Any thread. Returns NULL, with the reason in `peerbase_last_error`, if
 /// one of them breaks a rule. Free it with `peerbase_config_free`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_config_new(

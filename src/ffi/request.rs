@@ -148,8 +148,8 @@ pub unsafe extern "C" fn peerbase_request_path(request: *const peerbase_request)
     look(request, |r| r.path.as_ptr())
 }
 
-/// The positional arguments, a JSON array: well-formed, without repeated keys, at most 128 deep. Good
-/// until the request is consumed; NULL for a NULL request.
+/// The positional arguments, a JSON array: well-formed, without repeated keys, lists and objects nested at
+/// most 127 deep, this one included. Good until the request is consumed; NULL for a NULL request.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_request_args(request: *const peerbase_request) -> *const c_char {
     look(request, |r| r.args.as_ptr())

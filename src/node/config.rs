@@ -378,7 +378,7 @@ impl Builder {
         Ok(())
     }
 
-    fn open_shared(self) -> Result<shared::Opened, Error> {
+    pub(super) fn open_shared(self) -> Result<shared::Opened, Error> {
         self.check_whole()?;
         let settings = Settings {
             listen: self.listen,
