@@ -538,6 +538,16 @@ mod tests {
 
     proptest! {
         #[test]
+        fn a_number_is_the_same_after_it_was_written_and_read(bits in any::<u64>()) {
+            let number = f64::from_bits(bits);
+            if number.is_finite() {
+                let text = serde_json::to_vec(&Value::from(number)).unwrap();
+                let read = parse(&text, 1).unwrap().as_f64().unwrap();
+                prop_assert_eq!(read.to_bits(), bits, "{}", text.escape_ascii());
+            }
+        }
+
+        #[test]
         fn what_reads_writes_back_to_the_same_value(text in "[\\[\\]{}\",:0-9a.e-]{0,40}") {
             prop_assert_eq!(check(text.as_bytes()).is_ok(), reference(text.as_bytes()));
             if let Ok(value) = parse(text.as_bytes(), 100) {
