@@ -69,6 +69,10 @@ fn a_wrong_command_line_is_status_2_and_a_failure_1() {
         &["node"],
         &["node", "a"],
         &["node", "a", "--network", "n"],
+        &["node", "a", "--network", "n", "--limit", "peers"],
+        &["node", "a", "--network", "n", "--limit", "peers=0"],
+        &["node", "a", "--network", "n", "--limit", "peers=many"],
+        &["node", "a", "--network", "n", "--limit", "plumbers=1"],
         &["call", "a"],
         &["call", "a", "p", "not json", "--network", "n"],
         &["bench", "nothing"],
@@ -90,6 +94,22 @@ fn a_wrong_command_line_is_status_2_and_a_failure_1() {
     assert_eq!(bad_key.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&bad_key.stderr).contains("44 characters"));
     assert_eq!(run(&["--help"]).status.code(), Some(0));
+}
+
+#[test]
+fn a_limit_of_the_command_line_is_the_nodes() {
+    let lan = Lan::new();
+    let caller = lan.builder("caller").start().unwrap();
+    let mut args = lan.args();
+    args.extend(["--limit", "max_message=2048", "--limit", "served=16"].map(str::to_owned));
+    let node = Tool::with_args(TOOL, &[], "small", &args);
+    let echo = |bytes: usize| {
+        let call = caller.call("__echo__").arg("x".repeat(bytes));
+        call.to("small").timeout(PATIENCE).send()
+    };
+    assert!(echo(1_000).is_ok());
+    assert!(matches!(echo(3_000), Err(peerbase::Error::TooLarge { .. })));
+    node.stop();
 }
 
 #[test]

@@ -6,6 +6,7 @@ use super::handle::{UserData, borrow_mut, give, take, text};
 use super::request::{command_handler, message_handler, peerbase_handler};
 use crate::error::Error;
 use crate::fernet::Key;
+use crate::limits::Limit;
 use crate::node::{Builder, Node};
 use std::ffi::{c_char, c_int, c_void};
 use std::net::SocketAddr;
@@ -254,6 +255,27 @@ pub unsafe extern "C" fn peerbase_config_set_file_limits(
 ) -> c_int {
     change(config, |b| {
         Ok(b.file_limits(max_bytes, uploads as usize, bytes_per_second))
+    })
+}
+
+/// Sets one of the bounds on what others can make this node hold or do: `limit` is a PEERBASE_LIMIT_, where each says
+/// what it counts and what it is unless set. A number of things is 1 to 1 048 576, bytes of memory are 1024 to 2^30,
+/// and milliseconds 1 to 86 400 000, unless something else is said there. Returns 0, or PEERBASE_ERR_ARGUMENT, also
+/// for a limit that this library does not know.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_config_set_limit(
+    config: *mut peerbase_config,
+    limit: c_int,
+    value: u64,
+) -> c_int {
+    change(config, |b| {
+        let known = Limit::ALL
+            .into_iter()
+            .find(|known| *known as c_int == limit);
+        b.limit(
+            known.ok_or(Error::Argument("there is no such limit"))?,
+            value,
+        )
     })
 }
 

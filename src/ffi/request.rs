@@ -14,9 +14,10 @@ use std::sync::Arc;
 /// `peerbase_node_process`, and may call any function of the node, except that waiting there is
 /// PEERBASE_ERR_WOULD_DEADLOCK. It must not be NULL where it is registered.
 ///
-/// Of each peer at most 1 024 requests may be unanswered at a time; further ones are answered with
-/// PEERBASE_ERR_OVERLOADED and come to no handler. A handler that keeps requests must answer each some time.
-/// Messages to everyone do not count: nobody waits for their answer, so consume them at once.
+/// Of each peer at most 1 024 requests may be unanswered at a time (PEERBASE_LIMIT_SERVED_PER_PEER); further ones are
+/// answered with PEERBASE_ERR_OVERLOADED and come to no handler. A handler that keeps requests must answer each some
+/// time. Messages to everyone count together, in bytes, until they are consumed (PEERBASE_LIMIT_WAITING_BYTES);
+/// further ones are dropped, and counted as "messages_dropped" by `peerbase_node_stats`.
 ///
 /// A handler may take its time in a node with a thread of its own: a second thread, "peerbase-io", answers
 /// pings and goes on with calls meanwhile, and further requests wait. In a node that was opened in the
