@@ -387,6 +387,7 @@ fn a_piece_that_trickles_in_is_fetched_from_another() {
             let (_, mut writer) = call.streams().unwrap();
             let ended = ended.clone();
             thread::spawn(move || {
+                let _unanswered = call;
                 let ended = ended.lock().unwrap_or_else(PoisonError::into_inner);
                 let pause = Duration::from_millis(10);
                 let over = Err(mpsc::RecvTimeoutError::Disconnected);

@@ -19,7 +19,7 @@ const KEY: &str = "PEERBASE_MEMORY_KEY";
 const PORT: &str = "PEERBASE_MEMORY_PORT";
 /// Answers of 24 000 bytes to each flooder, and bytes carried to slow readers, after which the worst is over: what
 /// grows with what passes has then grown to more than what is allowed.
-const FILLED: u64 = 700;
+const FILLED: u64 = 400;
 const CARRIED: u64 = 2 * 64 * MIB as u64;
 const FLOODERS: usize = 4;
 /// Members of the relay: enough that their windows are many times its queue for a reader.
