@@ -16,10 +16,27 @@ static int fail(const char *what) {
     return 1;
 }
 
+/* Room for a name of 64 bytes, each of which may need a backslash, between quotes. */
+#define QUOTED_NAME (2 * 64 + 3)
+
+/* Writes a name as JSON does: none has control characters, but one may have quotes and backslashes.
+ */
+static void quote(char json[QUOTED_NAME], const char *name) {
+    *json++ = '"';
+    for (; *name; name++) {
+        if (*name == '"' || *name == '\\')
+            *json++ = '\\';
+        *json++ = *name;
+    }
+    *json++ = '"';
+    *json = 0;
+}
+
 static void hello(peerbase_request *request, void *user) {
-    char json[128];
+    char caller[QUOTED_NAME], json[32 + sizeof caller];
     (void)user;
-    snprintf(json, sizeof json, "\"hello, %s\"", peerbase_request_caller(request));
+    quote(caller, peerbase_request_caller(request));
+    snprintf(json, sizeof json, "{\"hello\":%s}", caller);
     peerbase_request_reply(request, json);
 }
 

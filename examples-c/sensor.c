@@ -22,13 +22,29 @@ static void read_value(peerbase_request *request, void *user) {
     peerbase_request_reply(request, json);
 }
 
+/* Room for a name of 64 bytes, each of which may need a backslash, between quotes. */
+#define QUOTED_NAME (2 * 64 + 3)
+
+/* Writes a name as JSON does: none has control characters, but one may have quotes and backslashes.
+ */
+static void quote(char json[QUOTED_NAME], const char *name) {
+    *json++ = '"';
+    for (; *name; name++) {
+        if (*name == '"' || *name == '\\')
+            *json++ = '\\';
+        *json++ = *name;
+    }
+    *json++ = '"';
+    *json = 0;
+}
+
 /* sensor.hello: says who asked, and with what. */
 static void hello(peerbase_request *request, void *user) {
-    char json[512];
+    char caller[QUOTED_NAME], json[512];
     (void)user;
+    quote(caller, peerbase_request_caller(request));
     /* A caller may send up to 4 MiB; what is cut would be no JSON. */
-    if (snprintf(json, sizeof json, "{\"you\":\"%s\",\"args\":%s}",
-                 peerbase_request_caller(request),
+    if (snprintf(json, sizeof json, "{\"you\":%s,\"args\":%s}", caller,
                  peerbase_request_args(request)) >= (int)sizeof json)
         peerbase_request_fail(request, "say less");
     else

@@ -24,8 +24,8 @@
  * (86 400 000) counts as a day, and a negative one is PEERBASE_ERR_ARGUMENT. For peerbase_node_process,
  * peerbase_stream_read and peerbase_stream_write it is 0 to INT_MAX, and a negative one waits as long as it takes.
  *
- * A node answers at most 1 024 requests of each peer at a time; further ones are PEERBASE_ERR_OVERLOADED for their
- * caller and do not run. */
+ * A node answers at most 1 024 requests of each peer at a time, unless PEERBASE_LIMIT_SERVED_PER_PEER is set; further
+ * ones are PEERBASE_ERR_OVERLOADED for their caller and do not run. */
 
 #ifndef PEERBASE_H
 #define PEERBASE_H
@@ -270,6 +270,173 @@ typedef int32_t peerbase_err;
 #endif // __cplusplus
 
 /**
+ * A bound on what others can make a node hold or do, as it is set by its number in C and by its name at a command
+ * line. A number of things is 1 to 1 048 576, bytes of memory are 1 KiB to 1 GiB, and milliseconds are 1 to a day,
+ * unless something else is said.
+ *
+ * Numbers are never changed: new limits are appended.
+ */
+enum peerbase_limit
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /**
+     * Peers known from adverts; 4 096 unless set.
+     */
+    PEERBASE_LIMIT_PEERS = 1,
+    /**
+     * Addresses remembered for one peer; 4 unless set.
+     */
+    PEERBASE_LIMIT_ADDRESSES_PER_PEER = 2,
+    /**
+     * Sessions that are open; 256 unless set. Each takes a descriptor, and up to what PEERBASE_LIMIT_LINK_QUEUE says.
+     */
+    PEERBASE_LIMIT_SESSIONS = 3,
+    /**
+     * Links that others opened and that have not finished their handshake, a quarter of them through relays; 64 unless
+     * set.
+     */
+    PEERBASE_LIMIT_HALF_OPEN = 4,
+    /**
+     * Dials under way; 32 unless set.
+     */
+    PEERBASE_LIMIT_DIALS = 5,
+    /**
+     * Dials begun a second; 200 unless set.
+     */
+    PEERBASE_LIMIT_DIALS_PER_SECOND = 6,
+    /**
+     * Bytes that wait for one slow reader; 256 KiB unless set.
+     */
+    PEERBASE_LIMIT_LINK_QUEUE = 7,
+    /**
+     * Calls of this node's own in flight; 65 536 unless set.
+     */
+    PEERBASE_LIMIT_CALLS = 8,
+    /**
+     * Bytes of arguments of this node's own calls in flight; 16 MiB unless set.
+     */
+    PEERBASE_LIMIT_CALL_BYTES = 9,
+    /**
+     * Calls that one peer may have unanswered here; 1 024 unless set.
+     */
+    PEERBASE_LIMIT_SERVED_PER_PEER = 10,
+    /**
+     * Calls of all peers that run, or whose answers are kept; 16 384 unless set.
+     */
+    PEERBASE_LIMIT_SERVED = 11,
+    /**
+     * Bytes of answers kept for one peer until it confirms them, and four times as many for all together; 8 MiB unless
+     * set.
+     */
+    PEERBASE_LIMIT_REPLY_BYTES = 12,
+    /**
+     * Bytes of calls and messages of others that wait for a handler, and of messages to everyone until they are
+     * consumed, with 512 for each; 16 MiB unless set.
+     */
+    PEERBASE_LIMIT_WAITING_BYTES = 13,
+    /**
+     * Bytes of what is asked in one call, and of its value; 4 MiB unless set. As `peerbase_config_set_max_message`.
+     */
+    PEERBASE_LIMIT_MAX_MESSAGE = 14,
+    /**
+     * Values that are made of one call's arguments or answer for a handler in Rust; 262 144 unless set. A program in C
+     * reads texts, of which none are made.
+     */
+    PEERBASE_LIMIT_MAX_VALUES = 15,
+    /**
+     * Bytes of what others ask, from when it begins to come until it is answered, and apart from that of large answers
+     * that are coming; 16 MiB unless set. One peer may have half, so it is to be twice PEERBASE_LIMIT_MAX_MESSAGE or more.
+     */
+    PEERBASE_LIMIT_MESSAGE_BYTES = 16,
+    /**
+     * Bytes of one piece of a stream, 1024 to 48640; 16384 unless set. As `peerbase_config_set_chunk_size`.
+     */
+    PEERBASE_LIMIT_CHUNK_SIZE = 17,
+    /**
+     * Bytes of one stream that wait at each end, 97280 to 2^30; 256 KiB unless set.
+     */
+    PEERBASE_LIMIT_STREAM_WINDOW = 18,
+    /**
+     * Ends of streams that may be open, half of them with one peer; 128 unless set.
+     */
+    PEERBASE_LIMIT_STREAMS = 19,
+    /**
+     * Messages to everyone that are delivered and handed on a second; 200 unless set.
+     */
+    PEERBASE_LIMIT_BROADCASTS_PER_SECOND = 20,
+    /**
+     * Sessions beyond which nobody is dialled on a peer's word, or 0; 64 unless set. As `peerbase_config_set_max_peers`.
+     */
+    PEERBASE_LIMIT_MAX_PEERS = 21,
+    /**
+     * Files that are offered, or 0; 16 384 unless set.
+     */
+    PEERBASE_LIMIT_FILES = 22,
+    /**
+     * Bytes of the largest file that is fetched, any number; 4 GiB unless set. As `peerbase_config_set_file_limits`.
+     */
+    PEERBASE_LIMIT_FILE_BYTES = 23,
+    /**
+     * Files, or parts of them, that are read for others at a time, or 0; 8 unless set. Each takes a thread.
+     */
+    PEERBASE_LIMIT_UPLOADS = 24,
+    /**
+     * Bytes of files a second that are read for others, all together, any number; 0, which is as fast as it goes,
+     * unless set.
+     */
+    PEERBASE_LIMIT_UPLOAD_BYTES_PER_SECOND = 25,
+    /**
+     * Adverts opened a second; 10 000 unless set.
+     */
+    PEERBASE_LIMIT_ADVERTS_PER_SECOND = 26,
+    /**
+     * Adverts sent in an interval, whatever is heard; 5 unless set.
+     */
+    PEERBASE_LIMIT_ADVERTS_PER_INTERVAL = 27,
+    /**
+     * Events kept for a slow event handler; 1 024 unless set.
+     */
+    PEERBASE_LIMIT_EVENTS = 28,
+    /**
+     * Dials a second of relays that other nodes tell of; 2 unless set.
+     */
+    PEERBASE_LIMIT_LEARNT_DIALS_PER_SECOND = 29,
+    /**
+     * Connections of Python nodes, and to them; 256 unless set.
+     */
+    PEERBASE_LIMIT_COMPAT_LINKS = 30,
+    /**
+     * Connections of Python nodes from one address; 64 unless set.
+     */
+    PEERBASE_LIMIT_COMPAT_LINKS_PER_ADDRESS = 31,
+    /**
+     * Packets on their way to one relay of Python nodes; 16 unless set.
+     */
+    PEERBASE_LIMIT_COMPAT_POSTS = 32,
+    /**
+     * Milliseconds from connecting to a finished handshake; 5000 unless set.
+     */
+    PEERBASE_LIMIT_HANDSHAKE_MS = 33,
+    /**
+     * Milliseconds within which a frame that was begun must be finished; 60000 unless set.
+     */
+    PEERBASE_LIMIT_FRAME_MS = 34,
+    /**
+     * Milliseconds that a call may be kept waiting at most; a day unless set.
+     */
+    PEERBASE_LIMIT_CALL_TIMEOUT_MS = 35,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum peerbase_limit peerbase_limit;
+#else
+typedef int32_t peerbase_limit;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
  * What a node is to be. Made by `peerbase_config_new`, and the caller's until `peerbase_config_free`.
  * Starting a node copies it: it may be used again, and freed at once. One thread at a time.
  */
@@ -317,9 +484,10 @@ typedef void (*peerbase_callback)(const struct peerbase_reply *reply, void *user
  * `peerbase_node_process`, and may call any function of the node, except that waiting there is
  * PEERBASE_ERR_WOULD_DEADLOCK. It must not be NULL where it is registered.
  *
- * Of each peer at most 1 024 requests may be unanswered at a time; further ones are answered with
- * PEERBASE_ERR_OVERLOADED and come to no handler. A handler that keeps requests must answer each some time.
- * Messages to everyone do not count: nobody waits for their answer, so consume them at once.
+ * Of each peer at most 1 024 requests may be unanswered at a time (PEERBASE_LIMIT_SERVED_PER_PEER); further ones are
+ * answered with PEERBASE_ERR_OVERLOADED and come to no handler. A handler that keeps requests must answer each some
+ * time. Messages to everyone count together, in bytes, until they are consumed (PEERBASE_LIMIT_WAITING_BYTES);
+ * further ones are dropped, and counted as "messages_dropped" by `peerbase_node_stats`.
  *
  * A handler may take its time in a node with a thread of its own: a second thread, "peerbase-io", answers
  * pings and goes on with calls meanwhile, and further requests wait. In a node that was opened in the
@@ -524,9 +692,10 @@ int peerbase_config_set_compat_tick(struct peerbase_config *config,
 /**
  * A new configuration with every default.
  *
- * `name` and `network` are 1 to 64 bytes of UTF-8 without control characters and without any of
- * `| . : @`; a name is not "*". `key` is the network's key as `peerbase_key_generate` writes it. None
- * may be NULL; all are copied. Any thread. Returns NULL, with the reason in `peerbase_last_error`, if
+ * `name` and `network` are 1 to 64 bytes of UTF-8 without control characters, without characters that nobody
+ * sees (zero-width and bidirectional controls, variation selectors, spaces other than U+0020), and without any
+ * of `| . : @`; a name is not "*". `key` is the network's key as `peerbase_key_generate` writes it. None may be
+ * NULL; all are copied. Any thread. Returns NULL, with the reason in `peerbase_last_error`, if
  * one of them breaks a rule. Free it with `peerbase_config_free`.
  */
 struct peerbase_config *peerbase_config_new(const char *name,
@@ -630,6 +799,16 @@ int peerbase_config_set_file_limits(struct peerbase_config *config,
                                     uint64_t bytes_per_second);
 
 /**
+ * Sets one of the bounds on what others can make this node hold or do: `limit` is a PEERBASE_LIMIT_, where each says
+ * what it counts and what it is unless set. A number of things is 1 to 1 048 576, bytes of memory are 1024 to 2^30,
+ * and milliseconds 1 to 86 400 000, unless something else is said there. Returns 0, or PEERBASE_ERR_ARGUMENT, also
+ * for a limit that this library does not know.
+ */
+int peerbase_config_set_limit(struct peerbase_config *config,
+                              int limit,
+                              uint64_t value);
+
+/**
  * Whether to keep all traffic on this host, on 127.0.0.0/8; not unless set. Returns 0 or
  * PEERBASE_ERR_ARGUMENT.
  */
@@ -688,7 +867,8 @@ const char *peerbase_strerror(int code);
  * code, and most often a colon and the details, such as which argument it was, the system's words, or what the
  * other node said. "" if none has failed. Never NULL.
  *
- * One that succeeds leaves it as it is, so look at it only after a failure. It is of this thread alone; what failed
+ * One that succeeds leaves it as it is, so look at it only after a failure, and not among the arguments of one
+ * statement with the function that may fail: C evaluates those in any order. It is of this thread alone; what failed
  * in a callback is told on the thread that ran it, which may be this one in a function that waits. Before an event
  * of a relay that is down or has refused, it is set to the reason. What another node said may be long and hold any
  * characters but NUL: it is no format for printf, and nothing for a terminal unseen. Compare codes, not texts, which
@@ -1021,8 +1201,8 @@ const char *peerbase_request_caller(const struct peerbase_request *request);
 const char *peerbase_request_path(const struct peerbase_request *request);
 
 /**
- * The positional arguments, a JSON array: well-formed, without repeated keys, at most 128 deep. Good
- * until the request is consumed; NULL for a NULL request.
+ * The positional arguments, a JSON array: well-formed, without repeated keys, lists and objects nested at
+ * most 127 deep, this one included. Good until the request is consumed; NULL for a NULL request.
  */
 const char *peerbase_request_args(const struct peerbase_request *request);
 

@@ -1,7 +1,7 @@
 //! JSON as calls carry it: read strictly, because it comes from others.
 //!
 //! RFC 8259 leaves repeated keys to the reader; here they are an error, so that no two readers of
-//! one call can see different arguments. Nesting ends at 128, which is `serde_json`'s own bound.
+//! one call can see different arguments. Lists and objects may be nested 127 deep, which is `serde_json`'s own bound.
 //!
 //! A text is checked first, in one pass that allocates nothing for the values in it, and made into a
 //! [`Value`] only for a program that asks for one: a text of a few MiB can become a `Value` of hundreds.
@@ -11,8 +11,8 @@ use crate::logging::record;
 use serde_json::{Map, Value};
 use std::cmp::Ordering;
 
-/// The depth at which `serde_json` gives up.
-const DEPTH_MAX: usize = 128;
+/// How deep lists and objects may be nested; at one more, `serde_json` gives up.
+const DEPTH_MAX: usize = 127;
 
 /// A number shorter than this, and without an exponent, is in the range of `f64`.
 const SURELY_FINITE: usize = 300;
@@ -162,7 +162,7 @@ impl Scanner<'_> {
 
     fn nested(&mut self, inside: fn(&mut Self) -> Result<(), Fault>) -> Result<(), Fault> {
         self.depth += 1;
-        if self.depth == DEPTH_MAX {
+        if self.depth > DEPTH_MAX {
             return Err("recursion limit exceeded");
         }
         self.at += 1;
@@ -548,6 +548,16 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_number_is_the_same_after_it_was_written_and_read(bits in any::<u64>()) {
+            let number = f64::from_bits(bits);
+            if number.is_finite() {
+                let text = serde_json::to_vec(&Value::from(number)).unwrap();
+                let read = parse(&text, 1).unwrap().as_f64().unwrap();
+                prop_assert_eq!(read.to_bits(), bits, "{}", text.escape_ascii());
+            }
+        }
+
         #[test]
         fn what_reads_writes_back_to_the_same_value(text in "[\\[\\]{}\",:0-9a.e-]{0,40}") {
             prop_assert_eq!(check(text.as_bytes()).is_ok(), reference(text.as_bytes()));

@@ -68,7 +68,7 @@ pub use entropy::{Entropy, OsEntropy};
 pub use error::{Code, Error};
 pub use fernet::Key;
 pub use files::{Fetched, Progress, Refreshed};
-pub use limits::{Limits, RelayLimits};
+pub use limits::{Limit, Limits, RelayLimits};
 pub use name::{CommandPath, NetworkName, NodeName};
 #[cfg(feature = "compat")]
 pub use node::Compat;

@@ -43,7 +43,8 @@ const INVISIBLE: [(char, char); 22] = [
     ('\u{e0000}', '\u{e0fff}'),
 ];
 
-fn is_invisible(c: char) -> bool {
+/// Whether nobody sees this character, or it turns the order of what stands beside it.
+pub(crate) fn is_invisible(c: char) -> bool {
     INVISIBLE
         .iter()
         .any(|(first, last)| (*first..=*last).contains(&c))

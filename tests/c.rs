@@ -77,9 +77,11 @@ fn examples(link: Link, under: Under) {
     let relayed = compile(&source("examples-c/relayed.c"), link);
     let far = with(&relayed, under, &["far", "plant", &key, &at]);
     let (far, _) = Tool::start_saying(far);
-    let near = ["near", "plant", &key, &at, "far"];
+    // What a name may hold, and JSON not as it is.
+    let near = [r#"ne"a\r"#, "plant", &key, &at, "far"];
     let said = check(with(&relayed, under, &near));
-    let by_relay = format!("far: \"hello, near\"\nfar: {{\"relay\":\"{at}\",\"ping_us\":");
+    let by_relay =
+        format!("far: {{\"hello\":\"ne\\\"a\\\\r\"}}\nfar: {{\"relay\":\"{at}\",\"ping_us\":");
     assert!(said.starts_with(&by_relay), "{said}");
     far.stop();
 

@@ -58,6 +58,16 @@ fn the_version_macros_are_those_of_the_crate() {
 }
 
 #[test]
+fn a_limit_has_the_name_in_c_that_it_has_at_a_command_line() {
+    let text = generated();
+    for limit in peerbase::Limit::ALL {
+        let name = limit.name().to_uppercase();
+        let line = format!("PEERBASE_LIMIT_{name} = {},\n", limit as i32);
+        assert!(text.contains(&line), "{line}");
+    }
+}
+
+#[test]
 fn every_exported_function_is_documented_in_the_header() {
     let text = generated();
     let mut before = "";

@@ -78,6 +78,12 @@ fn a_wrong_command_line_is_status_2_and_a_failure_1() {
     ] {
         assert_eq!(run(args).status.code(), Some(2), "{args:?}");
     }
+    for limit in ["peers", "peers=0", "peers=many", "plumbers=1"] {
+        let output = run(&["node", "a", "--network", "n", "--limit", limit]);
+        assert_eq!(output.status.code(), Some(2), "{limit}");
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert!(words.contains(&format!("--limit {limit}: ")), "{words}");
+    }
     let bad_key = run(&[
         "node",
         "a",
@@ -90,6 +96,22 @@ fn a_wrong_command_line_is_status_2_and_a_failure_1() {
     assert_eq!(bad_key.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&bad_key.stderr).contains("44 characters"));
     assert_eq!(run(&["--help"]).status.code(), Some(0));
+}
+
+#[test]
+fn a_limit_of_the_command_line_is_the_nodes() {
+    let lan = Lan::new();
+    let caller = lan.builder("caller").start().unwrap();
+    let mut args = lan.args();
+    args.extend(["--limit", "max_message=2048", "--limit", "served=16"].map(str::to_owned));
+    let node = Tool::with_args(TOOL, &[], "small", &args);
+    let echo = |bytes: usize| {
+        let call = caller.call("__echo__").arg("x".repeat(bytes));
+        call.to("small").timeout(PATIENCE).send()
+    };
+    assert!(echo(1_000).is_ok());
+    assert!(matches!(echo(3_000), Err(peerbase::Error::TooLarge { .. })));
+    node.stop();
 }
 
 #[test]

@@ -6,6 +6,7 @@ use super::handle::{UserData, borrow_mut, give, take, text};
 use super::request::{command_handler, message_handler, peerbase_handler};
 use crate::error::Error;
 use crate::fernet::Key;
+use crate::limits::Limit;
 use crate::node::{Builder, Node};
 use std::ffi::{c_char, c_int, c_void};
 use std::net::SocketAddr;
@@ -63,9 +64,10 @@ unsafe fn change_address(
 
 /// A new configuration with every default.
 ///
-/// `name` and `network` are 1 to 64 bytes of UTF-8 without control characters and without any of
-/// `| . : @`; a name is not "*". `key` is the network's key as `peerbase_key_generate` writes it. None
-/// may be NULL; all are copied. Any thread. Returns NULL, with the reason in `peerbase_last_error`, if
+/// `name` and `network` are 1 to 64 bytes of UTF-8 without control characters, without characters that nobody
+/// sees (zero-width and bidirectional controls, variation selectors, spaces other than U+0020), and without any
+/// of `| . : @`; a name is not "*". `key` is the network's key as `peerbase_key_generate` writes it. None may be
+/// NULL; all are copied. Any thread. Returns NULL, with the reason in `peerbase_last_error`, if
 /// one of them breaks a rule. Free it with `peerbase_config_free`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_config_new(
@@ -253,6 +255,27 @@ pub unsafe extern "C" fn peerbase_config_set_file_limits(
 ) -> c_int {
     change(config, |b| {
         Ok(b.file_limits(max_bytes, uploads as usize, bytes_per_second))
+    })
+}
+
+/// Sets one of the bounds on what others can make this node hold or do: `limit` is a PEERBASE_LIMIT_, where each says
+/// what it counts and what it is unless set. A number of things is 1 to 1 048 576, bytes of memory are 1024 to 2^30,
+/// and milliseconds 1 to 86 400 000, unless something else is said there. Returns 0, or PEERBASE_ERR_ARGUMENT, also
+/// for a limit that this library does not know.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_config_set_limit(
+    config: *mut peerbase_config,
+    limit: c_int,
+    value: u64,
+) -> c_int {
+    change(config, |b| {
+        let known = Limit::ALL
+            .into_iter()
+            .find(|known| *known as c_int == limit);
+        b.limit(
+            known.ok_or(Error::Argument("there is no such limit"))?,
+            value,
+        )
     })
 }
 

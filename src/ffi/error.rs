@@ -52,7 +52,8 @@ pub extern "C" fn peerbase_strerror(code: c_int) -> *const c_char {
 /// code, and most often a colon and the details, such as which argument it was, the system's words, or what the
 /// other node said. "" if none has failed. Never NULL.
 ///
-/// One that succeeds leaves it as it is, so look at it only after a failure. It is of this thread alone; what failed
+/// One that succeeds leaves it as it is, so look at it only after a failure, and not among the arguments of one
+/// statement with the function that may fail: C evaluates those in any order. It is of this thread alone; what failed
 /// in a callback is told on the thread that ran it, which may be this one in a function that waits. Before an event
 /// of a relay that is down or has refused, it is set to the reason. What another node said may be long and hold any
 /// characters but NUL: it is no format for printf, and nothing for a terminal unseen. Compare codes, not texts, which

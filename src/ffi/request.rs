@@ -14,9 +14,10 @@ use std::sync::Arc;
 /// `peerbase_node_process`, and may call any function of the node, except that waiting there is
 /// PEERBASE_ERR_WOULD_DEADLOCK. It must not be NULL where it is registered.
 ///
-/// Of each peer at most 1 024 requests may be unanswered at a time; further ones are answered with
-/// PEERBASE_ERR_OVERLOADED and come to no handler. A handler that keeps requests must answer each some time.
-/// Messages to everyone do not count: nobody waits for their answer, so consume them at once.
+/// Of each peer at most 1 024 requests may be unanswered at a time (PEERBASE_LIMIT_SERVED_PER_PEER); further ones are
+/// answered with PEERBASE_ERR_OVERLOADED and come to no handler. A handler that keeps requests must answer each some
+/// time. Messages to everyone count together, in bytes, until they are consumed (PEERBASE_LIMIT_WAITING_BYTES);
+/// further ones are dropped, and counted as "messages_dropped" by `peerbase_node_stats`.
 ///
 /// A handler may take its time in a node with a thread of its own: a second thread, "peerbase-io", answers
 /// pings and goes on with calls meanwhile, and further requests wait. In a node that was opened in the
@@ -148,8 +149,8 @@ pub unsafe extern "C" fn peerbase_request_path(request: *const peerbase_request)
     look(request, |r| r.path.as_ptr())
 }
 
-/// The positional arguments, a JSON array: well-formed, without repeated keys, at most 128 deep. Good
-/// until the request is consumed; NULL for a NULL request.
+/// The positional arguments, a JSON array: well-formed, without repeated keys, lists and objects nested at
+/// most 127 deep, this one included. Good until the request is consumed; NULL for a NULL request.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_request_args(request: *const peerbase_request) -> *const c_char {
     look(request, |r| r.args.as_ptr())

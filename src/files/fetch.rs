@@ -17,7 +17,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long the thread that waits for pieces leaves callbacks of a foreign loop waiting.
 const TURN: Duration = Duration::from_millis(20);
@@ -30,6 +30,18 @@ const HOLDERS: usize = 8;
 const PATIENCE: u32 = 3;
 /// Values in what a node tells of a file: its size and name, and a few more in later versions.
 const INFO_VALUES: usize = 64;
+/// How long a piece is left with one node, and at least twice as long as another took for its last, before that other,
+/// if it has nothing else to do, fetches it instead. Each time it goes to another it has twice as long, so that where
+/// all are slow it comes all the same.
+const SLOW: Duration = match cfg!(test) {
+    true => Duration::from_millis(100),
+    false => Duration::from_secs(5),
+};
+/// How often it is looked whether a piece is still to come from a node.
+const LOOK: Duration = match cfg!(test) {
+    true => Duration::from_millis(20),
+    false => Duration::from_millis(500),
+};
 /// How long a node that fails, or is busy, is left alone.
 const REST: Duration = Duration::from_millis(300);
 
@@ -87,8 +99,35 @@ struct PiecesState {
     /// Threads that fetch.
     fetching: usize,
     /// Pieces that are being fetched.
-    out: usize,
+    out: Vec<Out>,
+    /// Pieces given out so far.
+    given: u64,
     over: bool,
+}
+
+/// A piece that is being fetched.
+struct Out {
+    /// Which giving out this is.
+    number: u64,
+    offset: u64,
+    length: u64,
+    since: Instant,
+    patience: Duration,
+}
+
+impl Out {
+    /// When another, which took so long for its last piece, fetches it instead.
+    fn due(&self, usual: Duration) -> Instant {
+        self.since + self.patience.max(usual * 2)
+    }
+}
+
+impl PiecesState {
+    /// Takes back what was given out, unless another has it now.
+    fn take_back(&mut self, number: u64) -> bool {
+        let found = self.out.iter().position(|out| out.number == number);
+        found.map(|at| self.out.swap_remove(at)).is_some()
+    }
 }
 
 impl Pieces {
@@ -101,36 +140,57 @@ impl Pieces {
         self.changed.notify_all();
     }
 
-    /// The next piece to fetch. One that another thread has may come back, and is waited for.
-    fn take(&self) -> Option<Taken<'_>> {
+    /// The next piece to fetch, for one that took `usual` for its last. One that another thread has may come back,
+    /// and is waited for; where the other is much slower, it is fetched by this one instead.
+    fn take(&self, usual: Duration) -> Option<Taken<'_>> {
         let mut state = self.lock();
         loop {
-            if let Some((offset, length)) = state.missing.pop_front() {
-                state.out += 1;
-                return Some(Taken {
-                    pieces: self,
-                    offset,
-                    length,
-                    is_there: false,
-                });
-            }
-            if state.out == 0 {
+            if state.over {
                 return None;
             }
-            let waited = self.changed.wait(state);
-            state = waited.unwrap_or_else(PoisonError::into_inner);
+            if let Some((offset, length)) = state.missing.pop_front() {
+                return Some(self.give(&mut state, offset, length, SLOW));
+            }
+            let due = |at: &usize| state.out[*at].due(usual);
+            let slowest = (0..state.out.len()).min_by_key(due)?;
+            let left = due(&slowest).saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let slow = state.out.swap_remove(slowest);
+                return Some(self.give(&mut state, slow.offset, slow.length, slow.patience * 2));
+            }
+            let waited = self.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    /// A piece that was taken is there, or is to be fetched by whomever it may be.
-    fn give_back(&self, piece: Option<(u64, u64)>) {
-        let mut state = self.lock();
-        state.out -= 1;
-        if !state.over {
-            state.missing.extend(piece);
+    fn give(
+        &self,
+        state: &mut PiecesState,
+        offset: u64,
+        length: u64,
+        patience: Duration,
+    ) -> Taken<'_> {
+        state.given += 1;
+        let number = state.given;
+        state.out.push(Out {
+            number,
+            offset,
+            length,
+            since: Instant::now(),
+            patience,
+        });
+        Taken {
+            pieces: self,
+            number,
+            offset,
+            length,
         }
-        drop(state);
-        self.changed.notify_all();
+    }
+
+    /// Whether a piece is still to come from whom it was asked of.
+    fn is_wanted(&self, number: u64) -> bool {
+        let state = self.lock();
+        !state.over && state.out.iter().any(|out| out.number == number)
     }
 
     /// No more is to be fetched.
@@ -165,15 +225,30 @@ impl Pieces {
 /// A piece that one thread fetches. Dropped, it is given back: others wait for that.
 struct Taken<'a> {
     pieces: &'a Pieces,
+    number: u64,
     offset: u64,
     length: u64,
-    is_there: bool,
+}
+
+impl Taken<'_> {
+    /// The piece is there; an error if another was asked for it meanwhile.
+    fn arrived(&self) -> Result<(), Error> {
+        match self.pieces.lock().take_back(self.number) {
+            true => Ok(()),
+            false => Err(Error::Timeout),
+        }
+    }
 }
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        let again = (!self.is_there).then_some((self.offset, self.length));
-        self.pieces.give_back(again);
+        let mut state = self.pieces.lock();
+        // It is to be fetched by whomever it may be.
+        if state.take_back(self.number) && !state.over {
+            state.missing.push_back((self.offset, self.length));
+        }
+        drop(state);
+        self.pieces.changed.notify_all();
     }
 }
 
@@ -435,18 +510,18 @@ impl Drop for Worker {
 impl Worker {
     /// One piece after the other, as long as there are some.
     fn run(&self) {
-        let mut failures = 0;
+        let (mut failures, mut usual) = (0, Duration::ZERO);
         loop {
-            let Some(mut piece) = self.pieces.take() else {
+            let Some(piece) = self.pieces.take(usual) else {
                 return;
             };
+            let began = Instant::now();
+            let outcome = self.fetch(&piece);
             let offset = piece.offset;
-            let outcome = self.fetch(offset, piece.length);
-            piece.is_there = outcome.is_ok();
             drop(piece);
             match outcome {
                 Ok(()) => {
-                    failures = 0;
+                    (failures, usual) = (0, began.elapsed());
                     self.pieces.tell(News::Piece(offset));
                 }
                 Err(e @ Error::Io { .. }) => return self.pieces.tell(News::Disk(e)),
@@ -461,7 +536,8 @@ impl Worker {
         }
     }
 
-    fn fetch(&self, offset: u64, length: u64) -> Result<(), Error> {
+    fn fetch(&self, piece: &Taken<'_>) -> Result<(), Error> {
+        let (offset, length) = (piece.offset, piece.length);
         let options = Options {
             timeout: self.timeout,
             wait: false,
@@ -472,8 +548,13 @@ impl Worker {
         stream.finish();
         let (mut at, mut buf) = (0u64, vec![0; BUFFER]);
         let outcome = loop {
-            match stream.ends().read(&mut buf, None) {
-                Ok(0) if at == length => break stream.value_text().map(|_| ()),
+            let read = stream.ends().read(&mut buf, Some(LOOK));
+            if !self.pieces.is_wanted(piece.number) {
+                break Err(Error::Timeout);
+            }
+            match read {
+                Err(Error::WouldBlock) => {}
+                Ok(0) if at == length => break stream.value_text().and_then(|_| piece.arrived()),
                 // Refused, most likely: the value says why.
                 Ok(0) => break Err(stream.value_text().err().unwrap_or_else(|| short(at))),
                 Ok(n) if at + n as u64 > length => break Err(short(at)),

@@ -13,7 +13,6 @@ use std::io::Write;
 use std::net::UdpSocket;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -292,7 +291,7 @@ fn a_place_is_given_back_when_there_is_no_thread_and_when_the_sender_panics() {
         let e = fetch(&node, &hash(b"data"));
         assert!(matches!(e, Err(Error::Broken { .. })), "{e:?}");
         // Asked again after a failure, so more than one was lost before.
-        assert_eq!(holder.share().unwrap().uploads.load(Ordering::Relaxed), 0);
+        assert!(holder.share().unwrap().uploads().is_empty());
     }
 }
 
@@ -366,4 +365,73 @@ fn what_panics_in_a_programs_progress_ends_the_fetch_and_leaves_it_possible() {
     });
     assert!(panics.join().is_err());
     assert!(fetch(&node, &hash(b"data")).is_ok());
+}
+
+#[test]
+fn a_piece_that_trickles_in_is_fetched_from_another() {
+    let (lan, there, here) = (Lan::new(), Folder::new("steady"), Folder::new("fast"));
+    let whole = data(9_000_000);
+    let (end, ended) = mpsc::channel::<()>();
+    let ended = Arc::new(Mutex::new(ended));
+    let trickles = lan.builder("trickles").start().unwrap();
+    let info = json!({"size": whole.len(), "name": "f"});
+    trickles.set_reserved(
+        INFO,
+        Arc::new(move |call: Call| call.reply(info.clone()).unwrap()),
+    );
+    // A byte now and then, so that its call never runs out of time.
+    let byte = whole[0];
+    trickles.set_reserved(
+        READ,
+        Arc::new(move |call: Call| {
+            let (_, mut writer) = call.streams().unwrap();
+            let ended = ended.clone();
+            thread::spawn(move || {
+                let _unanswered = call;
+                let ended = ended.lock().unwrap_or_else(PoisonError::into_inner);
+                let pause = Duration::from_millis(10);
+                let over = Err(mpsc::RecvTimeoutError::Disconnected);
+                while writer.write_all(&[byte]).is_ok() && ended.recv_timeout(pause) != over {}
+            });
+        }),
+    );
+    let _holder = holder(&lan, &there, "f", &whole);
+    let node = with(&here.0, lan.builder("node"));
+    meet(&node, 2);
+    let (tell, told) = mpsc::channel();
+    let asks = node.clone();
+    let fetches = thread::spawn(move || tell.send(fetch(&asks, &hash(&whole)).map(fs::read)));
+    let fetched = told.recv_timeout(Duration::from_secs(120));
+    assert!(fetched.unwrap().unwrap().unwrap() == data(9_000_000));
+    fetches.join().unwrap().unwrap();
+    drop(end);
+}
+
+#[test]
+fn one_peer_takes_as_many_places_as_it_leaves_to_others() {
+    let (lan, there) = (Lan::new(), Folder::new("share"));
+    let path = there.0.join("f");
+    fs::write(&path, data(4_000_000)).unwrap();
+    let holder = lan.builder("holder").file_limits(1 << 30, 4, 0);
+    let holder = holder.start().unwrap();
+    let hash = holder.add_file(path).unwrap();
+    let share = holder.share().unwrap();
+    // More than a window, which is not read, so that each keeps its place.
+    let begin = |node: &Node| {
+        let call = node.call(READ).arg(hash.clone()).arg(0).arg(4_000_000);
+        let call = call.to("holder").timeout(Duration::from_secs(60));
+        let mut stream = call.stream().unwrap();
+        stream.finish();
+        let mut first = [0];
+        let is_served = std::io::Read::read(&mut stream, &mut first).is_ok_and(|n| n == 1);
+        (stream, is_served)
+    };
+    let [greedy, other] = ["greedy", "other"].map(|name| lan.builder(name).start().unwrap());
+    meet(&greedy, 2);
+    meet(&other, 2);
+    let taken = [&greedy, &greedy, &greedy, &other, &other].map(&begin);
+    let served: Vec<bool> = taken.iter().map(|(_, is_served)| *is_served).collect();
+    assert_eq!(served, [true, true, false, true, false]);
+    assert_eq!(share.uploads().len(), 3);
+    drop(taken);
 }

@@ -1,5 +1,7 @@
 //! Which names offered by others are taken for files here.
 
+use crate::name::is_invisible;
+
 /// Bytes of a name: file systems take 255, and a prefix must still fit.
 const LONGEST: usize = 200;
 
@@ -17,7 +19,7 @@ pub(super) fn is_plain(name: &str) -> bool {
         && !name.starts_with(['.', ' ', '-', '~'])
         && !name.ends_with(['.', ' '])
         && !name.contains(['/', '\\', ':', '*', '?', '"', '<', '>', '|'])
-        && !name.chars().any(char::is_control)
+        && !name.chars().any(|c| c.is_control() || is_invisible(c))
         && !DEVICES.contains(&stem.to_ascii_lowercase().as_str())
 }
 
@@ -43,6 +45,10 @@ mod tests {
             "a\0b",
             "a\nb",
             "\u{1b}[31m",
+            // Shown as "invoiceexe.pdf".
+            "invoice\u{202e}fdp.exe",
+            "a\u{200b}b",
+            "a\u{feff}",
             "nul",
             "NUL.txt",
             "Com1",

@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::json;
 use crate::limits::{FILE_QUESTIONS, Limits, UPLOAD_STALLED};
 use crate::logging::record;
+use crate::name::NodeName;
 use crate::node::{Call, Node, StreamWriter};
 use crate::signals;
 use crate::table::Table;
@@ -14,7 +15,6 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -80,7 +80,8 @@ struct Questions {
 pub(crate) struct Share {
     offers: Mutex<Offers>,
     questions: Mutex<Questions>,
-    pub(super) uploads: AtomicUsize,
+    /// Who has the places of what is read for others, one entry for each.
+    uploads: Mutex<Vec<NodeName>>,
     /// When the next piece may go out, where uploads are slowed down.
     next: Mutex<Instant>,
     pub(super) limits: Limits,
@@ -91,7 +92,7 @@ impl Share {
         Share {
             offers: Mutex::default(),
             questions: Mutex::default(),
-            uploads: AtomicUsize::new(0),
+            uploads: Mutex::default(),
             next: Mutex::new(Instant::now()),
             limits,
         }
@@ -201,6 +202,10 @@ impl Share {
         self.questions
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn uploads(&self) -> MutexGuard<'_, Vec<NodeName>> {
+        self.uploads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Bytes to send at once: slowed down, so few that nobody waits long for a place that is given up.
@@ -368,19 +373,31 @@ fn part_of(call: &Call) -> Option<Part> {
 }
 
 /// The place of one that is read, given back however that ends.
-struct Place(Arc<Share>);
+struct Place {
+    share: Arc<Share>,
+    peer: NodeName,
+}
 
 impl Place {
-    fn take(share: &Arc<Share>) -> Option<Place> {
-        let before = share.uploads.fetch_add(1, Ordering::Relaxed);
-        let place = Place(share.clone());
-        (before < share.limits.uploads).then_some(place)
+    /// A place for a peer, if it has fewer than are free: others find some, whatever one asks for.
+    fn take(share: &Arc<Share>, peer: &NodeName) -> Option<Place> {
+        let mut uploads = share.uploads();
+        let its = uploads.iter().filter(|p| *p == peer).count();
+        if its >= share.limits.uploads.saturating_sub(uploads.len()) {
+            return None;
+        }
+        uploads.push(peer.clone());
+        let (share, peer) = (share.clone(), peer.clone());
+        Some(Place { share, peer })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.uploads.fetch_sub(1, Ordering::Relaxed);
+        let mut uploads = self.share.uploads();
+        if let Some(at) = uploads.iter().position(|p| *p == self.peer) {
+            uploads.swap_remove(at);
+        }
     }
 }
 
@@ -402,11 +419,11 @@ pub(super) fn upload_on(
         let _ = call.refuse(NOT_OFFERED);
         return;
     };
-    let Some(place) = Place::take(share) else {
-        let _ = call.refuse("as many files are being read as may be");
+    let Some(place) = Place::take(share, call.caller()) else {
+        let _ = call.refuse("as many files are being read for you, or for all, as may be");
         return;
     };
-    if let Err(e) = spawn(Box::new(move || answer(&place.0, &part, call))) {
+    if let Err(e) = spawn(Box::new(move || answer(&place.share, &part, call))) {
         record!(Warn, "starting to read a file: {e}");
     }
 }

@@ -1,7 +1,7 @@
 //! Commands: what others may call here, and the call that a handler answers.
 
 use super::Node;
-use super::shared::Shared;
+use super::shared::{Kept, Shared};
 use super::stream::{self, Ends, StreamReader, StreamWriter};
 use crate::engine::{Ask, Path, Request, RequestId};
 use crate::error::Error;
@@ -13,7 +13,7 @@ use crate::wire::record::Status;
 use serde_core::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use std::fmt;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Values that the library's own commands take: a few numbers and names are enough.
 const RESERVED_VALUES: usize = 64;
@@ -100,113 +100,116 @@ impl fmt::Debug for CommandTree {
 }
 
 /// What a node answers to now.
+pub(super) struct Registry(RwLock<Handlers>);
+
 #[derive(Default)]
-pub(super) struct Registry {
-    commands: RwLock<CommandTree>,
-    message: RwLock<Option<MessageHandler>>,
+struct Handlers {
+    commands: CommandTree,
+    message: Option<MessageHandler>,
     /// The library's own, of the layers above.
-    reserved: RwLock<Vec<(&'static str, Handler)>>,
+    reserved: Vec<(&'static str, Handler)>,
+    /// Whether the node has ended: a handler that comes now would never be dropped.
+    closed: bool,
 }
 
 impl Registry {
     pub(super) fn new(commands: CommandTree, message: Option<MessageHandler>) -> Registry {
-        Registry {
-            commands: RwLock::new(commands),
-            message: RwLock::new(message),
-            reserved: RwLock::default(),
+        Registry(RwLock::new(Handlers {
+            commands,
+            message,
+            ..Handlers::default()
+        }))
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Handlers> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To change what is answered; an error once the node has ended.
+    fn change(&self) -> Result<RwLockWriteGuard<'_, Handlers>, Error> {
+        let handlers = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        match handlers.closed {
+            true => Err(Error::Stopped),
+            false => Ok(handlers),
         }
     }
 
     pub(super) fn set_reserved(&self, path: &'static str, handler: Handler) {
-        let mut reserved = self
-            .reserved
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        reserved.retain(|(p, _)| *p != path);
         let within = move |call: Call| {
             if let Some(call) = call.if_within(RESERVED_VALUES) {
                 handler(call);
             }
         };
-        reserved.push((path, Arc::new(within)));
+        // A node that has ended answers nothing.
+        if let Ok(mut handlers) = self.change() {
+            handlers.reserved.retain(|(p, _)| *p != path);
+            handlers.reserved.push((path, Arc::new(within)));
+        }
     }
 
     fn find_reserved(&self, path: &CommandPath) -> Option<Handler> {
-        let reserved = self.reserved.read().unwrap_or_else(PoisonError::into_inner);
-        let found = reserved.iter().find(|(p, _)| *p == path.as_str());
+        let handlers = self.read();
+        let mut reserved = handlers.reserved.iter();
+        let found = reserved.find(|(p, _)| *p == path.as_str());
         found.map(|(_, handler)| handler.clone())
     }
 
     /// Adds all of `tree`, or nothing.
     pub(super) fn add(&self, tree: CommandTree) -> Result<(), Error> {
-        let mut commands = self
-            .commands
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        let mut merged = commands.clone();
+        let mut handlers = self.change()?;
+        let mut merged = handlers.commands.clone();
         for (path, handler) in tree.0.iter() {
             merged = merged.with(path.as_str(), handler.clone())?;
         }
-        *commands = merged;
+        handlers.commands = merged;
         Ok(())
     }
 
     /// Takes away the command at `path` and all below it; how many that were.
-    pub(super) fn remove(&self, path: &CommandPath) -> usize {
-        let mut commands = self
-            .commands
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn remove(&self, path: &CommandPath) -> Result<usize, Error> {
+        let mut handlers = self.change()?;
+        let commands = &mut handlers.commands.0;
         let below = format!("{path}.");
-        let mut paths = commands.0.keys().cloned().collect::<Vec<_>>();
+        let mut paths = commands.keys().cloned().collect::<Vec<_>>();
         paths.retain(|p| p == path || p.as_str().starts_with(&below));
         // Dropped after the lock is given back: a handler's drop may call the node.
-        let gone: Vec<_> = paths.iter().filter_map(|p| commands.0.remove(p)).collect();
-        drop(commands);
-        gone.len()
+        let gone: Vec<_> = paths.iter().filter_map(|p| commands.remove(p)).collect();
+        drop(handlers);
+        Ok(gone.len())
     }
 
-    pub(super) fn clear(&self) {
-        let commands = std::mem::take(
-            &mut *self
-                .commands
-                .write()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
-        let message = self
-            .message
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        let reserved = std::mem::take(
-            &mut *self
-                .reserved
-                .write()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
-        drop((commands, message, reserved));
+    /// Drops every handler, and takes no more.
+    pub(super) fn close(&self) {
+        let mut handlers = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let closed = Handlers {
+            closed: true,
+            ..Handlers::default()
+        };
+        let dropped = std::mem::replace(&mut *handlers, closed);
+        drop(handlers);
+        drop(dropped);
     }
 
-    pub(super) fn set_message_handler(&self, handler: Option<MessageHandler>) {
-        let old = std::mem::replace(
-            &mut *self.message.write().unwrap_or_else(PoisonError::into_inner),
-            handler,
-        );
+    pub(super) fn set_message_handler(&self, handler: Option<MessageHandler>) -> Result<(), Error> {
+        let mut handlers = self.change()?;
+        let old = std::mem::replace(&mut handlers.message, handler);
+        drop(handlers);
         drop(old);
+        Ok(())
     }
 
     fn find(&self, path: &CommandPath) -> Option<Handler> {
-        self.commands
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .0
-            .get(path)
-            .cloned()
+        self.read().commands.0.get(path).cloned()
     }
 
     fn paths(&self) -> Vec<String> {
-        let commands = self.commands.read().unwrap_or_else(PoisonError::into_inner);
-        commands.0.keys().map(CommandPath::to_string).collect()
+        let handlers = self.read();
+        handlers
+            .commands
+            .0
+            .keys()
+            .map(CommandPath::to_string)
+            .collect()
     }
 
     /// Runs what was asked for.
@@ -224,6 +227,7 @@ impl Registry {
                     sender: incoming.caller,
                     data,
                     answer: Some(answer),
+                    _kept: None,
                 }),
                 None => answer.send(Status::NotFound, Vec::new()),
             },
@@ -236,21 +240,19 @@ impl Registry {
     }
 
     /// Runs what takes messages, for one that everyone is told.
-    pub(super) fn told(&self, sender: NodeName, data: Vec<u8>) {
+    pub(super) fn told(&self, sender: NodeName, data: Vec<u8>, kept: Option<Kept>) {
         if let Some(handler) = self.message_handler() {
             handler(Message {
                 sender,
                 data,
                 answer: None,
+                _kept: kept,
             });
         }
     }
 
     fn message_handler(&self) -> Option<MessageHandler> {
-        self.message
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.read().message.clone()
     }
 
     fn command(
@@ -536,11 +538,15 @@ impl fmt::Debug for Call {
 }
 
 /// A message of bytes: for this node alone, which may answer with bytes, now or later, from any thread; or
-/// for everyone. Dropped unanswered, it is answered with no bytes.
+/// for everyone. Dropped unanswered, it is answered with no bytes. One for everyone that a handler keeps counts
+/// against [`waiting_bytes`](crate::Limits::waiting_bytes) until it is dropped; when those are used up, further ones
+/// are dropped and counted in [`messages_dropped`](crate::Stats::messages_dropped).
 pub struct Message {
     sender: NodeName,
     data: Vec<u8>,
     answer: Option<Answer>,
+    /// Dropped with a message for everyone.
+    _kept: Option<Kept>,
 }
 
 impl Message {

@@ -10,7 +10,7 @@ use crate::driver::Settings;
 use crate::engine::{self, Event};
 use crate::error::Error;
 use crate::fernet::{Key, Keyring};
-use crate::limits::{BODY_MAX, Limits, REMOTES_MAX, STREAM_WINDOW_MAX};
+use crate::limits::{BODY_MAX, Limit, Limits, REMOTES_MAX, STREAM_WINDOW_MAX};
 use crate::name::{NetworkName, NodeName};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -242,6 +242,12 @@ impl Builder {
         self
     }
 
+    /// Sets one of the bounds, and leaves the others as they are.
+    pub(crate) fn limit(mut self, limit: Limit, value: u64) -> Result<Self, Error> {
+        self.limits.set(limit, value)?;
+        self.check().map(|()| self)
+    }
+
     /// Other bounds than the defaults.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
@@ -378,7 +384,7 @@ impl Builder {
         Ok(())
     }
 
-    fn open_shared(self) -> Result<shared::Opened, Error> {
+    pub(super) fn open_shared(self) -> Result<shared::Opened, Error> {
         self.check_whole()?;
         let settings = Settings {
             listen: self.listen,

@@ -107,7 +107,7 @@ impl Node {
         Builder::new(name, network, key)
     }
 
-    fn open(shared: Opened) -> Result<Node, Error> {
+    fn of(shared: Opened) -> Node {
         let limits = shared.limits();
         let handle = Arc::new(Handle {
             shared,
@@ -115,7 +115,11 @@ impl Node {
             threads: Mutex::default(),
         });
         handle.shared.set_handle(Arc::downgrade(&handle));
-        let node = Node(handle);
+        Node(handle)
+    }
+
+    fn open(shared: Opened) -> Result<Node, Error> {
+        let node = Node::of(shared);
         node.0.shared.wait_started()?;
         Ok(node)
     }
@@ -261,7 +265,7 @@ impl Node {
     /// not disturbed.
     pub fn unregister(&self, path: &str) -> Result<usize, Error> {
         self.0.shared.check()?;
-        Ok(self.0.shared.registry.remove(&CommandPath::new(path)?))
+        self.0.shared.registry.remove(&CommandPath::new(path)?)
     }
 
     /// Sets what answers messages of bytes.
@@ -276,14 +280,12 @@ impl Node {
 
     pub(crate) fn set_message_handler(&self, handler: Option<MessageHandler>) -> Result<(), Error> {
         self.0.shared.check()?;
-        self.0.shared.registry.set_message_handler(handler);
-        Ok(())
+        self.0.shared.registry.set_message_handler(handler)
     }
 
     pub(crate) fn set_event_handler(&self, handler: Option<EventHandler>) -> Result<(), Error> {
-        self.0.shared.check()?;
-        self.0.shared.set_event_handler(handler);
-        Ok(())
+        self.0.shared.check_process()?;
+        self.0.shared.set_event_handler(handler)
     }
 
     /// The peers that are known, one entry for each name.

@@ -34,6 +34,7 @@ use crate::name::{NetworkName, NodeName};
 use crate::table::Table;
 use crate::wire::Instance;
 use crate::wire::record::Status;
+pub(super) use callbacks::Kept;
 use callbacks::{Callback, Callbacks};
 use mio::Waker;
 use std::collections::{BTreeMap, VecDeque};
@@ -580,8 +581,13 @@ impl Shared {
         self.handover.notify_all();
     }
 
-    /// Events from now on; for whoever asks first, those from the start on.
+    /// Events from now on; for whoever asks first, those from the start on. In a child of a fork, none.
     pub(super) fn subscribe(&self) -> Arc<Subscription> {
+        if self.is_forked() {
+            let none = Arc::new(Subscription::new(0));
+            none.close();
+            return none;
+        }
         let mut state = self.lock();
         let subscription = match state.early.take() {
             Some(early) => early,
@@ -595,8 +601,10 @@ impl Shared {
         subscription
     }
 
-    pub(super) fn set_event_handler(&self, handler: Option<EventHandler>) {
+    pub(super) fn set_event_handler(&self, handler: Option<EventHandler>) -> Result<(), Error> {
         let mut state = self.lock();
+        // With the lock held: one that is set after the end would never be dropped.
+        state.check_working()?;
         if let Some(handler) = &handler
             && let Some(early) = state.early.take()
         {
@@ -611,6 +619,7 @@ impl Shared {
         if wake {
             self.wake();
         }
+        Ok(())
     }
 
     /// Whether this is a callback.

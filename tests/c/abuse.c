@@ -1,87 +1,12 @@
 /* Everything a C program can do wrong, and what must come of it: a code, and nothing else.
  *
  *     abuse KEY PORT */
-#define _GNU_SOURCE
+#include "common.h"
 #include <limits.h>
-#include <peerbase.h>
-#include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
 
-#define CHECK(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: %s (%s)\n", __FILE__, __LINE__, #condition,                    \
-                    peerbase_last_error());                                                        \
-            exit(1);                                                                               \
-        }                                                                                          \
-    } while (0)
-
-/* Waits under the lock until another thread makes it so, for a minute at most. */
-#define WAIT_FOR(condition)                                                                        \
-    do {                                                                                           \
-        struct timespec until;                                                                     \
-        clock_gettime(CLOCK_REALTIME, &until);                                                     \
-        until.tv_sec += 60;                                                                        \
-        while (!(condition)) {                                                                     \
-            if (pthread_cond_timedwait(&changed, &lock, &until)) {                                 \
-                fprintf(stderr, "%s:%d: waited too long for %s\n", __FILE__, __LINE__,             \
-                        #condition);                                                               \
-                exit(1);                                                                           \
-            }                                                                                      \
-        }                                                                                          \
-    } while (0)
-
-static const char *key;
-static uint16_t port;
-
-/* Counts the drops of user data; under a lock because they may come from any thread. */
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
-static int drops;
 static peerbase_request *kept;
 
-/* A thread that ends within a minute. */
-static void join(pthread_t thread) {
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += 60;
-    CHECK(pthread_timedjoin_np(thread, NULL, &until) == 0);
-}
-
-static void count_drop(void *user) {
-    (void)user;
-    pthread_mutex_lock(&lock);
-    drops++;
-    pthread_cond_broadcast(&changed);
-    pthread_mutex_unlock(&lock);
-}
-
-static int dropped(void) {
-    int n;
-    pthread_mutex_lock(&lock);
-    n = drops;
-    pthread_mutex_unlock(&lock);
-    return n;
-}
-
-static peerbase_config *config_of(const char *name) {
-    peerbase_config *config = peerbase_config_new(name, "abuse", key);
-    CHECK(config);
-    CHECK(peerbase_config_set_loopback(config, true) == 0);
-    CHECK(peerbase_config_set_advertise_port(config, port) == 0);
-    return config;
-}
-
-static peerbase_node *start(const char *name) {
-    peerbase_config *config = config_of(name);
-    peerbase_node *node = NULL;
-    CHECK(peerbase_node_start(config, &node) == 0 && node);
-    peerbase_config_free(config);
-    return node;
-}
+static peerbase_node *start(const char *name) { return start_from(config_of(name)); }
 
 static void answer(peerbase_request *request, void *user) {
     (void)user;
@@ -146,6 +71,7 @@ static void null_everywhere(void) {
     CHECK(peerbase_config_set_compat_port(NULL, 1) == PEERBASE_ERR_ARGUMENT);
     CHECK(peerbase_config_add_compat_relay(NULL, "r:1") == PEERBASE_ERR_ARGUMENT);
     CHECK(peerbase_config_set_compat_tick(NULL, 250) == PEERBASE_ERR_ARGUMENT);
+    CHECK(peerbase_config_set_limit(NULL, PEERBASE_LIMIT_PEERS, 1) == PEERBASE_ERR_ARGUMENT);
     CHECK(peerbase_config_add_key(NULL, key) == PEERBASE_ERR_ARGUMENT);
     CHECK(peerbase_config_register(NULL, "a", answer, NULL, count_drop) == PEERBASE_ERR_ARGUMENT);
     CHECK(peerbase_config_on_message(NULL, answer, NULL, count_drop) == PEERBASE_ERR_ARGUMENT);
@@ -251,6 +177,16 @@ static void bad_calls(peerbase_node *a) {
     memset(deep, '[', 40000);
     deep[40000] = 0;
     CHECK(peerbase_node_call(a, "b", "x", deep, NULL, 1, &reply) == PEERBASE_ERR_JSON);
+    /* As deep as may be, and one deeper. */
+    memset(deep, '[', 127);
+    memset(deep + 127, ']', 127);
+    deep[254] = 0;
+    CHECK(peerbase_node_call(a, "b", "answer", deep, NULL, 20000, &reply) == 0);
+    peerbase_reply_free(reply);
+    memset(deep, '[', 128);
+    memset(deep + 128, ']', 128);
+    deep[256] = 0;
+    CHECK(peerbase_node_call(a, "b", "answer", deep, NULL, 20000, &reply) == PEERBASE_ERR_JSON);
     memset(large, ' ', 100000000);
     large[0] = '[';
     large[100000000] = ']';
@@ -327,6 +263,35 @@ static int wait_ended(int count) {
     return code;
 }
 
+/* Each limit has its range, and one that was set is kept. */
+static void limits(void) {
+    peerbase_config *config = config_of("small");
+    peerbase_node *small;
+    int limit;
+    for (limit = -1; limit < 1000; limit++) {
+        bool known = limit >= PEERBASE_LIMIT_PEERS && limit <= PEERBASE_LIMIT_CALL_TIMEOUT_MS;
+        int code = peerbase_config_set_limit(config, limit, 100000);
+        if (limit == PEERBASE_LIMIT_CHUNK_SIZE)
+            known = false; /* It fits one frame. */
+        CHECK(code == (known ? 0 : PEERBASE_ERR_ARGUMENT));
+    }
+    CHECK(peerbase_config_set_limit(config, PEERBASE_LIMIT_PEERS, 0) == PEERBASE_ERR_ARGUMENT);
+    CHECK(strstr(peerbase_last_error(), "1 to 1 048 576"));
+    CHECK(peerbase_config_set_limit(config, PEERBASE_LIMIT_LINK_QUEUE, UINT64_MAX) ==
+          PEERBASE_ERR_ARGUMENT);
+    CHECK(peerbase_config_set_limit(config, PEERBASE_LIMIT_STREAM_WINDOW, 97279) ==
+          PEERBASE_ERR_ARGUMENT);
+    CHECK(peerbase_config_set_limit(config, PEERBASE_LIMIT_CALLS, 1) == 0);
+    small = start_from(config);
+    CHECK(peerbase_node_call_async(small, "nobody", "x", NULL, NULL, 60000, on_end, NULL, NULL,
+                                   NULL) == 0);
+    CHECK(peerbase_node_call_async(small, "nobody", "x", NULL, NULL, 60000, on_end, NULL, NULL,
+                                   NULL) == PEERBASE_ERR_OVERLOADED);
+    peerbase_node_free(small);
+    CHECK(wait_ended(1) == PEERBASE_ERR_STOPPED);
+    ended = 0;
+}
+
 /* Calls that end later: answered, by everyone, and given up. */
 static void async_calls(peerbase_node *a) {
     uint64_t id = 0;
@@ -385,6 +350,7 @@ int main(int argc, char **argv) {
 
     null_everywhere();
     bad_strings();
+    limits();
 
     a = start("a");
     b = start("b");

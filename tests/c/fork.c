@@ -3,27 +3,13 @@
  * and what was begun ends well.
  *
  *     fork KEY PORT */
-#define _POSIX_C_SOURCE 200809L
-#include <peerbase.h>
-#include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "common.h"
 #include <sys/wait.h>
-#include <unistd.h>
 
-static void failed(int line, const char *what) {
-    fprintf(stderr, "fork.c:%d: %s (%s)\n", line, what, peerbase_last_error());
-    _exit(1);
-}
-
-#define CHECK(condition) ((condition) ? (void)0 : failed(__LINE__, #condition))
 #define FORKED(call) CHECK((call) == PEERBASE_ERR_FORKED)
 /* For functions that give a value: the one that says nothing, and the reason. */
 #define SAYS_FORKED(expression) (unset_error(), CHECK(expression), CHECK(is_forked()))
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static peerbase_request *kept;
 static int ended;
 
@@ -56,16 +42,11 @@ static void on_end(const peerbase_reply *reply, void *user) {
     pthread_mutex_unlock(&lock);
 }
 
-static peerbase_node *start(const char *name, char **argv) {
-    peerbase_config *config = peerbase_config_new(name, "fork", argv[1]);
-    peerbase_node *node;
-    CHECK(config && peerbase_config_set_loopback(config, true) == 0);
-    CHECK(peerbase_config_set_advertise_port(config, (uint16_t)atoi(argv[2])) == 0);
+static peerbase_node *start(const char *name) {
+    peerbase_config *config = config_of(name);
     CHECK(peerbase_config_register(config, "answer", answer, NULL, NULL) == 0);
     CHECK(peerbase_config_register(config, "keep", keep, NULL, NULL) == 0);
-    CHECK(peerbase_node_start(config, &node) == 0);
-    peerbase_config_free(config);
-    return node;
+    return start_from(config);
 }
 
 static void node_in_the_child(peerbase_node *node) {
@@ -149,17 +130,18 @@ int main(int argc, char **argv) {
     pid_t pid;
     int status;
     CHECK(argc == 3);
+    key = argv[1];
+    port = (uint16_t)atoi(argv[2]);
     /* Nothing here takes longer. */
     alarm(120);
-    a = start("a", argv);
-    b = start("b", argv);
+    a = start("a");
+    b = start("b");
     CHECK(peerbase_node_call_stream(a, "b", "answer", NULL, NULL, 60000, &one) == 0);
     CHECK(peerbase_node_call_stream_many(a, names, 1, "answer", NULL, NULL, 60000, &several) == 0);
     CHECK(peerbase_node_call_async(a, "b", "keep", NULL, NULL, 60000, on_end, NULL, NULL, NULL) ==
           0);
     pthread_mutex_lock(&lock);
-    while (!kept)
-        pthread_cond_wait(&changed, &lock);
+    WAIT_FOR(kept);
     pthread_mutex_unlock(&lock);
     pid = fork();
     CHECK(pid >= 0);
@@ -169,8 +151,7 @@ int main(int argc, char **argv) {
 
     CHECK(peerbase_request_reply(kept, "\"parent\"") == 0);
     pthread_mutex_lock(&lock);
-    while (!ended)
-        pthread_cond_wait(&changed, &lock);
+    WAIT_FOR(ended);
     pthread_mutex_unlock(&lock);
     CHECK(peerbase_stream_wait(one, &reply) == 0);
     peerbase_reply_free(reply);

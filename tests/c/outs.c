@@ -2,17 +2,7 @@
  * whatever was there before and whichever argument was wrong.
  *
  *     outs KEY PORT */
-#include <peerbase.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-static void failed(int line, const char *what) {
-    fprintf(stderr, "outs.c:%d: %s (%s)\n", line, what, peerbase_last_error());
-    exit(1);
-}
-
-#define CHECK(condition) ((condition) ? (void)0 : failed(__LINE__, #condition))
+#include "common.h"
 
 /* What each was before. */
 #define JUNK ((void *)1)
@@ -25,8 +15,6 @@ static void failed(int line, const char *what) {
 #define NO_ID(call) (id = 99, CHECK((call) < 0), CHECK(id == 0))
 #define NO_HASH(call) (memset(hash, 'x', sizeof hash), CHECK((call) < 0), CHECK(hash[0] == 0))
 
-static const char *key;
-static uint16_t port;
 static peerbase_reply *reply;
 static peerbase_stream *stream;
 static peerbase_node *made;
@@ -36,21 +24,7 @@ static char hash[PEERBASE_HASH_LEN];
 static const char *const bad_text = "\xff";
 static const uint8_t byte;
 
-static peerbase_config *config_of(const char *name) {
-    peerbase_config *config = peerbase_config_new(name, "outs", key);
-    CHECK(config);
-    CHECK(peerbase_config_set_loopback(config, true) == 0);
-    CHECK(peerbase_config_set_advertise_port(config, port) == 0);
-    return config;
-}
-
-static peerbase_node *start(const char *name) {
-    peerbase_config *config = config_of(name);
-    peerbase_node *node = NULL;
-    CHECK(peerbase_node_start(config, &node) == 0 && node);
-    peerbase_config_free(config);
-    return node;
-}
+static peerbase_node *start(const char *name) { return start_from(config_of(name)); }
 
 static void on_end(const peerbase_reply *ended, void *user) {
     (void)ended;

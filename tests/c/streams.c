@@ -2,51 +2,12 @@
  * code.
  *
  *     streams KEY PORT FOLDER */
-#define _POSIX_C_SOURCE 200809L
-#include <peerbase.h>
-#include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
+#include "common.h"
 
-#define CHECK(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: %s (%s)\n", __FILE__, __LINE__, #condition,                    \
-                    peerbase_last_error());                                                        \
-            exit(1);                                                                               \
-        }                                                                                          \
-    } while (0)
-
-/* Waits under the lock until another thread makes it so, for a minute at most. */
-#define WAIT_FOR(condition)                                                                        \
-    do {                                                                                           \
-        struct timespec until;                                                                     \
-        clock_gettime(CLOCK_REALTIME, &until);                                                     \
-        until.tv_sec += 60;                                                                        \
-        while (!(condition)) {                                                                     \
-            if (pthread_cond_timedwait(&changed, &lock, &until)) {                                 \
-                fprintf(stderr, "%s:%d: waited too long for %s\n", __FILE__, __LINE__,             \
-                        #condition);                                                               \
-                exit(1);                                                                           \
-            }                                                                                      \
-        }                                                                                          \
-    } while (0)
-
-static const char *key;
-static uint16_t port;
-
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
-static int told, told_privately, drops;
+static int told, told_privately;
 
 static peerbase_node *start(const char *name) {
-    peerbase_config *config = peerbase_config_new(name, "streams", key);
-    peerbase_node *node = NULL;
-    CHECK(config);
-    CHECK(peerbase_config_set_loopback(config, true) == 0);
-    CHECK(peerbase_config_set_advertise_port(config, port) == 0);
+    peerbase_config *config = config_of(name);
     CHECK(peerbase_config_set_max_message(config, 2 << 20) == 0);
     CHECK(peerbase_config_set_chunk_size(config, 4096) == 0);
     CHECK(peerbase_config_set_ping(config, 1000, 5000) == 0);
@@ -55,9 +16,7 @@ static peerbase_node *start(const char *name) {
     CHECK(peerbase_config_set_max_message(config, 5) == PEERBASE_ERR_ARGUMENT);
     CHECK(peerbase_config_set_chunk_size(config, 1 << 20) == PEERBASE_ERR_ARGUMENT);
     CHECK(peerbase_config_set_ping(config, 1000, 1000) == PEERBASE_ERR_ARGUMENT);
-    CHECK(peerbase_node_start(config, &node) == 0 && node);
-    peerbase_config_free(config);
-    return node;
+    return start_from(config);
 }
 
 /* Streams to the caller what it streams, without waiting: a turn whenever something has moved. */
@@ -156,11 +115,6 @@ static void on_message(peerbase_request *request, void *user) {
     pthread_cond_broadcast(&changed);
     pthread_mutex_unlock(&lock);
     CHECK(peerbase_request_reply_data(request, NULL, 0) == 0);
-}
-
-static void count_drop(void *user) {
-    (void)user;
-    drops++;
 }
 
 /* In a callback nothing may wait, and what would is left as it was. */
@@ -277,7 +231,7 @@ static void writing_ends_in_time(peerbase_node *node) {
     CHECK(peerbase_stream_write(s, data, sizeof data, 50, &n) == 0);
     CHECK(n > 0 && n < sizeof data);
     peerbase_stream_free(s);
-    CHECK(pthread_join(slow.thread, NULL) == 0);
+    join(slow.thread);
     peerbase_stream_free(slow.stream);
     peerbase_request_fail(slow.request, NULL);
 }
@@ -303,7 +257,7 @@ static void misuse(peerbase_node *node) {
     CHECK(peerbase_stream_write(NULL, &byte, 1, 0, &n) == bad);
     CHECK(peerbase_stream_finish(NULL) == bad && peerbase_stream_abort(NULL, NULL) == bad);
     CHECK(peerbase_stream_wait(NULL, &reply) == bad && !reply);
-    CHECK(peerbase_stream_on_ready(NULL, NULL, NULL, count_drop) == bad && drops == 1);
+    CHECK(peerbase_stream_on_ready(NULL, NULL, NULL, count_drop) == bad && dropped() == 1);
     peerbase_stream_free(NULL);
     CHECK(peerbase_node_call_stream(node, "b", "hold", NULL, NULL, 9000, &s) == 0);
     CHECK(peerbase_stream_read(s, NULL, 1, 0, &n) == bad);
@@ -484,7 +438,7 @@ int main(int argc, char **argv) {
     peerbase_node_free(a);
     CHECK(peerbase_stream_read(s, &byte, 1, -1, &n) == PEERBASE_ERR_STOPPED);
     peerbase_stream_free(s);
-    CHECK(drops == 2);
+    CHECK(dropped() == 2);
     peerbase_node_free(b);
     peerbase_node_free(c);
     puts("ok");

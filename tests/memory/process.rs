@@ -3,7 +3,7 @@
 //!
 //! The processes are this program again, started through `prlimit` with a role in the environment.
 
-use crate::common::{Lan, Tool, have, secs};
+use crate::common::{Lan, Tool, have, secs, until};
 use crate::crowd::Member;
 use peerbase::wire::relay::Route;
 use peerbase::{Call, Key, Limits, Node, RelayLimits, RelayServer};
@@ -17,36 +17,29 @@ const MIB: usize = 1024 * 1024;
 const ROLE: &str = "PEERBASE_MEMORY_ROLE";
 const KEY: &str = "PEERBASE_MEMORY_KEY";
 const PORT: &str = "PEERBASE_MEMORY_PORT";
-/// How long the worst goes on. What grows with what passes has then grown to several times what is allowed.
-const FLOOD: Duration = Duration::from_secs(8);
+/// Answers of 24 000 bytes to each flooder, and bytes carried to slow readers, after which the worst is over: what
+/// grows with what passes has then grown to more than what is allowed.
+const FILLED: u64 = 400;
+const CARRIED: u64 = 2 * 64 * MIB as u64;
 const FLOODERS: usize = 4;
 /// Members of the relay: enough that their windows are many times its queue for a reader.
 const SENDERS: usize = 16;
 const READERS: usize = 4;
 
-/// A node for 16 MiB, of which two thread stacks take 4 and the rest of the process 2. The defaults are for
-/// hosts with a few hundred: `reply_bytes` alone adds up to 32 MiB, `call_bytes` and `message_bytes` are 16 each.
+/// A node for 16 MiB, of which two thread stacks take 4 and the rest of the process 2: the one of the README. What a
+/// handler is given as a `Value` may take ninety times its text, so `max_message` is what it is.
 fn small_node() -> Limits {
-    Limits {
-        peers: 256,
-        sessions: 8,
-        half_open: 8,
-        dials: 8,
-        link_queue: 64 * 1024,
-        calls: 256,
-        call_bytes: 256 * 1024,
-        served_per_peer: 8,
-        reply_bytes: 128 * 1024,
-        // What a handler is given as a `Value` may take ninety times its text.
-        max_message: 32 * 1024,
-        message_bytes: 256 * 1024,
-        stream_window: 96 * 1024,
-        streams: 8,
-        max_peers: 8,
-        uploads: 1,
-        events: 64,
-        ..Limits::default()
+    let mut limits = Limits::default();
+    let readme = include_str!("../../README.md");
+    for entry in readme.split("{PEERBASE_LIMIT_").skip(1) {
+        let (name, rest) = entry.split_once(", ").unwrap();
+        let factors = rest.split('}').next().unwrap().split(" * ");
+        let value = factors.map(|n| n.parse::<u64>().unwrap()).product();
+        let limit = name.to_lowercase().parse().unwrap();
+        limits.set(limit, value).unwrap();
     }
+    assert_eq!((limits.sessions, limits.max_message), (8, 32 * 1024));
+    limits
 }
 
 /// A relay for 64 MiB: by default `queue` is 4 MiB for each of 16 384 links. It is larger here than what a
@@ -162,6 +155,15 @@ fn flood(node: &Node, target: &str, path: &str, args: &[serde_json::Value], done
     }
 }
 
+/// Runs when it is dropped, also when the test fails: threads that flood would keep it from ending.
+struct Finally<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for Finally<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
 #[derive(Default)]
 struct Flood {
     over: AtomicBool,
@@ -171,10 +173,9 @@ struct Flood {
 }
 
 impl Flood {
-    fn report(&self, what: &str) -> u64 {
+    fn report(&self, what: &str) {
         let (answered, failed) = (self.answered.load(Relaxed), self.failed.load(Relaxed));
         eprintln!("{what}: {answered} answered, {failed} turned away or failed");
-        answered
     }
 }
 
@@ -209,13 +210,18 @@ fn a_node_lives_in_16_mib_under_the_worst_its_limits_allow() {
             let path = if i < 2 { "take" } else { "fill" };
             scope.spawn(move || flood(node, "small", path, &args, done));
         }
-        std::thread::sleep(FLOOD);
-        floods.iter().for_each(|f| f.over.store(true, Relaxed));
-        over.store(true, Relaxed);
+        let _end = Finally(|| {
+            floods.iter().for_each(|f| f.over.store(true, Relaxed));
+            over.store(true, Relaxed);
+        });
+        until("answers enough", || {
+            let answered = |f: &Arc<Flood>| f.answered.load(Relaxed);
+            floods.iter().all(|f| answered(f) > 0)
+                && floods[2..].iter().all(|f| answered(f) >= FILLED)
+        });
     });
     for (i, done) in floods.iter().enumerate() {
-        let answered = done.report(&format!("flooder {i}"));
-        assert!(answered > 0, "flooder {i} was never answered");
+        done.report(&format!("flooder {i}"));
     }
     drop(slow);
     let after = lan.builder("after").start().unwrap();
@@ -249,15 +255,9 @@ fn a_relay_lives_in_64_mib_under_the_worst_its_limits_allow() {
             let sender = Member::join(at);
             scope.spawn(|| sender.send_to(&routes, &over));
         }
-        std::thread::sleep(FLOOD);
-        over.store(true, Relaxed);
+        let _end = Finally(|| over.store(true, Relaxed));
+        until("bytes enough", || passed.load(Relaxed) >= CARRIED);
     });
-    let passed = passed.load(Relaxed);
-    eprintln!("{passed} bytes were carried to slow readers");
-    assert!(
-        passed > 64 * MIB as u64,
-        "too little to show anything: {passed}"
-    );
     let after = member("after").start().unwrap();
     let call = after.call("fill").to("server").timeout(secs(30)).wait(true);
     assert_eq!(call.send().unwrap().as_str().unwrap().len(), 45_000);

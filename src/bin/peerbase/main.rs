@@ -30,6 +30,8 @@ usage: peerbase keygen [--relay-from KEY]            a network's key; or the rel
 options: --key K | --key-file F   the network's key; or PEERBASE_KEY in the environment
          --relay ADDR             a relay's HOST:PORT; may be given again
          --max-remotes N          relays to use at most, with those that others tell of
+         --limit NAME=VALUE       one of the node's bounds, named as PEERBASE_LIMIT_NAME in peerbase.h but in
+                                  lower case; may be given again
          --compat                 speak to Python PeerBase 0.7.1 as well, also at each --relay; with any of these:
          --compat-relay ADDR      a relay that is only theirs; may be given again
          --compat-listen IP:PORT  where their calls come to, the first of their ports; any unless given

@@ -2,8 +2,10 @@
 
 use crate::{Failure, Outcome};
 use lexopt::{Arg, ValueExt};
-use peerbase::{ADVERTISE_PORT, Builder, Compat, Key, Node};
+use peerbase::{ADVERTISE_PORT, Builder, Compat, Key, Limits, Node};
+use std::fmt::Display;
 use std::net::SocketAddr;
+use std::num::ParseIntError;
 
 /// Where a key may come from without being seen in the list of processes.
 pub(crate) const KEY_VARIABLE: &str = "PEERBASE_KEY";
@@ -18,6 +20,7 @@ pub(crate) struct Options {
     no_lan: bool,
     relays: Vec<String>,
     max_remotes: Option<usize>,
+    limits: Limits,
     compat: Option<Compat>,
 }
 
@@ -52,6 +55,16 @@ impl Options {
                 let relay = parser.value()?.string()?;
                 self.compat = Some(self.compat.take().unwrap_or_default().relay(&relay));
             }
+            "limit" => {
+                let text = parser.value()?.string()?;
+                let fault = |why: &dyn Display| Failure::Usage(format!("--limit {text}: {why}"));
+                let (name, value) = text
+                    .split_once('=')
+                    .ok_or(fault(&"NAME=VALUE is asked for"))?;
+                let limit = name.parse().map_err(|e: peerbase::Error| fault(&e))?;
+                let value = value.parse().map_err(|e: ParseIntError| fault(&e))?;
+                self.limits.set(limit, value).map_err(|e| fault(&e))?;
+            }
             "max-remotes" => self.max_remotes = Some(parser.value()?.parse()?),
             _ => return Ok(false),
         }
@@ -68,6 +81,7 @@ impl Options {
         let mut builder = Node::builder(name, &network, Key::parse(&key)?)
             .advertise_port(self.advertise_port.unwrap_or(ADVERTISE_PORT))
             .lan(!self.no_lan)
+            .limits(self.limits)
             .loopback(self.loopback);
         for relay in &self.relays {
             builder = builder.relay(relay);

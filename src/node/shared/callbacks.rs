@@ -7,6 +7,8 @@ use crate::limits::Limits;
 use crate::name::NodeName;
 use crate::node::stream::Ready;
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What an entry costs besides the bytes it carries.
 const ENTRY: usize = 512;
@@ -46,10 +48,25 @@ impl Callback {
     }
 }
 
+/// What a message to everyone takes while a handler has it. Nobody waits for its answer, so nothing but this
+/// counts those that a handler keeps.
+pub(in crate::node) struct Kept {
+    all: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
 /// The queue.
 pub(super) struct Callbacks {
     queue: VecDeque<Callback>,
     bytes: usize,
+    /// Bytes of messages to everyone that handlers have.
+    kept: Arc<AtomicUsize>,
     bytes_max: usize,
     events: usize,
     events_max: usize,
@@ -61,6 +78,7 @@ impl Callbacks {
         Callbacks {
             queue: VecDeque::new(),
             bytes: 0,
+            kept: Arc::default(),
             bytes_max: limits.waiting_bytes,
             events: 0,
             events_max: limits.events,
@@ -85,7 +103,12 @@ impl Callbacks {
     #[must_use]
     pub(super) fn offer(&mut self, callback: Callback) -> bool {
         let cost = callback.cost();
-        let fits = self.bytes == 0 || self.bytes + cost <= self.bytes_max;
+        // What handlers keep is in nobody's way but that of further messages to everyone.
+        let taken = match &callback {
+            Callback::Message(..) => self.bytes + self.kept.load(Ordering::Relaxed),
+            _ => self.bytes,
+        };
+        let fits = taken == 0 || taken + cost <= self.bytes_max;
         if fits {
             self.bytes += cost;
             self.queue.push_back(callback);
@@ -107,6 +130,13 @@ impl Callbacks {
     /// Adds what this program itself has begun, which its own limits bound.
     pub(super) fn add(&mut self, callback: Callback) {
         self.queue.push_back(callback);
+    }
+
+    /// Counts a message to everyone of so many bytes until what this gives is dropped.
+    pub(super) fn keep(&self, len: usize) -> Kept {
+        let (all, bytes) = (self.kept.clone(), len + ENTRY);
+        all.fetch_add(bytes, Ordering::Relaxed);
+        Kept { all, bytes }
     }
 
     pub(super) fn pop(&mut self) -> Option<Callback> {
@@ -167,6 +197,22 @@ mod tests {
         while callbacks.pop().is_some() {}
         assert_eq!((callbacks.bytes, callbacks.events), (0, 0));
         assert!(callbacks.queue.capacity() <= KEPT_ENTRIES);
+    }
+
+    #[test]
+    fn messages_that_a_handler_keeps_count_until_they_are_dropped() {
+        let mut callbacks = queue(10_000, 4);
+        let mut kept = Vec::new();
+        while kept.len() < 100 && callbacks.offer(message(1_000)) {
+            assert!(matches!(callbacks.pop(), Some(Callback::Message(..))));
+            kept.push(callbacks.keep(1_000));
+        }
+        assert_eq!(kept.len(), 10_000 / (ENTRY + 1_000));
+        kept.pop();
+        assert!(callbacks.offer(message(1_000)), "one was dropped");
+        callbacks.pop();
+        kept.clear();
+        assert!(callbacks.offer(message(50_000)), "one always fits");
     }
 
     #[test]

@@ -225,8 +225,9 @@ impl Shared {
         self.release(state);
         drop(dropped);
         self.run_callbacks(owed, Instant::now());
-        self.registry.clear();
-        self.set_event_handler(None);
+        self.registry.close();
+        let told = self.lock().event_handler.take();
+        drop(told);
         let mut state = self.lock();
         // What was begun while the node ended may have added some.
         while !state.callbacks.is_empty() {
@@ -246,10 +247,11 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Ask, Terms};
+    use crate::engine::{Ask, Event, Terms};
     use crate::fernet::Key;
     use crate::name::NodeName;
-    use crate::node::{Builder, Node};
+    use crate::node::{Builder, CommandTree, Node};
+    use std::sync::Arc;
     use std::sync::mpsc;
     use std::time::Instant;
 
@@ -282,6 +284,57 @@ mod tests {
             );
             std::thread::yield_now();
         }
+    }
+
+    /// Tells when it is dropped.
+    struct Dropped(mpsc::Sender<()>);
+
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            let _ = self.0.send(());
+        }
+    }
+
+    #[test]
+    fn a_handler_that_is_set_while_the_node_ends_is_dropped_though_a_request_keeps_the_node() {
+        let node = builder().open().unwrap();
+        let kept = node.0.shared.clone();
+        let (tell, told) = mpsc::channel();
+        let dropped = || Dropped(tell.clone());
+        node.stop();
+        // As a thread does that has found the node working, just before.
+        let (command, message, event) = (dropped(), dropped(), dropped());
+        let tree = CommandTree::new().command("late", move |_| {
+            let _held = &command;
+        });
+        assert_eq!(kept.registry.add(tree.unwrap()), Err(Error::Stopped));
+        let message = move |_| {
+            let _held = &message;
+        };
+        let set = kept.registry.set_message_handler(Some(Arc::new(message)));
+        assert_eq!(set, Err(Error::Stopped));
+        let event = move |_: &Event| {
+            let _held = &event;
+        };
+        let set = kept.set_event_handler(Some(Arc::new(event)));
+        assert_eq!(set, Err(Error::Stopped));
+        assert_eq!(told.try_iter().count(), 3);
+    }
+
+    #[test]
+    fn in_a_child_of_a_fork_events_end_at_once_and_wait_for_no_lock() {
+        let mut shared = builder().open_shared().unwrap();
+        Arc::get_mut(&mut shared).unwrap().pid += 1;
+        let node = Node::of(shared);
+        // As by a thread that is not in the child.
+        let held = node.0.shared.lock();
+        let (tell, told) = mpsc::channel();
+        let child = node.clone();
+        let waits = std::thread::spawn(move || tell.send(child.events().next()));
+        let first = told.recv_timeout(Duration::from_secs(60));
+        assert_eq!(first, Ok(None));
+        waits.join().unwrap().unwrap();
+        drop(held);
     }
 
     #[test]

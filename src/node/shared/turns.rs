@@ -113,6 +113,10 @@ impl Shared {
             let Some(next) = state.callbacks.pop() else {
                 return;
             };
+            let kept = match &next {
+                Callback::Message(_, data) => Some(state.callbacks.keep(data.len())),
+                _ => None,
+            };
             drop(state);
             // A handler that panics has failed; the node lives on. Its call answers for itself when
             // it is dropped.
@@ -122,7 +126,7 @@ impl Shared {
                         shared.registry.dispatch(&shared, request);
                     }
                 }
-                Callback::Message(sender, data) => self.registry.told(sender, data),
+                Callback::Message(sender, data) => self.registry.told(sender, data, kept),
                 Callback::Ready(ready) => ready(),
                 Callback::Ended(callback, outcome) => callback(outcome),
                 Callback::Event(handler, event) => handler(&event),
