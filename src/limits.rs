@@ -526,12 +526,13 @@ impl Limits {
 /// the relay hold or do, and keeps that from being at the cost of other members.
 #[derive(Clone, Debug)]
 pub struct RelayLimits {
-    /// Networks served at a time, where any may come.
+    /// Networks served at a time, where any may come. As many again may have mailboxes only. One address, or one
+    /// IPv6 /48, may begin at most as many as are left.
     pub networks: usize,
     /// Members of one network. As many as a node keeps peers; each is told of every other.
     pub members: usize,
-    /// Links in all. Each takes a descriptor: a relay raises how many its process may open as far as it may,
-    /// and serves fewer links where that is not enough.
+    /// Links in all; one IPv6 /48 has at most as many as are left. Each takes a descriptor: a relay raises how
+    /// many its process may open as far as it may, and serves fewer links where that is not enough.
     pub links: usize,
     /// Links that have not joined. When full, the oldest from where most come from gives way: joining takes an
     /// honest node a few round trips.
@@ -577,24 +578,26 @@ pub struct RelayLimits {
     pub flows: usize,
     /// Routes from which one member may want nothing: as many as join from one address.
     pub blocked: usize,
-    /// Mailboxes of Python nodes, of all networks.
+    /// Mailboxes of Python nodes, of all networks; those that one address, or one IPv6 /48, has made are at most
+    /// as many as are left.
     pub mailboxes: usize,
-    /// Those of one network: each is told of all others several times a second.
+    /// Those of one network, with the same share: each is told of all others several times a second.
     pub mailboxes_per_network: usize,
     /// A Python node that does not ask for this long is gone; it asks every quarter of a second, unless set
     /// otherwise.
     pub mailbox_idle: Duration,
     /// How long a question is kept when there is nothing new to answer: what comes meanwhile is told at once.
     pub mailbox_wait: Duration,
-    /// Packets that may wait in one mailbox.
+    /// Packets that may wait in one mailbox, or be on their way to its owner.
     pub mailbox_packets: usize,
     /// Bytes of them; senders of more are told.
     pub mailbox_bytes: usize,
-    /// Bytes of all packets that wait, in whatever mailbox.
+    /// Bytes of all of them, in whatever mailbox; those that one address, or one IPv6 /48, has sent are at most
+    /// as many as are left.
     pub mailboxes_bytes: usize,
     /// Bytes of one HTTP request's body: a message of some 2 MiB, which is sealed and encoded twice.
     pub request_bytes: usize,
-    /// Bytes of all requests that are coming in, a quarter of them from one address.
+    /// Bytes of all requests that are coming in; one address, or one IPv6 /48, has at most as many as are left.
     pub requests_bytes: usize,
 }
 

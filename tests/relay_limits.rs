@@ -373,7 +373,8 @@ fn links_that_read_no_answer_or_finish_no_frame_are_bounded_together_and_cost_no
         relay.run(ms(100));
     }
     let s = relay.hub.stats();
-    assert!(s.refused_slow > 100, "the largest are closed: {s:?}");
+    assert!(s.refused_memory > 100, "the largest are closed: {s:?}");
+    assert_eq!(s.refused_slow, 0, "and are not counted among the slow");
     assert!(honest.iter().all(|id| relay.is_open(*id)));
     let peak = (PEAK.get() - before) as usize;
     assert!(peak < most, "{peak} bytes at most, {most} allowed");
@@ -470,6 +471,39 @@ fn joinings_are_counted_by_the_network_that_one_is_given() {
         .count();
     assert_eq!(joined, 10);
     assert!(relay.try_join(v4(1)).is_some());
+}
+
+#[test]
+fn one_ipv6_site_leaves_links_and_networks_for_others() {
+    let limits = RelayLimits {
+        links: 40,
+        networks: 8,
+        ..RelayLimits::default()
+    };
+    let mut relay = Relay::new(limits);
+    let joined = (0..100).filter(|n| relay.try_join(v6(*n)).is_some());
+    assert_eq!(joined.count(), 20, "half, as long as it is alone");
+    for n in 1..10 {
+        assert!(relay.try_join(v4(n)).is_some(), "{n}");
+    }
+    let limits = RelayLimits {
+        networks: 8,
+        ..RelayLimits::default()
+    };
+    let mut relay = Relay::new(limits);
+    let begin = |relay: &mut Relay, from: IpAddr, net: &str| {
+        let id = relay.link(from);
+        let (mut word, mut bytes) = (Vec::new(), Vec::new());
+        ToRelay::Join([7; 32]).encode(&mut word);
+        let (kind, payload) = (FrameType::REGISTER, &word[..]);
+        encode(&Frame { net, kind, payload }, &mut bytes);
+        relay.say(id, &bytes);
+        relay.is_open(id)
+    };
+    let begun = (0..20).filter(|n| begin(&mut relay, v6(*n), &format!("n{n}")));
+    assert_eq!(begun.count(), 4);
+    assert!(begin(&mut relay, v6(20), "n0"), "one that is there");
+    assert!(begin(&mut relay, v4(1), "other"));
 }
 
 // ---- flows
@@ -572,6 +606,33 @@ fn what_one_has_sent_arrives_before_the_word_that_it_is_gone() {
     let last = at(&|h| matches!(h, Heard::From(_, _, payload) if payload == b"gLast"));
     let gone = at(&|h| matches!(h, Heard::Word(FromRelay::Gone(route)) if *route == own));
     assert!(last < gone, "{last} {gone}");
+}
+
+#[test]
+fn who_sends_to_one_that_is_gone_first_hears_all_that_it_had_sent() {
+    let mut relay = Relay::new(RelayLimits::default());
+    let (slow, to) = relay.join(v4(1));
+    let mut other = Sender::new(relay.join(v4(2)).0);
+    let (leaves, own) = relay.join(v4(3));
+    let _ = relay.take_all(slow);
+    for _ in 0..10 {
+        other.step(&mut relay, to, 10_000);
+    }
+    relay.forward(leaves, to, b"gLast");
+    relay.hub.closed(relay.now, leaves);
+    relay.forward(slow, own, b"gQuestion");
+    relay.forward(slow, own, b"gAnother");
+    let is_gone = |h: &&Heard| matches!(h, Heard::Word(FromRelay::Gone(route)) if *route == own);
+    let heard = relay.take_all(slow);
+    let last = heard
+        .iter()
+        .position(|h| matches!(h, Heard::From(_, _, payload) if payload == b"gLast"));
+    let gone = heard.iter().position(|h| is_gone(&h));
+    assert!(last.is_some() && last < gone, "{last:?} {gone:?}");
+    assert_eq!(heard.iter().filter(is_gone).count(), 1);
+    // When it has heard that, each frame has its reply again.
+    relay.forward(slow, own, b"gQuestion");
+    assert_eq!(relay.take_all(slow).iter().filter(is_gone).count(), 1);
 }
 
 // ---- adverts

@@ -5,8 +5,11 @@
 //! answer is kept until there is, for a second at most. So a Python node, which asks again only after a pause, hears
 //! of most things at once. One that says `Prefer: wait=N` (RFC 7240) is told that it was kept, and need not pause.
 //!
+//! What an answer hands over stays here until the link has taken the whole answer. If the link ends before, the
+//! packets are back at the front of the mailbox, within its bounds, for they have counted all the while.
+//!
 //! Nothing here is proven: whoever knows a network's name may take a mailbox in it, another's too. What
-//! is in it is sealed.
+//! is in it is sealed. But no site takes more of what there is for all than it leaves for others.
 
 use super::http::{Fault, Method, RequestHead};
 use super::post::{Packet, Ping, Pong};
@@ -16,6 +19,7 @@ use crate::json::quoted;
 use crate::limits::{RelayLimits, SERVERS_MAX};
 use crate::name::{NetworkName, NodeName};
 use crate::protocol::{LinkId, Now, Time};
+use crate::relay::hub::is_within_share;
 use crate::table::Table;
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -26,13 +30,32 @@ const WAITING_MAX: usize = 4;
 /// What a mailbox adds to each packet, so that many small ones count.
 const OVERHEAD: usize = 256;
 
+/// A packet, as it stands in an answer.
+#[derive(Debug)]
+struct Kept {
+    id: String,
+    text: String,
+    /// The site that sent it.
+    site: IpAddr,
+}
+
+impl Kept {
+    fn size(&self) -> usize {
+        OVERHEAD + self.id.len() + self.text.len()
+    }
+}
+
 #[derive(Debug)]
 struct Mailbox {
     seen: Time,
     /// Who asked last.
     address: IpAddr,
-    /// Packets' ids and texts.
-    packets: VecDeque<(String, String)>,
+    /// The site that made it.
+    site: IpAddr,
+    packets: VecDeque<Kept>,
+    /// Packets in the answers that links are being sent.
+    handed: Table<LinkId, VecDeque<Kept>>,
+    /// Bytes of both.
     bytes: usize,
     servers: Vec<RelayAddress>,
     /// Links that wait for something to come, the first of them for what comes first. More than one, if a node
@@ -42,11 +65,84 @@ struct Mailbox {
     told: u64,
 }
 
-#[derive(Debug, Default)]
+impl Mailbox {
+    fn new(now: Now, asker: &Asker) -> Mailbox {
+        Mailbox {
+            seen: now.at,
+            address: asker.address,
+            site: asker.site,
+            packets: VecDeque::new(),
+            handed: Table::default(),
+            bytes: 0,
+            servers: Vec::new(),
+            waiting: VecDeque::new(),
+            told: 0,
+        }
+    }
+
+    /// Packets that wait or are being sent.
+    fn packets(&self) -> usize {
+        let handed = self.handed.values().map(VecDeque::len);
+        self.packets.len() + handed.sum::<usize>()
+    }
+}
+
+#[derive(Debug)]
 struct Network {
     members: Table<NodeName, Box<Mailbox>>,
     /// Counts who came and went.
     state: u64,
+    /// The site of its first member.
+    site: IpAddr,
+}
+
+/// Which link asks, and where it comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asker {
+    pub(crate) link: LinkId,
+    pub(crate) address: IpAddr,
+    pub(crate) site: IpAddr,
+}
+
+/// Mailboxes, and bytes of packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Amount {
+    mailboxes: usize,
+    bytes: usize,
+}
+
+/// What all sites have, and each of them: the mailboxes that it made and the packets that it sent.
+#[derive(Debug, Default)]
+struct Shares {
+    all: Amount,
+    sites: Table<IpAddr, Amount>,
+}
+
+impl Shares {
+    fn of(&self, site: IpAddr) -> Amount {
+        self.sites.get(&site).copied().unwrap_or_default()
+    }
+
+    fn add(&mut self, site: IpAddr, mailboxes: usize, bytes: usize) {
+        let own = self.sites.or_insert_with(site, Amount::default);
+        for amount in [own, &mut self.all] {
+            amount.mailboxes += mailboxes;
+            amount.bytes += bytes;
+        }
+    }
+
+    fn remove(&mut self, site: IpAddr, mailboxes: usize, bytes: usize) {
+        let Some(own) = self.sites.get_mut(&site) else {
+            return;
+        };
+        for amount in [&mut *own, &mut self.all] {
+            amount.mailboxes -= mailboxes;
+            amount.bytes -= bytes;
+        }
+        if *own == Amount::default() {
+            self.sites.remove(&site);
+        }
+    }
 }
 
 /// What to answer.
@@ -79,9 +175,9 @@ pub(crate) struct Mailboxes {
     networks: Table<NetworkName, Network>,
     /// Which mailbox a link waits at.
     waiting: Table<LinkId, (NetworkName, NodeName)>,
-    count: usize,
-    /// Bytes of all packets.
-    bytes: usize,
+    /// Of which mailbox a link is being sent packets.
+    handing: Table<LinkId, (NetworkName, NodeName)>,
+    shares: Shares,
     due: Time,
 }
 
@@ -90,8 +186,8 @@ impl Default for Mailboxes {
         Mailboxes {
             networks: Table::default(),
             waiting: Table::default(),
-            count: 0,
-            bytes: 0,
+            handing: Table::default(),
+            shares: Shares::default(),
             due: Time::NEVER,
         }
     }
@@ -110,24 +206,24 @@ fn refusal(status: u16, why: &str) -> Outcome {
 impl Mailboxes {
     /// Mailboxes there are.
     pub(crate) fn len(&self) -> usize {
-        self.count
+        self.shares.all.mailboxes
     }
 
     /// Networks there are mailboxes of.
-    pub(crate) fn networks(&self) -> usize {
-        self.networks.len()
+    pub(crate) fn networks(&self) -> impl Iterator<Item = &NetworkName> {
+        self.networks.keys()
     }
 
-    /// Bytes of all packets that wait.
+    /// Bytes of all packets that wait or are being sent.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        self.shares.all.bytes
     }
 
     /// Answers a request. `admits` says whether a network is served, `may_join` whether one more mailbox
     /// may be made for that address now.
     pub(crate) fn request(
         &mut self,
-        (now, link, from): (Now, LinkId, IpAddr),
+        (now, asker): (Now, Asker),
         head: &RequestHead,
         body: &[u8],
         limits: &RelayLimits,
@@ -148,12 +244,12 @@ impl Mailboxes {
                 }
                 Some(ping) => {
                     let wait = head.wait.map(|n| Duration::from_secs(n.into()));
-                    self.ping((now, link, from), ping, wait, limits, may_join)
+                    self.ping((now, asker), ping, wait, limits, may_join)
                 }
             },
             (Method::Post, "/send/" | "/send") => match Packet::decode(body) {
                 None => refusal(422, "no packet"),
-                Some((target, packet)) => self.send(from, &target, packet, limits),
+                Some((target, packet)) => self.send(&asker, &target, packet, limits),
             },
             (_, "/" | "/ping/" | "/ping" | "/send/" | "/send") => refusal(405, "another method"),
             _ => refusal(404, "nothing is here"),
@@ -162,7 +258,7 @@ impl Mailboxes {
 
     fn ping(
         &mut self,
-        (now, link, from): (Now, LinkId, IpAddr),
+        (now, asker): (Now, Asker),
         ping: Ping,
         wait: Option<Duration>,
         limits: &RelayLimits,
@@ -171,21 +267,36 @@ impl Mailboxes {
         let network = self.networks.get(&ping.network);
         let new = !network.is_some_and(|n| n.members.contains_key(&ping.name));
         if new {
-            let full = match network {
-                Some(network) => network.members.len() >= limits.mailboxes_per_network,
-                None => self.networks.len() >= limits.networks,
+            let here = match network {
+                Some(network) => {
+                    let sites = network.members.values().map(|m| m.site);
+                    let own = sites.filter(|site| *site == asker.site).count();
+                    (network.members.len(), own, limits.mailboxes_per_network)
+                }
+                None => {
+                    let sites = self.networks.values().map(|n| n.site);
+                    let own = sites.filter(|site| *site == asker.site).count();
+                    (self.networks.len(), own, limits.networks)
+                }
             };
-            if full || self.count >= limits.mailboxes {
+            let (all, own) = (self.shares.all, self.shares.of(asker.site));
+            let rooms = [here, (all.mailboxes, own.mailboxes, limits.mailboxes)];
+            if rooms.iter().any(|(all, _, most)| all >= most) {
                 return refusal(503, "no room for another node");
             }
-            if !may_join() {
+            let has_share = |(all, own, most): &_| is_within_share(all + 1, *own, *most);
+            if !rooms.iter().all(has_share) || !may_join() {
                 return refusal(429, "too many nodes from this address");
             }
-            self.count += 1;
+            self.shares.add(asker.site, 1, 0);
             self.due = self.due.min(now.at + limits.mailbox_idle);
         }
         let place = (ping.network.clone(), ping.name.clone());
-        let network = self.networks.or_insert_with(ping.network, Network::default);
+        let network = self.networks.or_insert_with(ping.network, || Network {
+            members: Table::default(),
+            state: 0,
+            site: asker.site,
+        });
         let mut woken = Vec::new();
         if new {
             // Those who wait are told who came.
@@ -193,43 +304,37 @@ impl Mailboxes {
             woken.extend(network.members.values().flat_map(|m| &m.waiting));
         }
         let state = network.state;
-        let mailbox = network.members.or_insert_with(ping.name, || {
-            Box::new(Mailbox {
-                seen: now.at,
-                address: from,
-                packets: VecDeque::new(),
-                bytes: 0,
-                servers: Vec::new(),
-                waiting: VecDeque::new(),
-                told: 0,
-            })
-        });
-        (mailbox.seen, mailbox.address, mailbox.servers) = (now.at, from, ping.servers);
+        let make = || Box::new(Mailbox::new(now, &asker));
+        let mailbox = network.members.or_insert_with(ping.name, make);
+        (mailbox.seen, mailbox.address, mailbox.servers) = (now.at, asker.address, ping.servers);
         if mailbox.waiting.len() == WAITING_MAX {
             woken.extend(mailbox.waiting.front());
         }
         let wait = wait.unwrap_or(limits.mailbox_wait).min(limits.mailbox_wait);
         let news = mailbox.told != state || !mailbox.packets.is_empty();
         let reply = if news || wait.is_zero() {
-            Reply::Now(200, self.empty(&place))
+            Reply::Now(200, self.empty(asker.link, &place))
         } else {
-            mailbox.waiting.push_back(link);
-            self.waiting.insert(link, place);
+            mailbox.waiting.push_back(asker.link);
+            self.waiting.insert(asker.link, place);
             Reply::Wait(now.at + wait)
         };
         Outcome { reply, woken }
     }
 
-    /// What a ping at a mailbox is answered with; what has come is handed over.
-    fn empty(&mut self, (network, name): &(NetworkName, NodeName)) -> String {
-        let Some(Network { members, state }) = self.networks.get_mut(network) else {
+    /// What a link's ping at a mailbox is answered with; what has come is handed over.
+    fn empty(&mut self, link: LinkId, place: &(NetworkName, NodeName)) -> String {
+        let (network, name) = place;
+        let Some(Network { members, state, .. }) = self.networks.get_mut(network) else {
             return Pong::text([].into_iter(), &[], [].into_iter());
         };
-        let mut packets = VecDeque::new();
         if let Some(mailbox) = members.get_mut(name) {
             mailbox.told = *state;
-            packets = std::mem::take(&mut mailbox.packets);
-            self.bytes -= std::mem::take(&mut mailbox.bytes);
+            let packets = std::mem::take(&mut mailbox.packets);
+            if !packets.is_empty() {
+                mailbox.handed.insert(link, packets);
+                self.handing.insert(link, place.clone());
+            }
         }
         let mut servers: Vec<RelayAddress> = Vec::new();
         for server in members.values().flat_map(|m| &m.servers) {
@@ -237,10 +342,47 @@ impl Mailboxes {
                 servers.push(server.clone());
             }
         }
-        let packets = packets
-            .iter()
-            .map(|(id, text)| (id.as_str(), text.as_str()));
+        let handed = members.get(name).and_then(|m| m.handed.get(&link));
+        let packets = handed.into_iter().flatten();
+        let packets = packets.map(|p| (p.id.as_str(), p.text.as_str()));
         Pong::text(members.keys(), &servers, packets)
+    }
+
+    /// What a link was being sent, with the mailbox that it is from, if that is still there.
+    fn handed(&mut self, link: LinkId) -> Option<(&mut Mailbox, &mut Shares, VecDeque<Kept>)> {
+        let (network, name) = self.handing.remove(&link)?;
+        let members = &mut self.networks.get_mut(&network)?.members;
+        let mailbox = members.get_mut(&name)?;
+        let packets = mailbox.handed.remove(&link)?;
+        Some((mailbox, &mut self.shares, packets))
+    }
+
+    /// A link has taken its whole answer: the packets in it are gone from here.
+    pub(crate) fn delivered(&mut self, link: LinkId) {
+        if let Some((mailbox, shares, packets)) = self.handed(link) {
+            for packet in packets {
+                mailbox.bytes -= packet.size();
+                shares.remove(packet.site, 0, packet.size());
+            }
+        }
+    }
+
+    /// A link is gone. If it has not taken its whole answer, the packets in it are back; the link that waits for
+    /// them, if one does.
+    pub(crate) fn undelivered(&mut self, link: LinkId) -> Option<LinkId> {
+        let (mailbox, shares, packets) = self.handed(link)?;
+        let mut newer: Vec<String> = mailbox.packets.iter().map(|p| p.id.clone()).collect();
+        newer.sort_unstable();
+        for packet in packets.into_iter().rev() {
+            if newer.binary_search(&packet.id).is_ok() {
+                // The same was sent again, and has taken its place.
+                mailbox.bytes -= packet.size();
+                shares.remove(packet.site, 0, packet.size());
+            } else {
+                mailbox.packets.push_front(packet);
+            }
+        }
+        mailbox.waiting.front().copied()
     }
 
     /// The answer for a link that waited, because something has come, its time is over, or too many wait.
@@ -252,7 +394,7 @@ impl Mailboxes {
             mailbox.waiting.retain(|l| *l != link);
             mailbox.seen = now.at;
         }
-        self.empty(&place)
+        self.empty(link, &place)
     }
 
     /// A link that waited is gone.
@@ -271,12 +413,12 @@ impl Mailboxes {
 
     fn send(
         &mut self,
-        from: IpAddr,
+        asker: &Asker,
         target: &NodeName,
         packet: Packet,
         limits: &RelayLimits,
     ) -> Outcome {
-        let network = match self.network_of(from, target, &packet.originator) {
+        let network = match self.network_of(asker.address, target, &packet.originator) {
             Ok(network) => network,
             Err(fault) => return refusal(fault.status, fault.why),
         };
@@ -288,25 +430,33 @@ impl Mailboxes {
             return refusal(404, "the target is not there");
         };
         let pid = format!("{{\"pid\":{}}}", quoted(&packet.id));
-        let entry = packet.entry();
-        let replaced = mailbox.packets.iter().position(|(id, _)| *id == packet.id);
-        let freed = replaced.and_then(|at| mailbox.packets.get(at));
-        let freed = freed.map_or(0, |(id, text)| OVERHEAD + id.len() + text.len());
-        let size = OVERHEAD + packet.id.len() + entry.len();
-        let others = mailbox.packets.len() - usize::from(replaced.is_some());
+        let kept = Kept {
+            text: packet.entry(),
+            id: packet.id,
+            site: asker.site,
+        };
+        let replaced = mailbox.packets.iter().position(|p| p.id == kept.id);
+        let before = replaced.and_then(|at| mailbox.packets.get(at));
+        let freed = before.map_or(0, Kept::size);
+        let own_freed = before.map_or(0, |p| if p.site == kept.site { freed } else { 0 });
+        let size = kept.size();
+        let others = mailbox.packets() - usize::from(replaced.is_some());
         if others >= limits.mailbox_packets || mailbox.bytes - freed + size > limits.mailbox_bytes {
             return refusal(503, "the target does not read what it is sent");
         }
-        if self.bytes - freed + size > limits.mailboxes_bytes {
+        let all = self.shares.all.bytes - freed + size;
+        let own = self.shares.of(kept.site).bytes - own_freed + size;
+        if !is_within_share(all, own, limits.mailboxes_bytes) {
             return refusal(503, "the relay holds too much that was not read");
         }
         // Only now: one that was taken must not be lost for one that is not.
-        replaced.and_then(|at| mailbox.packets.remove(at));
-        mailbox.bytes -= freed;
-        self.bytes -= freed;
-        mailbox.packets.push_back((packet.id, entry));
+        if let Some(before) = replaced.and_then(|at| mailbox.packets.remove(at)) {
+            mailbox.bytes -= freed;
+            self.shares.remove(before.site, 0, freed);
+        }
+        self.shares.add(kept.site, 0, size);
+        mailbox.packets.push_back(kept);
         mailbox.bytes += size;
-        self.bytes += size;
         Outcome {
             reply: Reply::Now(200, pid),
             woken: mailbox.waiting.front().copied().into_iter().collect(),
@@ -355,9 +505,9 @@ impl Mailboxes {
         if now.at < self.due {
             return;
         }
-        let (bytes, count) = (&mut self.bytes, &mut self.count);
+        let shares = &mut self.shares;
         let mut due = Time::NEVER;
-        for (_, Network { members, state }) in self.networks.iter_mut() {
+        for (_, Network { members, state, .. }) in self.networks.iter_mut() {
             let before = members.len();
             members.retain(|_, mailbox| {
                 let seen = match mailbox.waiting.is_empty() {
@@ -366,8 +516,11 @@ impl Mailboxes {
                 };
                 let until = seen + limits.mailbox_idle;
                 if now.at >= until {
-                    *bytes -= mailbox.bytes;
-                    *count -= 1;
+                    shares.remove(mailbox.site, 1, 0);
+                    let handed = mailbox.handed.values().flatten();
+                    for packet in mailbox.packets.iter().chain(handed) {
+                        shares.remove(packet.site, 0, packet.size());
+                    }
                 } else {
                     due = due.min(until);
                 }

@@ -30,6 +30,8 @@ mod waits;
 #[cfg(feature = "compat")]
 mod web;
 
+#[cfg(feature = "compat")]
+pub(crate) use budget::is_within_share;
 pub use stats::RelayStats;
 
 use crate::buffer::Buffer;
@@ -166,6 +168,10 @@ impl Hub {
         let of_site = self
             .sites
             .or_insert_with(site, || Box::new(Site::new(limits, now.at)));
+        // An address is bounded above. An IPv6 site has many, and no more links than it leaves for others.
+        let all = self.members.len() + 1;
+        let crowded = crowded
+            || address != site && !budget::is_within_share(all, of_site.links, limits.links);
         of_site.links += 1;
         let id = LinkId(self.next_link);
         self.next_link += 1;
@@ -211,7 +217,9 @@ impl Hub {
         {
             stats.mailboxes = self.web.mailboxes.len() as u64;
             stats.mailbox_bytes = self.web.mailboxes.bytes() as u64;
-            stats.networks += self.web.mailboxes.networks() as u64;
+            let networks = self.web.mailboxes.networks();
+            let others = networks.filter(|name| !self.networks.contains_key(name));
+            stats.networks += others.count() as u64;
         }
         stats
     }
@@ -403,11 +411,17 @@ impl Hub {
             Some(there) if there.members.len() >= members => {
                 return self.refuse(now, id, Refusal::Full);
             }
-            None if self.networks.len() >= networks => {
-                return self.refuse(now, id, Refusal::Networks);
+            Some(_) => {}
+            None => {
+                let sites = self.networks.values().map(|n| n.site);
+                let own = sites.filter(|site| *site == member.site).count();
+                let all = self.networks.len();
+                if all >= networks || !budget::is_within_share(all + 1, own, networks) {
+                    return self.refuse(now, id, Refusal::Networks);
+                }
             }
-            _ => {}
         }
+        let site = member.site;
         let route = Route::draw(&mut *self.entropy);
         member.stage = Stage::Joined {
             network: network.clone(),
@@ -417,7 +431,7 @@ impl Hub {
         self.newcomers.remove(id);
         self.routes.insert(route, id);
         self.networks
-            .or_insert_with(network, || Network::new(limits, now.at))
+            .or_insert_with(network, || Network::new(limits, site, now.at))
             .members
             .insert(id, ());
         self.stats.joined += 1;
@@ -577,6 +591,11 @@ impl Hub {
             Refusal::Stopping => &mut 0,
         };
         *counter += 1;
+        self.end(now, id, why);
+    }
+
+    /// Tells a link why, and closes it, without counting it.
+    fn end(&mut self, now: Now, id: LinkId, why: Refusal) {
         let Some(member) = self.members.get_mut(&id) else {
             return;
         };
@@ -586,6 +605,8 @@ impl Hub {
             Stage::New => "relay",
             #[cfg(feature = "compat")]
             Stage::Http(_) => {
+                // What is left of an answer goes back to its mailbox, unless the relay ends: not out as well.
+                last.truncate(if self.stopped { last.len() } else { 0 });
                 self.outputs.push_back(Output::Close(id, last));
                 return self.closed(now, id);
             }

@@ -4,9 +4,11 @@ use crate::compat_world::{Seeded, World, packet, ping};
 use crate::first_seed;
 use crate::world::{Rng, key, ms, secs};
 use peerbase::compat::http;
+use peerbase::frame::{self, Frame, FrameType};
 use peerbase::limits::RelayLimits;
-use peerbase::protocol::Now;
+use peerbase::protocol::{LinkId, Now};
 use peerbase::relay::hub;
+use peerbase::wire::relay::ToRelay;
 use peerbase::{NetworkName, RelayKey};
 use std::time::Duration;
 
@@ -15,7 +17,7 @@ fn a_mailbox_is_bounded_its_sender_is_told_and_it_goes_with_its_owner() {
     let limits = RelayLimits {
         mailbox_bytes: 10_000,
         mailbox_packets: 5,
-        mailboxes_bytes: 16_000,
+        mailboxes_bytes: 32_000,
         ..RelayLimits::default()
     };
     let mut w = World::with(first_seed(), limits, Vec::new());
@@ -223,11 +225,12 @@ fn members_are_bounded_and_networks_with_a_key_are_not_for_those_who_cannot_prov
         ..RelayLimits::default()
     };
     let mut w = World::with(first_seed(), limits.clone(), Vec::new());
-    let join =
-        |w: &mut World, node: &str, network: &str| w.ask(None, "/ping/", &ping(node, network));
-    assert_eq!(join(&mut w, "a", "one").0, 200);
-    assert_eq!(join(&mut w, "b", "one").0, 200);
-    let (status, body) = join(&mut w, "c", "one");
+    let join = |w: &mut World, site: u8, node: &str, network: &str| {
+        w.ask_from([10, 0, 1, site], None, "/ping/", &ping(node, network))
+    };
+    assert_eq!(join(&mut w, 1, "a", "one").0, 200);
+    assert_eq!(join(&mut w, 2, "b", "one").0, 200);
+    let (status, body) = join(&mut w, 3, "c", "one");
     assert_eq!(status, 503, "the network is full");
     // Python nodes look for these fields whatever the status is, and would end without them.
     assert!(
@@ -235,10 +238,10 @@ fn members_are_bounded_and_networks_with_a_key_are_not_for_those_who_cannot_prov
             && body.contains("\"servers\":[]")
             && body.contains("\"buffer\":{}")
     );
-    assert_eq!(join(&mut w, "a", "two").0, 200);
-    assert_eq!(join(&mut w, "b", "two").0, 503, "the relay is full");
-    assert_eq!(join(&mut w, "a", "three").0, 503, "so many networks");
-    assert_eq!(join(&mut w, "a", "one").0, 200, "who is there stays");
+    assert_eq!(join(&mut w, 4, "a", "two").0, 200);
+    assert_eq!(join(&mut w, 5, "b", "two").0, 503, "the relay is full");
+    assert_eq!(join(&mut w, 6, "a", "three").0, 503, "so many networks");
+    assert_eq!(join(&mut w, 1, "a", "one").0, 200, "who is there stays");
 
     let mut w = World::with(
         first_seed(),
@@ -250,7 +253,7 @@ fn members_are_bounded_and_networks_with_a_key_are_not_for_those_who_cannot_prov
         Vec::new(),
     );
     let refused = (0..20)
-        .filter(|i| join(&mut w, &format!("n{i}"), "one").0 == 429)
+        .filter(|i| join(&mut w, 1, &format!("n{i}"), "one").0 == 429)
         .count();
     assert_eq!(refused, 12, "eight at once from one address");
 
@@ -260,9 +263,272 @@ fn members_are_bounded_and_networks_with_a_key_are_not_for_those_who_cannot_prov
         (NetworkName::new("shut").unwrap(), Some(relay_key)),
     ];
     let mut w = World::with(first_seed(), RelayLimits::default(), networks);
-    assert_eq!(join(&mut w, "a", "open").0, 200);
-    assert_eq!(join(&mut w, "a", "shut").0, 403);
-    assert_eq!(join(&mut w, "a", "unknown").0, 403);
+    assert_eq!(join(&mut w, 1, "a", "open").0, 200);
+    assert_eq!(join(&mut w, 1, "a", "shut").0, 403);
+    assert_eq!(join(&mut w, 1, "a", "unknown").0, 403);
+}
+
+/// A hub whose links take no more than the test lets them.
+struct ByHand {
+    hub: hub::Hub,
+    now: Now,
+}
+
+impl ByHand {
+    fn new(limits: RelayLimits) -> ByHand {
+        let config = hub::Config {
+            limits,
+            compat: true,
+            ..hub::Config::default()
+        };
+        ByHand {
+            hub: hub::Hub::new(config, Box::new(Seeded(Rng(1)))),
+            now: Now::default(),
+        }
+    }
+
+    fn ask(&mut self, path: &str, body: &[u8]) -> LinkId {
+        let from = "10.0.0.1:1".parse().unwrap();
+        let link = self.hub.accept(self.now, from).unwrap();
+        let mut request = Vec::new();
+        http::write_post("relay", path, body, None, &mut request);
+        self.hub.received(self.now, link, &request);
+        link
+    }
+
+    fn take(&mut self, link: LinkId, most: usize) -> String {
+        let pending = self.hub.pending(link);
+        let bytes = pending[..most.min(pending.len())].to_vec();
+        self.hub.sent(self.now, link, bytes.len());
+        String::from_utf8(bytes).unwrap()
+    }
+
+    fn lose(&mut self, link: LinkId) {
+        self.hub.closed(self.now, link);
+    }
+
+    /// The whole answer; empty if the question is kept.
+    fn answer(&mut self, path: &str, body: &[u8]) -> String {
+        let link = self.ask(path, body);
+        let text = self.take(link, usize::MAX);
+        self.lose(link);
+        text
+    }
+
+    fn send(&mut self, id: &str, data: &str) -> bool {
+        let answer = self.answer("/send/", &packet("b", "a", id, data));
+        answer.starts_with("HTTP/1.0 200")
+    }
+
+    /// Both nodes ask for the first time, and b is told of a.
+    fn meet(&mut self) {
+        for node in ["b", "a", "b"] {
+            assert!(!self.answer("/ping/", &ping(node, "plant")).is_empty());
+        }
+    }
+
+    /// A question of b's whose answer has begun to be written, and no more.
+    fn begin(&mut self) -> LinkId {
+        let link = self.ask("/ping/", &ping("b", "plant"));
+        assert_eq!(self.take(link, 150).len(), 150);
+        link
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now.at = self.now.at + time;
+        self.hub.tick(self.now);
+    }
+
+    fn bytes(&self) -> u64 {
+        self.hub.stats().mailbox_bytes
+    }
+}
+
+#[test]
+fn what_an_answer_did_not_deliver_whole_is_back_in_front_within_the_bounds() {
+    let mut w = ByHand::new(RelayLimits {
+        mailbox_packets: 3,
+        ..RelayLimits::default()
+    });
+    w.meet();
+    assert!(w.send("p1", "x") && w.send("p2", "x"));
+    let first = w.begin();
+    assert!(w.bytes() > 0, "it counts until it is written");
+    assert!(w.send("p3", "x"));
+    assert!(!w.send("p4", "x"), "with what is being written");
+    w.lose(first);
+    let text = w.answer("/ping/", &ping("b", "plant"));
+    let at = |id| text.find(id).unwrap();
+    assert!(at("p1") < at("p2") && at("p2") < at("p3"), "{text}");
+    assert_eq!(w.bytes(), 0);
+    // Whoever waits has it at once.
+    assert!(w.send("p5", "x"));
+    let first = w.begin();
+    let second = w.ask("/ping/", &ping("b", "plant"));
+    assert!(w.hub.pending(second).is_empty());
+    w.lose(first);
+    assert!(w.take(second, usize::MAX).contains("p5"));
+    w.lose(second);
+    assert_eq!(w.answer("/ping/", &ping("b", "plant")), "", "once");
+    // What was sent again meanwhile is there once.
+    assert!(w.send("p6", "old"));
+    let first = w.begin();
+    assert!(w.send("p6", "new"));
+    w.lose(first);
+    let text = w.answer("/ping/", &ping("b", "plant"));
+    assert_eq!(text.matches("p6").count(), 1, "{text}");
+    assert!(text.contains("new") && !text.contains("old"), "{text}");
+    assert_eq!(w.bytes(), 0);
+    // Who is gone meanwhile is not brought back by it, whatever becomes of the answer.
+    for whole in [false, true] {
+        w.pass(secs(4));
+        w.meet();
+        assert!(w.send("p7", "x"));
+        let first = w.begin();
+        w.pass(secs(4));
+        let s = w.hub.stats();
+        assert_eq!((s.mailboxes, s.mailbox_bytes), (0, 0));
+        w.meet();
+        if whole {
+            w.take(first, usize::MAX);
+        }
+        w.lose(first);
+        assert_eq!(w.answer("/ping/", &ping("b", "plant")), "");
+        assert_eq!(w.bytes(), 0);
+    }
+}
+
+#[test]
+fn an_answer_that_there_is_no_memory_for_is_not_sent_and_stays() {
+    let mut w = ByHand::new(RelayLimits {
+        links_bytes: 16_000,
+        ..RelayLimits::default()
+    });
+    w.meet();
+    for id in ["p1", "p2", "p3"] {
+        assert!(w.send(id, &"x".repeat(5_000)));
+    }
+    let held = w.bytes();
+    while w.hub.poll().is_some() {}
+    let link = w.ask("/ping/", &ping("b", "plant"));
+    let mut closed = None;
+    while let Some(output) = w.hub.poll() {
+        if let hub::Output::Close(id, last) = output {
+            closed = Some((id, last));
+        }
+    }
+    assert_eq!(closed, Some((link, Vec::new())), "not the whole answer");
+    let s = w.hub.stats();
+    assert_eq!(
+        (s.mailbox_bytes, s.refused_memory, s.refused_slow),
+        (held, 1, 0)
+    );
+}
+
+#[test]
+fn one_site_has_no_more_mailboxes_and_bytes_than_it_leaves_and_others_find_room() {
+    let (one, other) = ([10, 0, 0, 1], [10, 0, 0, 2]);
+    let many = RelayLimits::default();
+    let of_network = RelayLimits {
+        mailboxes_per_network: 8,
+        ..many.clone()
+    };
+    let of_all = RelayLimits {
+        mailboxes: 8,
+        ..many.clone()
+    };
+    let networks = RelayLimits {
+        networks: 8,
+        ..many.clone()
+    };
+    for (what, limits, apart) in [
+        ("of a network", of_network, false),
+        ("of all", of_all, true),
+        ("networks", networks, true),
+    ] {
+        let mut w = World::with(first_seed(), limits, Vec::new());
+        let join = |w: &mut World, from, i: usize| {
+            let network = if apart {
+                format!("n{i}")
+            } else {
+                "plant".into()
+            };
+            w.ask_from(from, None, "/ping/", &ping(&format!("a{i}"), &network))
+                .0
+        };
+        for _ in 0..2 {
+            let statuses: Vec<u16> = (0..20).map(|i| join(&mut w, one, i)).collect();
+            let joined = statuses.iter().filter(|s| **s == 200).count();
+            assert_eq!(joined, 4, "{what}: {statuses:?}");
+            assert!(statuses[4..].iter().all(|s| *s == 429), "{statuses:?}");
+            assert_eq!(join(&mut w, other, 20), 200, "{what}");
+            // When they are gone there is room again.
+            w.run(secs(4));
+            assert_eq!(w.mailboxes(), 0);
+        }
+    }
+    let bytes = RelayLimits {
+        mailboxes_bytes: 40_000,
+        ..many
+    };
+    let mut w = World::with(first_seed(), bytes, Vec::new());
+    for node in ["a", "b", "c"] {
+        w.ask(None, "/ping/", &ping(node, "plant"));
+    }
+    let send = |w: &mut World, from, to: &str, id: &str| {
+        let body = packet(to, "a", id, &"x".repeat(3_000));
+        w.ask_from(from, None, "/send/", &body).0
+    };
+    let taken = (0..20).filter(|i| send(&mut w, one, "b", &format!("p{i}")) == 200);
+    assert_eq!(taken.count(), 6);
+    assert_eq!(send(&mut w, one, "c", "q"), 503, "in whatever mailbox");
+    assert_eq!(send(&mut w, other, "c", "q"), 200);
+    assert_eq!(send(&mut w, other, "b", "p0"), 200, "another's is replaced");
+    w.ask(None, "/ping/", &ping("b", "plant"));
+    assert_eq!(send(&mut w, one, "b", "p0"), 200, "what was read is over");
+}
+
+#[test]
+fn requests_that_four_sites_never_finish_leave_room_for_others() {
+    let mut w = World::with(
+        first_seed(),
+        RelayLimits {
+            requests_bytes: 64_000,
+            ..RelayLimits::default()
+        },
+        Vec::new(),
+    );
+    for n in 0..40 {
+        let wire = w.connect(None, [10, 0, 0, 1 + n % 4]).unwrap();
+        let mut begun = b"POST /send/ HTTP/1.0\r\nContent-Length: 60000\r\n\r\n".to_vec();
+        begun.resize(4_000, b' ');
+        w.say(wire, &begun);
+    }
+    assert!(w.hub.stats().http_refused > 0, "they take what they may");
+    let status = w
+        .ask_from([10, 0, 0, 9], None, "/ping/", &ping("a", "plant"))
+        .0;
+    assert_eq!(status, 200);
+}
+
+#[test]
+fn a_network_with_members_of_both_kinds_is_one_network() {
+    let mut w = World::new(first_seed());
+    let wire = w.connect(None, [10, 0, 0, 1]).unwrap();
+    let (mut word, mut join) = (Vec::new(), Vec::new());
+    ToRelay::Join([7; 32]).encode(&mut word);
+    let join_frame = Frame {
+        net: "plant",
+        kind: FrameType::REGISTER,
+        payload: &word,
+    };
+    frame::encode(&join_frame, &mut join);
+    w.say(wire, &join);
+    assert_eq!(w.hub.stats().networks, 1);
+    w.ask(None, "/ping/", &ping("a", "plant"));
+    assert_eq!(w.hub.stats().networks, 1);
+    w.ask(None, "/ping/", &ping("a", "other"));
+    assert_eq!(w.hub.stats().networks, 2);
 }
 
 #[test]

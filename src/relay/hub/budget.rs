@@ -30,6 +30,12 @@ impl Memory {
     }
 }
 
+/// Whether a site may have `own` when `all` have so much: no more than is left then. Up to half of the budget it
+/// may, because nobody can have more than all.
+pub(crate) fn is_within_share(all: usize, own: usize, budget: usize) -> bool {
+    2 * all <= budget || own <= budget.saturating_sub(all)
+}
+
 /// Counts a link's memory anew.
 pub(super) fn recount(
     total: &mut Memory,
@@ -67,14 +73,9 @@ pub(super) fn forget(
 impl Hub {
     /// Whether the lanes of a site's members may grow by `more` bytes: to no more than is left then.
     pub(super) fn has_share(&self, site: IpAddr, more: usize) -> bool {
+        let own = self.sites.get(&site).map_or(0, |s| s.memory.lanes);
         let budget = self.config.limits.queues_bytes;
-        let all = self.memory.lanes + more;
-        // Most of the time no more than half is in use, and nobody can have more than all.
-        let small = 2 * all <= budget;
-        small || {
-            let own = self.sites.get(&site).map_or(0, |s| s.memory.lanes);
-            own + more <= budget.saturating_sub(all)
-        }
+        is_within_share(self.memory.lanes + more, own + more, budget)
     }
 
     /// Closes links until all are within their budget, and no site has more than half of it.
@@ -96,7 +97,9 @@ impl Hub {
             let Some(id) = largest else {
                 return;
             };
-            self.refuse(now, id, Refusal::Slow);
+            // On the wire it is the same as slow: nodes of earlier versions know no other word.
+            self.stats.refused_memory += 1;
+            self.end(now, id, Refusal::Slow);
         }
     }
 

@@ -38,6 +38,11 @@ impl Hub {
             target.filter(|(_, t)| t.network().is_some_and(|n| n.as_str() == frame.net))
         else {
             self.stats.forwards_gone += 1;
+            let member = self.members.get(&id);
+            if member.is_some_and(|m| m.lanes.tells_gone(&inner.route)) {
+                // It is told so already, after the last that came from there.
+                return;
+            }
             return self.tell_of(now, id, FromRelay::Gone(inner.route));
         };
         if target.blocked.contains_key(&id) {

@@ -6,6 +6,7 @@
 use crate::buffer::Buffer;
 use crate::protocol::LinkId;
 use crate::table::Table;
+use crate::wire::relay::Route;
 
 /// Bytes that a sender gains in its turn: a few short calls. With a hundred senders the next one waits for less
 /// than half a megabyte.
@@ -16,6 +17,8 @@ struct Lane {
     bytes: Buffer,
     /// Bytes that it may send; less than none after a frame that was larger than its share.
     allowance: i64,
+    /// The route of its sender, who is gone, when the word that it is gone is the last of it.
+    gone: Option<Route>,
 }
 
 /// See the module's documentation.
@@ -25,6 +28,8 @@ pub(super) struct Lanes {
     lanes: Table<LinkId, Lane>,
     /// The turn is that of the first lane from here on.
     next: LinkId,
+    /// Routes of senders that are gone, whose lanes end with that word.
+    gone: Table<Route, ()>,
     /// Bytes that wait in all of them.
     len: usize,
     /// Bytes that their buffers take.
@@ -42,12 +47,7 @@ impl Lanes {
 
     /// Bytes of memory that they take.
     pub(super) fn memory(&self) -> usize {
-        self.capacity + self.lanes.memory()
-    }
-
-    /// Whether something of a sender waits.
-    pub(super) fn has(&self, of: LinkId) -> bool {
-        self.lanes.contains_key(&of)
+        self.capacity + self.lanes.memory() + self.gone.memory()
     }
 
     /// By how much memory `n` more bytes of a sender grow them.
@@ -68,6 +68,27 @@ impl Lanes {
         n
     }
 
+    /// Appends the word that a sender is gone, if something of it waits; whether that was so.
+    pub(super) fn push_gone(
+        &mut self,
+        of: LinkId,
+        route: Route,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> bool {
+        let Some(lane) = self.lanes.get_mut(&of) else {
+            return false;
+        };
+        lane.gone = Some(route);
+        self.gone.insert(route, ());
+        self.push(of, write);
+        true
+    }
+
+    /// Whether the word that a route is gone waits behind what came from there.
+    pub(super) fn tells_gone(&self, route: &Route) -> bool {
+        self.gone.contains_key(route)
+    }
+
     /// Moves what the sender whose turn it is may send; whose and how many bytes. None if nothing waits.
     pub(super) fn turn(&mut self, output: &mut Buffer) -> Option<(LinkId, usize)> {
         let from_next = self.lanes.from(&self.next).next();
@@ -84,6 +105,9 @@ impl Lanes {
         self.capacity += lane.bytes.capacity();
         self.len -= n;
         if lane.bytes.is_empty() {
+            if let Some(route) = lane.gone {
+                self.gone.remove(&route);
+            }
             self.lanes.remove(&of);
         }
         Some((of, n))
@@ -139,7 +163,7 @@ mod tests {
             push(&mut lanes, of, 50_000);
             push(&mut lanes, of, 10);
         }
-        assert!(lanes.memory() >= lanes.len() && lanes.has(LinkId(7)));
+        assert!(lanes.memory() >= lanes.len());
         let mut output = Buffer::default();
         while lanes.turn(&mut output).is_some() {}
         assert_eq!((output.len(), lanes.len()), (100 * 50_010, 0));

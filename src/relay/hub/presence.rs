@@ -18,6 +18,7 @@ use crate::name::NetworkName;
 use crate::protocol::{LinkId, Now, Time};
 use crate::table::Table;
 use crate::wire::relay::{FromRelay, Refusal, Route, encode_forward};
+use std::net::IpAddr;
 
 /// The members of a network, and their adverts.
 #[derive(Debug)]
@@ -29,15 +30,18 @@ pub(super) struct Network {
     version: u64,
     /// How fast they are handed on.
     speed: Throttle,
+    /// The site of its first member.
+    pub(super) site: IpAddr,
 }
 
 impl Network {
-    pub(super) fn new(limits: &RelayLimits, now: Time) -> Network {
+    pub(super) fn new(limits: &RelayLimits, site: IpAddr, now: Time) -> Network {
         Network {
             members: Table::default(),
             adverts: Table::default(),
             version: 0,
             speed: Throttle::new(advert_burst(limits), now),
+            site,
         }
     }
 }
@@ -255,18 +259,19 @@ impl Hub {
             if self.stopped {
                 continue;
             }
-            let has_lane = member.lanes.has(id);
+            // After what it has sent: that may be an answer, and nothing comes from a route that is gone.
+            let word = FromRelay::Gone(route);
+            let write = |out: &mut Vec<u8>| encode_word(name, word, out);
+            let waits_behind = member.lanes.push_gone(id, route, write);
             if version > 0 && member.behind.is_some_and(|next| next <= version) {
                 // It would have been handed this later, and nobody holds it any more.
                 self.stats.adverts_handed += 1;
                 self.append(now, other, other, |out| out.extend_from_slice(&gone.advert));
             }
-            let gone = FromRelay::Gone(route);
-            if has_lane {
-                // After what it has sent: that may be an answer, and nothing comes from a route that is gone.
-                self.append_behind(other, id, |out| encode_word(name, gone, out));
+            if waits_behind {
+                self.recount(other);
             } else {
-                self.tell(now, other, name, gone);
+                self.tell(now, other, name, word);
             }
         }
     }

@@ -59,6 +59,8 @@ crate::stats::stats! {
     refused_idle,
     /// Members lost because they did not read.
     refused_slow,
+    /// Links closed because all links took too much memory, or those of their site.
+    refused_memory,
     /// Members lost because they went over a window.
     refused_flood,
 }

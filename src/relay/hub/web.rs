@@ -6,10 +6,11 @@
 //!
 //! One request a link. What mailboxes hold is [`Mailboxes`]' matter.
 
+use super::budget::is_within_share;
 use super::member::Stage;
 use super::{Hub, Output};
 use crate::compat::http::{self, Fault, Reader};
-use crate::compat::mailbox::{Mailboxes, Reply, refusal_text};
+use crate::compat::mailbox::{Asker, Mailboxes, Reply, refusal_text};
 use crate::limits::{NAME_MAX, RelayLimits};
 use crate::protocol::{LinkId, Now, Time};
 use std::time::Duration;
@@ -95,8 +96,8 @@ impl Hub {
         let size = begun.len() + bytes.len();
         let source = self.sites.get_mut(&member.site);
         let of_source = source.as_ref().map_or(0, |s| s.reading);
-        let most = limits.requests_bytes;
-        if self.web.reading + size > most || of_source + size > most / 4 {
+        let (all, own) = (self.web.reading + size, of_source + size);
+        if !is_within_share(all, own, limits.requests_bytes) {
             return self.http_refuse(now, id, Fault::new(503, "too much is coming in at once"));
         }
         let held = reader.held();
@@ -126,10 +127,15 @@ impl Hub {
             return;
         };
         let (address, site) = (member.address, member.site);
+        let asker = Asker {
+            link: id,
+            address,
+            site,
+        };
         let networks = &self.config.networks;
         let source = self.sites.get_mut(&site);
         let outcome = self.web.mailboxes.request(
-            (now, id, address),
+            (now, asker),
             head,
             reader.body(),
             &self.config.limits,
@@ -215,14 +221,19 @@ impl Hub {
             && let Stage::Http(stage @ Progress::Answering) = &mut member.stage
         {
             *stage = Progress::Lingering(now.at);
+            self.web.mailboxes.delivered(id);
             self.due = self.due.min(now.at + LINGER);
             self.outputs.push_back(Output::Finish(id));
         }
     }
 
-    /// The link of a request is gone.
+    /// The link of a request is gone. What it has not taken is for the next that asks.
     pub(super) fn http_closed(&mut self, now: Now, id: LinkId) {
         self.http_taken(now, id);
+        let waited = self.web.mailboxes.undelivered(id);
+        if let Some(waited) = waited.filter(|_| !self.stopped) {
+            self.http_collect(now, waited);
+        }
     }
 
     /// Its time is over.
