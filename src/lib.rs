@@ -60,6 +60,7 @@ mod node;
 mod reach;
 mod signals;
 mod stats;
+mod sync;
 mod table;
 
 pub use address::RelayAddress;

@@ -14,6 +14,8 @@ mod net;
 mod process;
 #[path = "memory/relayed.rs"]
 mod relayed;
+#[path = "memory/soak.rs"]
+mod soak;
 #[path = "memory/sums.rs"]
 mod sums;
 

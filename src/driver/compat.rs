@@ -16,7 +16,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a relay's name is taken to mean the same.
+/// How long a relay's name is taken to mean the same: a relay is dialled several times a second.
 const RESOLVED_FOR: Duration = Duration::from_secs(30);
 
 /// Where and how Python nodes are met.
@@ -43,8 +43,6 @@ pub(super) struct Compat {
     resolver: Resolver,
     /// Links whose relay's name is being looked up, which of its addresses to take, and whether it was learnt.
     resolving: Vec<(LinkId, RelayAddress, usize, bool)>,
-    /// What relays' names mean, and until when: they are dialled several times a second.
-    resolved: Vec<(RelayAddress, Vec<SocketAddr>, Time)>,
     loopback: bool,
 }
 
@@ -100,9 +98,8 @@ impl Compat {
             engine: Engine::new(config, Box::new(OsEntropy::new()?)),
             links,
             datagrams,
-            resolver: Resolver::new(waker),
+            resolver: Resolver::new(waker, RESOLVED_FOR),
             resolving: Vec::new(),
-            resolved: Vec::new(),
             loopback,
         })
     }
@@ -134,7 +131,7 @@ impl Compat {
                 engine.datagram(now, interfaces.is_own(from.ip()), bytes);
             });
         }
-        while let Some((relay, _, found)) = self.resolver.next() {
+        while let Some((relay, _, found)) = self.resolver.next(now.at) {
             self.resolved(now, &relay, &found);
         }
         while let Some(id) = self.links.next_unread() {
@@ -198,10 +195,7 @@ impl Compat {
                     nth,
                     learnt,
                 } => {
-                    self.resolved.retain(|(_, _, until)| now.at < *until);
-                    let known = self.resolved.iter().find(|(r, _, _)| *r == relay);
-                    let known = known.map(|(_, found, _)| found.clone());
-                    let found = known.or_else(|| self.resolver.resolve(link, &relay, learnt));
+                    let found = self.resolver.resolve(link, &relay, learnt, now.at);
                     self.resolving.push((link, relay.clone(), nth, learnt));
                     if let Some(found) = found {
                         self.resolved(now, &relay, &found);
@@ -245,10 +239,6 @@ impl Compat {
 
     /// The addresses of a relay are known, or that there are none.
     fn resolved(&mut self, now: Now, relay: &RelayAddress, found: &[SocketAddr]) {
-        if !found.is_empty() && self.resolved.iter().all(|(r, ..)| r != relay) {
-            let until = now.at + RESOLVED_FOR;
-            self.resolved.push((relay.clone(), found.to_vec(), until));
-        }
         // The one lookup is for all who wait for it.
         for (link, of, nth, learnt) in std::mem::take(&mut self.resolving) {
             if of != *relay {

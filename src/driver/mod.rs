@@ -18,7 +18,6 @@ use crate::address::RelayAddress;
 use crate::engine::{Engine, Input, Output, Stats};
 use crate::entropy::OsEntropy;
 use crate::error::Error;
-use crate::limits::REMOTES_MAX;
 use crate::logging::record;
 use crate::protocol::{LinkId, Now, Time};
 use datagrams::Datagrams;
@@ -39,8 +38,6 @@ const LANES: usize = 2;
 const FIRST_LINK: usize = 16;
 /// How long a relay's name is taken to mean the same: longer than the pause between two dials.
 const RESOLVED_FOR: Duration = Duration::from_secs(60);
-/// Names whose meaning is remembered: as many as relays that a node may be linked to, and some learnt ones.
-const RESOLVED_MAX: usize = 2 * REMOTES_MAX;
 /// Events taken from the kernel at once.
 const EVENTS: usize = 256;
 
@@ -194,8 +191,6 @@ pub(crate) struct Driver {
     datagrams: Option<Datagrams>,
     interfaces: Interfaces,
     resolver: Resolver,
-    /// What relays' names mean, and until when that is believed.
-    resolved: Vec<(RelayAddress, Vec<SocketAddr>, Time)>,
     port: u16,
     loopback: bool,
     #[cfg(feature = "compat")]
@@ -260,8 +255,7 @@ impl Driver {
             links,
             datagrams,
             interfaces,
-            resolver: Resolver::new(waker.clone()),
-            resolved: Vec::new(),
+            resolver: Resolver::new(waker.clone(), RESOLVED_FOR),
             port,
             loopback: settings.loopback,
             #[cfg(feature = "compat")]
@@ -376,8 +370,7 @@ impl Driver {
                 engine.handle(now, Input::Datagram { from, bytes });
             });
         }
-        while let Some((relay, id, found)) = self.resolver.next() {
-            self.note_resolved(now, relay, &found);
+        while let Some((_, id, found)) = self.resolver.next(now.at) {
             self.resolved(now, id, &found);
         }
         while let Some(id) = self.links.next_unread() {
@@ -448,26 +441,9 @@ impl Driver {
         }
     }
 
-    /// Remembers what a relay's name means: a lookup that takes longer than a handshake may take is of use
-    /// to the next dial.
-    fn note_resolved(&mut self, now: Now, relay: RelayAddress, found: &[SocketAddr]) {
-        self.resolved
-            .retain(|(r, _, until)| now.at < *until && *r != relay);
-        if !found.is_empty() && self.resolved.len() < RESOLVED_MAX {
-            let until = now.at + RESOLVED_FOR;
-            self.resolved.push((relay, found.to_vec(), until));
-        }
-    }
-
     fn dial_relay(&mut self, now: Now, id: LinkId, relay: &RelayAddress) {
-        let known =
-            |(r, _, until): &&(RelayAddress, Vec<SocketAddr>, Time)| r == relay && now.at < *until;
-        if let Some((_, found, _)) = self.resolved.iter().find(known) {
-            let found = found.clone();
-            return self.resolved(now, id, &found);
-        }
         let learnt = self.engine.dials_relay(id).unwrap_or(true);
-        if let Some(found) = self.resolver.resolve(id, relay, learnt) {
+        if let Some(found) = self.resolver.resolve(id, relay, learnt, now.at) {
             self.resolved(now, id, &found);
         }
     }

@@ -6,16 +6,21 @@
 //! others wait in a line of bounded length. Names that were learnt from others take only a part of the
 //! threads and come last, so that inventing names that nobody can resolve does not keep a relay from being
 //! found that the program was given.
+//!
+//! The addresses that a lookup finds are remembered for a while. A name without any is not remembered: its
+//! next lookup may find some.
 
 use crate::address::RelayAddress;
+use crate::limits::REMOTES_MAX;
 use crate::logging::record;
-use crate::protocol::LinkId;
+use crate::protocol::{LinkId, Time};
 use crate::reach::{self, Word};
 use crate::signals;
 use mio::Waker;
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// Lookups that run at a time: each is a thread, and is as slow as the system's resolver.
 const RUNNING_MAX: usize = 4;
@@ -23,6 +28,8 @@ const RUNNING_MAX: usize = 4;
 const RUNNING_LEARNT_MAX: usize = 2;
 /// Lookups that wait for one of those to end: more than a node is linked to relays, and each asks again.
 const WAITING_MAX: usize = 64;
+/// Names whose addresses are remembered: as many as relays that a node may be linked to, and some learnt ones.
+const RESOLVED_MAX: usize = 2 * REMOTES_MAX;
 
 type Found = Vec<SocketAddr>;
 /// Answers that have come.
@@ -39,18 +46,30 @@ struct Lookup {
     running: bool,
 }
 
+/// The addresses that a lookup found.
+#[derive(Debug)]
+struct Resolved {
+    relay: RelayAddress,
+    found: Found,
+    until: Time,
+}
+
 pub(super) struct Resolver {
     waker: Arc<Waker>,
     answers: Answers,
     /// What runs and what waits, in the order in which it was asked for.
     asked: Vec<Lookup>,
+    resolved: Vec<Resolved>,
+    resolved_for: Duration,
     look_up: LookUp,
 }
 
 impl fmt::Debug for Resolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let asked = &self.asked;
-        f.debug_struct("Resolver").field("asked", asked).finish()
+        f.debug_struct("Resolver")
+            .field("asked", &self.asked)
+            .field("resolved", &self.resolved)
+            .finish()
     }
 }
 
@@ -60,11 +79,14 @@ fn system(host: &str, port: u16) -> Found {
 }
 
 impl Resolver {
-    pub(super) fn new(waker: Arc<Waker>) -> Resolver {
+    /// A resolver that remembers addresses for `resolved_for` after their lookup.
+    pub(super) fn new(waker: Arc<Waker>, resolved_for: Duration) -> Resolver {
         Resolver {
             waker,
             answers: Answers::default(),
             asked: Vec::new(),
+            resolved: Vec::new(),
+            resolved_for,
             look_up: system,
         }
     }
@@ -77,9 +99,14 @@ impl Resolver {
         link: LinkId,
         relay: &RelayAddress,
         learnt: bool,
+        now: Time,
     ) -> Option<Found> {
         if let Some(ip) = relay.ip() {
             return Some(vec![SocketAddr::new(ip, relay.host_and_port().1)]);
+        }
+        let mut resolved = self.resolved.iter();
+        if let Some(known) = resolved.find(|r| r.relay == *relay && now < r.until) {
+            return Some(known.found.clone());
         }
         if let Some(lookup) = self.asked.iter_mut().find(|l| l.relay == *relay) {
             lookup.link = link;
@@ -110,7 +137,7 @@ impl Resolver {
     }
 
     /// An answer that has come: of which relay, for which link, and the addresses, none if there are none.
-    pub(super) fn next(&mut self) -> Option<(RelayAddress, LinkId, Found)> {
+    pub(super) fn next(&mut self, now: Time) -> Option<(RelayAddress, LinkId, Found)> {
         if self.asked.is_empty() {
             return None;
         }
@@ -118,10 +145,23 @@ impl Resolver {
             let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
             answers.pop()?
         };
+        self.remember(&relay, &found, now);
         let at = self.asked.iter().position(|l| l.relay == relay)?;
         let lookup = self.asked.remove(at);
         self.start_what_may_run();
         Some((relay, lookup.link, found))
+    }
+
+    /// Also a lookup that takes longer than a link may wait for it is of use to the next attempt.
+    fn remember(&mut self, relay: &RelayAddress, found: &[SocketAddr], now: Time) {
+        self.resolved.retain(|r| now < r.until && r.relay != *relay);
+        if !found.is_empty() && self.resolved.len() < RESOLVED_MAX {
+            self.resolved.push(Resolved {
+                relay: relay.clone(),
+                found: found.to_vec(),
+                until: now + self.resolved_for,
+            });
+        }
     }
 
     /// The next lookup that may begin: those for relays that the program was given come first.
@@ -183,12 +223,16 @@ pub(super) fn may_dial(to: SocketAddr, learnt: bool, loopback_only: bool) -> boo
 mod tests {
     use super::*;
     use std::sync::Condvar;
-    use std::time::Duration;
+    use std::sync::atomic::{AtomicU8, Ordering};
+
+    /// How long the resolvers of these tests remember addresses.
+    const RESOLVED_FOR: Duration = Duration::from_secs(60);
+    const START: Time = Time(Duration::ZERO);
 
     fn poll() -> (mio::Poll, Resolver) {
         let poll = mio::Poll::new().unwrap();
         let waker = Waker::new(poll.registry(), mio::Token(0)).unwrap();
-        (poll, Resolver::new(Arc::new(waker)))
+        (poll, Resolver::new(Arc::new(waker), RESOLVED_FOR))
     }
 
     fn relay(text: &str) -> RelayAddress {
@@ -199,7 +243,7 @@ mod tests {
     fn hear(poll: &mut mio::Poll, resolver: &mut Resolver) -> (RelayAddress, LinkId, Found) {
         let mut events = mio::Events::with_capacity(4);
         loop {
-            if let Some(answer) = resolver.next() {
+            if let Some(answer) = resolver.next(START) {
                 return answer;
             }
             poll.poll(&mut events, Some(Duration::from_secs(30)))
@@ -211,17 +255,70 @@ mod tests {
     #[test]
     fn an_address_needs_no_lookup_and_a_name_does_not_wait() {
         let (mut poll, mut resolver) = poll();
-        let found = resolver.resolve(LinkId(1), &relay("[::1]:7"), false);
+        let found = resolver.resolve(LinkId(1), &relay("[::1]:7"), false, START);
         assert_eq!(found, Some(vec!["[::1]:7".parse().unwrap()]));
         // The hosts file knows this one; nothing leaves the machine.
         let name = relay("localhost:7");
-        assert_eq!(resolver.resolve(LinkId(2), &name, false), None);
-        assert_eq!(resolver.resolve(LinkId(3), &name, false), None);
+        assert_eq!(resolver.resolve(LinkId(2), &name, false, START), None);
+        assert_eq!(resolver.resolve(LinkId(3), &name, false, START), None);
         assert_eq!(resolver.asked.len(), 1, "no second thread");
         let (_, link, found) = hear(&mut poll, &mut resolver);
         assert_eq!(link, LinkId(3), "for who asked last");
         assert!(!found.is_empty() && found.iter().all(|a| a.ip().is_loopback()));
-        assert_eq!(resolver.next(), None);
+        assert_eq!(resolver.next(START), None);
+    }
+
+    #[test]
+    fn a_name_is_looked_up_again_when_its_time_is_over_and_not_before() {
+        static LOOKUPS: AtomicU8 = AtomicU8::new(0);
+        let (mut poll, mut resolver) = poll();
+        // Each lookup finds another address.
+        resolver.look_up = |_, port| {
+            let nth = LOOKUPS.fetch_add(1, Ordering::Relaxed) + 1;
+            vec![SocketAddr::from(([10, 0, 0, nth], port))]
+        };
+        let (name, other) = (relay("name:7"), relay("other:7"));
+        let at = |nth: u8| vec![SocketAddr::from(([10, 0, 0, nth], 7))];
+        assert_eq!(resolver.resolve(LinkId(1), &name, false, START), None);
+        assert_eq!(
+            hear(&mut poll, &mut resolver),
+            (name.clone(), LinkId(1), at(1))
+        );
+        let end = START + RESOLVED_FOR;
+        let nearly = Time(end.0 - Duration::from_nanos(1));
+        for now in [START, nearly] {
+            let found = resolver.resolve(LinkId(2), &name, false, now);
+            assert_eq!(found, Some(at(1)), "remembered at {now:?}");
+        }
+        assert!(resolver.asked.is_empty(), "nothing is looked up");
+        assert_eq!(resolver.resolve(LinkId(3), &other, false, START), None);
+        assert_eq!(hear(&mut poll, &mut resolver).2, at(2), "of another name");
+        assert_eq!(resolver.resolve(LinkId(4), &name, false, end), None);
+        assert_eq!(hear(&mut poll, &mut resolver), (name, LinkId(4), at(3)));
+    }
+
+    #[test]
+    fn a_name_without_addresses_is_looked_up_again_at_once() {
+        let (mut poll, mut resolver) = poll();
+        resolver.look_up = |_, _| Vec::new();
+        let name = relay("name:7");
+        for _ in 0..2 {
+            assert_eq!(resolver.resolve(LinkId(1), &name, false, START), None);
+            assert_eq!(hear(&mut poll, &mut resolver).2, []);
+        }
+    }
+
+    #[test]
+    fn so_many_names_are_remembered_and_those_whose_time_is_over_make_room() {
+        let (_poll, mut resolver) = poll();
+        let found = [SocketAddr::from(([10, 0, 0, 1], 7))];
+        for i in 0..2 * RESOLVED_MAX {
+            resolver.remember(&relay(&format!("name{i}:7")), &found, START);
+        }
+        assert_eq!(resolver.resolved.len(), RESOLVED_MAX);
+        let later = START + RESOLVED_FOR;
+        resolver.remember(&relay("later:7"), &found, later);
+        assert_eq!(resolver.resolved.len(), 1);
     }
 
     /// A resolver of the system that answers about names with "slow" in them when it is told to.
@@ -242,7 +339,7 @@ mod tests {
         let mut turned_away = 0;
         for i in 0..500 {
             let invented = relay(&format!("slow{i}:7"));
-            match resolver.resolve(LinkId(i), &invented, true) {
+            match resolver.resolve(LinkId(i), &invented, true, START) {
                 None => {}
                 Some(found) => {
                     assert_eq!(found, [], "a clear answer");
@@ -256,14 +353,17 @@ mod tests {
         // One place in the line is free again when its link is given up.
         resolver.forget(LinkId(10));
         let given = relay("given:7");
-        assert_eq!(resolver.resolve(LinkId(1_000), &given, false), None);
+        assert_eq!(resolver.resolve(LinkId(1_000), &given, false, START), None);
         let (of, link, found) = hear(&mut poll, &mut resolver);
         assert_eq!((of, link, found.len()), (given, LinkId(1_000), 1));
         // Two given ones that are slow take the rest, and no more.
         resolver.asked.retain(|l| l.running);
         for i in 0..3 {
             let name = relay(&format!("slow-given{i}:7"));
-            assert_eq!(resolver.resolve(LinkId(2_000 + i), &name, false), None);
+            assert_eq!(
+                resolver.resolve(LinkId(2_000 + i), &name, false, START),
+                None
+            );
         }
         assert_eq!(running(&resolver), RUNNING_MAX);
         *GATE.0.lock().unwrap() = true;
@@ -288,9 +388,9 @@ mod tests {
             });
         }
         let name = relay("both:7");
-        assert_eq!(resolver.resolve(LinkId(7), &name, true), None);
+        assert_eq!(resolver.resolve(LinkId(7), &name, true, START), None);
         assert!(!resolver.asked.last().unwrap().running);
-        assert_eq!(resolver.resolve(LinkId(8), &name, false), None);
+        assert_eq!(resolver.resolve(LinkId(8), &name, false, START), None);
         assert_eq!(hear(&mut poll, &mut resolver).1, LinkId(8));
     }
 

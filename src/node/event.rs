@@ -1,8 +1,9 @@
 //! What happens, told to those who ask: a queue for each subscriber, bounded.
 
 use crate::engine::Event;
+use crate::sync::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 #[derive(Debug, Default)]

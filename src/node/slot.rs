@@ -1,9 +1,10 @@
 //! Where a thread waits for one result, and how: it looks for a while before it sleeps, as long as that
 //! is found to pay.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use crate::sync::{self, AtomicBool, AtomicU32, Condvar, Mutex, MutexGuard};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 /// How long a thread looks for its result before it sleeps: about what waking it would cost.
 const SPIN: Duration = Duration::from_micros(60);
@@ -58,14 +59,7 @@ impl<T> Slot<T> {
 
     /// Looks for the value for a while, without sleeping; whether it came.
     fn spin(&self) -> bool {
-        let until = Instant::now() + SPIN;
-        loop {
-            let found = self.is_filled.load(Ordering::Acquire);
-            if found || Instant::now() > until {
-                return found;
-            }
-            std::hint::spin_loop();
-        }
+        sync::spin(SPIN, || self.is_filled.load(Ordering::Acquire))
     }
 
     fn wait(&self) -> T {

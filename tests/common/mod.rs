@@ -2,6 +2,7 @@
 #![allow(dead_code, unused_imports, unreachable_pub, missing_docs)] // each test program uses a part of it
 
 pub mod cc;
+pub mod engines;
 pub mod process;
 pub mod python;
 pub mod wait;
@@ -71,6 +72,12 @@ impl Lan {
 
 pub const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
+}
+
+/// A number from the environment, or else this one.
+pub fn number(variable: &str, otherwise: u64) -> u64 {
+    let text = std::env::var(variable).ok();
+    text.and_then(|t| t.parse().ok()).unwrap_or(otherwise)
 }
 
 /// None of these is in the bytes, as it is or as base64 of whatever alignment.

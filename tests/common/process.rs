@@ -168,7 +168,7 @@ impl Tool {
         kill(self.pid(), signal).unwrap();
     }
 
-    fn pid(&self) -> Pid {
+    pub fn pid(&self) -> Pid {
         Pid::from_raw(i32::try_from(self.child.id()).unwrap())
     }
 

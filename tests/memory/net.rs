@@ -2,16 +2,18 @@
 //!
 //! Unlike the world of `sim` it forgets what is over, so that what is left after years is what they keep.
 
+pub(crate) use crate::common::engines::{Rng, name};
+pub(crate) use crate::common::secs;
 use crate::heap;
+use peerbase::RelayAddress;
 use peerbase::engine::{
     CallNumber, Config, Engine, Input, LinkId, Now, Output, Request, Terms, Time,
 };
 use peerbase::error::Error;
 use peerbase::fernet::{Key, Keyring};
 use peerbase::limits::Limits;
-use peerbase::name::{NetworkName, NodeName};
+use peerbase::name::NetworkName;
 use peerbase::relay::hub::{self, Hub};
-use peerbase::{Entropy, RelayAddress};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -24,42 +26,8 @@ const SPIN: usize = 100_000;
 /// Steps of carrying without time passing that are more than any work takes.
 const BUSY: usize = 1_000_000;
 
-/// SplitMix64: small, and the same everywhere.
-#[derive(Clone)]
-pub(crate) struct Rng(pub u64);
-
-impl Rng {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub(crate) fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-}
-
-impl Entropy for Rng {
-    fn fill(&mut self, out: &mut [u8]) {
-        for chunk in out.chunks_mut(8) {
-            chunk.copy_from_slice(&self.next().to_le_bytes()[..chunk.len()]);
-        }
-    }
-}
-
-pub(crate) fn name(text: &str) -> NodeName {
-    NodeName::new(text).unwrap()
-}
-
 pub(crate) fn relay(host: usize) -> RelayAddress {
     RelayAddress::new(&format!("relay{host}:7700")).unwrap()
-}
-
-pub(crate) fn secs(n: u64) -> Duration {
-    Duration::from_secs(n)
 }
 
 pub(crate) enum Machine {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-const MIB: usize = 1024 * 1024;
+pub(crate) const MIB: usize = 1024 * 1024;
 const ROLE: &str = "PEERBASE_MEMORY_ROLE";
 const KEY: &str = "PEERBASE_MEMORY_KEY";
 const PORT: &str = "PEERBASE_MEMORY_PORT";
@@ -21,6 +21,8 @@ const PORT: &str = "PEERBASE_MEMORY_PORT";
 /// grows with what passes has then grown to more than what is allowed.
 const FILLED: u64 = 400;
 const CARRIED: u64 = 2 * 64 * MIB as u64;
+/// The address of the relay through which a node is reached; it is on the LAN where this is not set.
+pub(crate) const RELAY: &str = "PEERBASE_MEMORY_RELAY";
 const FLOODERS: usize = 4;
 /// Members of the relay: enough that their windows are many times its queue for a reader.
 const SENDERS: usize = 16;
@@ -80,10 +82,19 @@ fn wait_for_the_end() {
 fn be_a_node() {
     let key = Key::parse(&std::env::var(KEY).unwrap()).unwrap();
     let port = std::env::var(PORT).unwrap().parse().unwrap();
-    let _node = Node::builder("small", "test", key)
+    let mut builder = Node::builder("small", "test", key).limits(small_node());
+    if let Ok(relay) = std::env::var(RELAY) {
+        // Few, so that tables are soon as full as they will be.
+        let limits = Limits {
+            peers: 32,
+            ..small_node()
+        };
+        builder = builder.lan(false).relay(&relay).limits(limits);
+    }
+    let _node = builder
         .loopback(true)
         .advertise_port(port)
-        .limits(small_node())
+        .command("sum", sum)
         .command("fill", |call: Call| call.reply("x".repeat(24_000)))
         .command("take", |call: Call| {
             let count = call.args().len();
@@ -95,6 +106,17 @@ fn be_a_node() {
     wait_for_the_end();
 }
 
+/// Takes all that is streamed to it, and answers with how much it was.
+fn sum(call: Call) {
+    let (mut reader, _) = call.streams().unwrap();
+    std::thread::spawn(move || {
+        let _ = match std::io::copy(&mut reader, &mut std::io::sink()) {
+            Ok(sum) => call.reply(sum),
+            Err(e) => call.fail(&e.to_string()),
+        };
+    });
+}
+
 fn be_a_relay() {
     let relay = RelayServer::builder()
         .limits(small_relay())
@@ -104,8 +126,8 @@ fn be_a_relay() {
     wait_for_the_end();
 }
 
-/// This program with a role and so much memory for its data; what it says when it is ready.
-fn start(role: &str, bytes: usize, lan: &Lan) -> (Tool, String) {
+/// This program with a role and so much memory for its data.
+pub(crate) fn program(role: &str, bytes: usize, lan: &Lan) -> Command {
     let mut command = Command::new("prlimit");
     command
         .arg(format!("--data={bytes}"))
@@ -116,7 +138,12 @@ fn start(role: &str, bytes: usize, lan: &Lan) -> (Tool, String) {
         .env(ROLE, role)
         .env(KEY, lan.key.to_text())
         .env(PORT, lan.port.to_string());
-    Tool::start(command)
+    command
+}
+
+/// Starts it; what it says when it is ready.
+pub(crate) fn start(role: &str, bytes: usize, lan: &Lan) -> (Tool, String) {
+    Tool::start(program(role, bytes, lan))
 }
 
 /// A node whose program comes to it seldom: it reads steadily, but slowly.

@@ -1,11 +1,13 @@
 //! A world of engines and hubs under a virtual clock: one thread, no sockets, every choice from one seed.
 
+use crate::common::engines::streaming;
+pub(crate) use crate::common::engines::{Rng, name};
+pub(crate) use crate::common::secs;
 use crate::hubs::SimHub;
 use peerbase::RelayAddress;
 use peerbase::engine::{
     Ask, CallNumber, Config, Engine, Event, Input, LinkId, Now, Output, RequestId, Terms, Time,
 };
-use peerbase::entropy::Entropy;
 use peerbase::error::Error;
 use peerbase::fernet::{Key, Keyring};
 use peerbase::limits::Limits;
@@ -18,44 +20,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-/// SplitMix64: small, and the same everywhere.
-#[derive(Clone)]
-pub(crate) struct Rng(pub u64);
-
-impl Rng {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub(crate) fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-
-    pub(crate) fn chance(&mut self, percent: u64) -> bool {
-        self.below(100) < percent
-    }
-}
-
-impl Entropy for Rng {
-    fn fill(&mut self, out: &mut [u8]) {
-        for chunk in out.chunks_mut(8) {
-            chunk.copy_from_slice(&self.next().to_le_bytes()[..chunk.len()]);
-        }
-    }
-}
-
 pub(crate) const PORT: u16 = 7;
 
 pub(crate) fn key() -> Key {
     Key::from_bytes([42; 32])
-}
-
-pub(crate) fn name(text: &str) -> NodeName {
-    NodeName::new(text).unwrap()
 }
 
 /// A call that waits for its target.
@@ -65,10 +33,6 @@ pub(crate) fn terms(timeout: Duration) -> Terms {
         wait: true,
         streams: false,
     }
-}
-
-pub(crate) fn secs(n: u64) -> Duration {
-    Duration::from_secs(n)
 }
 
 pub(crate) fn ms(n: u64) -> Duration {
@@ -402,15 +366,7 @@ impl World {
         target: &str,
         timeout: Duration,
     ) -> Result<CallNumber, Error> {
-        let ask = Ask::Command {
-            path: CommandPath::new("stream").unwrap(),
-            args: b"[]".to_vec(),
-            kwargs: b"{}".to_vec(),
-        };
-        let terms = Terms {
-            streams: true,
-            ..terms(timeout)
-        };
+        let (ask, terms) = streaming(terms(timeout));
         let now = self.clock_of(node);
         let engine = &mut self.nodes[node].engine;
         let number = engine.call(now, &name(target), ask, terms)?;
