@@ -23,9 +23,15 @@ pub(crate) fn check(text: &[u8]) -> Result<usize, Error> {
     if let b"[]" | b"{}" = text {
         return Ok(1);
     }
-    if std::str::from_utf8(text).is_err() {
-        return Err(Error::Utf8("JSON"));
-    }
+    check_text(utf8(text)?)
+}
+
+fn utf8(text: &[u8]) -> Result<&str, Error> {
+    std::str::from_utf8(text).map_err(|_| Error::Utf8("JSON"))
+}
+
+fn check_text(text: &str) -> Result<usize, Error> {
+    let text = text.as_bytes();
     if u32::try_from(text.len()).is_err() {
         return Err(Error::Json("more than 4 GiB".into()));
     }
@@ -61,10 +67,11 @@ fn check_begins_with(text: &[u8], first: u8, otherwise: &str) -> Result<usize, E
 
 /// Reads one JSON text that holds at most so many values.
 pub(crate) fn parse(text: &[u8], max_values: usize) -> Result<Value, Error> {
-    if check(text)? > max_values {
+    let text = utf8(text)?;
+    if check_text(text)? > max_values {
         return Err(Error::TooManyValues(max_values as u64));
     }
-    serde_json::from_slice(text).map_err(|e| Error::Json(e.to_string()))
+    serde_json::from_str(text).map_err(|e| Error::Json(e.to_string()))
 }
 
 /// The values of args that were checked.

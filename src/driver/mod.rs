@@ -170,12 +170,16 @@ impl Clock {
         Clock(Instant::now())
     }
 
+    fn at(&self) -> Time {
+        Time(self.0.elapsed())
+    }
+
     pub(crate) fn now(&self) -> Now {
         let unix = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |d| d.as_secs());
         Now {
-            at: Time(self.0.elapsed()),
+            at: self.at(),
             unix,
         }
     }
@@ -272,6 +276,11 @@ impl Driver {
     /// Now, on the engine's clock.
     pub(crate) fn now(&self) -> Now {
         self.clock.now()
+    }
+
+    /// How long it is until then; nothing if that has passed.
+    pub(crate) fn left_until(&self, at: Time) -> Duration {
+        at - self.clock.at()
     }
 
     /// Until when nothing will have to be done, if no event comes.

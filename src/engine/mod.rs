@@ -356,6 +356,7 @@ impl Engine {
     }
 
     /// What to do next, if anything.
+    #[inline]
     pub fn poll(&mut self) -> Option<Output> {
         let output = self.outputs.pop_front();
         // Once every call to a peer that died has ended, their room is not needed any more.

@@ -328,7 +328,7 @@ fn check(args: &[u8], kwargs: &[u8]) -> Result<usize, Error> {
 fn echo(args: Vec<u8>, kwargs: &[u8]) -> Vec<u8> {
     const PARTS: [&[u8]; 3] = [b"{\"args\":", b",\"kwargs\":", b"}"];
     let mut text = args;
-    text.reserve_exact(PARTS.concat().len() + kwargs.len());
+    text.reserve_exact(PARTS.iter().map(|part| part.len()).sum::<usize>() + kwargs.len());
     text.splice(0..0, PARTS[0].iter().copied());
     text.extend_from_slice(PARTS[1]);
     text.extend_from_slice(kwargs);

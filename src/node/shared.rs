@@ -248,7 +248,7 @@ impl State {
         if runs && !self.callbacks.is_empty() {
             return Some(Duration::ZERO);
         }
-        deadline.map(|at| at - self.driver.now().at)
+        deadline.map(|at| self.driver.left_until(at))
     }
 
     /// Whether a thread that waits for events must be woken for what was done meanwhile.

@@ -162,7 +162,7 @@ impl Shared {
     /// thread has begun must end in time: so the engine is told the time.
     fn nap(&self, state: Locked<'_>, most: Option<Duration>) {
         let due = state.driver.protocol_deadline();
-        let due = due.map(|at| (at - state.driver.now().at).max(NAP));
+        let due = due.map(|at| state.driver.left_until(at).max(NAP));
         let mut state = self.follow(state, [due, most].into_iter().flatten().min());
         let now = state.driver.now();
         let due = state.driver.protocol_deadline();
