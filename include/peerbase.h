@@ -171,8 +171,8 @@ enum peerbase_err
      */
     PEERBASE_ERR_UTF8 = -8,
     /**
-     * A body is over the size that fits one message, or holds more values than are taken. As a call's outcome: the command did
-     * not run.
+     * A body (arguments, value, message or file) is larger than its limit, or holds more JSON values than
+     * are accepted. As the outcome of a call: the command did not run.
      */
     PEERBASE_ERR_TOO_LARGE = -9,
     /**
@@ -241,7 +241,7 @@ enum peerbase_err
      */
     PEERBASE_ERR_INTERNAL = -25,
     /**
-     * It would have to be waited for, and that was not wanted.
+     * The operation could not make progress without waiting, or within its timeout; try again later.
      */
     PEERBASE_ERR_WOULD_BLOCK = -26,
     /**
@@ -443,11 +443,11 @@ typedef int32_t peerbase_limit;
 typedef struct peerbase_config peerbase_config;
 
 /**
- * A node that runs. Every function may be called from any thread, and several at once, unless it says
- * otherwise; only `peerbase_node_free` must be the last. In a child process of a fork, only
- * `peerbase_node_free` may be called, and the functions that free what belongs to the node; every other one of a
- * node, of its streams, or that answers a request is PEERBASE_ERR_FORKED, or gives what it gives for NULL, with
- * that reason in `peerbase_last_error`.
+ * A running node. Any thread may call any function of a node, also while another thread is in one, unless
+ * the comment of the function says otherwise; `peerbase_node_free` must be the last call. A child process of
+ * a fork may only call `peerbase_node_free` and the functions that free objects of the node. Every other
+ * function that takes a node or one of its streams, or answers a request, returns PEERBASE_ERR_FORKED there,
+ * or, if it does not return a code, what it returns for NULL, with the reason in `peerbase_last_error`.
  */
 typedef struct peerbase_node peerbase_node;
 
@@ -465,9 +465,10 @@ typedef struct peerbase_reply peerbase_reply;
 typedef struct peerbase_request peerbase_request;
 
 /**
- * What a call streams, at one of its sides. The caller's of whoever made it, until `peerbase_stream_free`. One
- * thread may read while another writes; freeing must be the last use. What is read was checked when
- * reading has come to the end: a stream that broke off ends in PEERBASE_ERR_BROKEN and never looks whole.
+ * One side of the two streams of a call: it reads one and writes the other; a stream to several nodes only
+ * writes. It belongs to the program until `peerbase_stream_free`, which must be the last use. One thread may
+ * read while another writes. The bytes that were read are verified only when reading has reached the end: a
+ * stream that was cut off ends with PEERBASE_ERR_BROKEN, never as if it were complete.
  */
 typedef struct peerbase_stream peerbase_stream;
 
@@ -553,14 +554,15 @@ extern "C" {
  *
  * `target` is the node's name; if it is not known yet it is waited for. `args` is a JSON array and `kwargs`
  * a JSON object; NULL for none. `timeout_ms` is 0 to INT_MAX; more than a day (86 400 000) counts as a day.
- * All are copied. `*out` is a reply of one entry, to be freed with `peerbase_reply_free`, when there is an
- * answer to read, also a failure's message; and NULL otherwise. After PEERBASE_ERR_TIMEOUT the command may
- * have run, with a timeout of 0 too. Returns the code of the call's one outcome: 0, PEERBASE_ERR_COMMAND_NOT_FOUND,
- * PEERBASE_ERR_COMMAND_FAILED, PEERBASE_ERR_TIMEOUT, PEERBASE_ERR_UNREACHABLE, PEERBASE_ERR_PEER_RESTARTED,
- * PEERBASE_ERR_OVERLOADED if the command did not run for want of room, PEERBASE_ERR_ANSWER_LOST if it ran but
- * there was no room for its answer, PEERBASE_ERR_REFUSED, PEERBASE_ERR_STOPPED; or of what is wrong with the
- * arguments, PEERBASE_ERR_TOO_LARGE also if it is only so for the peer; or PEERBASE_ERR_WOULD_DEADLOCK in a
- * callback.
+ * All are copied. If the peer answered with a value, or that the command failed, is unknown or was refused,
+ * `*out` is a reply of one entry, to be freed with `peerbase_reply_free`; otherwise it is NULL. After
+ * PEERBASE_ERR_TIMEOUT the command may have run, even with a timeout of 0. Returns the outcome of the call:
+ * 0, PEERBASE_ERR_COMMAND_NOT_FOUND, PEERBASE_ERR_COMMAND_FAILED, PEERBASE_ERR_TIMEOUT,
+ * PEERBASE_ERR_UNREACHABLE, PEERBASE_ERR_PEER_RESTARTED, PEERBASE_ERR_OVERLOADED if the command did not run
+ * because a limit was reached, PEERBASE_ERR_ANSWER_LOST if it ran and its answer could not be kept or
+ * accepted, PEERBASE_ERR_REFUSED or PEERBASE_ERR_STOPPED. If an argument is invalid, returns the code for
+ * that; PEERBASE_ERR_TOO_LARGE also means that the arguments exceed the limit of the peer. Returns
+ * PEERBASE_ERR_WOULD_DEADLOCK in a callback.
  */
 int peerbase_node_call(struct peerbase_node *handle,
                        const char *target,
@@ -883,11 +885,12 @@ const char *peerbase_last_error(void);
 const char *peerbase_version(void);
 
 /**
- * Offers a file to the network. All of it is read before this returns, so not in a callback of a node that is to
- * answer meanwhile; changed or removed later, it is not offered any more. `hash` has room for PEERBASE_HASH_LEN
- * bytes, and is then what others ask for it by, or "" after a failure. Returns 0,
- * PEERBASE_ERR_IO if it cannot be read, PEERBASE_ERR_DAMAGED if it changed meanwhile,
- * PEERBASE_ERR_OVERLOADED, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
+ * Offers a file to the network. This function reads the whole file before it returns, so do not call it in a
+ * callback, because no other handler of the node runs meanwhile. If the file is later changed or removed,
+ * the node no longer offers it. `hash` must have room for PEERBASE_HASH_LEN bytes, and receives the hash by
+ * which other nodes ask for the file, or "" after a failure. Returns 0, PEERBASE_ERR_IO if it cannot be
+ * read, PEERBASE_ERR_DAMAGED if it changed meanwhile, PEERBASE_ERR_OVERLOADED, PEERBASE_ERR_STOPPED or
+ * PEERBASE_ERR_ARGUMENT.
  */
 int peerbase_node_add_file(struct peerbase_node *handle,
                            const char *path,
@@ -913,8 +916,9 @@ int peerbase_node_refresh(struct peerbase_node *handle,
 /**
  * Fetches a file by its hash, from whoever of the peers has it, several at once, into the folder of
  * `peerbase_node_set_file_dir`. `timeout_ms` is how long nothing may come, 0 to INT_MAX; more than a day counts
- * as a day. Interrupted, the next request goes on with what is there, which is kept in the folder
- * ".peerbase-parts" in that one until then. The final name appears when all was checked.
+ * as a day. If a transfer is interrupted, the pieces that arrived are kept in the subfolder
+ * ".peerbase-parts", and the next request for the file resumes with them. The file gets its final name after
+ * it was verified.
  *
  * `progress` may be NULL, and must not throw or longjmp. `*out`, if `out` is not NULL, has one entry, whose JSON is an object with "path" and
  * "size". Returns 0, PEERBASE_ERR_FILE_UNKNOWN if nobody has it, PEERBASE_ERR_DAMAGED if nobody has what the
@@ -1016,9 +1020,9 @@ int peerbase_node_start(const struct peerbase_config *config,
 /**
  * Opens a node for the caller's own event loop: poll `peerbase_node_fd` for at most
  * `peerbase_node_timeout_ms`, then call `peerbase_node_process`. Every callback runs on the loop's thread: the
- * one that opened the node or last processed it; for a stop see `peerbase_node_stop`. A function that waits
- * drives the loop itself, and on another thread leaves the callbacks for the loop's. Otherwise as
- * `peerbase_node_start`.
+ * one that opened the node or last processed it; for a stop see `peerbase_node_stop`. A blocking function
+ * drives the loop itself while it waits; on another thread than the loop's it handles network traffic only,
+ * and leaves the callbacks to the loop's thread. Otherwise as `peerbase_node_start`.
  */
 int peerbase_node_open(const struct peerbase_config *config,
                        struct peerbase_node **out);
@@ -1353,11 +1357,11 @@ int peerbase_stream_abort(struct peerbase_stream *stream,
                           const char *why);
 
 /**
- * Sets what is told when reading or writing has been PEERBASE_ERR_WOULD_BLOCK and would no longer be; a NULL
- * handler ends it. It is told once for each such return, of those after it was set: set it before the first read
- * or write. It may read and write with a timeout of 0, and must not free the stream. `drop_user` is called once
- * with `user`, and may be NULL. Returns 0, PEERBASE_ERR_FORKED or PEERBASE_ERR_ARGUMENT, also for a stream to
- * several.
+ * Sets the handler that is called when a read or write that returned PEERBASE_ERR_WOULD_BLOCK can be tried
+ * again; NULL removes it. It is called once for each such return after it was set, so set it before the
+ * first read or write. It may read and write with a timeout of 0, and must not free the stream. `drop_user`
+ * is called once with `user`, and may be NULL. Returns 0, PEERBASE_ERR_FORKED or PEERBASE_ERR_ARGUMENT, also
+ * for a stream to several.
  */
 int peerbase_stream_on_ready(struct peerbase_stream *stream,
                              peerbase_ready handler,

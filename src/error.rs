@@ -30,8 +30,8 @@ pub enum Code {
     Address = -7,
     /// A string is not UTF-8.
     Utf8 = -8,
-    /// A body is over the size that fits one message, or holds more values than are taken. As a call's outcome: the command did
-    /// not run.
+    /// A body (arguments, value, message or file) is larger than its limit, or holds more JSON values than
+    /// are accepted. As the outcome of a call: the command did not run.
     TooLarge = -9,
     /// Another node of the network has this name.
     NameTaken = -10,
@@ -66,7 +66,7 @@ pub enum Code {
     CommandExists = -24,
     /// A bug in the library; the call was abandoned and the process lives on.
     Internal = -25,
-    /// It would have to be waited for, and that was not wanted.
+    /// The operation could not make progress without waiting, or within its timeout; try again later.
     WouldBlock = -26,
     /// A stream ended before it was whole; the message says how much arrived.
     Broken = -27,

@@ -1,7 +1,7 @@
 //! Every bound of the library, its default, and why it is what it is.
 //!
-//! What the wire fixes is a constant; what a program may tune is a field of [`Limits`], and what one may tune that is
-//! not in Rust is a [`Limit`] as well.
+//! Bounds that the wire protocol fixes are constants. Bounds that a program may set are fields of [`Limits`];
+//! those that can also be set from C or on the command line have a [`Limit`] as well.
 
 use crate::error::Error;
 use std::ops::RangeInclusive;
@@ -118,16 +118,19 @@ pub struct Limits {
     /// Calls one peer may have in flight here, until they are answered also where nobody waits any more; more are
     /// answered `overloaded`.
     pub served_per_peer: usize,
-    /// Calls of all peers together that run, or whose answers are kept: about 4 MiB. One peer may have an eighth
-    /// of what is free; for one that has less than others, their kept answers give way. Peers of one address, or
-    /// behind one relay, may have as many running as they leave free, so half of these if there are no others.
+    /// Calls of all peers together that are running or whose answers are kept; the default takes about 4 MiB.
+    /// One peer may have as many as an eighth of the free entries. For a call beyond that, the node evicts
+    /// kept answers, first of peers without a session, then of peers that have more calls here than this one;
+    /// if there are none, it answers `overloaded`. All peers at one address, or behind one relay, may have as
+    /// many calls running as they leave free: half of this number if there are no others.
     pub served: usize,
     /// Bytes of answers kept for one peer until it confirms them; four times as many for all together.
     pub reply_bytes: usize,
-    /// Bytes of calls and messages of others that wait for a handler of ours, with 512 for each: a handler
-    /// may take as long as it likes. Calls beyond are answered `overloaded`, messages to everyone are
-    /// dropped and counted. One always fits, whatever its size. A message to everyone counts until the program has
-    /// dropped it, but only against others of its kind; a call counts elsewhere once a handler has it.
+    /// Bytes of calls and messages from peers that wait for a handler, plus 512 for each, because a handler
+    /// may run for any time. Further calls are answered `overloaded`; further broadcasts are dropped and
+    /// counted. If nothing else waits, one call or message of any size is accepted. A broadcast that a
+    /// handler has counts until the program drops it, but only against other broadcasts. A call stops
+    /// counting here when a handler gets it; [`Limits::message_bytes`] bounds it until it is answered.
     pub waiting_bytes: usize,
     /// Longest time a call may be kept waiting; longer is shortened to this.
     pub call_timeout: Duration,
@@ -138,9 +141,10 @@ pub struct Limits {
     /// 320 where objects of a single member are in one another, so this is 8 to 84 MB; a text of the largest
     /// message would otherwise become 440.
     pub max_values: usize,
-    /// Bytes of what others ask, from when it begins to come until it is answered, and [`ASKED_ROOM`] for each
-    /// call. Callers of one address, or behind one relay, may take as much as they leave free, so half of it if
-    /// there are no others. Counted apart, as many of large answers that are coming, half of them from one peer.
+    /// Bytes that calls and messages from peers carry, from their arrival until they are answered, plus
+    /// [`ASKED_ROOM`] for each call. All callers at one address, or behind one relay, may take as much as
+    /// they leave free: half of it if there are no others. A second budget of the same size, half of it for
+    /// one peer, is for large answers to this node's own calls while they arrive.
     pub message_bytes: usize,
     /// Bytes of one piece of a stream, at most [`BODY_MAX`].
     pub chunk_size: usize,
@@ -539,8 +543,9 @@ pub struct RelayLimits {
     pub newcomers: usize,
     /// Links from one address, or one IPv6 /64: a site behind one router.
     pub links_per_address: usize,
-    /// Joinings a second from one address, or one IPv6 /48, after as many at once as links are allowed, and as
-    /// many adverts: each is told to every member.
+    /// Rate limit of joins, per second, from one IPv4 address or IPv6 /48; also the rate limit of adverts
+    /// from there. The burst is [`RelayLimits::links_per_address`] joins, and twice as many adverts. The
+    /// relay sends each join and advert to every member of the network.
     pub joins_per_second: u32,
     /// From connecting to having joined. Three round trips on the slowest link one would use.
     pub handshake: Duration,
@@ -548,8 +553,9 @@ pub struct RelayLimits {
     pub idle: Duration,
     /// A frame begun must be finished within this.
     pub frame: Duration,
-    /// Bytes that may wait for one member; frames beyond are turned away, and their senders told. At twice
-    /// this, for which the relay's own words would have to wait, the member is gone.
+    /// Bytes that may wait for one member. The relay drops further frames and tells their senders. If,
+    /// through the relay's own messages, more than about twice this waits, the relay closes the member's
+    /// link.
     pub queue: usize,
     /// Bytes that may wait for members that are behind, all together; those of one address, or one IPv6 /48,
     /// have at most as many as are left. Memory, not only what is in it.
@@ -586,7 +592,8 @@ pub struct RelayLimits {
     /// A Python node that does not ask for this long is gone; it asks every quarter of a second, unless set
     /// otherwise.
     pub mailbox_idle: Duration,
-    /// How long a question is kept when there is nothing new to answer: what comes meanwhile is told at once.
+    /// Long polling: how long the relay holds a Python node's request if there is nothing new. It answers at
+    /// once when something arrives.
     pub mailbox_wait: Duration,
     /// Packets that may wait in one mailbox, or be on their way to its owner.
     pub mailbox_packets: usize,

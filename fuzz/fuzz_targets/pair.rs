@@ -416,6 +416,10 @@ impl World {
     fn end_write(&mut self, at: usize, n: usize) {
         let id = self.pipes[at].0;
         let (writer, _) = self.ends_of(id);
+        if writer != self.caller_of(id) && !self.sides[writer].ran.contains(&id.call) {
+            // The call has not arrived: there is no program that could write.
+            return;
+        }
         let (engine, pipe) = (&mut self.sides[writer].engine, &mut self.pipes[at].1);
         match n % 3 {
             0 => {

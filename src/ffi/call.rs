@@ -71,14 +71,15 @@ pub(super) unsafe fn command(
 ///
 /// `target` is the node's name; if it is not known yet it is waited for. `args` is a JSON array and `kwargs`
 /// a JSON object; NULL for none. `timeout_ms` is 0 to INT_MAX; more than a day (86 400 000) counts as a day.
-/// All are copied. `*out` is a reply of one entry, to be freed with `peerbase_reply_free`, when there is an
-/// answer to read, also a failure's message; and NULL otherwise. After PEERBASE_ERR_TIMEOUT the command may
-/// have run, with a timeout of 0 too. Returns the code of the call's one outcome: 0, PEERBASE_ERR_COMMAND_NOT_FOUND,
-/// PEERBASE_ERR_COMMAND_FAILED, PEERBASE_ERR_TIMEOUT, PEERBASE_ERR_UNREACHABLE, PEERBASE_ERR_PEER_RESTARTED,
-/// PEERBASE_ERR_OVERLOADED if the command did not run for want of room, PEERBASE_ERR_ANSWER_LOST if it ran but
-/// there was no room for its answer, PEERBASE_ERR_REFUSED, PEERBASE_ERR_STOPPED; or of what is wrong with the
-/// arguments, PEERBASE_ERR_TOO_LARGE also if it is only so for the peer; or PEERBASE_ERR_WOULD_DEADLOCK in a
-/// callback.
+/// All are copied. If the peer answered with a value, or that the command failed, is unknown or was refused,
+/// `*out` is a reply of one entry, to be freed with `peerbase_reply_free`; otherwise it is NULL. After
+/// PEERBASE_ERR_TIMEOUT the command may have run, even with a timeout of 0. Returns the outcome of the call:
+/// 0, PEERBASE_ERR_COMMAND_NOT_FOUND, PEERBASE_ERR_COMMAND_FAILED, PEERBASE_ERR_TIMEOUT,
+/// PEERBASE_ERR_UNREACHABLE, PEERBASE_ERR_PEER_RESTARTED, PEERBASE_ERR_OVERLOADED if the command did not run
+/// because a limit was reached, PEERBASE_ERR_ANSWER_LOST if it ran and its answer could not be kept or
+/// accepted, PEERBASE_ERR_REFUSED or PEERBASE_ERR_STOPPED. If an argument is invalid, returns the code for
+/// that; PEERBASE_ERR_TOO_LARGE also means that the arguments exceed the limit of the peer. Returns
+/// PEERBASE_ERR_WOULD_DEADLOCK in a callback.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_call(
     handle: *mut peerbase_node,

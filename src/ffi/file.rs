@@ -18,11 +18,12 @@ pub const PEERBASE_HASH_LEN: usize = 65;
 pub type peerbase_progress =
     Option<unsafe extern "C" fn(received: u64, size: u64, user: *mut c_void)>;
 
-/// Offers a file to the network. All of it is read before this returns, so not in a callback of a node that is to
-/// answer meanwhile; changed or removed later, it is not offered any more. `hash` has room for PEERBASE_HASH_LEN
-/// bytes, and is then what others ask for it by, or "" after a failure. Returns 0,
-/// PEERBASE_ERR_IO if it cannot be read, PEERBASE_ERR_DAMAGED if it changed meanwhile,
-/// PEERBASE_ERR_OVERLOADED, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
+/// Offers a file to the network. This function reads the whole file before it returns, so do not call it in a
+/// callback, because no other handler of the node runs meanwhile. If the file is later changed or removed,
+/// the node no longer offers it. `hash` must have room for PEERBASE_HASH_LEN bytes, and receives the hash by
+/// which other nodes ask for the file, or "" after a failure. Returns 0, PEERBASE_ERR_IO if it cannot be
+/// read, PEERBASE_ERR_DAMAGED if it changed meanwhile, PEERBASE_ERR_OVERLOADED, PEERBASE_ERR_STOPPED or
+/// PEERBASE_ERR_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_add_file(
     handle: *mut peerbase_node,
@@ -84,8 +85,9 @@ pub unsafe extern "C" fn peerbase_node_refresh(
 
 /// Fetches a file by its hash, from whoever of the peers has it, several at once, into the folder of
 /// `peerbase_node_set_file_dir`. `timeout_ms` is how long nothing may come, 0 to INT_MAX; more than a day counts
-/// as a day. Interrupted, the next request goes on with what is there, which is kept in the folder
-/// ".peerbase-parts" in that one until then. The final name appears when all was checked.
+/// as a day. If a transfer is interrupted, the pieces that arrived are kept in the subfolder
+/// ".peerbase-parts", and the next request for the file resumes with them. The file gets its final name after
+/// it was verified.
 ///
 /// `progress` may be NULL, and must not throw or longjmp. `*out`, if `out` is not NULL, has one entry, whose JSON is an object with "path" and
 /// "size". Returns 0, PEERBASE_ERR_FILE_UNKNOWN if nobody has it, PEERBASE_ERR_DAMAGED if nobody has what the

@@ -12,11 +12,11 @@ use crate::node::{Builder, CommandTree, Node};
 use std::ffi::{c_char, c_int, c_void};
 use std::time::Duration;
 
-/// A node that runs. Every function may be called from any thread, and several at once, unless it says
-/// otherwise; only `peerbase_node_free` must be the last. In a child process of a fork, only
-/// `peerbase_node_free` may be called, and the functions that free what belongs to the node; every other one of a
-/// node, of its streams, or that answers a request is PEERBASE_ERR_FORKED, or gives what it gives for NULL, with
-/// that reason in `peerbase_last_error`.
+/// A running node. Any thread may call any function of a node, also while another thread is in one, unless
+/// the comment of the function says otherwise; `peerbase_node_free` must be the last call. A child process of
+/// a fork may only call `peerbase_node_free` and the functions that free objects of the node. Every other
+/// function that takes a node or one of its streams, or answers a request, returns PEERBASE_ERR_FORKED there,
+/// or, if it does not return a code, what it returns for NULL, with the reason in `peerbase_last_error`.
 pub struct peerbase_node {
     node: Node,
 }
@@ -87,9 +87,9 @@ pub unsafe extern "C" fn peerbase_node_start(
 
 /// Opens a node for the caller's own event loop: poll `peerbase_node_fd` for at most
 /// `peerbase_node_timeout_ms`, then call `peerbase_node_process`. Every callback runs on the loop's thread: the
-/// one that opened the node or last processed it; for a stop see `peerbase_node_stop`. A function that waits
-/// drives the loop itself, and on another thread leaves the callbacks for the loop's. Otherwise as
-/// `peerbase_node_start`.
+/// one that opened the node or last processed it; for a stop see `peerbase_node_stop`. A blocking function
+/// drives the loop itself while it waits; on another thread than the loop's it handles network traffic only,
+/// and leaves the callbacks to the loop's thread. Otherwise as `peerbase_node_start`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_open(
     config: *const peerbase_config,

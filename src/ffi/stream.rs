@@ -13,9 +13,10 @@ use std::ffi::{c_char, c_int, c_void};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What a call streams, at one of its sides. The caller's of whoever made it, until `peerbase_stream_free`. One
-/// thread may read while another writes; freeing must be the last use. What is read was checked when
-/// reading has come to the end: a stream that broke off ends in PEERBASE_ERR_BROKEN and never looks whole.
+/// One side of the two streams of a call: it reads one and writes the other; a stream to several nodes only
+/// writes. It belongs to the program until `peerbase_stream_free`, which must be the last use. One thread may
+/// read while another writes. The bytes that were read are verified only when reading has reached the end: a
+/// stream that was cut off ends with PEERBASE_ERR_BROKEN, never as if it were complete.
 pub struct peerbase_stream {
     side: Side,
     /// The process that made it: what a lock holds is of no use in a child of a fork.
@@ -295,11 +296,11 @@ pub unsafe extern "C" fn peerbase_stream_abort(
     })
 }
 
-/// Sets what is told when reading or writing has been PEERBASE_ERR_WOULD_BLOCK and would no longer be; a NULL
-/// handler ends it. It is told once for each such return, of those after it was set: set it before the first read
-/// or write. It may read and write with a timeout of 0, and must not free the stream. `drop_user` is called once
-/// with `user`, and may be NULL. Returns 0, PEERBASE_ERR_FORKED or PEERBASE_ERR_ARGUMENT, also for a stream to
-/// several.
+/// Sets the handler that is called when a read or write that returned PEERBASE_ERR_WOULD_BLOCK can be tried
+/// again; NULL removes it. It is called once for each such return after it was set, so set it before the
+/// first read or write. It may read and write with a timeout of 0, and must not free the stream. `drop_user`
+/// is called once with `user`, and may be NULL. Returns 0, PEERBASE_ERR_FORKED or PEERBASE_ERR_ARGUMENT, also
+/// for a stream to several.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_stream_on_ready(
     stream: *mut peerbase_stream,

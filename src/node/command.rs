@@ -493,9 +493,9 @@ impl Call {
     }
 
     /// What the caller streams, and what is streamed to it, for a caller that does
-    /// ([`CallBuilder::stream`](crate::CallBuilder::stream)). To be read and written on another thread
-    /// than the loop's, which this call must be answered from, too: with [`Call::reply`] once all is
-    /// written, which finishes the writer. An error if the caller does not stream.
+    /// ([`CallBuilder::stream`](crate::CallBuilder::stream)). Reads and writes that wait must run on another
+    /// thread than the loop's, so keep the call and answer it from that thread: [`Call::reply`] after the
+    /// last write also finishes the writer. An error if the caller does not stream.
     pub fn streams(&self) -> Result<(StreamReader, StreamWriter), Error> {
         Ok(stream::split(&self.ends()?))
     }

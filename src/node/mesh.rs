@@ -13,9 +13,9 @@ use std::path::Path;
 use std::time::Duration;
 
 impl Node {
-    /// Links to the node at an address, whoever it is; who it is. From then on the address is dialled again
-    /// whenever the link is lost, peers are exchanged with it, and its peers are linked to as well, up to
-    /// [`Builder::max_peers`](crate::Builder::max_peers).
+    /// Connects to the node at an address, whatever its name, and returns that name. After that this node
+    /// dials the address again whenever the link is lost, exchanges peers with the other node, and connects
+    /// to those peers as well, up to [`Builder::max_peers`](crate::Builder::max_peers).
     ///
     /// # Errors
     ///

@@ -308,8 +308,8 @@ impl Node {
         }
     }
 
-    /// What happens from now on; for whoever asks first, what has happened since the start. Up to 1 024
-    /// events are kept until they are read ([`Limits::events`](crate::Limits::events)).
+    /// Subscribes to the events of this node from now on. The first subscriber also gets the events since the
+    /// start. Up to 1 024 events are queued until they are read ([`Limits::events`](crate::Limits::events)).
     pub fn events(&self) -> Events {
         Events(self.0.shared.subscribe())
     }

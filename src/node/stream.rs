@@ -176,10 +176,10 @@ fn io_error(error: Error) -> io::Error {
 pub struct StreamReader(Arc<Ends>);
 
 impl StreamReader {
-    /// Sets what is told, on the loop's thread, when reading or writing would have been
-    /// [`Error::WouldBlock`] and no longer is: for a program with an event loop, which must not wait. Of a
-    /// call's reader and writer it is one and the same; it is dropped with the last of them, and must not
-    /// keep them, or none would ever be.
+    /// Sets the callback that runs, on the loop's thread, when a read or write that ended as
+    /// [`Error::WouldBlock`] can be tried again; for a program with an event loop, which must not block. The
+    /// reader and the writer of a call share one callback, which is dropped with the last of the two. It must
+    /// not own either of them, or none of the three would ever be dropped.
     pub fn on_ready(&self, ready: impl Fn() + Send + Sync + 'static) {
         self.0.on_ready(Some(Arc::new(ready)));
     }

@@ -55,10 +55,10 @@ impl RelayBuilder {
         self
     }
 
-    /// Whether to serve Python nodes, too: takes the place of the `relay.py` of PeerBase 0.7.1 at the same
-    /// address, in networks that have no relay key. Not unless asked for. Their names it sees in clear, and
-    /// holds what they are sent until they ask for it; open it cannot. They are reached by nodes that speak
-    /// their protocol (`Builder::compat`), not by others.
+    /// Whether to serve Python nodes as well, in place of the `relay.py` of PeerBase 0.7.1 at the same
+    /// address, in networks that have no relay key; off by default. The relay sees the names of Python nodes
+    /// in clear, and holds the packets for them, which it cannot decrypt, until they fetch them. Only nodes
+    /// that speak the old protocol (`Builder::compat`) can call Python nodes through the relay.
     #[cfg(feature = "compat")]
     #[must_use]
     pub fn compat(mut self, on: bool) -> Self {
