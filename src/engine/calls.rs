@@ -4,6 +4,7 @@
 //! instance it may have reached. Its arguments are kept until it ends.
 
 use super::ask::{Ask, Carried, Terms};
+use super::due::Due;
 use super::sending::Outlet;
 use super::stream::{Incoming, Outgoing};
 use super::{CallNumber, Engine, LinkId, Now, Output, Phase, RequestId, StreamId, Time, outcome};
@@ -53,7 +54,7 @@ pub(super) struct Calls {
     /// The waiting ones, by target, oldest first.
     waiting: Table<NodeName, BTreeSet<u64>>,
     bytes: usize,
-    due: BTreeSet<(Time, u64)>,
+    due: Due<u64>,
 }
 
 impl Default for Calls {
@@ -63,7 +64,7 @@ impl Default for Calls {
             open: BTreeMap::new(),
             waiting: Table::default(),
             bytes: 0,
-            due: BTreeSet::new(),
+            due: Due::default(),
         }
     }
 }
@@ -82,7 +83,14 @@ impl Calls {
 
     /// No call can run out of time before this.
     pub(super) fn due(&self) -> Time {
-        self.due.first().map_or(Time::NEVER, |(at, _)| *at)
+        self.due.first()
+    }
+
+    /// The next call that may be out of time by now.
+    fn next_due(&mut self, now: Time) -> Option<u64> {
+        let open = &self.open;
+        self.due
+            .next(now, |at, n| open.get(&n).is_some_and(|c| c.listed == at))
     }
 
     /// A number for something else that ends as calls do.
@@ -143,7 +151,10 @@ impl Calls {
     fn remove(&mut self, number: u64) -> Option<Box<Call>> {
         let call = self.open.remove(&number)?;
         self.bytes -= call.size;
-        self.due.remove(&(call.listed, number));
+        let open = &self.open;
+        self.due.ended(open.len(), |at, n| {
+            open.get(&n).is_some_and(|c| c.listed == at)
+        });
         if matches!(call.state, State::Waiting { .. }) {
             self.unset_waiting(number, &call.target);
         }
@@ -197,7 +208,7 @@ impl Engine {
         let number = self.calls.next;
         self.calls.next += 1;
         self.calls.bytes += size;
-        self.calls.due.insert((deadline, number));
+        self.calls.due.insert(deadline, number);
         self.stats.calls += 1;
         if local {
             self.serve_locally(number, ask.clone(), deadline);
@@ -646,18 +657,14 @@ impl Engine {
     }
 
     pub(super) fn tick_calls(&mut self, now: Now) {
-        while let Some((at, number)) = self.calls.due.first().copied() {
-            if at > now.at {
-                return;
-            }
-            self.calls.due.pop_first();
+        while let Some(number) = self.calls.next_due(now.at) {
             let Some(call) = self.calls.open.get_mut(&number) else {
                 continue;
             };
             if call.deadline > now.at {
                 // Its streams have moved meanwhile.
                 call.listed = call.deadline;
-                self.calls.due.insert((call.listed, number));
+                self.calls.due.insert(call.listed, number);
                 continue;
             }
             let why = match call.state {

@@ -34,6 +34,7 @@ mod calls;
 mod dialling;
 mod directory;
 mod discovery;
+mod due;
 mod evicted;
 mod fault;
 mod foreign;

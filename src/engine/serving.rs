@@ -8,6 +8,7 @@
 //! there was no room to keep.
 
 use super::ask::{Ask, Unreadable};
+use super::due::Due;
 use super::evicted::Evicted;
 use super::links::Source;
 use super::sending::Outlet;
@@ -21,7 +22,7 @@ use crate::table::Table;
 use crate::wire::Instance;
 use crate::wire::ask::{self, AskKind};
 use crate::wire::record::{Channel, Form, Settled, Status, encode_reply};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 /// Callers whose marks are kept: 40 bytes each, and only of those who left calls unconfirmed.
@@ -185,9 +186,17 @@ pub(super) struct Serving {
     marks: Table<Instance, (u64, Time)>,
     /// Callers whose marks there was no room for.
     evicted: Option<Box<Evicted>>,
-    due: BTreeSet<(Time, RequestId)>,
+    due: Due<RequestId>,
     /// Until when it is not looked for answers that could give way, for a caller that has so much or more.
     fruitless: (Time, usize),
+}
+
+/// Whether a call is remembered that is to be looked at then.
+fn is_listed(callers: &BTreeMap<Instance, Caller>, at: Time, id: RequestId) -> bool {
+    let served = callers
+        .get(&id.caller)
+        .and_then(|c| c.calls.get(&id.number));
+    served.is_some_and(|served| served.listed == at)
 }
 
 impl Serving {
@@ -208,7 +217,7 @@ impl Serving {
 
     /// No call can run out of time before this.
     pub(super) fn due(&self) -> Time {
-        self.due.first().map_or(Time::NEVER, |(at, _)| *at)
+        self.due.first()
     }
 
     fn add(&mut self, id: RequestId, source: Source, served: Served) {
@@ -218,7 +227,7 @@ impl Serving {
         its.add(served.asked);
         self.under_way.add(served.asked);
         self.count += 1;
-        self.due.insert((served.listed, id));
+        self.due.insert(served.listed, id);
         caller.calls.insert(id.number, Box::new(served));
     }
 
@@ -238,7 +247,8 @@ impl Serving {
                 _ => self.not_under_way(source, served.asked),
             }
             self.count -= 1;
-            self.due.remove(&(served.listed, id));
+            let (count, callers) = (self.count, &self.callers);
+            self.due.ended(count, |at, id| is_listed(callers, at, id));
         }
         let caller = self.callers.get(&id.caller);
         if caller.is_some_and(Caller::is_needless) {
@@ -312,11 +322,8 @@ impl Serving {
 
     /// The next call that may be over by now.
     fn next_due(&mut self, now: Time) -> Option<RequestId> {
-        let (at, _) = self.due.first()?;
-        if *at > now {
-            return None;
-        }
-        self.due.pop_first().map(|(_, id)| id)
+        let callers = &self.callers;
+        self.due.next(now, |at, id| is_listed(callers, at, id))
     }
 
     /// Remembers that a call was forgotten unconfirmed.
@@ -927,7 +934,7 @@ impl Engine {
                 // Its streams have moved meanwhile.
                 served.listed = served.deadline;
                 let listed = served.listed;
-                self.serving.due.insert((listed, id));
+                self.serving.due.insert(listed, id);
                 continue;
             }
             self.serving.mark(now.at, id, &mut *self.entropy);
