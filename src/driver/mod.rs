@@ -24,12 +24,13 @@ use datagrams::Datagrams;
 use interfaces::Interfaces;
 pub(crate) use links::Links;
 use mio::{Events, Poll, Registry, Token, Waker};
+use nix::time::{ClockId, clock_gettime};
 use resolver::Resolver;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 const WAKER: Token = Token(0);
 /// Lanes of one poller: native links, and those of another protocol.
@@ -175,9 +176,10 @@ impl Clock {
     }
 
     pub(crate) fn now(&self) -> Now {
-        let unix = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |d| d.as_secs());
+        // As of the kernel's last tick, a few milliseconds ago: only seconds count, and this is read for
+        // each call.
+        let unix = clock_gettime(ClockId::CLOCK_REALTIME_COARSE);
+        let unix = unix.map_or(0, |since| u64::try_from(since.tv_sec()).unwrap_or(0));
         Now {
             at: self.at(),
             unix,
