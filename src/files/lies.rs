@@ -475,31 +475,29 @@ fn a_holder_that_ends_its_stream_and_gives_no_value_does_not_hold_a_fetch_up() {
 }
 
 #[test]
-fn to_be_slower_than_others_that_refuse_is_no_failure() {
+fn a_holder_whose_piece_is_taken_over_again_and_again_has_not_failed() {
     let (lan, here) = (Lan::new(), Folder::new("slow"));
     let whole = data(1_000);
-    let refusals = Arc::new(AtomicUsize::new(0));
-    // Two that give up one after the other, having taken a piece over four times at least.
-    let _refuse = ["r1", "r2"].map(|name| {
-        let refusals = refusals.clone();
-        scripted(&lan, name, whole.len(), move |call| {
-            refusals.fetch_add(1, Ordering::Relaxed);
-            let _ = call.refuse("not for you");
-        })
+    let taken_over = Arc::new(AtomicUsize::new(0));
+    let takes = taken_over.clone();
+    let _busy = scripted(&lan, "busy", whole.len(), move |call| {
+        takes.fetch_add(1, Ordering::Relaxed);
+        call.turn_away().unwrap();
     });
     let sends = whole.clone();
+    // It has nothing to send before its piece was taken over more often than a node may fail.
     let _slow = scripted(&lan, "slow", whole.len(), move |call| {
-        let (sends, refusals) = (sends.clone(), refusals.clone());
+        let (sends, taken_over) = (sends.clone(), taken_over.clone());
         thread::spawn(move || {
-            while refusals.load(Ordering::Relaxed) < 6 && call.is_wanted() {
+            while taken_over.load(Ordering::Relaxed) < 5 && call.is_wanted() {
                 thread::yield_now();
             }
             send(&sends, call);
         });
     });
     let node = with(&here.0, lan.builder("node"));
-    meet(&node, 3);
-    let timeout = Duration::from_secs(60);
+    meet(&node, 2);
+    let timeout = Duration::from_secs(30);
     assert!(fetch_aside(&node, &whole, timeout).unwrap() == whole);
 }
 
