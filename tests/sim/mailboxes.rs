@@ -396,6 +396,7 @@ fn a_mailbox_whose_owner_takes_an_answer_slowly_stays_with_what_is_in_it() {
         }
         let s = w.hub.stats();
         assert_eq!((s.mailboxes, s.mailbox_bytes), (1, held));
+        w.pass(secs(2));
         if whole {
             w.take(slow, usize::MAX);
         }
