@@ -330,9 +330,12 @@ fn a_large_answer_that_is_not_taken_in_is_lost_and_not_overloaded_nor_too_large(
     w.check_closed();
 }
 
+/// A record with its sequence number, of a stream, in a round.
+type Word = fn(u64, Of, u64, &mut Vec<u8>);
+
 #[test]
 fn a_callee_that_repeats_what_changes_nothing_does_not_make_a_call_last() {
-    let words: [(&str, fn(u64, Of, u64, &mut Vec<u8>)); 3] = [
+    let words: [(&str, Word); 3] = [
         ("the same credit", |s, of, _, out| {
             record::encode_credit(s, of, 0, 1_000, out);
         }),
