@@ -423,6 +423,10 @@ pub(super) fn upload_on(
         let _ = call.refuse(NOT_OFFERED);
         return;
     };
+    if share.limits.uploads == 0 {
+        let _ = call.refuse("this node uploads no files");
+        return;
+    }
     let source = call.source();
     let Some(place) = source.and_then(|source| Place::take(share, call.caller(), source)) else {
         let _ = call.turn_away();
