@@ -159,8 +159,9 @@ pub struct Limits {
     pub files: usize,
     /// Bytes of the largest file that is fetched: what a peer could otherwise fill a disk with.
     pub file_bytes: u64,
-    /// Files, or parts of them, that are read for others at a time: each takes a thread. One peer may have as many
-    /// as it leaves free, so half of them if there is no other.
+    /// Files, or parts of them, that are read for others at a time: each takes a thread. All peers at one
+    /// address, or behind one relay, may have as many as they leave free, so half of them if there are no others. One
+    /// peer may have fewer, for its own are counted twice there: a third, rounded up, if there are no others.
     pub uploads: usize,
     /// Bytes of files per second that are read for others, all together; 0 for as fast as it goes.
     pub upload_bytes_per_second: u64,
@@ -589,8 +590,8 @@ pub struct RelayLimits {
     pub mailboxes: usize,
     /// Those of one network, with the same share: each is told of all others several times a second.
     pub mailboxes_per_network: usize,
-    /// A Python node that does not ask for this long is gone; it asks every quarter of a second, unless set
-    /// otherwise.
+    /// A Python node that does not ask for this long, and is not being sent an answer, is gone; it asks every quarter
+    /// of a second, unless set otherwise.
     pub mailbox_idle: Duration,
     /// Long polling: how long the relay holds a Python node's request if there is nothing new. It answers at
     /// once when something arrives.

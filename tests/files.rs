@@ -239,7 +239,7 @@ fn sizes_uploads_and_offers_are_bounded() {
     meet(&other, 2);
     let e = fetch(&other, &hash);
     assert!(
-        matches!(&e, Err(Error::Broken { why, .. }) if why.contains("as may be")),
+        matches!(&e, Err(Error::Broken { why, .. }) if why.contains("uploads no files")),
         "{e:?}"
     );
     let unset = lan.builder("unset").start().unwrap();

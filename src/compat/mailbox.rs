@@ -6,7 +6,8 @@
 //! of most things at once. One that says `Prefer: wait=N` (RFC 7240) is told that it was kept, and need not pause.
 //!
 //! What an answer hands over stays here until the link has taken the whole answer. If the link ends before, the
-//! packets are back at the front of the mailbox, within its bounds, for they have counted all the while.
+//! packets are back at the front of the mailbox, within its bounds, for they have counted all the while. Until the
+//! link has taken the answer or ends, the mailbox does not go.
 //!
 //! Nothing here is proven: whoever knows a network's name may take a mailbox in it, another's too. What
 //! is in it is sealed. But no site takes more of what there is for all than it leaves for others.
@@ -358,8 +359,9 @@ impl Mailboxes {
     }
 
     /// A link has taken its whole answer: the packets in it are gone from here.
-    pub(crate) fn delivered(&mut self, link: LinkId) {
+    pub(crate) fn delivered(&mut self, now: Now, link: LinkId) {
         if let Some((mailbox, shares, packets)) = self.handed(link) {
+            mailbox.seen = now.at;
             for packet in packets {
                 mailbox.bytes -= packet.size();
                 shares.remove(packet.site, 0, packet.size());
@@ -369,8 +371,9 @@ impl Mailboxes {
 
     /// A link is gone. If it has not taken its whole answer, the packets in it are back; the link that waits for
     /// them, if one does.
-    pub(crate) fn undelivered(&mut self, link: LinkId) -> Option<LinkId> {
+    pub(crate) fn undelivered(&mut self, now: Now, link: LinkId) -> Option<LinkId> {
         let (mailbox, shares, packets) = self.handed(link)?;
+        mailbox.seen = now.at;
         let mut newer: Vec<String> = mailbox.packets.iter().map(|p| p.id.clone()).collect();
         newer.sort_unstable();
         for packet in packets.into_iter().rev() {
@@ -510,15 +513,15 @@ impl Mailboxes {
         for (_, Network { members, state, .. }) in self.networks.iter_mut() {
             let before = members.len();
             members.retain(|_, mailbox| {
-                let seen = match mailbox.waiting.is_empty() {
+                // Whoever is being sent an answer is there: the hub closes a link that takes nothing of it.
+                let seen = match mailbox.waiting.is_empty() && mailbox.handed.is_empty() {
                     true => mailbox.seen,
                     false => now.at,
                 };
                 let until = seen + limits.mailbox_idle;
                 if now.at >= until {
                     shares.remove(mailbox.site, 1, 0);
-                    let handed = mailbox.handed.values().flatten();
-                    for packet in mailbox.packets.iter().chain(handed) {
+                    for packet in &mailbox.packets {
                         shares.remove(packet.site, 0, packet.size());
                     }
                 } else {

@@ -171,7 +171,7 @@ impl Link {
 /// Where links come from, as far as one can tell before anything is proved: names and instances cost nothing,
 /// addresses do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Source {
+pub(crate) enum Source {
     /// An IPv4 address, or an IPv6 /64, which one host has to itself.
     Address(IpAddr),
     /// This link to a relay.
@@ -209,6 +209,12 @@ pub(super) enum Refuse {
 }
 
 impl Engine {
+    /// Where the session with a peer comes from, if there is one.
+    pub(crate) fn source_of_peer(&self, peer: Instance) -> Option<Source> {
+        let link = self.links.get(&self.best_session(peer)?)?;
+        Some(Source::of(&link.via))
+    }
+
     /// A link that somebody else opened, or `None` if there is no room for one.
     pub fn accept(&mut self, now: Now, from: SocketAddr) -> Option<LinkId> {
         if self.phase == Phase::Stopped {

@@ -156,24 +156,29 @@ impl Outgoing {
         self.written == 0
     }
 
-    /// The receiver takes no more.
-    pub(super) fn stop(&mut self, why: String) {
+    /// The receiver takes no more; whether that is new.
+    pub(super) fn stop(&mut self, why: String) -> bool {
+        let new = self.stopped.is_none();
         self.stopped.get_or_insert(why);
         self.chunks.clear();
         (self.sent, self.base, self.at) = (0, self.written, self.written);
         self.end_sent = true;
+        new
     }
 
-    /// The receiver has so much, and takes so much.
+    /// The receiver has so much, and takes so much. Whether the stream has moved by that: the receiver has more than
+    /// before, takes a piece that had to wait, or speaks for the first time. In one session, no receiver can repeat
+    /// any of these for ever without taking what is written.
     pub(super) fn credit(
         &mut self,
         link: LinkId,
         received: u64,
         limit: u64,
-    ) -> Result<(), Violation> {
+    ) -> Result<bool, Violation> {
         if self.stopped.is_some() {
-            return Ok(());
+            return Ok(false);
         }
+        let (first, had_to_wait) = (self.link.is_none(), self.has_to_wait());
         let anew = self.link != Some(link);
         let least = if anew { 0 } else { self.limit };
         if received < self.base
@@ -188,6 +193,7 @@ impl Outgoing {
             self.link = Some(link);
         }
         self.limit = limit;
+        let acknowledged = received > self.base;
         while self.base < received {
             let chunk = self.chunks.front().map_or(0, |c| c.len() as u64);
             if chunk == 0 || self.base + chunk > received {
@@ -199,7 +205,13 @@ impl Outgoing {
             self.sent = self.sent.saturating_sub(1);
             self.at = self.at.max(self.base);
         }
-        Ok(())
+        Ok(first || acknowledged || had_to_wait && !self.has_to_wait())
+    }
+
+    /// Whether the receiver does not take the next piece yet.
+    fn has_to_wait(&self) -> bool {
+        let next = self.chunks.get(self.sent);
+        next.is_some_and(|chunk| self.at + chunk.len() as u64 > self.limit)
     }
 
     /// Whether it was finished or broken off, and its receiver was not told yet.
@@ -210,7 +222,7 @@ impl Outgoing {
     /// Whether something can be sent now.
     pub(super) fn has_next(&self) -> bool {
         let waits = match self.chunks.get(self.sent) {
-            Some(chunk) => self.at + chunk.len() as u64 <= self.limit,
+            Some(_) => !self.has_to_wait(),
             None => self.end.is_some() && !self.end_sent,
         };
         waits && self.link.is_some()
@@ -638,6 +650,24 @@ mod tests {
             out.write(b"x", WINDOW, 16),
             Err(Error::Broken { arrived: 40, .. })
         ));
+    }
+
+    #[test]
+    fn a_stream_moves_when_its_receiver_has_more_or_lets_more_come() {
+        let mut out = Outgoing::default();
+        out.write(&[7; 40], WINDOW, 16).unwrap();
+        assert_eq!(out.credit(A, 0, 8), Ok(true), "the first word");
+        assert_eq!(out.credit(A, 0, 8), Ok(false), "the same again");
+        assert_eq!(out.credit(A, 0, 15), Ok(false), "less than a piece");
+        assert_eq!(out.credit(A, 0, 16), Ok(true));
+        out.sent();
+        assert_eq!(out.credit(A, 16, 17), Ok(true), "acknowledged");
+        assert_eq!(out.credit(A, 16, 48), Ok(true));
+        out.sent();
+        out.sent();
+        assert_eq!(out.credit(A, 16, 99), Ok(false), "nothing waits for it");
+        assert!(out.stop("enough".into()));
+        assert!(!out.stop("enough".into()));
     }
 
     #[test]

@@ -530,8 +530,9 @@ impl Engine {
             return Ok(());
         };
         let out = self.streams.outgoing(id).ok_or(Violation)?;
-        out.credit(link, received, limit)?;
-        self.stream_moved(now, id);
+        if out.credit(link, received, limit)? {
+            self.stream_moved(now, id);
+        }
         self.send_stream(now, id);
         Ok(())
     }
@@ -542,8 +543,9 @@ impl Engine {
             return Ok(());
         };
         let out = self.streams.outgoing(id).ok_or(Violation)?;
-        out.stop(said(why, "the receiver takes no more"));
-        self.stream_moved(now, id);
+        if out.stop(said(why, "the receiver takes no more")) {
+            self.stream_moved(now, id);
+        }
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use crate::engine::Ask;
 use crate::error::Error;
 use crate::json;
 use crate::name::{CommandPath, NodeName};
-use crate::node::{Node, Options, RawAnswer, Targets};
+use crate::node::{CallId, Node, Options, RawAnswer, Targets};
 use crate::signals;
 use std::collections::VecDeque;
 use std::fs::File;
@@ -16,7 +16,6 @@ use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long the thread that waits for pieces leaves callbacks of a foreign loop waiting.
@@ -26,7 +25,8 @@ const TURN: Duration = Duration::from_millis(20);
 const ASKING: Duration = Duration::from_secs(5);
 /// Nodes that one file is fetched from at a time.
 const HOLDERS: usize = 8;
-/// Times in a row that a node may fail before the others go on without it.
+/// Times in a row that a node may fail before the others go on without it. To be busy, or slower than another, is no
+/// failure.
 const PATIENCE: u32 = 3;
 /// Values in what a node tells of a file: its size and name, and a few more in later versions.
 const INFO_VALUES: usize = 64;
@@ -42,8 +42,10 @@ const LOOK: Duration = match cfg!(test) {
     true => Duration::from_millis(20),
     false => Duration::from_millis(500),
 };
-/// How long a node that fails, or is busy, is left alone.
+/// How long a node that fails, or is busy, is left alone; each time that it is busy again, it is twice as long.
 const REST: Duration = Duration::from_millis(300);
+/// The longest that a node that is busy is left alone: it is not to stay idle for long when it has a place again.
+const LONGEST_REST: Duration = Duration::from_secs(2);
 
 /// How far a file has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +96,7 @@ struct Pieces {
 
 #[derive(Default)]
 struct PiecesState {
-    missing: VecDeque<(u64, u64)>,
+    missing: VecDeque<Piece>,
     news: VecDeque<News>,
     /// Threads that fetch.
     fetching: usize,
@@ -105,20 +107,29 @@ struct PiecesState {
     over: bool,
 }
 
+/// A piece that is still to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Piece {
+    offset: u64,
+    length: u64,
+    /// How long it is left with one node.
+    patience: Duration,
+}
+
 /// A piece that is being fetched.
 struct Out {
     /// Which giving out this is.
     number: u64,
-    offset: u64,
-    length: u64,
+    piece: Piece,
     since: Instant,
-    patience: Duration,
+    /// The call that it is to come by.
+    call: Option<CallId>,
 }
 
 impl Out {
     /// When another, which took so long for its last piece, fetches it instead.
     fn due(&self, usual: Duration) -> Instant {
-        self.since + self.patience.max(usual * 2)
+        self.since + self.piece.patience.max(usual * 2)
     }
 }
 
@@ -131,6 +142,18 @@ impl PiecesState {
 }
 
 impl Pieces {
+    /// These are to be fetched, each of them an offset and a length.
+    fn new(missing: Vec<(u64, u64)>) -> Pieces {
+        let piece = |(offset, length)| Piece {
+            offset,
+            length,
+            patience: SLOW,
+        };
+        let pieces = Pieces::default();
+        pieces.lock().missing = missing.into_iter().map(piece).collect();
+        pieces
+    }
+
     fn lock(&self) -> MutexGuard<'_, PiecesState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -148,43 +171,50 @@ impl Pieces {
             if state.over {
                 return None;
             }
-            if let Some((offset, length)) = state.missing.pop_front() {
-                return Some(self.give(&mut state, offset, length, SLOW));
+            if let Some(piece) = state.missing.pop_front() {
+                return Some(self.give(&mut state, piece, None));
             }
             let due = |at: &usize| state.out[*at].due(usual);
             let slowest = (0..state.out.len()).min_by_key(due)?;
             let left = due(&slowest).saturating_duration_since(Instant::now());
             if left.is_zero() {
-                let slow = state.out.swap_remove(slowest);
-                return Some(self.give(&mut state, slow.offset, slow.length, slow.patience * 2));
+                let Out {
+                    mut piece, call, ..
+                } = state.out.swap_remove(slowest);
+                piece.patience *= 2;
+                return Some(self.give(&mut state, piece, call));
             }
             let waited = self.changed.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    fn give(
-        &self,
-        state: &mut PiecesState,
-        offset: u64,
-        length: u64,
-        patience: Duration,
-    ) -> Taken<'_> {
+    fn give(&self, state: &mut PiecesState, piece: Piece, instead_of: Option<CallId>) -> Taken<'_> {
         state.given += 1;
         let number = state.given;
         state.out.push(Out {
             number,
-            offset,
-            length,
+            piece,
             since: Instant::now(),
-            patience,
+            call: None,
         });
         Taken {
             pieces: self,
             number,
-            offset,
-            length,
+            piece,
+            instead_of,
         }
+    }
+
+    /// Notes the call that a piece is to come by, which is cancelled when another fetches the piece instead; whether
+    /// the piece is still to come by it.
+    fn begun(&self, number: u64, call: CallId) -> bool {
+        let mut state = self.lock();
+        if state.over {
+            return false;
+        }
+        let out = state.out.iter_mut().find(|out| out.number == number);
+        out.map(|out| out.call = Some(call)).is_some()
     }
 
     /// Whether a piece is still to come from whom it was asked of.
@@ -193,11 +223,23 @@ impl Pieces {
         !state.over && state.out.iter().any(|out| out.number == number)
     }
 
-    /// No more is to be fetched.
-    fn end(&self) {
+    /// No more is to be fetched; the calls that are under way for it.
+    fn end(&self) -> Vec<CallId> {
         let mut state = self.lock();
         state.over = true;
         state.missing.clear();
+        let calls = state.out.iter().filter_map(|out| out.call).collect();
+        drop(state);
+        self.changed.notify_all();
+        calls
+    }
+
+    /// Waits for so long, unless no more is to be fetched.
+    fn rest(&self, time: Duration) {
+        let rested = self
+            .changed
+            .wait_timeout_while(self.lock(), time, |state| !state.over);
+        drop(rested.unwrap_or_else(PoisonError::into_inner));
     }
 
     /// What happened next; `None` when nobody fetches any more. In a foreign loop this thread may be the only
@@ -226,8 +268,9 @@ impl Pieces {
 struct Taken<'a> {
     pieces: &'a Pieces,
     number: u64,
-    offset: u64,
-    length: u64,
+    piece: Piece,
+    /// The call by which the piece was to come before, for another thread.
+    instead_of: Option<CallId>,
 }
 
 impl Taken<'_> {
@@ -245,7 +288,7 @@ impl Drop for Taken<'_> {
         let mut state = self.pieces.lock();
         // It is to be fetched by whomever it may be.
         if state.take_back(self.number) && !state.over {
-            state.missing.push_back((self.offset, self.length));
+            state.missing.push_back(self.piece);
         }
         drop(state);
         self.pieces.changed.notify_all();
@@ -253,11 +296,13 @@ impl Drop for Taken<'_> {
 }
 
 /// Dropped, no more is fetched, also if the program's own function for progress has panicked.
-struct Ending<'a>(&'a Pieces);
+struct Ending<'a>(&'a Pieces, &'a Node);
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
-        self.0.end();
+        for call in self.0.end() {
+            self.1.cancel(call);
+        }
     }
 }
 
@@ -413,8 +458,7 @@ impl Fetch<'_> {
         size: u64,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(), Error> {
-        let pieces = Arc::new(Pieces::default());
-        pieces.lock().missing = part.missing().into();
+        let pieces = Arc::new(Pieces::new(part.missing()));
         let mut threads = Vec::new();
         let mut outcome = Ok(());
         for holder in holders {
@@ -436,7 +480,7 @@ impl Fetch<'_> {
             }
         }
         // Whoever is still at it then finds nothing more to do.
-        let ending = Ending(&pieces);
+        let ending = Ending(&pieces, self.node);
         if !threads.is_empty() {
             outcome = Self::follow(self.node, &pieces, threads.len(), part, size, progress);
         }
@@ -511,33 +555,48 @@ impl Worker {
     /// One piece after the other, as long as there are some.
     fn run(&self) {
         let (mut failures, mut usual) = (0, Duration::ZERO);
+        let (mut busy_since, mut rest) = (None, REST);
         loop {
             let Some(piece) = self.pieces.take(usual) else {
                 return;
             };
+            if let Some(call) = piece.instead_of {
+                self.node.cancel(call);
+            }
             let began = Instant::now();
             let outcome = self.fetch(&piece);
-            let offset = piece.offset;
+            let offset = piece.piece.offset;
+            let is_wanted = self.pieces.is_wanted(piece.number);
             drop(piece);
             match outcome {
                 Ok(()) => {
                     (failures, usual) = (0, began.elapsed());
+                    (busy_since, rest) = (None, REST);
                     self.pieces.tell(News::Piece(offset));
                 }
                 Err(e @ Error::Io { .. }) => return self.pieces.tell(News::Disk(e)),
+                // Another fetches it instead, which is no failure of this node.
+                Err(_) if !is_wanted => {}
+                Err(e @ Error::Overloaded(_)) => {
+                    if busy_since.get_or_insert(began).elapsed() >= self.timeout {
+                        return self.pieces.tell(News::GaveUp(e));
+                    }
+                    self.pieces.rest(rest);
+                    rest = (rest * 2).min(LONGEST_REST);
+                }
                 Err(e) => {
                     failures += 1;
                     if failures >= PATIENCE || e == Error::Stopped {
                         return self.pieces.tell(News::GaveUp(e));
                     }
-                    thread::sleep(REST);
+                    self.pieces.rest(REST);
                 }
             }
         }
     }
 
     fn fetch(&self, piece: &Taken<'_>) -> Result<(), Error> {
-        let (offset, length) = (piece.offset, piece.length);
+        let Piece { offset, length, .. } = piece.piece;
         let options = Options {
             timeout: self.timeout,
             wait: false,
@@ -545,6 +604,9 @@ impl Worker {
         };
         let asked = ask(READ, format!("[\"{}\",{offset},{length}]", self.hash))?;
         let mut stream = self.node.begin_stream(&self.holder, asked, options)?;
+        if !self.pieces.begun(piece.number, stream.id()) {
+            return Err(Error::Cancelled);
+        }
         stream.finish();
         let (mut at, mut buf) = (0u64, vec![0; BUFFER]);
         let outcome = loop {
@@ -596,5 +658,35 @@ fn short(arrived: u64) -> Error {
     Error::Broken {
         arrived,
         why: "it was not as long as was said".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::CallNumber;
+
+    #[test]
+    fn a_piece_that_comes_back_is_left_longer_with_the_next() {
+        let pieces = Pieces::new(vec![(0, 5)]);
+        let slow = pieces.take(Duration::ZERO).unwrap();
+        assert!(pieces.begun(slow.number, CallId(CallNumber(7))));
+        let other = pieces.take(Duration::ZERO).unwrap();
+        assert_eq!(other.instead_of, Some(CallId(CallNumber(7))));
+        assert!(!pieces.is_wanted(slow.number) && pieces.is_wanted(other.number));
+        drop(slow);
+        assert!(pieces.lock().missing.is_empty(), "another fetches it");
+        drop(other);
+        let again = pieces.take(Duration::ZERO).unwrap();
+        let piece = Piece {
+            offset: 0,
+            length: 5,
+            patience: SLOW * 2,
+        };
+        assert_eq!((again.piece, again.instead_of), (piece, None));
+        assert!(pieces.begun(again.number, CallId(CallNumber(8))));
+        assert_eq!(pieces.end(), [CallId(CallNumber(8))]);
+        assert!(!pieces.begun(again.number, CallId(CallNumber(9))));
+        pieces.rest(Duration::from_secs(3_600));
     }
 }

@@ -1,18 +1,21 @@
 //! What others who lie about their files, and disks that hang, can do here: nothing.
 
-use super::share::upload_on;
+use super::share::{Place, upload_on};
 use super::{FileHash, INFO, READ};
+use crate::engine::Source;
 use crate::entropy::OsEntropy;
 use crate::error::Error;
 use crate::fernet::Key;
+use crate::name::NodeName;
 use crate::node::{Builder, Call, Node};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::io::Write;
-use std::net::UdpSocket;
+use std::net::{IpAddr, UdpSocket};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -367,52 +370,191 @@ fn what_panics_in_a_programs_progress_ends_the_fetch_and_leaves_it_possible() {
     assert!(fetch(&node, &hash(b"data")).is_ok());
 }
 
+/// Sends the part that is asked for, if somebody takes it.
+fn send(whole: &[u8], call: Call) {
+    let at = |i: usize| call.args()[i].as_u64().unwrap() as usize;
+    let (from, length) = (at(1), at(2));
+    let Ok((_, mut writer)) = call.streams() else {
+        return;
+    };
+    let _ = writer.write_all(&whole[from..from + length]);
+    writer.finish();
+    let _ = call.reply(true);
+}
+
+/// A node that says to have a file, and does as it likes when it is asked for a part of it.
+fn scripted(
+    lan: &Lan,
+    name: &str,
+    size: usize,
+    read: impl Fn(Call) + Send + Sync + 'static,
+) -> Node {
+    let node = lan.builder(name).start().unwrap();
+    let info = json!({"size": size, "name": "f"});
+    node.set_reserved(
+        INFO,
+        Arc::new(move |call: Call| call.reply(info.clone()).unwrap()),
+    );
+    node.set_reserved(READ, Arc::new(read));
+    node
+}
+
+/// Fetches a file on a thread of its own, so that it is an error of the test if that does not end.
+fn fetch_aside(node: &Node, whole: &[u8], timeout: Duration) -> Result<Vec<u8>, Error> {
+    let (tell, told) = mpsc::channel();
+    let (asks, hash) = (node.clone(), hash(whole));
+    let fetches = thread::spawn(move || tell.send(asks.request_file(&hash, timeout, |_| {})));
+    let fetched = told.recv_timeout(Duration::from_secs(120)).unwrap();
+    fetches.join().unwrap().unwrap();
+    fetched.map(|f| fs::read(f.path).unwrap())
+}
+
 #[test]
 fn a_piece_that_trickles_in_is_fetched_from_another() {
     let (lan, there, here) = (Lan::new(), Folder::new("steady"), Folder::new("fast"));
     let whole = data(9_000_000);
     let (end, ended) = mpsc::channel::<()>();
     let ended = Arc::new(Mutex::new(ended));
-    let trickles = lan.builder("trickles").start().unwrap();
-    let info = json!({"size": whole.len(), "name": "f"});
-    trickles.set_reserved(
-        INFO,
-        Arc::new(move |call: Call| call.reply(info.clone()).unwrap()),
-    );
     // A byte now and then, so that its call never runs out of time.
     let byte = whole[0];
-    trickles.set_reserved(
-        READ,
-        Arc::new(move |call: Call| {
-            let (_, mut writer) = call.streams().unwrap();
-            let ended = ended.clone();
-            thread::spawn(move || {
-                let _unanswered = call;
-                let ended = ended.lock().unwrap_or_else(PoisonError::into_inner);
-                let pause = Duration::from_millis(10);
-                let over = Err(mpsc::RecvTimeoutError::Disconnected);
-                while writer.write_all(&[byte]).is_ok() && ended.recv_timeout(pause) != over {}
-            });
-        }),
-    );
+    let _trickles = scripted(&lan, "trickles", whole.len(), move |call| {
+        let (_, mut writer) = call.streams().unwrap();
+        let ended = ended.clone();
+        thread::spawn(move || {
+            let _unanswered = call;
+            let ended = ended.lock().unwrap_or_else(PoisonError::into_inner);
+            let pause = Duration::from_millis(10);
+            let over = Err(mpsc::RecvTimeoutError::Disconnected);
+            while writer.write_all(&[byte]).is_ok() && ended.recv_timeout(pause) != over {}
+        });
+    });
     let _holder = holder(&lan, &there, "f", &whole);
     let node = with(&here.0, lan.builder("node"));
     meet(&node, 2);
-    let (tell, told) = mpsc::channel();
-    let asks = node.clone();
-    let fetches = thread::spawn(move || tell.send(fetch(&asks, &hash(&whole)).map(fs::read)));
-    let fetched = told.recv_timeout(Duration::from_secs(120));
-    assert!(fetched.unwrap().unwrap().unwrap() == data(9_000_000));
-    fetches.join().unwrap().unwrap();
+    assert!(fetch_aside(&node, &whole, Duration::from_secs(20)).unwrap() == whole);
     drop(end);
 }
 
 #[test]
-fn one_peer_takes_as_many_places_as_it_leaves_to_others() {
+fn a_holder_that_ends_its_stream_and_gives_no_value_does_not_hold_a_fetch_up() {
+    let (lan, here) = (Lan::new(), Folder::new("valued"));
+    let whole = data(9_000_000);
+    let (keep, unanswered) = mpsc::channel();
+    let (keep, asked) = (Mutex::new(keep), Arc::new(AtomicBool::new(false)));
+    let (part, is_asked) = (whole[0], asked.clone());
+    let _silent = scripted(&lan, "silent", whole.len(), move |call| {
+        let (_, mut writer) = call.streams().unwrap();
+        let _ = writer.write_timeout(&[part], Duration::ZERO);
+        writer.finish();
+        keep.lock().unwrap().send(call).unwrap();
+        is_asked.store(true, Ordering::Relaxed);
+    });
+    let (sends, was_asked) = (whole.clone(), asked.clone());
+    let _holder = scripted(&lan, "holder", whole.len(), move |call| {
+        let (sends, was_asked) = (sends.clone(), was_asked.clone());
+        thread::spawn(move || {
+            while !was_asked.load(Ordering::Relaxed) && call.is_wanted() {
+                thread::yield_now();
+            }
+            send(&sends, call);
+        });
+    });
+    let node = with(&here.0, lan.builder("node"));
+    meet(&node, 2);
+    // Its calls last far longer than the test waits.
+    let timeout = Duration::from_secs(3_600);
+    assert!(fetch_aside(&node, &whole, timeout).unwrap() == whole);
+    let calls: Vec<Call> = unanswered.try_iter().collect();
+    for call in calls {
+        let start = Instant::now();
+        while call.is_wanted() {
+            assert!(start.elapsed() < Duration::from_secs(30), "not cancelled");
+            thread::yield_now();
+        }
+    }
+}
+
+#[test]
+fn a_holder_whose_piece_is_taken_over_again_and_again_has_not_failed() {
+    let (lan, here) = (Lan::new(), Folder::new("slow"));
+    let whole = data(1_000);
+    let taken_over = Arc::new(AtomicUsize::new(0));
+    let takes = taken_over.clone();
+    let _busy = scripted(&lan, "busy", whole.len(), move |call| {
+        takes.fetch_add(1, Ordering::Relaxed);
+        call.turn_away().unwrap();
+    });
+    let sends = whole.clone();
+    // It has nothing to send before its piece was taken over more often than a node may fail.
+    let _slow = scripted(&lan, "slow", whole.len(), move |call| {
+        let (sends, taken_over) = (sends.clone(), taken_over.clone());
+        thread::spawn(move || {
+            while taken_over.load(Ordering::Relaxed) < 5 && call.is_wanted() {
+                thread::yield_now();
+            }
+            send(&sends, call);
+        });
+    });
+    let node = with(&here.0, lan.builder("node"));
+    meet(&node, 2);
+    let timeout = Duration::from_secs(30);
+    assert!(fetch_aside(&node, &whole, timeout).unwrap() == whole);
+}
+
+#[test]
+fn a_holder_that_is_busy_is_waited_for_as_long_as_nothing_may_come() {
+    let (lan, here) = (Lan::new(), Folder::new("waits"));
+    let whole = data(1_000);
+    let (sends, turned_away) = (whole.clone(), AtomicUsize::new(0));
+    // Busy more often than a node may fail.
+    let _busy = scripted(&lan, "busy", whole.len(), move |call| {
+        if turned_away.fetch_add(1, Ordering::Relaxed) < 4 {
+            return call.turn_away().unwrap();
+        }
+        let sends = sends.clone();
+        thread::spawn(move || send(&sends, call));
+    });
+    let node = with(&here.0, lan.builder("node"));
+    meet(&node, 1);
+    let timeout = Duration::from_secs(60);
+    assert!(fetch_aside(&node, &whole, timeout).unwrap() == whole);
+    // One that is always busy is given up.
+    let (lan, other) = (Lan::new(), data(2_000));
+    let _always = scripted(&lan, "always", 2_000, |call| call.turn_away().unwrap());
+    let node = with(&here.0, lan.builder("node"));
+    meet(&node, 1);
+    let e = fetch_aside(&node, &other, Duration::from_secs(3));
+    assert!(matches!(e, Err(Error::Broken { .. })), "{e:?}");
+}
+
+#[test]
+fn invented_names_take_no_more_places_than_one_address_may_have() {
+    let lan = Lan::new();
+    let node = lan.builder("node").start().unwrap();
+    let share = node.share().unwrap();
+    let at = |n| Source::Address(IpAddr::from([10, 0, 0, n]));
+    let take = |name: &str, source| Place::take(&share, &NodeName::new(name).unwrap(), source);
+    let invented: Vec<Place> = (0..20)
+        .filter_map(|i| take(&format!("n{i}"), at(1)))
+        .collect();
+    assert_eq!(invented.len(), 4, "of eight");
+    let others: Vec<Place> = (0..5).filter_map(|_| take("other", at(2))).collect();
+    assert_eq!(others.len(), 2);
+    drop(invented);
+    drop(others);
+    let own: Vec<Place> = (0..20).filter_map(|_| take("one", at(1))).collect();
+    assert_eq!(own.len(), 3);
+    assert!(take("next to it", at(1)).is_some());
+    drop(own);
+    assert!(share.uploads().is_empty());
+}
+
+#[test]
+fn one_peer_leaves_places_to_others_at_its_address() {
     let (lan, there) = (Lan::new(), Folder::new("share"));
     let path = there.0.join("f");
     fs::write(&path, data(4_000_000)).unwrap();
-    let holder = lan.builder("holder").file_limits(1 << 30, 4, 0);
+    let holder = lan.builder("holder").file_limits(1 << 30, 8, 0);
     let holder = holder.start().unwrap();
     let hash = holder.add_file(path).unwrap();
     let share = holder.share().unwrap();
@@ -429,9 +571,9 @@ fn one_peer_takes_as_many_places_as_it_leaves_to_others() {
     let [greedy, other] = ["greedy", "other"].map(|name| lan.builder(name).start().unwrap());
     meet(&greedy, 2);
     meet(&other, 2);
-    let taken = [&greedy, &greedy, &greedy, &other, &other].map(&begin);
+    let taken = [&greedy, &greedy, &greedy, &greedy, &other, &other].map(&begin);
     let served: Vec<bool> = taken.iter().map(|(_, is_served)| *is_served).collect();
-    assert_eq!(served, [true, true, false, true, false]);
-    assert_eq!(share.uploads().len(), 3);
+    assert_eq!(served, [true, true, true, false, true, false]);
+    assert_eq!(share.uploads().len(), 4);
     drop(taken);
 }

@@ -1,6 +1,7 @@
 //! What this node offers, and reading it for others.
 
 use super::{BUFFER, FileHash, INFO, READ, Stamp, failed_to_read, hash, open};
+use crate::engine::Source;
 use crate::error::Error;
 use crate::json;
 use crate::limits::{FILE_QUESTIONS, Limits, UPLOAD_STALLED};
@@ -80,8 +81,8 @@ struct Questions {
 pub(crate) struct Share {
     offers: Mutex<Offers>,
     questions: Mutex<Questions>,
-    /// Who has the places of what is read for others, one entry for each.
-    uploads: Mutex<Vec<NodeName>>,
+    /// The peers that have the places of what is read for others, and where each is, one entry for each place.
+    uploads: Mutex<Vec<(NodeName, Source)>>,
     /// When the next piece may go out, where uploads are slowed down.
     next: Mutex<Instant>,
     pub(super) limits: Limits,
@@ -204,7 +205,7 @@ impl Share {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn uploads(&self) -> MutexGuard<'_, Vec<NodeName>> {
+    pub(super) fn uploads(&self) -> MutexGuard<'_, Vec<(NodeName, Source)>> {
         self.uploads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -373,21 +374,24 @@ fn part_of(call: &Call) -> Option<Part> {
 }
 
 /// The place of one that is read, given back however that ends.
-struct Place {
+pub(super) struct Place {
     share: Arc<Share>,
-    peer: NodeName,
+    peer: (NodeName, Source),
 }
 
 impl Place {
-    /// A place for a peer, if it has fewer than are free: others find some, whatever one asks for.
-    fn take(share: &Arc<Share>, peer: &NodeName) -> Option<Place> {
+    /// A place for a peer, if those of its source, its own counted twice, are fewer than are free. So all peers of one
+    /// source leave room for other sources, whatever names they invent, and one peer leaves some for the others there.
+    pub(super) fn take(share: &Arc<Share>, peer: &NodeName, source: Source) -> Option<Place> {
         let mut uploads = share.uploads();
-        let its = uploads.iter().filter(|p| *p == peer).count();
-        if its >= share.limits.uploads.saturating_sub(uploads.len()) {
+        let near = || uploads.iter().filter(|(_, s)| *s == source);
+        let own = near().filter(|(p, _)| p == peer).count();
+        if near().count() + own >= share.limits.uploads.saturating_sub(uploads.len()) {
             return None;
         }
+        let peer = (peer.clone(), source);
         uploads.push(peer.clone());
-        let (share, peer) = (share.clone(), peer.clone());
+        let share = share.clone();
         Some(Place { share, peer })
     }
 }
@@ -419,8 +423,13 @@ pub(super) fn upload_on(
         let _ = call.refuse(NOT_OFFERED);
         return;
     };
-    let Some(place) = Place::take(share, call.caller()) else {
-        let _ = call.refuse("as many files are being read for you, or for all, as may be");
+    if share.limits.uploads == 0 {
+        let _ = call.refuse("this node uploads no files");
+        return;
+    }
+    let source = call.source();
+    let Some(place) = source.and_then(|source| Place::take(share, call.caller(), source)) else {
+        let _ = call.turn_away();
         return;
     };
     if let Err(e) = spawn(Box::new(move || answer(&place.share, &part, call))) {

@@ -3,7 +3,7 @@
 use super::Node;
 use super::shared::{Kept, Shared};
 use super::stream::{self, Ends, StreamReader, StreamWriter};
-use crate::engine::{Ask, Path, Request, RequestId};
+use crate::engine::{Ask, Path, Request, RequestId, Source};
 use crate::error::Error;
 use crate::json;
 use crate::limits::BODY_MAX;
@@ -525,6 +525,18 @@ impl Call {
     /// Answers that this caller may not have it, and why.
     pub fn refuse(self, reason: &str) -> Result<(), Error> {
         self.answer.end(Status::Refused, reason)
+    }
+
+    /// Answers that there is no room for this call now, and that nothing was done for it.
+    pub(crate) fn turn_away(self) -> Result<(), Error> {
+        self.answer.end(Status::Overloaded, "")
+    }
+
+    /// Where the caller's session comes from, if it has one still.
+    pub(crate) fn source(&self) -> Option<Source> {
+        let Answer { shared, id, .. } = &self.answer;
+        let source = shared.with(|engine, _| engine.source_of_peer(id.caller));
+        source.ok().flatten()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Streams of a call, as programs use them: each end reads or writes, blocking or not.
 
 use super::Node;
-use super::call::{CallBuilder, RawAnswer, TargetResult, answered};
+use super::call::{CallBuilder, CallId, RawAnswer, TargetResult, answered};
 use super::shared::{Completion, Shared};
 use super::slot::Slot;
 use crate::engine::{CallNumber, Engine, Now, RequestId, StreamId};
@@ -329,6 +329,11 @@ impl CallStream {
 
     pub(crate) fn ends(&self) -> &Arc<Ends> {
         &self.ends
+    }
+
+    /// By which it can be cancelled from elsewhere.
+    pub(crate) fn id(&self) -> CallId {
+        CallId(self.pending.number)
     }
 
     /// An error if waiting here would be waiting for oneself.

@@ -379,23 +379,46 @@ fn what_an_answer_did_not_deliver_whole_is_back_in_front_within_the_bounds() {
     assert_eq!(text.matches("p6").count(), 1, "{text}");
     assert!(text.contains("new") && !text.contains("old"), "{text}");
     assert_eq!(w.bytes(), 0);
-    // Who is gone meanwhile is not brought back by it, whatever becomes of the answer.
+}
+
+#[test]
+fn a_mailbox_whose_owner_takes_an_answer_slowly_stays_with_what_is_in_it() {
     for whole in [false, true] {
-        w.pass(secs(4));
+        let mut w = ByHand::new(RelayLimits::default());
         w.meet();
-        assert!(w.send("p7", "x"));
-        let first = w.begin();
+        assert!(w.send("p1", "x"));
+        let slow = w.begin();
+        let held = w.bytes();
+        // Far longer than a mailbox stays whose owner does not ask; a's goes.
+        for _ in 0..5 {
+            w.pass(secs(4));
+            assert_eq!(w.take(slow, 1).len(), 1, "it goes on reading");
+        }
+        let s = w.hub.stats();
+        assert_eq!((s.mailboxes, s.mailbox_bytes), (1, held));
+        w.pass(secs(2));
+        if whole {
+            w.take(slow, usize::MAX);
+        }
+        w.lose(slow);
+        w.pass(secs(2));
+        assert_eq!(w.hub.stats().mailboxes, 1, "it has as long again to ask");
+        let text = w.answer("/ping/", &ping("b", "plant"));
+        assert_eq!(text.contains("p1"), !whole, "{text}");
         w.pass(secs(4));
         let s = w.hub.stats();
         assert_eq!((s.mailboxes, s.mailbox_bytes), (0, 0));
-        w.meet();
-        if whole {
-            w.take(first, usize::MAX);
-        }
-        w.lose(first);
-        assert_eq!(w.answer("/ping/", &ping("b", "plant")), "");
-        assert_eq!(w.bytes(), 0);
     }
+    // Of one that takes nothing any more, the link is closed, and then the mailbox goes.
+    let mut w = ByHand::new(RelayLimits::default());
+    w.meet();
+    assert!(w.send("p1", "x"));
+    w.begin();
+    for _ in 0..20 {
+        w.pass(secs(4));
+    }
+    let s = w.hub.stats();
+    assert_eq!((s.links, s.mailboxes, s.mailbox_bytes), (0, 0, 0));
 }
 
 #[test]

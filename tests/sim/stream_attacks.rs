@@ -8,6 +8,7 @@ use peerbase::engine::{self, RequestId, StreamId};
 use peerbase::error::Error;
 use peerbase::wire::ask::{Ask, AskKind};
 use peerbase::wire::record::{self, Body, Channel, CloseReason, Form, Of, Outcome, Status};
+use sha2::{Digest, Sha256};
 
 const STREAMS: Form = Form {
     again: false,
@@ -327,4 +328,42 @@ fn a_large_answer_that_is_not_taken_in_is_lost_and_not_overloaded_nor_too_large(
     let e = w.with(a, |e, now| e.call(now, &name("b"), large, terms(secs(1))));
     assert!(matches!(e, Err(Error::TooLarge { .. })));
     w.check_closed();
+}
+
+/// A record with its sequence number, of a stream, in a round.
+type Word = fn(u64, Of, u64, &mut Vec<u8>);
+
+#[test]
+fn a_callee_that_repeats_what_changes_nothing_does_not_make_a_call_last() {
+    let words: [(&str, Word); 3] = [
+        ("the same credit", |s, of, _, out| {
+            record::encode_credit(s, of, 0, 1_000, out);
+        }),
+        ("credit that nobody needs", |s, of, round, out| {
+            record::encode_credit(s, of, 0, 1_000 + round, out);
+        }),
+        ("no more is taken", |s, of, _, out| {
+            record::encode_stop(s, of, b"", out);
+        }),
+    ];
+    for (what, word) in words {
+        let mut w = World::new(crate::first_seed());
+        let (a, b) = two(&mut w);
+        let mut m = Member::join(&mut w, a, "m");
+        let call = w.call_streaming(a, "m", secs(10)).unwrap();
+        w.run(ms(20));
+        let (digest, down) = (Sha256::digest(b"").into(), (Channel::Response, call.0));
+        m.send(&mut w, |s, out| {
+            record::encode_end(s, down, 0, &Outcome::Whole(&digest), out)
+        });
+        for round in 0..15 {
+            let up = (Channel::Request, call.0);
+            m.send(&mut w, |s, out| word(s, up, round, out));
+            w.run(secs(1));
+        }
+        assert!(!m.is_closed(&w), "{what}");
+        assert_eq!(w.result(a, call), Some(&Err(Error::Timeout)), "{what}");
+        unharmed(&mut w, a, b);
+        w.check_closed();
+    }
 }

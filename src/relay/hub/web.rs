@@ -221,7 +221,7 @@ impl Hub {
             && let Stage::Http(stage @ Progress::Answering) = &mut member.stage
         {
             *stage = Progress::Lingering(now.at);
-            self.web.mailboxes.delivered(id);
+            self.web.mailboxes.delivered(now, id);
             self.due = self.due.min(now.at + LINGER);
             self.outputs.push_back(Output::Finish(id));
         }
@@ -230,7 +230,7 @@ impl Hub {
     /// The link of a request is gone. What it has not taken is for the next that asks.
     pub(super) fn http_closed(&mut self, now: Now, id: LinkId) {
         self.http_taken(now, id);
-        let waited = self.web.mailboxes.undelivered(id);
+        let waited = self.web.mailboxes.undelivered(now, id);
         if let Some(waited) = waited.filter(|_| !self.stopped) {
             self.http_collect(now, waited);
         }
