@@ -311,7 +311,7 @@ enum peerbase_limit
      */
     PEERBASE_LIMIT_LINK_QUEUE = 7,
     /**
-     * Calls of this node's own in flight; 65 536 unless set.
+     * Calls of this node's own in flight, and connects that wait for an address; 65 536 unless set.
      */
     PEERBASE_LIMIT_CALLS = 8,
     /**
@@ -319,11 +319,14 @@ enum peerbase_limit
      */
     PEERBASE_LIMIT_CALL_BYTES = 9,
     /**
-     * Calls that one peer may have unanswered here; 1 024 unless set.
+     * Calls that one peer may have here, running or with their answers kept, and at most an eighth of what is free
+     * of PEERBASE_LIMIT_SERVED; 1 024 unless set.
      */
     PEERBASE_LIMIT_SERVED_PER_PEER = 10,
     /**
-     * Calls of all peers that run, or whose answers are kept; 16 384 unless set.
+     * Calls of all peers that run, or whose answers are kept; 16 384 unless set. Peers of one IPv4 address or IPv6
+     * /48, or behind one relay, may together have as many running as they leave free: half of them if there are no
+     * others.
      */
     PEERBASE_LIMIT_SERVED = 11,
     /**
@@ -347,7 +350,11 @@ enum peerbase_limit
     PEERBASE_LIMIT_MAX_VALUES = 15,
     /**
      * Bytes of what others ask, from when it begins to come until it is answered, and apart from that of large answers
-     * that are coming; 16 MiB unless set. One peer may have half, so it is to be twice PEERBASE_LIMIT_MAX_MESSAGE or more.
+     * that are coming; 20 MiB unless set. Peers of one IPv4 address or IPv6 /48, or behind one relay, may together take as
+     * much for what they ask as they leave free: half if there are no others. A peer that is asking something already
+     * may take at most four times what it leaves of that to the others. Large answers from one peer may take half. So
+     * it is to be twice PEERBASE_LIMIT_MAX_MESSAGE or more, and five times as much for two of the largest calls of one
+     * peer at a time.
      */
     PEERBASE_LIMIT_MESSAGE_BYTES = 16,
     /**
@@ -359,7 +366,8 @@ enum peerbase_limit
      */
     PEERBASE_LIMIT_STREAM_WINDOW = 18,
     /**
-     * Ends of streams that may be open, half of them with one peer; 128 unless set.
+     * Ends of streams that may be open; 128 unless set. Callers of one IPv4 address or IPv6 /48, or behind one relay,
+     * may have as many as they leave free, half of them if there are no others, and one of them nearly half.
      */
     PEERBASE_LIMIT_STREAMS = 19,
     /**
@@ -379,7 +387,8 @@ enum peerbase_limit
      */
     PEERBASE_LIMIT_FILE_BYTES = 23,
     /**
-     * Files, or parts of them, that are read for others at a time, or 0; 8 unless set. Each takes a thread.
+     * Files, or parts of them, that are read for others at a time, or 0; 8 unless set. Each takes a thread. One peer
+     * may have as many as it leaves free: half of them if there is no other.
      */
     PEERBASE_LIMIT_UPLOADS = 24,
     /**

@@ -121,8 +121,8 @@ pub struct Limits {
     /// Calls of all peers together that are running or whose answers are kept; the default takes about 4 MiB.
     /// One peer may have as many as an eighth of the free entries. For a call beyond that, the node evicts
     /// kept answers, first of peers without a session, then of peers that have more calls here than this one;
-    /// if there are none, it answers `overloaded`. All peers at one address, or behind one relay, may have as
-    /// many calls running as they leave free: half of this number if there are no others.
+    /// if there are none, it answers `overloaded`. All peers of one IPv4 address or IPv6 /48, or behind one
+    /// relay, may have as many calls running as they leave free: half of this number if there are no others.
     pub served: usize,
     /// Bytes of answers kept for one peer until it confirms them; four times as many for all together.
     pub reply_bytes: usize,
@@ -142,9 +142,12 @@ pub struct Limits {
     /// message would otherwise become 440.
     pub max_values: usize,
     /// Bytes that calls and messages from peers carry, from their arrival until they are answered, plus
-    /// [`ASKED_ROOM`] for each call. All callers at one address, or behind one relay, may take as much as
-    /// they leave free: half of it if there are no others. A second budget of the same size, half of it for
-    /// one peer, is for large answers to this node's own calls while they arrive.
+    /// [`ASKED_ROOM`] for each call. All callers of one IPv4 address or IPv6 /48, or behind one relay, may take
+    /// as much as they leave free: half of it if there are no others. One of them may take at most four times
+    /// what it leaves of that to the others, or make one call if it has none here; so the default lets a lone
+    /// caller make two of the largest calls at a time, and others there find room all the same. A second budget
+    /// of the same size, half of it for one peer, is for large answers to this node's own calls while they
+    /// arrive.
     pub message_bytes: usize,
     /// Bytes of one piece of a stream, at most [`BODY_MAX`].
     pub chunk_size: usize,
@@ -165,7 +168,9 @@ pub struct Limits {
     pub uploads: usize,
     /// Bytes of files per second that are read for others, all together; 0 for as fast as it goes.
     pub upload_bytes_per_second: u64,
-    /// Ends of streams that may be open, half of them with one peer: each holds at most a window.
+    /// Ends of streams that may be open: each holds at most a window. Callers of one IPv4 address or IPv6 /48, or
+    /// behind one relay, may have as many as they leave free, half of them if there are no others; one of these
+    /// callers may have at most four times what it leaves of that to the others.
     pub streams: usize,
     /// Adverts opened per second; more are counted and dropped unread. A thousand nodes send about
     /// as many, ten thousand openings cost a small CPU a few percent. A quarter is kept for addresses where
@@ -235,7 +240,7 @@ impl Default for Limits {
             call_timeout: Duration::from_secs(24 * 3600),
             max_message: 4 * 1024 * 1024,
             max_values: 262_144,
-            message_bytes: 16 * 1024 * 1024,
+            message_bytes: 20 * 1024 * 1024,
             chunk_size: CHUNK,
             stream_window: 256 * 1024,
             broadcasts_per_second: 200,
@@ -291,13 +296,16 @@ pub enum Limit {
     DialsPerSecond = 6,
     /// Bytes that wait for one slow reader; 256 KiB unless set.
     LinkQueue = 7,
-    /// Calls of this node's own in flight; 65 536 unless set.
+    /// Calls of this node's own in flight, and connects that wait for an address; 65 536 unless set.
     Calls = 8,
     /// Bytes of arguments of this node's own calls in flight; 16 MiB unless set.
     CallBytes = 9,
-    /// Calls that one peer may have unanswered here; 1 024 unless set.
+    /// Calls that one peer may have here, running or with their answers kept, and at most an eighth of what is free
+    /// of PEERBASE_LIMIT_SERVED; 1 024 unless set.
     ServedPerPeer = 10,
-    /// Calls of all peers that run, or whose answers are kept; 16 384 unless set.
+    /// Calls of all peers that run, or whose answers are kept; 16 384 unless set. Peers of one IPv4 address or IPv6
+    /// /48, or behind one relay, may together have as many running as they leave free: half of them if there are no
+    /// others.
     Served = 11,
     /// Bytes of answers kept for one peer until it confirms them, and four times as many for all together; 8 MiB unless
     /// set.
@@ -311,13 +319,18 @@ pub enum Limit {
     /// reads texts, of which none are made.
     MaxValues = 15,
     /// Bytes of what others ask, from when it begins to come until it is answered, and apart from that of large answers
-    /// that are coming; 16 MiB unless set. One peer may have half, so it is to be twice PEERBASE_LIMIT_MAX_MESSAGE or more.
+    /// that are coming; 20 MiB unless set. Peers of one IPv4 address or IPv6 /48, or behind one relay, may together take as
+    /// much for what they ask as they leave free: half if there are no others. A peer that is asking something already
+    /// may take at most four times what it leaves of that to the others. Large answers from one peer may take half. So
+    /// it is to be twice PEERBASE_LIMIT_MAX_MESSAGE or more, and five times as much for two of the largest calls of one
+    /// peer at a time.
     MessageBytes = 16,
     /// Bytes of one piece of a stream, 1024 to 48640; 16384 unless set. As `peerbase_config_set_chunk_size`.
     ChunkSize = 17,
     /// Bytes of one stream that wait at each end, 97280 to 2^30; 256 KiB unless set.
     StreamWindow = 18,
-    /// Ends of streams that may be open, half of them with one peer; 128 unless set.
+    /// Ends of streams that may be open; 128 unless set. Callers of one IPv4 address or IPv6 /48, or behind one relay,
+    /// may have as many as they leave free, half of them if there are no others, and one of them nearly half.
     Streams = 19,
     /// Messages to everyone that are delivered and handed on a second; 200 unless set.
     BroadcastsPerSecond = 20,
@@ -327,7 +340,8 @@ pub enum Limit {
     Files = 22,
     /// Bytes of the largest file that is fetched, any number; 4 GiB unless set. As `peerbase_config_set_file_limits`.
     FileBytes = 23,
-    /// Files, or parts of them, that are read for others at a time, or 0; 8 unless set. Each takes a thread.
+    /// Files, or parts of them, that are read for others at a time, or 0; 8 unless set. Each takes a thread. One peer
+    /// may have as many as it leaves free: half of them if there is no other.
     Uploads = 24,
     /// Bytes of files a second that are read for others, all together, any number; 0, which is as fast as it goes,
     /// unless set.

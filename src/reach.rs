@@ -1,10 +1,12 @@
-//! Where a link may be made to: one filter before every dial, whoever the address comes from.
+//! Where a link may be made to, and which addresses are of one site.
+//!
+//! There is one filter before every dial, whoever the address comes from.
 //!
 //! An address is only as good as the word of whoever told of it. A program may name any place that can be
 //! one at all. What others tell must not lead to services of this host, nor into a network that only the
 //! teller's own neighbours share: an address of such a narrow scope is believed only from there.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// Whose word an address is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +55,24 @@ pub(crate) fn may_dial(to: SocketAddr, word: Word) -> bool {
         Word::Anyone => Scope::Wide,
     };
     to.port() != 0 && scope(to.ip()) >= narrowest
+}
+
+/// The site that rates, memory and calls are counted by: whoever is given an IPv6 network is given a /48, and
+/// with it 65 536 of the /64 that a host has (RFC 6177).
+pub(crate) fn site_of(address: IpAddr) -> IpAddr {
+    prefix(address, 3)
+}
+
+/// The first `groups` groups of an IPv6 address; an IPv4 address whole.
+pub(crate) fn prefix(address: IpAddr, groups: usize) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(a) => {
+            let mut segments = a.segments();
+            segments[groups..].fill(0);
+            Ipv6Addr::from(segments).into()
+        }
+        v4 => v4,
+    }
 }
 
 #[cfg(test)]

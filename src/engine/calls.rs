@@ -191,7 +191,7 @@ impl Engine {
         if local && terms.streams {
             return Err(Error::Argument("a node does not stream to itself"));
         }
-        if terms.streams && !self.has_room_for_streams(2, None) {
+        if terms.streams && !self.has_room_for_streams(2) {
             self.stats.overloaded += 1;
             return Err(Error::Overloaded("too many streams of this node are open"));
         }

@@ -384,7 +384,7 @@ impl Engine {
         interval: Duration,
         sequence: Option<u64>,
     ) {
-        self.withdraw_all(instance);
+        self.withdraw_all(now, instance);
         if self.directory.len() >= self.config.limits.peers && !self.make_room() {
             return;
         }
@@ -562,7 +562,7 @@ impl Engine {
         }
         let restarted = self.directory.resolve(&peer.name).is_some();
         self.fail_bound_calls(now, instance, &peer.name, restarted);
-        self.fail_streams_of(instance);
+        self.fail_streams_of(now, instance);
         if self.foreign.has(&peer.name) {
             // It was only heard natively, and never met: calls need not wait for that any longer.
             self.pump_calls(now, &peer.name);

@@ -169,7 +169,7 @@ impl Engine {
             return false;
         };
         self.fail_bound_calls(now, instance, &peer.name, true);
-        self.fail_streams_of(instance);
+        self.fail_streams_of(now, instance);
         peer.joined
     }
 

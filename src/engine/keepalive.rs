@@ -10,6 +10,10 @@ use std::time::Duration;
 /// How long a measured round trip is taken for the present one.
 const MEASURED: Duration = Duration::from_secs(30);
 
+/// The time between two echoes on a link. A peer waits for one at a time, so more are of nonces that somebody on
+/// the way has made up, which the two nodes might echo to each other for ever.
+const ECHO_GAP: Duration = Duration::from_millis(100);
+
 impl Engine {
     pub(super) fn send_ping(&mut self, now: Now, id: LinkId) {
         let mut nonce = [0; PING_TEXT / 4 * 3];
@@ -65,7 +69,7 @@ impl Engine {
             // The two nodes would echo an echo that neither waits for any more for ever: the echo of a keepalive
             // that a later one has replaced, or a nonce that somebody on the way has made up.
         } else if let Ok(nonce) = payload.try_into() {
-            // Of several that came while there was no room, the newest is enough.
+            // Of several that came while none could be echoed, the newest is enough.
             link.owed = Some(nonce);
             if !full {
                 self.echo_owed(now, id);
@@ -75,11 +79,17 @@ impl Engine {
         }
     }
 
-    /// Echoes the keepalive that came when there was no room.
+    /// Echoes the newest keepalive that is not echoed yet, if any: now, or once the time for that has come.
     pub(super) fn echo_owed(&mut self, now: Now, id: LinkId) {
-        if let Some(link) = self.links.get_mut(&id)
-            && let Some(nonce) = link.owed.take()
-        {
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
+        if now.at < link.echo_after {
+            if link.owed.is_some() {
+                self.links_due = self.links_due.min(link.echo_after);
+            }
+        } else if let Some(nonce) = link.owed.take() {
+            link.echo_after = now.at + ECHO_GAP;
             link.echoed.rotate_right(1);
             link.echoed[0] = Some(nonce);
             self.send_plain(now, id, &nonce);
@@ -94,6 +104,7 @@ impl Engine {
         let straight = (limits.keepalive, limits.dead);
         let relayed = (self.config.relay_keepalive, self.config.relay_keepalive * 3);
         let (mut late, mut silent, mut ask) = (Vec::new(), Vec::new(), Vec::new());
+        let mut echo = Vec::new();
         let mut due = Time::NEVER;
         for (id, link) in self.links.iter() {
             let up = match &link.state {
@@ -126,6 +137,11 @@ impl Engine {
                 continue;
             }
             due = due.min(limit);
+            if link.owed.is_some() && now.at < link.echo_after {
+                due = due.min(link.echo_after);
+            } else if link.owed.is_some() && self.takes_more(*id) {
+                echo.push(*id);
+            }
             if link.ping.is_none() {
                 // Who is busy is measured as well, now and then.
                 let when = (link.heard + keepalive).min(link.measured_at + MEASURED);
@@ -144,6 +160,9 @@ impl Engine {
         for id in silent {
             self.stats.timed_out_silent += 1;
             self.give_up_relay(now, id, RelayFault::Silent);
+        }
+        for id in echo {
+            self.echo_owed(now, id);
         }
         for id in ask {
             if let Some(link) = self.links.get_mut(&id) {

@@ -10,12 +10,13 @@ use crate::buffer::Buffer;
 use crate::frame::{self, FrameType, Parsed};
 use crate::limits::FRAME_MAX;
 use crate::name::NodeName;
+use crate::reach::site_of;
 use crate::wire::Instance;
 use crate::wire::hello::Hello;
 use crate::wire::record::{Body, CloseReason, Form, encode_close};
 use crate::wire::relay::Route;
 use std::cmp::Reverse;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// Bytes of a keepalive's nonce, as text; longer ones are nobody's.
@@ -24,6 +25,9 @@ pub(super) const PING_TEXT: usize = 16;
 pub(super) const PING_OWN: usize = 8;
 /// How many of the nonces that were echoed last a link remembers.
 const ECHOED: usize = 4;
+/// How many times as much as it leaves to others of its source one caller may take: it has most of the share while
+/// it is alone.
+const TIMES_WHAT_IS_LEFT: usize = 4;
 /// Room an idle link keeps for an unfinished frame or for output.
 const KEPT_CAPACITY: usize = 4 * 1024;
 /// Room for input that a busy link keeps: the largest unfinished frame, and as much again.
@@ -85,8 +89,9 @@ pub(super) struct Link {
     /// The round trip, as keepalives measure it, and when it was measured last.
     pub(super) round_trip: Option<Duration>,
     pub(super) measured_at: Time,
-    /// A keepalive to be echoed once there is room.
+    /// A keepalive to be echoed once there is room, and not before `echo_after`.
     pub(super) owed: Option<[u8; PING_TEXT]>,
+    pub(super) echo_after: Time,
     /// What all nonces of this node's own keepalives begin with, once there was one.
     pub(super) ping_own: Option<[u8; PING_OWN]>,
     /// Those that were echoed last, the newest first.
@@ -113,6 +118,7 @@ impl Link {
             round_trip: None,
             measured_at: now,
             owed: None,
+            echo_after: now,
             ping_own: None,
             echoed: [None; ECHOED],
             challenge: None,
@@ -169,10 +175,10 @@ impl Link {
 }
 
 /// Where links come from, as far as one can tell before anything is proved: names and instances cost nothing,
-/// addresses do.
+/// while a host has few addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Source {
-    /// An IPv4 address, or an IPv6 /64, which one host has to itself.
+    /// An IPv4 address, or an IPv6 /48.
     Address(IpAddr),
     /// This link to a relay.
     Relay(LinkId),
@@ -180,22 +186,36 @@ pub(crate) enum Source {
 
 impl Source {
     pub(super) fn of(via: &Via) -> Source {
-        let ip = match via {
-            Via::Relay(carrier, _) => return Source::Relay(*carrier),
-            Via::Socket(from) => from.ip().to_canonical(),
-            Via::Name => IpAddr::from([0; 4]),
-        };
-        Source::Address(match ip {
-            IpAddr::V6(ip) => {
-                let [a, b, c, d, ..] = ip.segments();
-                Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-            }
-            ip => ip,
-        })
+        match via {
+            Via::Relay(carrier, _) => Source::Relay(*carrier),
+            Via::Socket(from) => Source::Address(site_of(from.ip())),
+            Via::Name => Source::Address(IpAddr::from([0; 4])),
+        }
     }
 
     fn is_relay(self) -> bool {
         matches!(self, Source::Relay(_))
+    }
+}
+
+/// What is taken of something that callers share: by all of them, by those of one source, and by one of those.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taken {
+    pub(super) all: usize,
+    pub(super) source: usize,
+    pub(super) caller: usize,
+}
+
+impl Taken {
+    /// Whether the caller may take so much more of `whole`. All callers of a source together have at most as much
+    /// as they leave free. Of that, one that has something already must leave a part to others, so that the first
+    /// small call of another always finds room.
+    pub(super) fn leaves_room(self, more: usize, whole: usize) -> bool {
+        let free = whole.saturating_sub(self.all).saturating_sub(self.source);
+        // What is taken is free no more, and as much again must be left to other sources.
+        let left = free.saturating_sub(more).saturating_sub(more);
+        more <= free
+            && (self.caller == 0 || (self.caller + more).div_ceil(TIMES_WHAT_IS_LEFT) <= left)
     }
 }
 
@@ -542,6 +562,45 @@ impl Engine {
             .is_some_and(|p| self.calls.waits_for(&p.name))
         {
             self.want_dial(now, instance);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_addresses_that_one_site_is_given_are_one_source() {
+        let source = |address: &str| Source::of(&Via::Socket(address.parse().unwrap()));
+        let one = source("[2001:db8:1:2::3]:4");
+        assert_eq!(one, source("[2001:db8:1:ffff::5]:6"));
+        assert_ne!(one, source("[2001:db8:2:2::3]:4"));
+        assert_eq!(source("[::ffff:10.1.2.3]:4"), source("10.1.2.3:5"));
+        assert_ne!(source("10.1.2.3:4"), source("10.1.2.4:4"));
+    }
+
+    #[test]
+    fn whatever_one_caller_takes_another_of_its_source_finds_room_and_so_does_another_source() {
+        let whole = 16_000;
+        for size in [1, 7, 10, 100, 999, 1_000, 2_000, 3_000, 3_999, 4_000] {
+            let mut taken = 0;
+            let of = |caller, source| Taken {
+                all: source,
+                source,
+                caller,
+            };
+            while of(taken, taken).leaves_room(size, whole) {
+                taken += size;
+            }
+            let small = whole / 16;
+            assert!(of(0, taken).leaves_room(small, whole), "{taken} by {size}");
+            let elsewhere = Taken {
+                source: 0,
+                ..of(0, taken)
+            };
+            assert!(elsewhere.leaves_room(whole / 2, whole), "{taken} by {size}");
+            assert!(taken >= whole / 5, "{taken} by {size}");
         }
     }
 }

@@ -10,7 +10,7 @@
 use super::ask::{Ask, Unreadable};
 use super::due::Due;
 use super::evicted::Evicted;
-use super::links::Source;
+use super::links::{Source, Taken};
 use super::sending::Outlet;
 use super::stream::{Incoming, Outgoing};
 use super::{Engine, LinkId, Now, Output, Phase, StreamId, Time, reason};
@@ -108,6 +108,9 @@ struct Served {
     asked: usize,
     /// What the answer takes.
     kept: usize,
+    /// Whether its caller has said goodbye since the call came last. The goodbye may be forged, so the answer
+    /// is kept all the same.
+    left: bool,
 }
 
 /// What waits for a link to drain.
@@ -125,6 +128,8 @@ struct Caller {
     answered: usize,
     /// Where the first of them came from.
     source: Option<Source>,
+    /// Bytes of what the calls ask that are not answered.
+    asked: usize,
     /// Bytes of the answers kept.
     kept: usize,
     backlog: VecDeque<Waiting>,
@@ -165,11 +170,6 @@ impl UnderWay {
     fn take_away(&mut self, asked: usize) {
         self.calls -= 1;
         self.asked -= asked;
-    }
-
-    /// Whether one more finds room here, where others must be left as much as is taken.
-    fn has_room(&self, asked: usize, free: UnderWay) -> bool {
-        self.calls < free.calls && self.asked + asked <= free.asked
     }
 }
 
@@ -228,6 +228,7 @@ impl Serving {
         self.under_way.add(served.asked);
         self.count += 1;
         self.due.insert(served.listed, id);
+        caller.asked += served.asked;
         caller.calls.insert(id.number, Box::new(served));
     }
 
@@ -237,6 +238,7 @@ impl Serving {
         };
         if let Some(served) = caller.calls.remove(&id.number) {
             caller.kept -= served.kept;
+            caller.asked -= served.asked;
             self.kept -= served.kept;
             let source = caller.source;
             if caller.calls.is_empty() {
@@ -269,6 +271,12 @@ impl Serving {
         }
     }
 
+    /// Whether a caller has calls here, and they count there.
+    pub(super) fn is_of_source(&self, caller: Instance, source: Source) -> bool {
+        let its = self.callers.get(&caller);
+        its.is_some_and(|c| c.source == Some(source))
+    }
+
     /// Where the calls of a caller count, that has come from `source` now.
     fn source_of(&self, caller: Instance, source: Source) -> Source {
         let its = self.callers.get(&caller).and_then(|c| c.source);
@@ -282,6 +290,7 @@ impl Serving {
         };
         if let Some(served) = caller.calls.get_mut(&id.number) {
             let asked = std::mem::take(&mut served.asked);
+            caller.asked -= asked;
             caller.kept += kept;
             self.kept += kept;
             caller.answered += 1;
@@ -430,6 +439,7 @@ impl Engine {
             waits: false,
             asked,
             kept: 0,
+            left: false,
         };
         self.serving.add(id, source, served);
         self.stats.served += 1;
@@ -454,9 +464,10 @@ impl Engine {
 
     /// A call came that is remembered: it does not run again.
     fn serve_again(&mut self, now: Now, link: LinkId, id: RequestId) {
-        let Some(served) = self.serving.get(id) else {
+        let Some(served) = self.serving.get_mut(id) else {
             return;
         };
+        served.left = false;
         let (done, expired) = match served.state {
             State::Done(..) => (true, false),
             State::Expired => (false, true),
@@ -493,7 +504,8 @@ impl Engine {
             .ok()
             .filter(|size| *size as u64 <= max);
         let asked = size.ok_or(Refusal::TooLarge)? + ASKED_ROOM;
-        if form.streams && !self.has_room_for_streams(2, Some(id.caller))
+        let source = self.serving.source_of(id.caller, source);
+        if form.streams && !self.has_room_for_streams_of(2, id.caller, source)
             || !self.has_room_to_serve(now, id.caller, source, asked)
         {
             self.stats.overloaded += 1;
@@ -503,7 +515,8 @@ impl Engine {
     }
 
     /// Whether one more call of a caller finds room, where need be that of others' answers. What is under way
-    /// can give no room, so it is also shared among sources: a member can invent callers, but not addresses.
+    /// can give no room, so it is shared among sources, and the share of a source among its callers: a member can
+    /// invent any number of callers, but has few addresses.
     fn has_room_to_serve(
         &mut self,
         now: Now,
@@ -512,13 +525,15 @@ impl Engine {
         asked: usize,
     ) -> bool {
         let (most, bytes) = (self.config.limits.served, self.config.limits.message_bytes);
-        let free = UnderWay {
-            calls: most.saturating_sub(self.serving.under_way.calls),
-            asked: bytes.saturating_sub(self.serving.under_way.asked),
-        };
-        let source = self.serving.source_of(caller, source);
+        let all = self.serving.under_way;
         let of_source = self.serving.sources.get(&source).copied();
-        if !of_source.unwrap_or_default().has_room(asked, free) {
+        let of_source = of_source.unwrap_or_default();
+        let taken = Taken {
+            all: all.asked,
+            source: of_source.asked,
+            caller: self.serving.callers.get(&caller).map_or(0, |c| c.asked),
+        };
+        if of_source.calls >= most.saturating_sub(all.calls) || !taken.leaves_room(asked, bytes) {
             return false;
         }
         loop {
@@ -710,7 +725,7 @@ impl Engine {
             return self.is_open(id.number);
         }
         let served = self.serving.get(id);
-        served.is_some_and(|served| matches!(served.state, State::Running))
+        served.is_some_and(|served| matches!(served.state, State::Running) && !served.left)
     }
 
     /// Answers a request. An answer that is late, or a second one, is counted and dropped. What the
@@ -911,14 +926,34 @@ impl Engine {
         }
     }
 
-    /// A caller has said goodbye: nobody waits for what still runs. Answers are kept, in case the goodbye was not
-    /// its own.
-    pub(super) fn withdraw_all(&mut self, caller: Instance) {
-        let its = self.serving.callers.get(&caller).map(|c| c.calls.iter());
-        let running = its.into_iter().flatten();
-        let running = running.filter(|(_, served)| matches!(served.state, State::Running));
-        for number in running.map(|(n, _)| *n).collect::<Vec<_>>() {
-            self.withdraw(caller, number);
+    /// A caller has said goodbye: nobody waits for what still runs. Answers are kept, also those to come, in case
+    /// the goodbye was not its own.
+    pub(super) fn withdraw_all(&mut self, now: Now, caller: Instance) {
+        let its = self.serving.callers.get(&caller).map(|c| c.calls.keys());
+        for number in its.into_iter().flatten().copied().collect::<Vec<_>>() {
+            let id = RequestId { caller, number };
+            match self.serving.get_mut(id) {
+                Some(served) if matches!(served.state, State::Running) => {
+                    served.left = true;
+                    let reads = served.reads;
+                    self.end_streams(id, Some("the caller has said goodbye"), reads);
+                }
+                _ => self.stop_collecting(now, id),
+            }
+        }
+    }
+
+    /// What a call asks for will not come any more, if some of it was still to come: that takes no room from now
+    /// on. Should the caller be there after all, it is told.
+    pub(super) fn stop_collecting(&mut self, now: Now, id: RequestId) {
+        let Some(served) = self.serving.get_mut(id) else {
+            return;
+        };
+        if let State::Collecting(..) = served.state {
+            served.state = State::Running;
+            self.end_streams(id, Some("the caller is gone"), false);
+            let why = b"it did not run, because the connection was lost for too long".to_vec();
+            self.reply(now, id, Status::Refused, why);
         }
     }
 

@@ -5,7 +5,7 @@
 //! on from there. Nothing is sent that was not granted; whatever comes that was not granted, or out of
 //! place, ends the session it came in.
 
-use super::links::Via;
+use super::links::{Source, Taken, Via};
 use super::stream::{Incoming, Outgoing, Piece, Violation};
 use super::{Engine, LinkId, Now, Output, RequestId, Time};
 use crate::error::Error;
@@ -75,6 +75,12 @@ impl Streams {
 
     fn count_of(&self, peer: Instance) -> usize {
         self.open.values().filter(|s| s.peer == peer).count()
+    }
+
+    /// Those of calls whose callers `counts` says yes to.
+    fn count_of_callers(&self, counts: impl Fn(Instance) -> bool) -> usize {
+        let callers = self.open.keys().map(|id| id.call.caller);
+        callers.filter(|caller| counts(*caller)).count()
     }
 
     /// Bytes of large answers that are coming, from all and from one.
@@ -156,11 +162,25 @@ impl Engine {
         StreamId { call, channel }
     }
 
-    /// Whether that many more ends may be opened with `peer`, or with whomever it will be.
-    pub(super) fn has_room_for_streams(&self, count: usize, peer: Option<Instance>) -> bool {
-        let limit = self.config.limits.streams;
-        self.streams.len() + count <= limit
-            && peer.is_none_or(|peer| self.streams.count_of(peer) + count <= limit / 2)
+    /// Whether that many more ends may be opened for a call of this node's own.
+    pub(super) fn has_room_for_streams(&self, count: usize) -> bool {
+        self.streams.len() + count <= self.config.limits.streams
+    }
+
+    /// Whether they may for a call of `caller`, which came from `source`.
+    pub(super) fn has_room_for_streams_of(
+        &self,
+        count: usize,
+        caller: Instance,
+        source: Source,
+    ) -> bool {
+        let is_of_source = |c| self.serving.is_of_source(c, source);
+        let taken = Taken {
+            all: self.streams.len(),
+            source: self.streams.count_of_callers(is_of_source),
+            caller: self.streams.count_of(caller),
+        };
+        taken.leaves_room(count, self.config.limits.streams)
     }
 
     pub(super) fn stream_window(&self) -> u64 {
@@ -608,7 +628,7 @@ impl Engine {
     }
 
     /// The streams of a peer's calls, which is gone, go no further.
-    pub(super) fn fail_streams_of(&mut self, peer: Instance) {
+    pub(super) fn fail_streams_of(&mut self, now: Now, peer: Instance) {
         let calls: Vec<RequestId> = self
             .streams
             .open
@@ -619,6 +639,7 @@ impl Engine {
         for call in calls {
             let reads = self.serving.reads(call);
             self.end_streams(call, Some("the caller is gone"), reads);
+            self.stop_collecting(now, call);
         }
     }
 }

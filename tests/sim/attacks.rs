@@ -10,7 +10,7 @@ use peerbase::frame::{Frame, FrameType, Parsed, encode, parse};
 use peerbase::limits::FRAME_MAX;
 use peerbase::wire::Instance;
 use peerbase::wire::advert::{Advert, Phase};
-use peerbase::wire::ask::Ask;
+use peerbase::wire::ask::{Ask, AskKind};
 use peerbase::wire::hello::{Hello, Role, session_keys};
 use peerbase::wire::record::{self, Body, Form, Record, Status};
 use std::net::SocketAddr;
@@ -940,7 +940,7 @@ fn what_handlers_have_not_answered_is_bounded_for_all_callers_and_late_answers_f
     let held = |w: &World| w.nodes[a].held.iter().map(|(_, v)| v.len()).sum::<usize>();
     let args = vec![b'x'; 10_000];
     for i in 0..20 {
-        w.raw_address = [10, 9, 9, i];
+        w.raw_address = [10, 9, 9, i / 2];
         let mut m = Member::join_as(&mut w, a, &format!("m{i}"), Instance([i + 1; 16]));
         let ask = Ask::Command {
             path: "echo",
@@ -956,7 +956,11 @@ fn what_handlers_have_not_answered_is_bounded_for_all_callers_and_late_answers_f
         w.run(ms(100));
         let refused = m.statuses(&w);
         assert!(refused.iter().all(|s| *s == Status::Overloaded));
-        assert!(i > 0 || refused.len() < 60, "one alone may have half");
+        assert!(
+            i > 0 || refused.len() < 60,
+            "one alone may have nearly half"
+        );
+        assert!(i > 1 || refused.len() < 100, "its neighbour finds room");
         assert!(held(&w) <= w.limits.message_bytes);
         m.part(&mut w);
     }
@@ -1009,6 +1013,141 @@ fn invented_callers_of_one_address_leave_room_for_the_calls_of_others() {
         assert!(calls.iter().all(|n| w.result(b, *n).unwrap().is_ok()));
         w.check_closed();
     }
+}
+
+#[test]
+fn a_caller_with_as_much_as_it_may_have_leaves_room_for_others_from_the_same_address() {
+    let mut w = World::new(crate::first_seed());
+    w.limits.message_bytes = 1_000_000;
+    let (a, _) = two(&mut w);
+    w.nodes[a].behaviour = Behaviour::Hold;
+    for (i, size) in [(0, 1_000), (2, 13_000), (4, 47_000)] {
+        let mut busy = Member::join_as(&mut w, a, "busy", Instance([i + 1; 16]));
+        let mut other = Member::join_as(&mut w, a, "other", Instance([i + 2; 16]));
+        let args = vec![b'x'; size];
+        let ask = Ask::Command {
+            path: "echo",
+            args: &args,
+            kwargs: b"{}",
+        };
+        for n in 0..1_000 {
+            busy.send(&mut w, |s, out| {
+                record::encode_call(s, (n, FIRST), 5_000, &[], &ask, out)
+            });
+        }
+        w.run(ms(100));
+        let held = w.nodes[a].held.len();
+        assert!(busy.statuses(&w).len() == 1_000 - held && held < 1_000);
+        assert!(held * size > 250_000, "{held} calls of {size}");
+        for n in 0..10 {
+            other.call_for(&mut w, n, 5_000);
+        }
+        w.run(ms(100));
+        assert_eq!(other.statuses(&w), [], "nothing is turned away");
+        w.answer_all(a);
+        w.run(ms(100));
+        assert_eq!(other.statuses(&w), [Status::Value; 10]);
+        busy.part(&mut w);
+        other.part(&mut w);
+        w.run(secs(6));
+    }
+    w.check_closed();
+}
+
+/// What an instance says of itself when it leaves, or somebody who has the key in its place.
+fn goodbye(own: &str, instance: Instance) -> Vec<u8> {
+    let advert = Advert {
+        phase: Phase::Leaving,
+        instance,
+        sequence: 1_000_000,
+        interval_ms: 1_000,
+        port: 9,
+        name: name(own),
+        address: None,
+        relays: Vec::new(),
+        vouched: 0,
+    };
+    let mut plain = Vec::new();
+    advert.encode(&mut plain);
+    sealed(FrameType::ADVERT, &Sealer::new(&key()), &plain)
+}
+
+#[test]
+fn a_call_runs_once_and_is_answered_though_somebody_said_goodbye_in_its_callers_name() {
+    for answered_while_away in [true, false] {
+        let mut w = World::new(crate::first_seed());
+        let (a, b) = two(&mut w);
+        w.nodes[a].behaviour = Behaviour::Hold;
+        let n = w.call(b, "a", secs(600)).unwrap();
+        w.run(ms(100));
+        let id = w.nodes[a].held[0].0;
+        w.nodes[b].group = 1;
+        w.break_links(b);
+        w.run(ms(100));
+        assert!(w.nodes[a].engine.is_wanted(id), "it may come again");
+        let forged = goodbye("b", w.nodes[b].engine.instance());
+        w.raw_datagram(a, SocketAddr::from(([10, 9, 9, 9], PORT)), &forged);
+        w.run(ms(100));
+        assert!(!w.nodes[a].engine.is_wanted(id), "as far as one can tell");
+        if answered_while_away {
+            w.answer_all(a);
+        }
+        w.nodes[b].group = 0;
+        w.run(secs(30));
+        if !answered_while_away {
+            assert!(w.nodes[a].engine.is_wanted(id), "it came again");
+            w.answer_all(a);
+            w.run(secs(1));
+        }
+        assert_eq!(w.nodes[a].engine.stats().served, 1, "it ran once");
+        assert!(
+            matches!(w.result(b, n), Some(Ok(_))),
+            "{:?}",
+            w.result(b, n)
+        );
+        w.check_closed();
+    }
+}
+
+#[test]
+fn large_calls_of_one_that_left_before_all_of_them_came_take_no_room() {
+    let mut w = World::new(crate::first_seed());
+    w.limits.message_bytes = 1_000_000;
+    let (a, _) = two(&mut w);
+    let large = |length| Ask::Large {
+        kind: AskKind::Command,
+        length,
+    };
+    let begin = |w: &mut World, m: &mut Member, again, length| {
+        let form = Form { again, ..FIRST };
+        m.send(w, |s, out| {
+            record::encode_call(s, (1, form), 600_000, &[], &large(length), out)
+        });
+        w.run(ms(50));
+        m.statuses(w)
+    };
+    let leaving = Instance([1; 16]);
+    let mut m = Member::join_as(&mut w, a, "m", leaving);
+    assert_eq!(begin(&mut w, &mut m, false, 900_000), []);
+    m.part(&mut w);
+    w.raw_address = [10, 9, 9, 10];
+    let mut other = Member::join_as(&mut w, a, "other", Instance([2; 16]));
+    let refused = begin(&mut w, &mut other, false, 900_000);
+    assert_eq!(refused, [Status::Overloaded], "the one may come again");
+    let bye = goodbye("m", leaving);
+    w.raw_datagram(a, SocketAddr::from(([10, 9, 9, 9], PORT)), &bye);
+    w.run(ms(50));
+    assert_eq!(begin(&mut w, &mut other, false, 900_000), []);
+    // Had somebody else said goodbye in its name, it would be told that the call did not run, once it gets in.
+    w.run(secs(10));
+    let mut m = Member::join_as(&mut w, a, "m", leaving);
+    let told = begin(&mut w, &mut m, true, 900_000);
+    assert_eq!(told, [Status::Refused]);
+    assert_eq!(w.nodes[a].engine.stats().streams, 1, "that of the other");
+    m.part(&mut w);
+    other.part(&mut w);
+    w.run(secs(601));
+    w.check_closed();
 }
 
 #[test]
@@ -1110,11 +1249,14 @@ fn keepalives_that_nobody_waits_for_are_not_echoed_for_ever() {
     // Its own, which later ones have replaced; and some that neither has made.
     let most = 2; // a keepalive that falls due meanwhile, and an echo
     assert!(echoes(&own) <= most, "echoes of its own");
-    let invented: Vec<_> = (0..4).map(|i| format!("{i:016}").into_bytes()).collect();
+    let invented: Vec<_> = (0..10).map(|i| format!("{i:016}").into_bytes()).collect();
     let echoed = echoes(&invented[..2]);
     assert!(echoed <= most + 2, "{echoed} echoes of two");
-    let echoed = echoes(&invented);
+    let echoed = echoes(&invented[..4]);
     assert!(echoed <= most + 4, "{echoed} echoes of four");
+    // More than a link remembers: only so many are echoed, the newest of them.
+    let echoed = echoes(&invented[4..]);
+    assert!(echoed <= most + 4, "{echoed} echoes of six");
     w.check_closed();
 }
 
@@ -1226,7 +1368,7 @@ fn kept_answers_are_bounded_in_bytes() {
 }
 
 #[test]
-fn a_ping_flood_is_answered_one_for_one_and_odd_ones_close_the_session() {
+fn of_a_ping_flood_the_newest_are_answered_now_and_then_and_odd_ones_close_the_session() {
     let mut w = World::new(crate::first_seed());
     let (a, b) = two(&mut w);
     let mut m = Member::join(&mut w, a, "m");
@@ -1234,12 +1376,11 @@ fn a_ping_flood_is_answered_one_for_one_and_odd_ones_close_the_session() {
     for i in 0..500 {
         w.raw_send(m.wire, format!("sim|png|{i:016}|END\n").as_bytes());
     }
-    w.run(ms(100));
-    let echoes = m
-        .next(&w)
-        .into_iter()
-        .filter(|(k, _)| *k == FrameType::PING);
-    assert_eq!(echoes.count(), 500);
+    w.run(secs(1));
+    let mut echoes = m.next(&w);
+    echoes.retain(|(kind, _)| *kind == FrameType::PING);
+    assert!((2..10).contains(&echoes.len()), "{}", echoes.len());
+    assert_eq!(echoes.pop().unwrap().1, format!("{:016}", 499).as_bytes());
     w.raw_send(m.wire, b"sim|png|short|END\n");
     w.run(ms(50));
     assert!(m.is_closed(&w));

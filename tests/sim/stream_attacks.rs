@@ -6,6 +6,7 @@ use crate::streams::{Pipe, Streaming};
 use crate::world::{Behaviour, World, ms, name, secs, terms};
 use peerbase::engine::{self, RequestId, StreamId};
 use peerbase::error::Error;
+use peerbase::wire::Instance;
 use peerbase::wire::ask::{Ask, AskKind};
 use peerbase::wire::record::{self, Body, Channel, CloseReason, Form, Of, Outcome, Status};
 use sha2::{Digest, Sha256};
@@ -207,6 +208,31 @@ fn what_is_still_on_its_way_to_a_stream_that_is_over_harms_nobody() {
     w.run(secs(1));
     let Pipe { .. } = s.down;
     w.check_closed();
+}
+
+#[test]
+fn invented_callers_of_one_address_leave_streams_for_others() {
+    let mut w = World::new(crate::first_seed());
+    let (a, b) = two(&mut w);
+    for i in 0..20 {
+        let mut m = Member::join_as(&mut w, a, &format!("m{i}"), Instance([i + 1; 16]));
+        for n in 0..100 {
+            m.send(&mut w, |s, out| {
+                record::encode_call(s, (n, STREAMS), 600_000, &[], &ask(), out)
+            });
+        }
+        w.run(ms(50));
+        assert!(m.statuses(&w).len() > 60, "turned away");
+    }
+    let taken = w.nodes[a].engine.stats().streams as usize;
+    assert!(taken <= w.limits.streams / 2, "{taken}");
+    let calls: Vec<_> = (0..10)
+        .map(|_| w.call_streaming(b, "a", secs(600)).unwrap())
+        .collect();
+    w.run(ms(100));
+    assert!(calls.iter().all(|n| w.result(b, *n).is_none()));
+    let streams = w.nodes[a].engine.stats().streams as usize;
+    assert_eq!(streams, taken + 2 * calls.len());
 }
 
 #[test]

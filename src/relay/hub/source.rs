@@ -4,7 +4,8 @@ use super::allowance::Allowance;
 use super::budget::Memory;
 use crate::limits::RelayLimits;
 use crate::protocol::Time;
-use std::net::{IpAddr, Ipv6Addr};
+use crate::reach::prefix;
+use std::net::IpAddr;
 
 /// What all links from one site have, and may do: each joining and each advert is told to every member.
 #[derive(Debug)]
@@ -47,27 +48,10 @@ pub(super) fn address_of(address: IpAddr) -> IpAddr {
     prefix(address, 4)
 }
 
-/// The site that rates and memory are counted by: whoever is given an IPv6 network is given a /48, and
-/// with it 65 536 of those that links are counted by (RFC 6177).
-pub(super) fn site_of(address: IpAddr) -> IpAddr {
-    prefix(address, 3)
-}
-
-/// The first `groups` groups of an IPv6 address; an IPv4 address whole.
-fn prefix(address: IpAddr, groups: usize) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(a) => {
-            let mut segments = a.segments();
-            segments[groups..].fill(0);
-            Ipv6Addr::from(segments).into()
-        }
-        v4 => v4,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reach::site_of;
 
     #[test]
     fn an_ipv4_address_is_its_own_site_and_an_ipv6_site_has_many_addresses() {
