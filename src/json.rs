@@ -14,6 +14,11 @@ use std::cmp::Ordering;
 /// How deep lists and objects may be nested; at one more, `serde_json` gives up.
 const DEPTH_MAX: usize = 127;
 
+/// What the keys begin with by which `serde_json` knows values that are no objects. With its features
+/// `raw_value` and `arbitrary_precision`, which any crate of a program may turn on, it reads such an object
+/// as another value, of which nothing was checked.
+const RESERVED: &str = "$serde_json::private::";
+
 /// A number shorter than this, and without an exponent, is in the range of `f64`.
 const SURELY_FINITE: usize = 300;
 
@@ -220,8 +225,17 @@ impl Scanner<'_> {
             // Not doubled: what others send should cost little more than its text.
             self.keys.reserve_exact(64.max(self.keys.len() / 4));
         }
-        self.keys.push(self.at as u32 + 1);
-        self.string()
+        let begin = self.at as u32 + 1;
+        self.keys.push(begin);
+        self.string()?;
+        let reserved = RESERVED.bytes();
+        if Letters::at(self.text, begin)
+            .take(reserved.len())
+            .eq(reserved)
+        {
+            return Err("reserved key");
+        }
+        Ok(())
     }
 
     /// Checks that no key of an object is repeated. Sorted, so that an object of a hundred thousand keys does
@@ -426,6 +440,17 @@ mod tests {
         assert!(matches!(check_args(b"{}"), Err(Error::Json(_))));
         assert!(matches!(check_kwargs(b"[]"), Err(Error::Json(_))));
         assert_eq!(check_args(b" [1]"), Ok(2));
+    }
+
+    #[test]
+    fn an_object_that_serde_json_takes_for_another_value_is_refused() {
+        for bad in [
+            r#"{"$serde_json::private::RawValue":"[0,0,0,0]"}"#,
+            r#"[{"a":{"\u0024serde_json::private::Number":"1"}}]"#,
+        ] {
+            assert!(check(bad.as_bytes()).is_err(), "{bad}");
+        }
+        assert_eq!(check(br#"{"$serde_json":0,"$":1}"#), Ok(5));
     }
 
     #[test]

@@ -125,7 +125,8 @@ fuzz_target!(|data: &[u8]| {
         (Ok(_), Err(e)) => panic!("read what serde_json refuses: {e}"),
         (Err(why), Ok(theirs)) => {
             let Entries(said) = serde_json::from_slice(data).expect("it was read before");
-            assert!(said > entries(theirs), "refused without a repeated key: {why}");
+            let reserved = why.to_string().contains("reserved key");
+            assert!(reserved || said > entries(theirs), "refused without a repeated key: {why}");
         }
     }
     let list = ours.as_ref().is_ok_and(Value::is_array);
