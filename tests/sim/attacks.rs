@@ -143,9 +143,14 @@ impl Member {
 
     /// A call that it waits so many milliseconds for.
     pub(crate) fn call_for(&mut self, w: &mut World, number: u64, timeout_ms: u32) {
+        self.call_with(w, number, timeout_ms, b"[]");
+    }
+
+    /// The same with these args.
+    fn call_with(&mut self, w: &mut World, number: u64, timeout_ms: u32, args: &[u8]) {
         let ask = Ask::Command {
             path: "echo",
-            args: b"[]",
+            args,
             kwargs: b"{}",
         };
         self.send(w, |s, out| {
@@ -942,16 +947,9 @@ fn what_handlers_have_not_answered_is_bounded_for_all_callers_and_late_answers_f
     for i in 0..20 {
         w.raw_address = [10, 9, 9, i / 2];
         let mut m = Member::join_as(&mut w, a, &format!("m{i}"), Instance([i + 1; 16]));
-        let ask = Ask::Command {
-            path: "echo",
-            args: &args,
-            kwargs: b"{}",
-        };
         // Nobody waits for long, but the handler has not let go of what was asked.
         for n in 0..100 {
-            m.send(&mut w, |s, out| {
-                record::encode_call(s, (n, FIRST), 50, &[], &ask, out)
-            });
+            m.call_with(&mut w, n, 50, &args);
         }
         w.run(ms(100));
         let refused = m.statuses(&w);
@@ -985,17 +983,10 @@ fn invented_callers_of_one_address_leave_room_for_the_calls_of_others() {
         w.limits.served = 1_600;
         let (a, b) = two(&mut w);
         w.nodes[a].behaviour = Behaviour::Hold;
-        let ask = Ask::Command {
-            path: "echo",
-            args,
-            kwargs: b"{}",
-        };
         for i in 0..100 {
             let mut m = Member::join_as(&mut w, a, &format!("m{i}"), Instance([i + 1; 16]));
             for n in 0..50 {
-                m.send(&mut w, |s, out| {
-                    record::encode_call(s, (n, FIRST), 60_000, &[], &ask, out)
-                });
+                m.call_with(&mut w, n, 60_000, args);
             }
             w.run(ms(20));
             m.part(&mut w);
@@ -1025,15 +1016,8 @@ fn a_caller_with_as_much_as_it_may_have_leaves_room_for_others_from_the_same_add
         let mut busy = Member::join_as(&mut w, a, "busy", Instance([i + 1; 16]));
         let mut other = Member::join_as(&mut w, a, "other", Instance([i + 2; 16]));
         let args = vec![b'x'; size];
-        let ask = Ask::Command {
-            path: "echo",
-            args: &args,
-            kwargs: b"{}",
-        };
         for n in 0..1_000 {
-            busy.send(&mut w, |s, out| {
-                record::encode_call(s, (n, FIRST), 5_000, &[], &ask, out)
-            });
+            busy.call_with(&mut w, n, 5_000, &args);
         }
         w.run(ms(100));
         let held = w.nodes[a].held.len();
@@ -1337,14 +1321,7 @@ fn kept_answers_are_bounded_in_bytes() {
     let mut m = Member::join(&mut w, a, "m");
     let args = vec![b'x'; 1_000];
     for n in 0..20 {
-        let ask = Ask::Command {
-            path: "echo",
-            args: &args,
-            kwargs: b"{}",
-        };
-        m.send(&mut w, |s, out| {
-            record::encode_call(s, (n, FIRST), 5_000, &[], &ask, out)
-        });
+        m.call_with(&mut w, n, 5_000, &args);
     }
     w.run(ms(100));
     let statuses = m.statuses(&w);
