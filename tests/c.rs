@@ -328,7 +328,8 @@ fn the_example_of_the_readme_works_as_printed() {
     let blocks = readme.split("```c\n").skip(1);
     let mut blocks = blocks.filter_map(|rest| rest.split("```").next());
     let code = blocks.next().unwrap();
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("readme.c");
+    let folder = Folder::new("readme");
+    let path = folder.0.join("readme.c");
     std::fs::write(&path, code).unwrap();
     let program = compile(&path, Link::Shared);
     let said = check(with(&program, Under::Nothing, &[]));
@@ -340,7 +341,7 @@ fn the_example_of_the_readme_works_as_printed() {
     assert_eq!(said.trim(), printed);
     // The others are lines about a configuration.
     for (i, lines) in blocks.enumerate() {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("readme-{i}.c"));
+        let path = folder.0.join(format!("readme-{i}.c"));
         let program = format!(
             "#include <peerbase.h>\n#include <stdio.h>\n\
              int main(void) {{ char key[PEERBASE_KEY_LEN]; peerbase_config *config; \

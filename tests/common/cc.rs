@@ -1,7 +1,9 @@
 //! C programs, compiled against the library of this build.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 pub const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 pub const STRICT: [&str; 5] = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror"];
@@ -23,6 +25,10 @@ pub enum Link {
     Static,
 }
 
+/// What this process has compiled. Locked while a program is written, so that no other test runs it half written.
+static COMPILED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+/// The program made from `source`, which is compiled once.
 pub fn compile(source: &Path, link: Link) -> PathBuf {
     let kind = if link == Link::Shared {
         "shared"
@@ -35,6 +41,10 @@ pub fn compile(source: &Path, link: Link) -> PathBuf {
         std::process::id()
     );
     let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    if compiled.contains(&out) {
+        return out;
+    }
     let dir = libraries();
     let mut cc = Command::new("cc");
     cc.args(STRICT)
@@ -54,6 +64,7 @@ pub fn compile(source: &Path, link: Link) -> PathBuf {
         }
     }
     super::check(cc);
+    compiled.insert(out.clone());
     out
 }
 
