@@ -3,6 +3,7 @@
 
 use crate::error::Error;
 use std::fmt;
+use std::time::Duration;
 use zeroize::Zeroize;
 
 /// A source of unpredictable bytes.
@@ -18,6 +19,18 @@ pub trait Entropy: Send {
         let mut out = [0; N];
         self.fill(&mut out);
         out
+    }
+
+    /// A number in `0..1000`.
+    fn per_mille(&mut self) -> u32 {
+        let mut bytes = [0; 4];
+        self.fill(&mut bytes);
+        u32::from_be_bytes(bytes) % 1_000
+    }
+
+    /// `time`, shortened or lengthened by up to a tenth, so that nodes that were started together drift apart.
+    fn jitter(&mut self, time: Duration) -> Duration {
+        time * (900 + self.per_mille() / 5) / 1_000
     }
 }
 

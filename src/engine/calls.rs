@@ -178,7 +178,7 @@ impl Engine {
         ask: Ask,
         terms: Terms,
     ) -> Result<CallNumber, Error> {
-        let (size, limit) = (ask.size(), self.config.limits.max_message);
+        let (size, limit) = (ask.size(), self.core.config.limits.max_message);
         if self.phase == Phase::Stopped {
             return Err(Error::Stopped);
         }
@@ -186,13 +186,13 @@ impl Engine {
             return Err(Error::TooLarge { size, limit });
         }
         self.check_room_for_call(size)?;
-        let limits = &self.config.limits;
+        let limits = &self.core.config.limits;
         let local = self.is_own_name(target);
         if local && terms.streams {
             return Err(Error::Argument("a node does not stream to itself"));
         }
         if terms.streams && !self.has_room_for_streams(2) {
-            self.stats.overloaded += 1;
+            self.core.stats.overloaded += 1;
             return Err(Error::Overloaded("too many streams of this node are open"));
         }
         let known = || self.directory.resolve(target).is_some();
@@ -209,11 +209,11 @@ impl Engine {
         self.calls.next += 1;
         self.calls.bytes += size;
         self.calls.due.insert(deadline, number);
-        self.stats.calls += 1;
+        self.core.stats.calls += 1;
         if local {
             self.serve_locally(number, ask.clone(), deadline);
         } else if terms.streams {
-            let us = self.instance;
+            let us = self.core.instance;
             let (up, down) = (Channel::Request, Channel::Response);
             let (up, down) = (self.own_stream(number, up), self.own_stream(number, down));
             let window = self.stream_window();
@@ -255,10 +255,10 @@ impl Engine {
 
     /// An error if too much that this node has begun has not ended.
     pub(super) fn check_room_for_call(&mut self, size: usize) -> Result<(), Error> {
-        let limits = &self.config.limits;
+        let limits = &self.core.config.limits;
         let begun = self.calls.open.len() + self.mesh.waiting();
         if begun >= limits.calls || self.calls.bytes + size > limits.call_bytes {
-            self.stats.overloaded += 1;
+            self.core.stats.overloaded += 1;
             return Err(Error::Overloaded(
                 "too many calls of this node are in flight",
             ));
@@ -280,9 +280,9 @@ impl Engine {
         };
         // Before it is cut into pieces: it is not held three times.
         drop(ask);
-        let out = Outgoing::whole(bytes, self.config.limits.chunk_size);
+        let out = Outgoing::whole(bytes, self.core.config.limits.chunk_size);
         let id = self.own_stream(number, Channel::Ask);
-        self.streams.add_outgoing(id, self.instance, out);
+        self.streams.add_outgoing(id, self.core.instance, out);
         carried
     }
 
@@ -314,13 +314,13 @@ impl Engine {
             return;
         };
         if matches!(call.state, State::Foreign) {
-            self.outputs.push_back(Output::ForeignForget(number));
+            self.core.outputs.push_back(Output::ForeignForget(number));
         }
         let why = result.as_ref().err().map(Error::to_string);
         if !self.handed_on(now, number.0, &result) {
-            self.outputs.push_back(Output::Ended(number, result));
+            self.core.outputs.push_back(Output::Ended(number, result));
         }
-        let caller = self.instance;
+        let caller = self.core.instance;
         let of = RequestId {
             caller,
             number: number.0,
@@ -405,7 +405,7 @@ impl Engine {
             self.sync_incoming(now, link, value);
         }
         if bound.is_some() {
-            self.stats.calls_retried += 1;
+            self.core.stats.calls_retried += 1;
         }
         Attempt::Done
     }
@@ -533,7 +533,7 @@ impl Engine {
         session.used = now.at;
         let peer = session.peer;
         let Some(call) = self.calls.open.get_mut(&number) else {
-            self.stats.replies_unexpected += 1;
+            self.core.stats.replies_unexpected += 1;
             return self.settled(now, link, number);
         };
         match call.state {
@@ -549,7 +549,7 @@ impl Engine {
             }
             // As long as the call is open, the callee must not be told that it may forget it.
             _ => {
-                self.stats.replies_unexpected += 1;
+                self.core.stats.replies_unexpected += 1;
                 return;
             }
         }
@@ -597,7 +597,7 @@ impl Engine {
         let Some(call) = self.calls.open.get_mut(&number) else {
             return;
         };
-        if id.call.caller != self.instance || call.reply.is_none() {
+        if id.call.caller != self.core.instance || call.reply.is_none() {
             return;
         }
         let State::Sent { link, .. } = call.state else {
@@ -652,7 +652,7 @@ impl Engine {
                 let result = outcome(status, body, call.carried.path(), call.size);
                 self.end_call(now, CallNumber(number), result);
             }
-            _ => self.stats.replies_late += 1,
+            _ => self.core.stats.replies_late += 1,
         }
     }
 

@@ -25,7 +25,7 @@ const COMPARE: Duration = Duration::from_secs(30);
 impl Engine {
     /// Whether a dial may begin now, within the bounds on how many and how fast.
     pub(super) fn may_dial(&mut self, now: Now) -> bool {
-        let limits = &self.config.limits;
+        let limits = &self.core.config.limits;
         let under_way = self.links.values().filter(|l| l.is_dialling()).count();
         under_way < limits.dials && self.dial_rate.take(now.at, limits.dials_per_second)
     }
@@ -39,8 +39,8 @@ impl Engine {
     ) -> LinkId {
         let state = State::Dialing(Some(Target { instance, name }));
         let id = self.add_link(now, Link::new(state, true, Via::Socket(to), now.at));
-        self.stats.dials += 1;
-        self.outputs.push_back(Output::Dial(id, to));
+        self.core.stats.dials += 1;
+        self.core.outputs.push_back(Output::Dial(id, to));
         id
     }
 
@@ -48,8 +48,8 @@ impl Engine {
     pub(super) fn dial_address(&mut self, now: Now, to: SocketAddr) -> LinkId {
         let link = Link::new(State::Dialing(None), true, Via::Socket(to), now.at);
         let id = self.add_link(now, link);
-        self.stats.dials += 1;
-        self.outputs.push_back(Output::Dial(id, to));
+        self.core.stats.dials += 1;
+        self.core.outputs.push_back(Output::Dial(id, to));
         id
     }
 
@@ -132,7 +132,7 @@ impl Engine {
         let compares = best
             .and_then(|id| self.links.get(&id))
             .is_some_and(|l| l.is_relayed() && l.dialled);
-        let at = compares.then(|| now.at + self.jitter(COMPARE));
+        let at = compares.then(|| now.at + self.core.entropy.jitter(COMPARE));
         if let Some(peer) = self.directory.get_mut(&instance) {
             peer.route_dial.compare = at;
             self.directory.wake_at(at.unwrap_or(Time::NEVER));
@@ -188,7 +188,7 @@ impl Engine {
     /// A full house dials only for those who wait; for who is known from a peer's word alone it is full
     /// sooner, and what is under way counts, since many are told of at once.
     fn has_room_for(&self, peer: &Peer) -> bool {
-        let limits = &self.config.limits;
+        let limits = &self.core.config.limits;
         let has_room = match peer.is_hearsay() {
             false => self.open_sessions() < limits.sessions,
             true => {
@@ -289,10 +289,10 @@ impl Engine {
 
     /// When to dial a peer again that could not be dialled `failures` times.
     fn redial_pause(&mut self, failures: u32, peer: Instance) -> Duration {
-        let (first, longest) = self.config.limits.redial;
+        let (first, longest) = self.core.config.limits.redial;
         let pause = first.saturating_mul(1 << failures.min(16)).min(longest);
-        let pause = self.jitter(pause);
-        if self.instance < peer {
+        let pause = self.core.entropy.jitter(pause);
+        if self.core.instance < peer {
             pause
         } else {
             pause + YIELD
@@ -301,14 +301,16 @@ impl Engine {
 
     /// The same for the direct path, while one through a relay works.
     fn redial_direct_pause(&mut self, failures: u32) -> Duration {
-        let limits = &self.config.limits;
+        let limits = &self.core.config.limits;
         let pause = limits.redial.0.saturating_mul(1 << failures.min(16));
-        self.jitter(pause.min(self.config.limits.redial_direct))
+        self.core
+            .entropy
+            .jitter(pause.min(self.core.config.limits.redial_direct))
     }
 
     /// A call wants this peer: dial without waiting for the other side to do it.
     pub(super) fn want_dial(&mut self, now: Now, instance: Instance) {
-        let direct_first = self.config.limits.direct_first;
+        let direct_first = self.core.config.limits.direct_first;
         let Some(peer) = self.directory.get_mut(&instance) else {
             return;
         };
@@ -431,7 +433,7 @@ impl Engine {
         let before = peer.told.replace(path.clone());
         if before.is_some_and(|before| before != path) {
             let peer = peer.name.clone();
-            self.stats.paths_changed += 1;
+            self.core.stats.paths_changed += 1;
             self.event(Event::PathChanged { peer, path });
         }
     }

@@ -138,13 +138,13 @@ impl Engine {
                 || self
                     .links
                     .values()
-                    .any(|l| l.dialling_name() == Some(&self.config.name));
+                    .any(|l| l.dialling_name() == Some(&self.core.config.name));
             if undecided && now.at < last {
                 let again = (now.at + BURST_GAP).min(last);
                 self.phase = Phase::Probing { until: again, last };
             } else {
                 self.phase = Phase::Running;
-                self.outputs.push_back(Output::Running);
+                self.core.outputs.push_back(Output::Running);
                 self.advertise_burst(now);
                 self.relays.has_news(now.at);
                 self.directory.wake_at(now.at);
@@ -156,12 +156,12 @@ impl Engine {
     }
 
     fn advertise(&mut self, now: Now, phase: AdvertPhase) {
-        if !self.config.lan {
+        if !self.core.config.lan {
             // Relays are told what is new when it is, and nobody else is there to be told.
             self.advertiser.next = Time::NEVER;
             return;
         }
-        let interval = self.config.interval;
+        let interval = self.core.config.interval;
         if now.at - self.advertiser.window >= interval {
             self.advertiser.window = now.at;
             self.advertiser.sent = 0;
@@ -174,14 +174,14 @@ impl Engine {
                 self.advertiser.burst_left -= 1;
                 BURST_GAP
             } else {
-                self.jitter(interval)
+                self.core.entropy.jitter(interval)
             };
             self.advertiser.next = now.at + pause;
         }
 
         let datagram = self.advert_frame(now, phase);
-        self.stats.adverts_sent += 1;
-        self.outputs.push_back(Output::Broadcast(datagram));
+        self.core.stats.adverts_sent += 1;
+        self.core.outputs.push_back(Output::Broadcast(datagram));
     }
 
     /// What we say of ourselves, as the frame that goes out.
@@ -190,16 +190,16 @@ impl Engine {
         let (relays, vouched) = self.relays.named.clone();
         let mut advert = Advert {
             phase,
-            instance: self.instance,
+            instance: self.core.instance,
             sequence: self.advertiser.sequence,
-            interval_ms: u32::try_from(self.config.interval.as_millis()).unwrap_or(u32::MAX),
-            port: self.config.port,
-            name: self.config.name.clone(),
-            address: self.config.address,
+            interval_ms: u32::try_from(self.core.config.interval.as_millis()).unwrap_or(u32::MAX),
+            port: self.core.config.port,
+            name: self.core.config.name.clone(),
+            address: self.core.config.address,
             relays,
             vouched,
         };
-        let net = self.config.network.as_str();
+        let net = self.core.config.network.as_str();
         let around = net.len() + "|adv||END\n".len();
         loop {
             self.plain.clear();
@@ -212,8 +212,8 @@ impl Engine {
             advert.vouched = advert.vouched.min(advert.relays.len() as u8);
         }
         let mut iv = [0; 16];
-        self.entropy.fill(&mut iv);
-        let sealer = self.config.keys.sealer(self.config.keys.first());
+        self.core.entropy.fill(&mut iv);
+        let sealer = self.core.config.keys.sealer(self.core.config.keys.first());
         let mut bytes = Vec::with_capacity(512);
         frame::encode_with(net, FrameType::ADVERT, &mut bytes, |out| {
             sealer.seal(&self.plain, now.unix, &iv, out);
@@ -225,14 +225,14 @@ impl Engine {
     /// Lets a stranger know of us, at once but within the interval's budget; over it, the next
     /// regular advert does. Whether it is at once.
     fn answer_stranger(&mut self, now: Now) -> bool {
-        if self.phase != Phase::Running || !self.config.lan {
+        if self.phase != Phase::Running || !self.core.config.lan {
             return false;
         }
         if self.advertiser.answer.is_some() {
             return true;
         }
-        let fresh_window = now.at - self.advertiser.window >= self.config.interval;
-        if fresh_window || self.advertiser.sent < self.config.limits.adverts_per_interval {
+        let fresh_window = now.at - self.advertiser.window >= self.core.config.interval;
+        if fresh_window || self.advertiser.sent < self.core.config.limits.adverts_per_interval {
             let at = self
                 .advertiser
                 .last
@@ -276,23 +276,23 @@ impl Engine {
                 frame
             }
             _ => {
-                self.stats.adverts_malformed += 1;
+                self.core.stats.adverts_malformed += 1;
                 return;
             }
         };
-        if frame.net != self.config.network.as_str() {
-            self.stats.foreign += 1;
+        if frame.net != self.core.config.network.as_str() {
+            self.core.stats.foreign += 1;
             return;
         }
         // What cannot be an advert costs nothing more, and takes nobody else's turn.
         if frame.payload.len() < token_len(advert::LEN_MIN) {
-            self.stats.adverts_malformed += 1;
+            self.core.stats.adverts_malformed += 1;
             return;
         }
-        let per_second = self.config.limits.adverts_per_second;
+        let per_second = self.core.config.limits.adverts_per_second;
         let heard = &mut self.advertiser.heard;
         if !heard.take(now.at, from.ip(), per_second) {
-            self.stats.adverts_throttled += 1;
+            self.core.stats.adverts_throttled += 1;
             return;
         }
         self.sealed_advert(now, Origin::Lan(from), frame.payload);
@@ -302,20 +302,21 @@ impl Engine {
     pub(super) fn sealed_advert(&mut self, now: Now, from: Origin, token: &[u8]) {
         let mut buf = std::mem::take(&mut self.opened);
         let opened = self
+            .core
             .config
             .keys
             .open(token, &mut buf)
             .map(|(plain, _)| Advert::decode(plain));
         self.opened = buf;
         match opened {
-            Err(_) => self.stats.adverts_refused += 1,
-            Ok(Err(_)) => self.stats.adverts_malformed += 1,
+            Err(_) => self.core.stats.adverts_refused += 1,
+            Ok(Err(_)) => self.core.stats.adverts_malformed += 1,
             Ok(Ok(advert)) => self.advert(now, from, advert),
         }
     }
 
     fn advert(&mut self, now: Now, from: Origin, advert: Advert) {
-        if advert.instance == self.instance {
+        if advert.instance == self.core.instance {
             if let Origin::Relay(carrier, _) = from {
                 self.met_ourselves(now, carrier);
             }
@@ -324,8 +325,8 @@ impl Engine {
         if self.phase == Phase::Stopped {
             return;
         }
-        self.stats.adverts_heard += 1;
-        if advert.name == self.config.name {
+        self.core.stats.adverts_heard += 1;
+        if advert.name == self.core.config.name {
             self.claim(now, from, &advert);
             return;
         }
@@ -345,7 +346,7 @@ impl Engine {
             p.left || p.name != advert.name || p.sequence.is_some_and(|s| advert.sequence <= s)
         };
         if self.directory.get(&advert.instance).is_some_and(stale) {
-            self.stats.adverts_stale += 1;
+            self.core.stats.adverts_stale += 1;
             return;
         }
         let known = self.directory.get_mut(&advert.instance);
@@ -385,7 +386,7 @@ impl Engine {
         sequence: Option<u64>,
     ) {
         self.withdraw_all(now, instance);
-        if self.directory.len() >= self.config.limits.peers && !self.make_room() {
+        if self.directory.len() >= self.core.config.limits.peers && !self.make_room() {
             return;
         }
         let expires = self.expiry(now, interval);
@@ -407,12 +408,12 @@ impl Engine {
         };
         let place = SocketAddr::new(advert.address.or(source)?, advert.port);
         let allowed = reach::may_dial(place, word);
-        self.stats.addresses_refused += u64::from(!allowed);
+        self.core.stats.addresses_refused += u64::from(!allowed);
         allowed.then_some(place)
     }
 
     fn presence(&mut self, now: Now, from: Origin, advert: &Advert) {
-        let max = self.config.limits.addresses_per_peer;
+        let max = self.core.config.limits.addresses_per_peer;
         let interval = advert_interval(advert);
         let expires = self.expiry(now, interval);
         let address = self.place_of(from, advert);
@@ -421,7 +422,7 @@ impl Engine {
             let older = peer.sequence.is_some_and(|s| advert.sequence < s);
             // A relay holds the advert it was given when something was new, and it leads there still.
             if peer.left || peer.name != advert.name || older && matches!(from, Origin::Lan(_)) {
-                self.stats.adverts_stale += 1;
+                self.core.stats.adverts_stale += 1;
                 return;
             }
             // The same advert comes once over each interface, each time from another address.
@@ -444,13 +445,13 @@ impl Engine {
             }
             // Met on a LAN after having met at a relay.
             if peer.addresses.len() > known && peer.wants_direct() && peer.dial.at.is_none() {
-                let yields = self.instance > advert.instance;
+                let yields = self.core.instance > advert.instance;
                 peer.dial.at = Some(now.at + if yields { YIELD } else { Duration::ZERO });
                 self.directory.wake_at(now.at);
             }
         } else {
-            if self.directory.len() >= self.config.limits.peers && !self.make_room() {
-                self.stats.adverts_throttled += 1;
+            if self.directory.len() >= self.core.config.limits.peers && !self.make_room() {
+                self.core.stats.adverts_throttled += 1;
                 return;
             }
             let mut peer = Peer::new(advert.name.clone(), interval, expires);
@@ -461,7 +462,7 @@ impl Engine {
                 Origin::Relay(..) => true,
             };
             if let Some(address) = address {
-                let yields = told && self.instance > advert.instance;
+                let yields = told && self.core.instance > advert.instance;
                 let wait = if yields { YIELD } else { Duration::ZERO };
                 peer.learn_address(address, max);
                 peer.dial.at = Some(now.at + wait);
@@ -493,7 +494,7 @@ impl Engine {
 
     /// Somebody goes by our name. Whether that is so, and not a replay, a handshake tells.
     fn claim(&mut self, now: Now, from: Origin, advert: &Advert) {
-        let lower = advert.instance < self.instance;
+        let lower = advert.instance < self.core.instance;
         let look = match (self.phase, advert.phase) {
             (_, AdvertPhase::Leaving) | (Phase::Stopped, _) => false,
             // Who takes part has the name; of two that ask, the lower instance gets it.
@@ -517,7 +518,7 @@ impl Engine {
             return;
         }
         self.advertiser.claims.insert(claim, now.at + CLAIM_REST);
-        let (instance, name) = (advert.instance, self.config.name.clone());
+        let (instance, name) = (advert.instance, self.core.config.name.clone());
         match from {
             Origin::Lan(_) => {
                 if let Some(place) = place {
@@ -538,14 +539,15 @@ impl Engine {
     /// Another instance has proved to go by our name.
     pub(super) fn same_name(&mut self, now: Now, other: Instance, probing: bool) {
         match self.phase {
-            Phase::Probing { .. } if !probing || other < self.instance => {
-                let name = self.config.name.as_str().to_owned();
+            Phase::Probing { .. } if !probing || other < self.core.instance => {
+                let name = self.core.config.name.as_str().to_owned();
                 self.shut(now, Error::Stopped);
-                self.outputs
+                self.core
+                    .outputs
                     .push_back(Output::Failed(Error::NameTaken(name)));
             }
             Phase::Running if !probing => self.event(Event::NameConflict {
-                wins: self.instance < other,
+                wins: self.core.instance < other,
             }),
             _ => {}
         }
@@ -579,6 +581,6 @@ impl Engine {
 
     /// The name this engine is asking others for, for a call to it.
     pub(super) fn is_own_name(&self, name: &NodeName) -> bool {
-        *name == self.config.name
+        *name == self.core.config.name
     }
 }

@@ -86,7 +86,7 @@ impl Foreign {
 impl Engine {
     /// Whether a request is a foreign one. Peers number their calls as they like, but not in our name.
     pub(super) fn is_foreign(&self, id: RequestId) -> bool {
-        id.caller == self.instance && id.number & FOREIGN != 0
+        id.caller == self.core.instance && id.number & FOREIGN != 0
     }
 
     /// There may be foreign peers.
@@ -98,7 +98,7 @@ impl Engine {
     /// somebody of this name is there.
     pub(super) fn met_natively(&mut self, name: &NodeName) -> bool {
         let told = self.foreign.has(name);
-        if self.foreign.on && self.foreign.native.len() < self.config.limits.peers {
+        if self.foreign.on && self.foreign.native.len() < self.core.config.limits.peers {
             self.foreign.native.insert(name.clone(), ());
         }
         told
@@ -113,7 +113,7 @@ impl Engine {
             }
             return;
         };
-        let usable = now.at + self.config.limits.compat_grace;
+        let usable = now.at + self.core.config.limits.compat_grace;
         let known = self.foreign.peers.get(&name).map(|known| known.usable);
         let (new, usable) = (known.is_none(), known.unwrap_or(usable));
         self.foreign
@@ -142,7 +142,7 @@ impl Engine {
 
     /// A relay that foreign peers are at answers, or does not. One that is ours, too, speaks for itself.
     pub fn foreign_relay(&mut self, relay: RelayAddress, state: Result<(), RelayFault>) {
-        if !self.config.relays.contains(&relay) {
+        if !self.core.config.relays.contains(&relay) {
             self.event(match state {
                 Ok(()) => Event::RelayUp(relay),
                 Err(why) => Event::RelayDown { relay, why },
@@ -154,19 +154,19 @@ impl Engine {
     pub fn foreign_request(&mut self, now: Now, ticket: u64, caller: NodeName, ask: Ask) {
         if self.phase != Phase::Running {
             let refused = Output::ForeignReply(ticket, Status::Refused, b"not running".to_vec());
-            return self.outputs.push_back(refused);
+            return self.core.outputs.push_back(refused);
         }
         self.foreign.served.insert(ticket, ());
-        self.stats.served += 1;
-        self.outputs.push_back(Output::Request(Request {
+        self.core.stats.served += 1;
+        self.core.outputs.push_back(Output::Request(Request {
             id: RequestId {
-                caller: self.instance,
+                caller: self.core.instance,
                 number: ticket | FOREIGN,
             },
             caller,
             ask,
             streams: false,
-            deadline: now.at + self.config.limits.call_timeout,
+            deadline: now.at + self.core.config.limits.call_timeout,
         }));
     }
 
@@ -194,9 +194,10 @@ impl Engine {
         let ticket = id.number & !FOREIGN;
         match self.foreign.served.remove(&ticket) {
             Some(()) => self
+                .core
                 .outputs
                 .push_back(Output::ForeignReply(ticket, status, body)),
-            None => self.stats.replies_late += 1,
+            None => self.core.stats.replies_late += 1,
         }
     }
 
@@ -212,7 +213,7 @@ impl Engine {
             let why = format!("{target} speaks an older protocol, which has commands only");
             return self.end_call(now, number, Err(Error::Refused(why)));
         };
-        self.outputs.push_back(Output::ForeignCall {
+        self.core.outputs.push_back(Output::ForeignCall {
             number,
             target,
             path,

@@ -193,7 +193,7 @@ impl Engine {
         data: &[u8],
         timeout: Duration,
     ) -> Result<CallNumber, Error> {
-        let (size, limit) = (data.len(), self.config.limits.max_message);
+        let (size, limit) = (data.len(), self.core.config.limits.max_message);
         if self.phase == Phase::Stopped {
             return Err(Error::Stopped);
         }
@@ -202,15 +202,15 @@ impl Engine {
         }
         let number = self.calls.take_number();
         let broadcast = Broadcast {
-            origin: self.instance,
+            origin: self.core.instance,
             number: self.gossip.said,
             hops: BROADCAST_HOPS,
-            sender: self.config.name.clone(),
+            sender: self.core.config.name.clone(),
             data: data.into(),
         };
         self.gossip.said += 1;
-        self.stats.broadcasts_said += 1;
-        let timeout = timeout.min(self.config.limits.call_timeout);
+        self.core.stats.broadcasts_said += 1;
+        let timeout = timeout.min(self.core.config.limits.call_timeout);
         self.hand_on(now, Parent::Own(number), None, broadcast, timeout);
         Ok(number)
     }
@@ -218,20 +218,20 @@ impl Engine {
     /// A peer says something to everyone.
     pub(super) fn heard_broadcast(&mut self, now: Now, id: RequestId, broadcast: Broadcast) {
         let (origin, number) = (broadcast.origin, broadcast.number);
-        if origin == self.instance || self.gossip.has_heard(origin, number) {
+        if origin == self.core.instance || self.gossip.has_heard(origin, number) {
             let known = reply_of(&Report::default());
             return self.reply(now, id, Status::Value, known);
         }
         // One that is turned away was not heard: it may come again, or from somebody else.
-        let per_second = self.config.limits.broadcasts_per_second;
+        let per_second = self.core.config.limits.broadcasts_per_second;
         if self.gossip.full || !self.gossip.rate.take(now.at, per_second) {
-            self.stats.overloaded += 1;
+            self.core.stats.overloaded += 1;
             return self.reply(now, id, Status::Overloaded, Vec::new());
         }
         self.gossip.note(origin, number, id.caller, now.at);
-        self.stats.broadcasts_heard += 1;
+        self.core.stats.broadcasts_heard += 1;
         let message = Output::Message(broadcast.sender.clone(), broadcast.data.to_vec());
-        self.outputs.push_back(message);
+        self.core.outputs.push_back(message);
         let left = self.serving.time_left(now.at, id);
         self.hand_on(now, Parent::Peer(id), Some(id.caller), broadcast, left);
     }
@@ -319,7 +319,7 @@ impl Engine {
         };
         let body = reply_of(&round.report);
         match round.parent {
-            Parent::Own(number) => self.outputs.push_back(Output::Ended(number, Ok(body))),
+            Parent::Own(number) => self.core.outputs.push_back(Output::Ended(number, Ok(body))),
             Parent::Peer(id) => self.reply(now, id, Status::Value, body),
         }
     }

@@ -29,14 +29,14 @@ impl Engine {
 
     fn fresh_hello(&mut self, role: Role, meant: Option<NodeName>) -> Hello {
         let mut nonce = [0; 32];
-        self.entropy.fill(&mut nonce);
+        self.core.entropy.fill(&mut nonce);
         Hello {
             role,
             probing: matches!(self.phase, Phase::Probing { .. }),
-            instance: self.instance,
+            instance: self.core.instance,
             nonce,
-            port: self.config.port,
-            name: self.config.name.clone(),
+            port: self.core.config.port,
+            name: self.core.config.name.clone(),
             meant,
         }
     }
@@ -49,7 +49,7 @@ impl Engine {
         };
         let meant = target.as_ref().map(|t| t.name.clone());
         let hello = self.fresh_hello(Role::Ask, meant);
-        self.send_hello(now, id, &hello, self.config.keys.first());
+        self.send_hello(now, id, &hello, self.core.config.keys.first());
         if let Some(link) = self.links.get_mut(&id) {
             link.state = State::Asked(target, Box::new(hello));
         }
@@ -58,6 +58,7 @@ impl Engine {
     pub(super) fn hello(&mut self, now: Now, id: LinkId, token: &[u8]) {
         let mut buf = std::mem::take(&mut self.opened);
         let opened = self
+            .core
             .config
             .keys
             .open(token, &mut buf)
@@ -69,7 +70,9 @@ impl Engine {
             Err(_) => return self.refuse(now, id, Refuse::Token),
         };
         let meant = hello.meant.as_ref();
-        if meant.is_some_and(|m| *m != self.config.name) || hello.instance == self.instance {
+        if meant.is_some_and(|m| *m != self.core.config.name)
+            || hello.instance == self.core.instance
+        {
             return self.refuse(now, id, Refuse::Hello);
         }
         let id = match hello.role {
@@ -93,7 +96,8 @@ impl Engine {
                 // Under the key that opened theirs: they may not have our first one yet.
                 let answer = self.fresh_hello(Role::Answer(hello.nonce), Some(hello.name.clone()));
                 self.send_hello(now, id, &answer, key);
-                let (asker, answerer) = session_keys(self.config.keys.key(key), &hello, &answer);
+                let (asker, answerer) =
+                    session_keys(self.core.config.keys.key(key), &hello, &answer);
                 let session = Session::new(
                     party,
                     false,
@@ -108,7 +112,7 @@ impl Engine {
             (State::Asked(target, ask), Role::Answer(nonce))
                 if nonce == ask.nonce && target.as_ref().is_none_or(|t| t.name == hello.name) =>
             {
-                let (asker, answerer) = session_keys(self.config.keys.key(key), ask, &hello);
+                let (asker, answerer) = session_keys(self.core.config.keys.key(key), ask, &hello);
                 let dialled = target.as_ref().map_or(hello.instance, |t| t.instance);
                 let took = now.at - link.opened;
                 if matches!(link.via, Via::Relay(..)) && self.is_detour(now, dialled, took) {
@@ -148,7 +152,7 @@ impl Engine {
         };
         match &link.state {
             // Both asked: the lower instance's question stands.
-            State::Asked(Some(target), _) if self.instance > asker => {
+            State::Asked(Some(target), _) if self.core.instance > asker => {
                 let target = target.instance;
                 link.state = State::Listening;
                 link.dialled = false;
@@ -199,7 +203,7 @@ impl Engine {
         if let Via::Relay(carrier, route) = link.via {
             self.routes.proved(carrier, route);
         }
-        self.stats.sessions += 1;
+        self.core.stats.sessions += 1;
         if self.is_own_name(&name) {
             self.same_name(now, instance, probing);
             self.seed_failed(now, id);
@@ -220,10 +224,10 @@ impl Engine {
             return self.cut(now, id);
         }
         if self.directory.get(&instance).is_none() {
-            if self.directory.len() >= self.config.limits.peers {
+            if self.directory.len() >= self.core.config.limits.peers {
                 self.make_room();
             }
-            let interval = self.config.interval;
+            let interval = self.core.config.interval;
             self.directory.insert(
                 instance,
                 Peer::new(name.clone(), interval, self.expiry(now, interval)),
@@ -231,7 +235,7 @@ impl Engine {
         }
         self.evict_sessions(now, id);
 
-        let max = self.config.limits.addresses_per_peer;
+        let max = self.core.config.limits.addresses_per_peer;
         let Some(peer) = self.directory.get_mut(&instance) else {
             return;
         };
@@ -302,7 +306,7 @@ impl Engine {
         if old.dialled == new_dialled {
             return true;
         }
-        let we_are_lower = self.instance < peer;
+        let we_are_lower = self.core.instance < peer;
         new_dialled == we_are_lower
     }
 
@@ -342,7 +346,7 @@ impl Engine {
 
     /// Closes the session unused for the longest while there are more than the limit.
     fn evict_sessions(&mut self, now: Now, newest: LinkId) {
-        if self.open_sessions() <= self.config.limits.sessions {
+        if self.open_sessions() <= self.core.config.limits.sessions {
             return;
         }
         let idle = self.links.iter().filter_map(|(id, l)| match &l.state {
@@ -350,7 +354,7 @@ impl Engine {
             _ => None,
         });
         if let Some((_, id)) = idle.min() {
-            self.stats.sessions_evicted += 1;
+            self.core.stats.sessions_evicted += 1;
             self.close_session(now, id, CloseReason::Idle);
         }
     }
@@ -362,7 +366,9 @@ impl Engine {
                 State::Answered(session) => State::Open(session),
                 other => other,
             };
-            self.links_due = self.links_due.min(now.at + self.config.limits.keepalive);
+            self.links_due = self
+                .links_due
+                .min(now.at + self.core.config.limits.keepalive);
         }
         self.session_up(now, id);
         if self.session(id).is_some() {

@@ -17,7 +17,7 @@ const ECHO_GAP: Duration = Duration::from_millis(100);
 impl Engine {
     pub(super) fn send_ping(&mut self, now: Now, id: LinkId) {
         let mut nonce = [0; PING_TEXT / 4 * 3];
-        self.entropy.fill(&mut nonce);
+        self.core.entropy.fill(&mut nonce);
         let mut text = [0; PING_TEXT];
         if URL_SAFE.encode_slice(nonce, &mut text) != Ok(PING_TEXT) {
             return;
@@ -99,10 +99,13 @@ impl Engine {
     /// Looks at every link: who is late, silent, or does not read.
     pub(super) fn tick_links(&mut self, now: Now) {
         self.links_due = Time::NEVER;
-        let limits = &self.config.limits;
+        let limits = &self.core.config.limits;
         let (handshake, frame) = (limits.handshake, limits.frame);
         let straight = (limits.keepalive, limits.dead);
-        let relayed = (self.config.relay_keepalive, self.config.relay_keepalive * 3);
+        let relayed = (
+            self.core.config.relay_keepalive,
+            self.core.config.relay_keepalive * 3,
+        );
         let (mut late, mut silent, mut ask) = (Vec::new(), Vec::new(), Vec::new());
         let mut echo = Vec::new();
         let mut due = Time::NEVER;
@@ -154,11 +157,11 @@ impl Engine {
         }
         self.links_due = due;
         for id in late {
-            self.stats.timed_out_handshake += 1;
+            self.core.stats.timed_out_handshake += 1;
             self.close_quietly(now, id, Vec::new());
         }
         for id in silent {
-            self.stats.timed_out_silent += 1;
+            self.core.stats.timed_out_silent += 1;
             self.give_up_relay(now, id, RelayFault::Silent);
         }
         for id in echo {

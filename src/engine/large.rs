@@ -9,7 +9,7 @@ use crate::wire::record::Channel;
 impl Engine {
     /// Whether a value of `length` bytes may come from `peer`, besides those that are coming.
     fn has_room_for_value(&self, length: u64, peer: Instance) -> bool {
-        let limit = self.config.limits.message_bytes as u64;
+        let limit = self.core.config.limits.message_bytes as u64;
         let (all, its) = self.streams.expected(peer);
         all + length <= limit && its + length <= limit / 2
     }
@@ -25,14 +25,14 @@ impl Engine {
         };
         // Announced again over another path, it goes on where it was.
         if self.streams.incoming(id).is_none() {
-            let limit = self.config.limits.max_message;
+            let limit = self.core.config.limits.max_message;
             if length > limit as u64 {
                 // Not the error for what is asked: the command ran.
                 let too_large = Error::AnswerLost("it is larger than max_message");
                 return self.value_complete(now, number, Err(too_large));
             }
             if !self.has_room_for_value(length, peer) {
-                self.stats.overloaded += 1;
+                self.core.stats.overloaded += 1;
                 let full = Error::AnswerLost("too many large answers are coming");
                 return self.value_complete(now, number, Err(full));
             }

@@ -246,7 +246,7 @@ impl Engine {
     /// A link on which somebody is to say hello.
     pub(super) fn add_listening(&mut self, now: Now, via: Via) -> LinkId {
         if let Some(id) = self.half_open_to_evict(&via) {
-            self.stats.half_open_evicted += 1;
+            self.core.stats.half_open_evicted += 1;
             self.cut(now, id);
         }
         self.add_link(now, Link::new(State::Listening, false, via, now.at))
@@ -257,10 +257,10 @@ impl Engine {
     /// that connects again and again, or a relay that invents routes, displaces its own. Of those, who has
     /// said nothing comes first, then the oldest: an honest handshake would be over.
     fn half_open_to_evict(&self, via: &Via) -> Option<LinkId> {
-        let relayed = self.config.limits.half_open / 4;
+        let relayed = self.core.config.limits.half_open / 4;
         let room = match via {
             Via::Relay(..) => relayed,
-            Via::Socket(_) | Via::Name => self.config.limits.half_open - relayed,
+            Via::Socket(_) | Via::Name => self.core.config.limits.half_open - relayed,
         };
         let source = Source::of(via);
         let mut pool: Vec<(Source, bool, Time, LinkId)> = Vec::new();
@@ -285,7 +285,9 @@ impl Engine {
         let id = LinkId(self.next_link);
         self.next_link += 1;
         self.links.insert(id, Box::new(link));
-        self.links_due = self.links_due.min(now.at + self.config.limits.handshake);
+        self.links_due = self
+            .links_due
+            .min(now.at + self.core.config.limits.handshake);
         id
     }
 
@@ -305,7 +307,7 @@ impl Engine {
             match frame::parse(&data[at..], FRAME_MAX) {
                 Ok(Parsed::Complete(frame, used)) => {
                     at += used;
-                    self.stats.frames_in += 1;
+                    self.core.stats.frames_in += 1;
                     self.frame(now, id, frame);
                     if !self.links.contains_key(&id) {
                         return;
@@ -324,7 +326,7 @@ impl Engine {
         } else {
             if at > 0 || link.unfinished.is_none() {
                 link.unfinished = Some(now.at);
-                self.links_due = self.links_due.min(now.at + self.config.limits.frame);
+                self.links_due = self.links_due.min(now.at + self.core.config.limits.frame);
             }
         }
         let keep = if rest == 0 {
@@ -344,8 +346,8 @@ impl Engine {
         if matches!(self.links.get(&id).map(|l| &l.state), Some(State::Relay(_))) {
             return self.relay_frame(now, id, frame);
         }
-        if frame.net != self.config.network.as_str() {
-            self.stats.foreign += 1;
+        if frame.net != self.core.config.network.as_str() {
+            self.core.stats.foreign += 1;
             return;
         }
         self.peer_frame(now, id, frame.kind, frame.payload);
@@ -460,7 +462,7 @@ impl Engine {
                 out.extend_from_slice(CLOSED)
             });
         } else {
-            self.outputs.push_back(Output::Close(id, last));
+            self.core.outputs.push_back(Output::Close(id, last));
         }
         self.ended(now, id);
     }
@@ -482,10 +484,10 @@ impl Engine {
 
     pub(super) fn refuse(&mut self, now: Now, id: LinkId, why: Refuse) {
         match why {
-            Refuse::Frame => self.stats.refused_frame += 1,
-            Refuse::Token => self.stats.refused_token += 1,
-            Refuse::Hello => self.stats.refused_hello += 1,
-            Refuse::Record => self.stats.refused_record += 1,
+            Refuse::Frame => self.core.stats.refused_frame += 1,
+            Refuse::Token => self.core.stats.refused_token += 1,
+            Refuse::Hello => self.core.stats.refused_hello += 1,
+            Refuse::Record => self.core.stats.refused_record += 1,
         }
         self.spoil(now, id);
         self.relay_fault(id, RelayFault::Protocol);
@@ -512,7 +514,7 @@ impl Engine {
         }
         match link.state {
             State::Dialing(target) | State::Asked(target, _) => {
-                self.stats.dials_failed += 1;
+                self.core.stats.dials_failed += 1;
                 self.directory.wake_at(now.at);
                 let Some(target) = target else {
                     return self.seed_failed(now, id);

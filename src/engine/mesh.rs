@@ -98,7 +98,7 @@ impl Engine {
         self.check_room_for_call(0)?;
         let at = self.seed(now, address)?;
         let number = self.calls.take_number();
-        let until = now.at + timeout.min(self.config.limits.call_timeout);
+        let until = now.at + timeout.min(self.core.config.limits.call_timeout);
         let seed = &mut self.mesh.seeds[at];
         seed.waiting.push((number, until));
         self.mesh.due = now.at;
@@ -193,7 +193,7 @@ impl Engine {
             .seeds
             .retain(|s| s.keep || !s.waiting.is_empty() || s.link.is_some());
         for (number, outcome) in over {
-            self.outputs.push_back(Output::Ended(number, outcome));
+            self.core.outputs.push_back(Output::Ended(number, outcome));
         }
         self.dial_seeds(now);
         if now.at >= self.mesh.news_at || now.at >= self.mesh.all_at {
@@ -224,7 +224,7 @@ impl Engine {
 
     /// The dial of a seed was in vain.
     pub(super) fn seed_failed(&mut self, now: Now, link: LinkId) {
-        let (first, longest) = self.config.limits.redial;
+        let (first, longest) = self.core.config.limits.redial;
         let Some(seed) = self.mesh.by_link(link) else {
             return;
         };
@@ -232,7 +232,7 @@ impl Engine {
         let pause = first
             .saturating_mul(1 << seed.failures.min(16))
             .min(longest);
-        let at = now.at + self.jitter(pause);
+        let at = now.at + self.core.entropy.jitter(pause);
         if let Some(seed) = self.mesh.by_link(link) {
             seed.link = None;
             seed.at = at;
@@ -258,7 +258,7 @@ impl Engine {
 
     /// A session is lost: if it was with a seed, that is dialled again.
     pub(super) fn mesh_session_down(&mut self, now: Now, instance: Instance) {
-        let pause = self.config.limits.redial.0;
+        let pause = self.core.config.limits.redial.0;
         for seed in &mut self.mesh.seeds {
             if seed.peer == Some(instance) {
                 seed.at = now.at + pause;
@@ -280,7 +280,7 @@ impl Engine {
         }
         let all = now.at >= self.mesh.all_at;
         if all {
-            self.mesh.all_at = now.at + self.jitter(RETOLD);
+            self.mesh.all_at = now.at + self.core.entropy.jitter(RETOLD);
         }
         let known = self.acquaintances();
         // Also those that nobody can dial.
@@ -338,13 +338,13 @@ impl Engine {
             _ => Word::Anyone,
         };
         self.mesh.activate(now.at);
-        let max = self.config.limits.addresses_per_peer;
+        let max = self.core.config.limits.addresses_per_peer;
         for peer in told {
-            if peer.instance == self.instance || self.is_own_name(&peer.name) {
+            if peer.instance == self.core.instance || self.is_own_name(&peer.name) {
                 continue;
             }
             if !reach::may_dial(peer.address, word) {
-                self.stats.addresses_refused += 1;
+                self.core.stats.addresses_refused += 1;
                 continue;
             }
             if let Some(known) = self.directory.get_mut(&peer.instance) {
@@ -360,20 +360,20 @@ impl Engine {
             }
             let hearsay = self.directory.iter();
             let hearsay = hearsay.filter(|(_, p)| p.told_by == Some(from) && !p.joined);
-            let limits = &self.config.limits;
+            let limits = &self.core.config.limits;
             if hearsay.count() >= HEARSAY_MAX
                 || self.open_sessions() >= limits.max_peers
                 || self.directory.len() >= limits.peers && !self.make_room()
             {
-                self.stats.hearsay_dropped += 1;
+                self.core.stats.hearsay_dropped += 1;
                 continue;
             }
-            let interval = self.config.interval;
+            let interval = self.core.config.interval;
             let mut fresh = Peer::new(peer.name, interval, now.at + HEARSAY);
             fresh.told_by = Some(from);
             fresh.learn_address(peer.address, max);
             // The other side is told of us as well.
-            let wait = if self.instance > peer.instance {
+            let wait = if self.core.instance > peer.instance {
                 YIELD
             } else {
                 Duration::ZERO
@@ -388,7 +388,8 @@ impl Engine {
     pub(super) fn end_connects(&mut self, why: &Error) {
         for seed in std::mem::take(&mut self.mesh.seeds) {
             for (number, _) in seed.waiting {
-                self.outputs
+                self.core
+                    .outputs
                     .push_back(Output::Ended(number, Err(why.clone())));
             }
         }

@@ -31,6 +31,7 @@
 
 mod ask;
 mod calls;
+mod context;
 mod dialling;
 mod directory;
 mod discovery;
@@ -77,6 +78,7 @@ use crate::table::Table;
 use crate::wire::Instance;
 use crate::wire::record::Status;
 use calls::Calls;
+use context::{Core, Ctx};
 use directory::Directory;
 use discovery::Advertiser;
 use foreign::Foreign;
@@ -251,15 +253,13 @@ enum Phase {
 
 /// The state machine. See the module's documentation for how to drive it.
 pub struct Engine {
-    config: Config,
-    instance: Instance,
+    core: Core,
     phase: Phase,
     /// Whether what was answered is still sent, before the goodbye.
     stopping: Option<Stopping>,
     /// Has the next input panic, as a bug in here might.
     #[cfg(test)]
     pub(crate) sabotaged: bool,
-    entropy: Box<dyn Entropy>,
     advertiser: Advertiser,
     directory: Directory,
     links: Table<LinkId, Box<Link>>,
@@ -275,8 +275,6 @@ pub struct Engine {
     gossip: Gossip,
     mesh: Mesh,
     foreign: Foreign,
-    outputs: VecDeque<Output>,
-    stats: Stats,
     /// Where tokens are opened; lent out while one is read.
     opened: Vec<u8>,
     /// Where plaintexts are put together.
@@ -286,8 +284,8 @@ pub struct Engine {
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Engine")
-            .field("name", &self.config.name)
-            .field("instance", &self.instance)
+            .field("name", &self.core.config.name)
+            .field("instance", &self.core.instance)
             .field("phase", &self.phase)
             .finish_non_exhaustive()
     }
@@ -304,8 +302,15 @@ impl Engine {
             // Relays, too, are asked whether the name is taken.
             false => config.limits.relay_probe,
         };
+        let relays = Relays::new(&config, now.at);
         let mut engine = Engine {
-            instance: Instance(id),
+            core: Core {
+                config,
+                instance: Instance(id),
+                entropy,
+                outputs: VecDeque::new(),
+                stats: Stats::default(),
+            },
             phase: Phase::Probing {
                 until: now.at + probe,
                 last: now.at + longest,
@@ -313,11 +318,10 @@ impl Engine {
             stopping: None,
             #[cfg(test)]
             sabotaged: false,
-            entropy,
             advertiser: Advertiser::new(now.at),
             directory: Directory::default(),
             links: Table::default(),
-            relays: Relays::new(&config, now.at),
+            relays,
             routes: Routes::default(),
             next_link: 0,
             dial_rate: Rate::default(),
@@ -328,11 +332,8 @@ impl Engine {
             gossip: Gossip::default(),
             mesh: Mesh::default(),
             foreign: Foreign::default(),
-            outputs: VecDeque::new(),
-            stats: Stats::default(),
             opened: Vec::new(),
             plain: Vec::new(),
-            config,
         };
         engine.start_probing(now);
         engine
@@ -360,10 +361,10 @@ impl Engine {
     /// What to do next, if anything.
     #[inline]
     pub fn poll(&mut self) -> Option<Output> {
-        let output = self.outputs.pop_front();
+        let output = self.core.outputs.pop_front();
         // Once every call to a peer that died has ended, their room is not needed any more.
-        if output.is_none() && self.outputs.capacity() > OUTPUTS_KEPT {
-            self.outputs = VecDeque::new();
+        if output.is_none() && self.core.outputs.capacity() > OUTPUTS_KEPT {
+            self.core.outputs = VecDeque::new();
         }
         output
     }
@@ -453,22 +454,22 @@ impl Engine {
 
     /// This start of the node.
     pub fn instance(&self) -> Instance {
-        self.instance
+        self.core.instance
     }
 
     /// This node's name.
     pub fn name(&self) -> &NodeName {
-        &self.config.name
+        &self.core.config.name
     }
 
     /// The network's name.
     pub fn network(&self) -> &NetworkName {
-        &self.config.network
+        &self.core.config.network
     }
 
     /// The bounds in force.
     pub fn limits(&self) -> &Limits {
-        &self.config.limits
+        &self.core.config.limits
     }
 
     /// Who is there, one entry for each name.
@@ -494,7 +495,7 @@ impl Engine {
 
     /// What has been counted so far.
     pub fn stats(&self) -> Stats {
-        let mut stats = self.stats;
+        let mut stats = self.core.stats;
         stats.peers = self.directory.count() as u64;
         stats.links = self.links.len() as u64;
         stats.calls_open = self.calls.len() as u64;
@@ -506,19 +507,7 @@ impl Engine {
     }
 
     fn event(&mut self, event: Event) {
-        self.outputs.push_back(Output::Event(event));
-    }
-
-    /// A number in `0..1000`.
-    fn per_mille(&mut self) -> u32 {
-        let mut bytes = [0; 4];
-        self.entropy.fill(&mut bytes);
-        u32::from_be_bytes(bytes) % 1_000
-    }
-
-    /// `d`, shortened or lengthened by up to a tenth, so that nodes started together drift apart.
-    fn jitter(&mut self, d: Duration) -> Duration {
-        d * (900 + self.per_mille() / 5) / 1_000
+        self.core.event(event);
     }
 }
 

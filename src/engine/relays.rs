@@ -221,7 +221,7 @@ impl Engine {
         self.relays.fill(now.at);
         let mut due = Time::NEVER;
         let mut dials = Vec::new();
-        let per_second = self.config.limits.learnt_dials_per_second;
+        let per_second = self.core.config.limits.learnt_dials_per_second;
         for relay in self.relays.list.iter_mut().filter(|r| r.link.is_none()) {
             if now.at >= relay.at {
                 if relay.given || self.relays.learnt_dials.take(now.at, per_second) {
@@ -258,7 +258,7 @@ impl Engine {
 
     fn dial_relay(&mut self, now: Now, address: RelayAddress) {
         let mut challenge = [0; 32];
-        self.entropy.fill(&mut challenge);
+        self.core.entropy.fill(&mut challenge);
         let carrier = Carrier {
             challenge,
             joined: None,
@@ -268,11 +268,11 @@ impl Engine {
         };
         let state = State::Relay(Box::new(carrier));
         let id = self.add_link(now, Link::new(state, true, Via::Name, now.at));
-        self.stats.relay_dials += 1;
+        self.core.stats.relay_dials += 1;
         if let Some(relay) = self.relays.list.iter_mut().find(|r| r.address == address) {
             relay.link = Some(id);
         }
-        self.outputs.push_back(Output::DialRelay(id, address));
+        self.core.outputs.push_back(Output::DialRelay(id, address));
     }
 
     fn tell_relay(&mut self, now: Now, id: LinkId, frame: &[u8]) {
@@ -340,7 +340,7 @@ impl Engine {
                 Refusal::parse(frame.payload).map_or(RelayFault::Protocol, RelayFault::Refused);
             return self.give_up_relay(now, id, fault);
         }
-        if frame.net != self.config.network.as_str() {
+        if frame.net != self.core.config.network.as_str() {
             return self.give_up_relay(now, id, RelayFault::Protocol);
         }
         let understood = match frame.kind {
@@ -373,8 +373,8 @@ impl Engine {
     fn relay_word(&mut self, now: Now, id: LinkId, word: FromRelay, up: bool) -> bool {
         match word {
             FromRelay::Prove(relay) if !up => {
-                let network = self.config.network.clone();
-                let keys = self.config.keys.all().iter().map(RelayKey::derive);
+                let network = self.core.config.network.clone();
+                let keys = self.core.config.keys.all().iter().map(RelayKey::derive);
                 let keys: Vec<RelayKey> = keys.collect();
                 self.register(now, id, &|carrier| {
                     let proofs = keys
@@ -406,7 +406,9 @@ impl Engine {
         if let Some(State::Relay(carrier)) = self.links.get_mut(&id).map(|l| &mut l.state) {
             carrier.joined = Some(now.at);
         }
-        self.links_due = self.links_due.min(now.at + self.config.relay_keepalive);
+        self.links_due = self
+            .links_due
+            .min(now.at + self.core.config.relay_keepalive);
         let Some(relay) = self.relays.by_link(id) else {
             return;
         };
@@ -422,7 +424,7 @@ impl Engine {
 
     /// The advert of another node came through a relay.
     fn relay_advert(&mut self, now: Now, id: LinkId, inner: Forward<'_>) {
-        let per_second = self.config.limits.adverts_per_second;
+        let per_second = self.core.config.limits.adverts_per_second;
         if let Some(State::Relay(carrier)) = self.links.get_mut(&id).map(|l| &mut l.state)
             && !carrier.adverts.take(now.at, per_second)
         {
@@ -457,7 +459,7 @@ impl Engine {
             Some(_) => RelayFault::Lost,
             None => RelayFault::Unreachable,
         });
-        let limits = &self.config.limits;
+        let limits = &self.core.config.limits;
         let (first, longest) = limits.relay_redial;
         let (refused, attempts, shun) = (
             limits.relay_refused,
@@ -465,7 +467,7 @@ impl Engine {
             limits.relay_shunned,
         );
         if up_for.is_none() {
-            self.stats.relay_dials_failed += 1;
+            self.core.stats.relay_dials_failed += 1;
         }
         let Some(relay) = self.relays.by_link(id) else {
             return;
@@ -483,7 +485,7 @@ impl Engine {
         if matches!(fault, RelayFault::Refused(why) if why != Refusal::Stopping) {
             pause = pause.max(refused);
         }
-        let at = now.at + self.jitter(pause);
+        let at = now.at + self.core.entropy.jitter(pause);
         if let Some(relay) = self.relays.list.iter_mut().find(|r| r.address == address) {
             relay.at = at;
         }
@@ -496,7 +498,7 @@ impl Engine {
             });
         }
         if !given && failures >= attempts {
-            self.stats.relays_dropped += 1;
+            self.core.stats.relays_dropped += 1;
             self.relays.drop_learnt(&address, now.at + shun);
         }
     }
@@ -504,7 +506,7 @@ impl Engine {
     /// A relay has handed us our own advert: it is one that we are linked to already, under another name.
     /// If we only learnt that name, we can do without.
     pub(super) fn met_ourselves(&mut self, now: Now, id: LinkId) {
-        let until = now.at + self.config.limits.relay_shunned;
+        let until = now.at + self.core.config.limits.relay_shunned;
         let Some(relay) = self.relays.by_link(id).filter(|r| !r.given) else {
             return;
         };

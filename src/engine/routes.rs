@@ -151,7 +151,7 @@ impl Engine {
             .ways
             .or_insert_with((carrier, route), Way::default)
             .link = Some(id);
-        self.stats.dials += 1;
+        self.core.stats.dials += 1;
         // The relay is connected already.
         self.connected(now, id);
         Some(id)
@@ -169,7 +169,7 @@ impl Engine {
         }
         // Who does not take the answers need not ask.
         if !self.has_room_at(carrier, route) || !self.routes.is_free(carrier, route) {
-            self.stats.forwards_stray += 1;
+            self.core.stats.forwards_stray += 1;
             return None;
         }
         let id = self.add_listening(now, Via::Relay(carrier, route));
@@ -183,17 +183,17 @@ impl Engine {
     /// A relay that invents routes runs into this, and no other relay does.
     fn has_room_at(&self, carrier: LinkId, route: Route) -> bool {
         self.routes.ways.contains_key(&(carrier, route))
-            || self.routes.count_over(carrier) < self.config.limits.peers
+            || self.routes.count_over(carrier) < self.core.config.limits.peers
     }
 
     /// A frame from a route made no sense. Who goes on like that is not listened to any more.
     pub(super) fn route_fault(&mut self, now: Now, carrier: LinkId, route: Route) {
         if !self.has_room_at(carrier, route)
-            || self.routes.fault(carrier, route) < self.config.limits.route_faults
+            || self.routes.fault(carrier, route) < self.core.config.limits.route_faults
         {
             return;
         }
-        self.stats.routes_blocked += 1;
+        self.core.stats.routes_blocked += 1;
         self.register(now, carrier, &|_| ToRelay::Block(route));
         self.route_gone(now, carrier, route);
     }
@@ -207,7 +207,7 @@ impl Engine {
             (None, _) => {
                 // Whoever sends it takes a link for open that is not; a word of this size is no more
                 // than was sent.
-                self.stats.forwards_stray += 1;
+                self.core.stats.forwards_stray += 1;
                 return self.turn_away(now, carrier, inner.route);
             }
             (link, _) => link,
@@ -264,7 +264,7 @@ impl Engine {
             return;
         };
         let was_empty = link.output.is_empty();
-        let net = self.config.network.as_str();
+        let net = self.core.config.network.as_str();
         let bytes = link.output.append(|out| {
             encode_forward(net, &route, FrameType::ERROR, out, |out| {
                 out.extend_from_slice(CLOSED);
@@ -287,8 +287,8 @@ impl Engine {
         carrier: LinkId,
         route: Route,
     ) {
-        let yields = self.instance > instance;
-        let limits = &self.config.limits;
+        let yields = self.core.instance > instance;
+        let limits = &self.core.config.limits;
         let direct_first = limits.direct_first;
         let Some(peer) = self.directory.get_mut(&instance) else {
             return;

@@ -50,7 +50,7 @@ impl Engine {
         let mut output = std::mem::take(&mut link.output);
         let mut bytes = 0;
         if let Some(link) = self.links.get_mut(&id) {
-            let net = self.config.network.as_str();
+            let net = self.core.config.network.as_str();
             let write = |out: &mut Vec<u8>| write(&mut link.state, out);
             bytes = output.append(|out| match &via {
                 Via::Relay(_, route) => encode_forward(net, route, kind, out, write),
@@ -68,13 +68,13 @@ impl Engine {
 
     /// After a frame was appended to a link's output.
     pub(super) fn queued(&mut self, now: Now, id: LinkId, was_empty: bool) {
-        self.stats.frames_out += 1;
+        self.core.stats.frames_out += 1;
         if was_empty {
             if let Some(link) = self.links.get_mut(&id) {
                 link.progress = now.at;
             }
-            self.links_due = self.links_due.min(now.at + self.config.limits.dead);
-            self.outputs.push_back(Output::Writable(id));
+            self.links_due = self.links_due.min(now.at + self.core.config.limits.dead);
+            self.core.outputs.push_back(Output::Writable(id));
         }
     }
 
@@ -103,7 +103,7 @@ impl Engine {
         mut digest: Option<(usize, &mut Sha256)>,
     ) {
         let mut iv = [0; 16];
-        self.entropy.fill(&mut iv);
+        self.core.entropy.fill(&mut iv);
         let plain = std::mem::take(&mut self.plain);
         self.emit(now, id, kind, &mut |state, out| {
             if let State::Open(session) = state {
@@ -119,8 +119,8 @@ impl Engine {
         plain.clear();
         hello.encode(&mut plain);
         let mut iv = [0; 16];
-        self.entropy.fill(&mut iv);
-        let sealer = self.config.keys.sealer(key).clone();
+        self.core.entropy.fill(&mut iv);
+        let sealer = self.core.config.keys.sealer(key).clone();
         self.emit(now, id, FrameType::HELLO, &mut |_, out| {
             sealer.seal(&plain, now.unix, &iv, out);
         });
@@ -129,7 +129,7 @@ impl Engine {
 
     /// A link took `n` of the pending bytes.
     pub(super) fn sent(&mut self, now: Now, id: LinkId, n: usize) {
-        let queue = self.config.limits.link_queue;
+        let queue = self.core.config.limits.link_queue;
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
@@ -199,7 +199,7 @@ impl Engine {
             Some(Via::Relay(carrier, route)) => self.routes.is_free(carrier, route),
             _ => true,
         };
-        free && self.waits_on(id) < self.config.limits.link_queue
+        free && self.waits_on(id) < self.core.config.limits.link_queue
     }
 
     pub(super) fn best_session(&self, peer: Instance) -> Option<LinkId> {
@@ -261,7 +261,7 @@ mod tests {
                 out.extend_from_slice(&[b'x'; 1_000]);
             });
         };
-        let queue = engine.config.limits.link_queue;
+        let queue = engine.core.config.limits.link_queue;
         while engine.waits_on(id) < queue {
             say(&mut engine, now);
         }

@@ -422,7 +422,8 @@ impl Engine {
             Ok(asked) => asked,
             Err(refusal) => return self.refuse_call(now, id, refusal),
         };
-        let timeout = Duration::from_millis(timeout_ms.into()).min(self.config.limits.call_timeout);
+        let timeout =
+            Duration::from_millis(timeout_ms.into()).min(self.core.config.limits.call_timeout);
         let deadline = now.at + timeout;
         let served = Served {
             state: match ask {
@@ -442,7 +443,7 @@ impl Engine {
             left: false,
         };
         self.serving.add(id, source, served);
-        self.stats.served += 1;
+        self.core.stats.served += 1;
         let stream = |channel| StreamId { call: id, channel };
         if form.streams {
             let (up, down) = (stream(Channel::Request), stream(Channel::Response));
@@ -473,7 +474,7 @@ impl Engine {
             State::Expired => (false, true),
             _ => (false, false),
         };
-        self.stats.served_again += 1;
+        self.core.stats.served_again += 1;
         if expired {
             return self.refuse_call(now, id, Refusal::MayHaveRun);
         }
@@ -499,7 +500,7 @@ impl Engine {
         if form.again && self.serving.may_have_run(id) {
             return Err(Refusal::MayHaveRun);
         }
-        let max = self.config.limits.max_message as u64 + PATH_ROOM;
+        let max = self.core.config.limits.max_message as u64 + PATH_ROOM;
         let size = usize::try_from(size)
             .ok()
             .filter(|size| *size as u64 <= max);
@@ -508,7 +509,7 @@ impl Engine {
         if form.streams && !self.has_room_for_streams_of(2, id.caller, source)
             || !self.has_room_to_serve(now, id.caller, source, asked)
         {
-            self.stats.overloaded += 1;
+            self.core.stats.overloaded += 1;
             return Err(Refusal::Overloaded);
         }
         Ok(asked)
@@ -524,7 +525,10 @@ impl Engine {
         source: Source,
         asked: usize,
     ) -> bool {
-        let (most, bytes) = (self.config.limits.served, self.config.limits.message_bytes);
+        let (most, bytes) = (
+            self.core.config.limits.served,
+            self.core.config.limits.message_bytes,
+        );
         let all = self.serving.under_way;
         let of_source = self.serving.sources.get(&source).copied();
         let of_source = of_source.unwrap_or_default();
@@ -539,7 +543,7 @@ impl Engine {
         loop {
             let its = self.serving.callers.get(&caller);
             let held = its.map_or(0, |c| c.calls.len());
-            if held >= self.config.limits.served_per_peer {
+            if held >= self.core.config.limits.served_per_peer {
                 return false;
             }
             if held
@@ -582,7 +586,7 @@ impl Engine {
             for number in self.serving.oldest_answered(caller, EVICTED_OF_ONE) {
                 let id = RequestId { caller, number };
                 self.forget(id, None);
-                self.serving.mark(now.at, id, &mut *self.entropy);
+                self.serving.mark(now.at, id, &mut *self.core.entropy);
                 evicted += 1;
             }
         }
@@ -601,7 +605,7 @@ impl Engine {
             Outlet::None => None,
         };
         let Some(link) = link else { return };
-        let most = 2 * self.config.limits.served_per_peer;
+        let most = 2 * self.core.config.limits.served_per_peer;
         let caller = self.serving.callers.entry(id.caller).or_default();
         if caller.backlog.len() >= most {
             caller.prune_backlog();
@@ -611,13 +615,13 @@ impl Engine {
                 .backlog
                 .push_back(Waiting::Refusal(id.number, refusal));
         } else {
-            self.stats.timed_out_silent += 1;
+            self.core.stats.timed_out_silent += 1;
             self.cut(now, link);
         }
     }
 
     fn send_refusal(&mut self, now: Now, link: LinkId, number: u64, refusal: Refusal) {
-        let max = (self.config.limits.max_message as u64).to_be_bytes();
+        let max = (self.core.config.limits.max_message as u64).to_be_bytes();
         let (status, body): (Status, &[u8]) = match refusal {
             Refusal::MayHaveRun => (Status::Refused, b"it may have run already"),
             Refusal::TooLarge => (Status::TooLarge, &max),
@@ -672,7 +676,7 @@ impl Engine {
             streams: served.streams,
             deadline: served.deadline,
         };
-        self.outputs.push_back(Output::Request(incoming));
+        self.core.outputs.push_back(Output::Request(incoming));
     }
 
     /// Takes what the caller streams from now on, and may stream to it.
@@ -703,11 +707,11 @@ impl Engine {
     /// A call of ours to ourselves.
     pub(super) fn serve_locally(&mut self, number: u64, ask: Ask, deadline: Time) {
         let id = RequestId {
-            caller: self.instance,
+            caller: self.core.instance,
             number,
         };
-        let caller = self.config.name.clone();
-        self.outputs.push_back(Output::Request(Request {
+        let caller = self.core.config.name.clone();
+        self.core.outputs.push_back(Output::Request(Request {
             id,
             caller,
             ask,
@@ -721,7 +725,7 @@ impl Engine {
         if self.is_foreign(id) {
             return self.is_foreign_wanted(id);
         }
-        if id.caller == self.instance {
+        if id.caller == self.core.instance {
             return self.is_open(id.number);
         }
         let served = self.serving.get(id);
@@ -732,7 +736,7 @@ impl Engine {
     /// command streams is finished by it, or broken off if it failed.
     pub fn reply(&mut self, now: Now, id: RequestId, status: Status, body: Vec<u8>) {
         let most = match status {
-            Status::Value => self.config.limits.max_message,
+            Status::Value => self.core.config.limits.max_message,
             _ => BODY_MAX,
         };
         let (status, body) = if body.len() > most {
@@ -744,7 +748,7 @@ impl Engine {
         if self.is_foreign(id) {
             return self.reply_foreign(id, status, body);
         }
-        if id.caller == self.instance {
+        if id.caller == self.core.instance {
             return self.answered_locally(now, id.number, status, &body);
         }
         match self.serving.get(id).map(|served| &served.state) {
@@ -754,7 +758,7 @@ impl Engine {
                 if let Some(State::Expired) = late {
                     self.forget(id, None);
                 }
-                self.stats.replies_late += 1;
+                self.core.stats.replies_late += 1;
             }
         }
     }
@@ -767,12 +771,12 @@ impl Engine {
         }
         let mut kept = if large { body.len() } else { body.capacity() };
         if !self.has_room_for_answer(now, id.caller, kept) {
-            self.stats.overloaded += 1;
+            self.core.stats.overloaded += 1;
             // Not the status for a call that is turned away: this one ran.
             (status, body, kept) = (Status::AnswerLost, Vec::new(), 0);
         } else if large {
             let length = (body.len() as u64).to_be_bytes().to_vec();
-            let out = Outgoing::whole(body, self.config.limits.chunk_size);
+            let out = Outgoing::whole(body, self.core.config.limits.chunk_size);
             let value = StreamId {
                 call: id,
                 channel: Channel::Value,
@@ -789,7 +793,7 @@ impl Engine {
 
     /// Whether an answer can be kept, where need be in the room of others'.
     fn has_room_for_answer(&mut self, now: Now, caller: Instance, kept: usize) -> bool {
-        let limit = self.config.limits.reply_bytes;
+        let limit = self.core.config.limits.reply_bytes;
         let its = self.serving.callers.get(&caller);
         if its.map_or(0, |c| c.kept) + kept > limit {
             return false;
@@ -842,7 +846,7 @@ impl Engine {
                     && let Some(served) = caller.calls.get_mut(&id.number)
                     && !std::mem::replace(&mut served.waits, true)
                 {
-                    if caller.backlog.len() >= 4 * self.config.limits.served_per_peer {
+                    if caller.backlog.len() >= 4 * self.core.config.limits.served_per_peer {
                         caller.prune_backlog();
                     }
                     caller.backlog.push_back(Waiting::Answer(id.number));
@@ -972,7 +976,7 @@ impl Engine {
                 self.serving.due.insert(listed, id);
                 continue;
             }
-            self.serving.mark(now.at, id, &mut *self.entropy);
+            self.serving.mark(now.at, id, &mut *self.core.entropy);
             self.expire(id);
         }
     }

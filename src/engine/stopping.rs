@@ -73,7 +73,7 @@ impl Engine {
     /// Whether the end of a stream that answers a call waits to be sent to a peer that can be reached.
     fn has_unsent_answers(&self) -> bool {
         self.streams
-            .unfinished_answers(self.instance)
+            .unfinished_answers(self.core.instance)
             .any(|peer| self.best_session(peer).is_some())
     }
 

@@ -157,14 +157,14 @@ impl Streams {
 impl Engine {
     /// A stream of a call of ours.
     pub(super) fn own_stream(&self, number: u64, channel: Channel) -> StreamId {
-        let caller = self.instance;
+        let caller = self.core.instance;
         let call = RequestId { caller, number };
         StreamId { call, channel }
     }
 
     /// Whether that many more ends may be opened for a call of this node's own.
     pub(super) fn has_room_for_streams(&self, count: usize) -> bool {
-        self.streams.len() + count <= self.config.limits.streams
+        self.streams.len() + count <= self.core.config.limits.streams
     }
 
     /// Whether they may for a call of `caller`, which came from `source`.
@@ -180,17 +180,17 @@ impl Engine {
             source: self.streams.count_of_callers(is_of_source),
             caller: self.streams.count_of(caller),
         };
-        taken.leaves_room(count, self.config.limits.streams)
+        taken.leaves_room(count, self.core.config.limits.streams)
     }
 
     pub(super) fn stream_window(&self) -> u64 {
-        self.config.limits.stream_window as u64
+        self.core.config.limits.stream_window as u64
     }
 
     /// Writes to a stream of ours; how much of `bytes` was taken. With 0, [`Output::Stream`] tells when to
     /// try again.
     pub fn stream_write(&mut self, now: Now, id: StreamId, bytes: &[u8]) -> Result<usize, Error> {
-        let (window, chunk) = (self.stream_window(), self.config.limits.chunk_size);
+        let (window, chunk) = (self.stream_window(), self.core.config.limits.chunk_size);
         let out = self.streams.outgoing(id).ok_or_else(call_is_over)?;
         let n = out.write(bytes, window, chunk)?;
         if n > 0 {
@@ -218,7 +218,7 @@ impl Engine {
     /// The program lets go of a stream of ours that it has not finished: that breaks it off. A command that
     /// has streamed nothing may still succeed: its answer decides.
     pub fn stream_let_go(&mut self, now: Now, id: StreamId) {
-        let own = id.call.caller == self.instance;
+        let own = id.call.caller == self.core.instance;
         if let Some(out) = self.streams.outgoing(id)
             && (own || !out.is_unused())
         {
@@ -310,11 +310,11 @@ impl Engine {
             }
             _ => false,
         };
-        let most = 2 * (self.config.limits.link_queue + FRAME_MAX);
+        let most = 2 * (self.core.config.limits.link_queue + FRAME_MAX);
         if self.waits_on(link) < most && !window_is_used_up {
             return true;
         }
-        self.stats.timed_out_silent += 1;
+        self.core.stats.timed_out_silent += 1;
         self.cut(now, link);
         false
     }
@@ -388,7 +388,7 @@ impl Engine {
                 Some(Piece::Data(offset, bytes, hash)) => {
                     encode_data(sequence, of, offset, bytes, &mut self.plain);
                     digest = hash.map(|hash| (self.plain.len() - bytes.len(), hash));
-                    self.stats.stream_bytes_out += bytes.len() as u64;
+                    self.core.stats.stream_bytes_out += bytes.len() as u64;
                     is_end = false;
                 }
                 Some(Piece::Whole(length, digest)) => {
@@ -430,7 +430,7 @@ impl Engine {
         let (caller, was) = if channel.is_callers() == by_sender {
             (peer, heard.is_some_and(|heard| number <= heard))
         } else {
-            (self.instance, number < next)
+            (self.core.instance, number < next)
         };
         let call = RequestId { caller, number };
         let id = StreamId { call, channel };
@@ -438,7 +438,7 @@ impl Engine {
             Some(stream) if stream.peer == peer => Ok(Some(id)),
             Some(_) => Err(Violation),
             None if was => {
-                self.stats.stream_stray += 1;
+                self.core.stats.stream_stray += 1;
                 Ok(None)
             }
             None => Err(Violation),
@@ -447,7 +447,7 @@ impl Engine {
 
     /// The peer broke a rule: nothing it says from here on could be told from a lie.
     pub(super) fn violation(&mut self, now: Now, link: LinkId) {
-        self.stats.refused_stream += 1;
+        self.core.stats.refused_stream += 1;
         self.close_session(now, link, CloseReason::Violation);
     }
 
@@ -489,7 +489,7 @@ impl Engine {
         };
         let into = self.streams.incoming(id).ok_or(Violation)?;
         if into.link != Some(link) {
-            self.stats.stream_stray += 1;
+            self.core.stats.stream_stray += 1;
             return Ok(());
         }
         into.data(offset, bytes)?;
@@ -498,7 +498,7 @@ impl Engine {
             into.keep();
             credit = into.credit_due();
         }
-        self.stats.stream_bytes_in += bytes.len() as u64;
+        self.core.stats.stream_bytes_in += bytes.len() as u64;
         if let Some(credit) = credit {
             self.send_credit(now, link, id, credit);
         }
@@ -520,7 +520,7 @@ impl Engine {
         };
         let into = self.streams.incoming(id).ok_or(Violation)?;
         if into.link != Some(link) {
-            self.stats.stream_stray += 1;
+            self.core.stats.stream_stray += 1;
             return Ok(());
         }
         match outcome {
@@ -573,7 +573,7 @@ impl Engine {
     fn stream_moved(&mut self, now: Now, id: StreamId) {
         self.wake_stream(id);
         if matches!(id.channel, Channel::Request | Channel::Response) {
-            if id.call.caller == self.instance {
+            if id.call.caller == self.core.instance {
                 self.calls.moved(now.at, id.call.number);
             } else {
                 self.serving.moved(now.at, id.call);
@@ -591,7 +591,7 @@ impl Engine {
             End::In(into) => &mut into.waits,
         };
         if std::mem::take(waits) {
-            self.outputs.push_back(Output::Stream(id));
+            self.core.outputs.push_back(Output::Stream(id));
         }
     }
 
@@ -620,7 +620,7 @@ impl Engine {
                     };
                     self.streams.remove(id);
                     if waits {
-                        self.outputs.push_back(Output::Stream(id));
+                        self.core.outputs.push_back(Output::Stream(id));
                     }
                 }
             }
