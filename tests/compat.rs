@@ -1,4 +1,5 @@
-//! The protocol of PeerBase 0.7.1 over real sockets, spoken by hand: what a Python node would see and do.
+//! The protocol of PeerBase 0.7.1 over real sockets, spoken by hand: what a Python node would see
+//! and do.
 
 mod common;
 

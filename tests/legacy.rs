@@ -205,7 +205,8 @@ fn tool_call_to_everyone(tool: &mut Tool) {
     assert_eq!(names, ["o1", "p0", "p1"]);
 }
 
-/// The same through a relay, theirs or ours: the nodes are on one network, but look for nobody there.
+/// The same through a relay, theirs or ours: the nodes are on one network, but look for nobody
+/// there.
 fn through_a_relay(hosts: &Hosts, relay: &str, ours_too: bool) {
     let lan = Lan::new();
     let options = if ours_too {
