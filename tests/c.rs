@@ -3,9 +3,8 @@
 mod common;
 
 use common::cc::{Link, compile, libraries, source};
-use common::{Lan, Tool, check, have, join};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use common::{Folder, Lan, Tool, assert_shouted, check, have};
+use std::path::Path;
 use std::process::Command;
 
 /// How a program is run: as it is, or watched.
@@ -122,43 +121,14 @@ fn examples(link: Link, under: Under) {
     refused.stop();
 }
 
-/// A folder of this test's own, gone with it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let path = path.join(format!("{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 fn streaming_examples(link: Link, under: Under) {
     let lan = Lan::new();
     let (key, port) = (lan.key.to_text().to_string(), lan.port.to_string());
     let stream = compile(&source("examples-c/stream.c"), link);
     let server = with(&stream, under, &["roof", "plant", &key, &port]);
     let (server, _) = Tool::start_saying(server);
-    let text = "what is streamed comes back in capitals\n".repeat(50_000);
     let client = ["desk", "plant", &key, &port, "roof"];
-    let mut client = Tool::spawn(with(&stream, under, &client));
-    let mut input = client.take_input();
-    let given = text.clone();
-    let writer = std::thread::spawn(move || input.write_all(given.as_bytes()));
-    let output = client.output();
-    let written = join(writer, "its input to be taken");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(said, format!("{} bytes\n", text.len()));
-    assert!(written.is_ok() && output.status.success());
-    assert!(output.stdout == text.to_uppercase().as_bytes());
+    let text = assert_shouted(with(&stream, under, &client));
     server.stop();
 
     let kind = if link == Link::Shared {
