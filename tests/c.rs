@@ -44,6 +44,13 @@ fn have_valgrind() -> bool {
 }
 
 fn examples(link: Link, under: Under) {
+    lan_examples(link, under);
+    relay_examples(link, under);
+    wrong_relay_key_example(link, under);
+}
+
+/// The examples that find each other without a relay.
+fn lan_examples(link: Link, under: Under) {
     let lan = Lan::new();
     let (key, port) = (lan.key.to_text().to_string(), lan.port.to_string());
     let args = ["roof", "plant", &key, &port];
@@ -70,7 +77,12 @@ fn examples(link: Link, under: Under) {
     );
     assert!(said.contains("roof is there"));
     sensor.stop();
+}
 
+/// The examples that reach others through a relay.
+fn relay_examples(link: Link, under: Under) {
+    let lan = Lan::new();
+    let (key, port) = (lan.key.to_text().to_string(), lan.port.to_string());
     let args = ["--listen", "127.0.0.1:0", "--network", "plant"];
     let (_relay, at) = Tool::relay(env!("CARGO_BIN_EXE_peerbase"), &[], &args);
     let relayed = compile(&source("examples-c/relayed.c"), link);
@@ -102,8 +114,12 @@ fn examples(link: Link, under: Under) {
     assert_eq!(lines, ["new is ready", knows, &there]);
     assert!(output.status.success(), "{}", output.status);
     old.stop();
+}
 
-    // A relay whose key was derived from another network key says so, and the node serves on.
+/// A relay whose key was derived from another network key says so, and the node serves on.
+fn wrong_relay_key_example(link: Link, under: Under) {
+    let key = Lan::new().key.to_text().to_string();
+    let relayed = compile(&source("examples-c/relayed.c"), link);
     let other = peerbase::RelayKey::derive(&peerbase::Key::from_bytes([1; 32])).to_text();
     let args = [
         "--listen",

@@ -47,10 +47,9 @@ fn two_nodes_find_each_other_and_call() {
     );
 }
 
-#[test]
-fn every_way_a_call_can_fail_has_its_own_error() {
-    let lan = Lan::new();
-    let tree = CommandTree::new()
+/// Commands that give no value, each in its own way.
+fn failing() -> CommandTree {
+    CommandTree::new()
         .command("fail", |call| call.fail("no coffee"))
         .unwrap()
         .command("refuse", |call| call.refuse("not for you"))
@@ -67,8 +66,13 @@ fn every_way_a_call_can_fail_has_its_own_error() {
                 Err(Error::TooLarge { .. })
             ));
         })
-        .unwrap();
-    let a = lan.builder("a").commands("x", tree).start().unwrap();
+        .unwrap()
+}
+
+#[test]
+fn every_way_a_call_can_fail_has_its_own_error() {
+    let lan = Lan::new();
+    let a = lan.builder("a").commands("x", failing()).start().unwrap();
     let b = lan.builder("b").start().unwrap();
     let call = |path: &str| b.call(path).to("a").timeout(secs(5)).send();
     assert_eq!(

@@ -98,47 +98,39 @@ fn large_answers_to_one_member_do_not_hold_up_another() {
     w.check_closed();
 }
 
+/// One of the ways in which a relay can lie, or all of them.
+fn a_lie(seed: u64) -> Malice {
+    let none = Malice::default();
+    match seed % 8 {
+        0 => Malice { drops: 20, ..none },
+        1 => Malice { delays: 20, ..none },
+        2 => Malice {
+            duplicates: 20,
+            ..none
+        },
+        3 => Malice {
+            replays: 30,
+            ..none
+        },
+        4 => Malice { swaps: 20, ..none },
+        5 => Malice {
+            truncates: 20,
+            ..none
+        },
+        6 => Malice { alters: 20, ..none },
+        _ => Malice::everything(4),
+    }
+}
+
 #[test]
 fn a_relay_that_lies_in_every_way_gives_a_right_value_or_an_error() {
     seeds(30, |seed| {
         let mut w = World::new(seed);
         let (a, b) = w.two_lans(2);
         w.run(secs(3));
-        let all = Malice::everything(4);
-        let one = match seed % 8 {
-            0 => Malice {
-                drops: 20,
-                ..Malice::default()
-            },
-            1 => Malice {
-                delays: 20,
-                ..Malice::default()
-            },
-            2 => Malice {
-                duplicates: 20,
-                ..Malice::default()
-            },
-            3 => Malice {
-                replays: 30,
-                ..Malice::default()
-            },
-            4 => Malice {
-                swaps: 20,
-                ..Malice::default()
-            },
-            5 => Malice {
-                truncates: 20,
-                ..Malice::default()
-            },
-            6 => Malice {
-                alters: 20,
-                ..Malice::default()
-            },
-            _ => all,
-        };
-        w.hubs[0].malice = one;
+        w.hubs[0].malice = a_lie(seed);
         w.hubs[1].malice = if seed % 3 == 0 {
-            all
+            Malice::everything(4)
         } else {
             Malice::default()
         };
