@@ -1,4 +1,4 @@
-//! What somebody who has the network's key can say without a node: frames, hellos and adverts,
+//! What a program that has the network's key can say without a node: frames, hellos and adverts,
 //! sealed as nodes seal them.
 
 use crate::world::{PORT, key, name};

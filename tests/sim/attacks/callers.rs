@@ -1,4 +1,4 @@
-//! Callers: more calls than one may have, from one peer, from one address, and of our own.
+//! More calls than are allowed: of one peer, of one address, and of the node itself.
 
 use super::member::Member;
 use crate::pairs::{met, met_with, unharmed};

@@ -1,4 +1,4 @@
-//! Goodbyes, true and forged, and what becomes of the calls of the one that said it.
+//! Goodbyes, true and forged, and what becomes of the calls of the node that leaves.
 
 use super::member::{FIRST, Member};
 use crate::forged::{advert, advert_frame};

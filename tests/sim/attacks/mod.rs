@@ -1,5 +1,5 @@
-//! What a stranger on the LAN, somebody who recorded everything, and a member gone bad can try. The
-//! attacks are sorted by what they are mounted on.
+//! What a stranger on the LAN, a listener that has recorded everything, and a member gone bad can
+//! try. The attacks are sorted by what they are mounted on.
 
 mod adverts;
 mod answers;

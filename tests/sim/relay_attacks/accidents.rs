@@ -1,4 +1,4 @@
-//! What nobody means: crowds, restarts, power cuts, clocks that jump, and two that ask at once.
+//! Accidents: nodes that start together, ask at once, restart all the time, lose power or sleep.
 
 use crate::hubs::relay;
 use crate::pairs::{both_unharmed, relayed};

@@ -1,4 +1,4 @@
-//! What one may have: each limit is reached, told, and closed.
+//! A hub's limits: each is reached, and the link beyond it is told why and closed.
 
 use super::raw::{CHALLENGE, Raw, address};
 use crate::forged::frame;
