@@ -1,5 +1,6 @@
-//! The real PeerBase 0.7.1 with its own kind and with ours: `cargo bench --bench legacy`, as root, with
-//! PEERBASE_PYTHON naming an interpreter that has the package. Ratios of one run; the client is Python's each time.
+//! The real PeerBase 0.7.1 with its own kind and with ours: `cargo bench --bench legacy`, as root,
+//! with PEERBASE_PYTHON naming an interpreter that has the package. Ratios of one run; the client
+//! is Python's each time.
 
 #[path = "../tests/common/mod.rs"]
 mod common;

@@ -24,7 +24,7 @@ static void show(uint64_t received, uint64_t size, void *user) {
     *shown = percent;
 }
 
-/* A node that has just started does not know everybody yet. */
+/* A node that has just started does not know all others yet. */
 static int fetch(peerbase_node *node, const char *folder, const char *hash) {
     const struct timespec moment = {0, 100 * 1000 * 1000};
     peerbase_reply *reply;
@@ -57,7 +57,7 @@ int main(int argc, char **argv) {
         fprintf(stderr, "usage: fileshare NAME NETWORK KEY PORT FILE | FOLDER HASH\n");
         return 2;
     }
-    /* Before the node starts its thread, which then leaves these signals to us. */
+    /* These signals are blocked before the node starts its thread, so that sigwait takes them. */
     sigemptyset(&signals);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);

@@ -22,8 +22,8 @@ static int fail(const char *what) {
     return 1;
 }
 
-/* The old protocol lets whoever recorded a call have it run again: keep what they may call
- * harmless. */
+/* An attacker that has recorded a call of a Python node can have it run again. So what Python
+ * nodes may call must be harmless. */
 static void on_read(peerbase_request *request, void *user) {
     (void)user;
     fprintf(stderr, "%s reads, with %s\n", peerbase_request_caller(request),
@@ -50,7 +50,7 @@ static void on_event(int event, const char *about, void *user) {
         fail(about);
 }
 
-/* Who is there, and where; "compat" is who speaks the old protocol. */
+/* Prints each peer and how it is reached; "compat" marks a Python node. */
 static void show_peers(peerbase_node *node) {
     peerbase_reply *reply;
     size_t i;
@@ -72,7 +72,7 @@ int main(int argc, char **argv) {
         fprintf(stderr, "usage: legacy NAME NETWORK KEY PORT [RELAY]\n");
         return 2;
     }
-    /* Before the node starts its thread, which then leaves these signals to us. */
+    /* These signals are blocked before the node starts its thread, so that sigwait takes them. */
     sigemptyset(&signals);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);

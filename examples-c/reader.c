@@ -48,7 +48,7 @@ int main(int argc, char **argv) {
         return 1;
     }
 
-    /* One, which is waited for if it is not there yet. */
+    /* This calls one node. If that node is not there yet, the call waits for it. */
     code = peerbase_node_call(node, argv[1], "sensor.hello", "[1, \"two\"]", NULL, 5000, &reply);
     if (code == 0) {
         show(reply);
@@ -58,13 +58,13 @@ int main(int argc, char **argv) {
     }
     peerbase_reply_free(reply);
 
-    /* Everyone who is known now. */
+    /* This calls every node that is known now. */
     code = peerbase_node_call_all(node, "sensor.read", NULL, NULL, 5000, &reply);
     if (code < 0 || show(reply) > 0)
         status = 1;
     peerbase_reply_free(reply);
 
-    /* A failure has a message to read. */
+    /* A command that fails says why in a message. */
     code = peerbase_node_call(node, argv[1], "sensor.calibrate", NULL, NULL, 5000, &reply);
     if (code != PEERBASE_ERR_COMMAND_FAILED)
         status = 1;

@@ -19,8 +19,8 @@ static int fail(const char *what) {
 /* Room for a name of 64 bytes, each of which may need a backslash, between quotes. */
 #define QUOTED_NAME (2 * 64 + 3)
 
-/* Writes a name as JSON does: none has control characters, but one may have quotes and backslashes.
- */
+/* Writes a name as JSON does. No name has control characters, but it may have quotes and
+ * backslashes. */
 static void quote(char json[QUOTED_NAME], const char *name) {
     *json++ = '"';
     for (; *name; name++) {
@@ -40,7 +40,7 @@ static void hello(peerbase_request *request, void *user) {
     peerbase_request_reply(request, json);
 }
 
-/* What happens to relays and paths; the node goes on by itself. */
+/* Prints what happens to relays and paths. The node deals with it by itself. */
 static void on_event(int event, const char *about, void *user) {
     (void)user;
     switch (event) {
@@ -92,7 +92,7 @@ int main(int argc, char **argv) {
         fprintf(stderr, "usage: relayed NAME NETWORK KEY RELAY [PEER]\n");
         return 2;
     }
-    /* Before the node starts its thread, which then leaves these signals to us. */
+    /* These signals are blocked before the node starts its thread, so that sigwait takes them. */
     sigemptyset(&signals);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);

@@ -14,7 +14,7 @@ static int fail(const char *what) {
     return 1;
 }
 
-/* sensor.read: a value for anyone who asks. */
+/* sensor.read answers every caller with a value. */
 static void read_value(peerbase_request *request, void *user) {
     const double *celsius = user;
     char json[64];
@@ -25,8 +25,8 @@ static void read_value(peerbase_request *request, void *user) {
 /* Room for a name of 64 bytes, each of which may need a backslash, between quotes. */
 #define QUOTED_NAME (2 * 64 + 3)
 
-/* Writes a name as JSON does: none has control characters, but one may have quotes and backslashes.
- */
+/* Writes a name as JSON does. No name has control characters, but it may have quotes and
+ * backslashes. */
 static void quote(char json[QUOTED_NAME], const char *name) {
     *json++ = '"';
     for (; *name; name++) {
@@ -38,12 +38,12 @@ static void quote(char json[QUOTED_NAME], const char *name) {
     *json = 0;
 }
 
-/* sensor.hello: says who asked, and with what. */
+/* sensor.hello answers with the name of its caller and the arguments of the call. */
 static void hello(peerbase_request *request, void *user) {
     char caller[QUOTED_NAME], json[512];
     (void)user;
     quote(caller, peerbase_request_caller(request));
-    /* A caller may send up to 4 MiB; what is cut would be no JSON. */
+    /* A caller may send up to 4 MiB. An answer that is cut would be no JSON. */
     if (snprintf(json, sizeof json, "{\"you\":%s,\"args\":%s}", caller,
                  peerbase_request_args(request)) >= (int)sizeof json)
         peerbase_request_fail(request, "say less");
@@ -51,7 +51,7 @@ static void hello(peerbase_request *request, void *user) {
         peerbase_request_reply(request, json);
 }
 
-/* sensor.calibrate: not everything works. */
+/* sensor.calibrate fails, as a command may. */
 static void calibrate(peerbase_request *request, void *user) {
     (void)user;
     peerbase_request_fail(request, "no reference attached");
@@ -73,7 +73,7 @@ int main(int argc, char **argv) {
         fprintf(stderr, "usage: sensor NAME NETWORK KEY [PORT]\n");
         return 2;
     }
-    /* Before the node starts its thread, which then leaves these signals to us. */
+    /* These signals are blocked before the node starts its thread, so that sigwait takes them. */
     sigemptyset(&signals);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);

@@ -1,10 +1,10 @@
 /* A command that streams: what is streamed to it comes back in capitals, while more is on its way.
  *
  *     stream NAME NETWORK KEY PORT          serves "shout" until SIGINT or SIGTERM
- *     stream NAME NETWORK KEY PORT PEER     streams its input to "shout" at PEER, prints what comes
- * back
+ *     stream NAME NETWORK KEY PORT PEER     streams its input to "shout" at PEER
  *
- * All traffic stays on this host; leave out set_loopback for the LAN. */
+ * The second prints what comes back. All traffic stays on this host; leave out set_loopback for
+ * the LAN. */
 #define _POSIX_C_SOURCE 200809L
 #include <ctype.h>
 #include <peerbase.h>
@@ -110,7 +110,7 @@ int main(int argc, char **argv) {
         fprintf(stderr, "usage: stream NAME NETWORK KEY PORT [PEER]\n");
         return 2;
     }
-    /* Before the node starts its thread, which then leaves these signals to us. */
+    /* These signals are blocked before the node starts its thread, so that sigwait takes them. */
     sigemptyset(&signals);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);

@@ -1,5 +1,7 @@
-//! The hot paths allocate nothing once their buffers have grown, and what strangers send no more than they sent.
-#![allow(unsafe_code)] // an allocator that counts can be written in no other way, and C handlers neither
+//! The hot paths allocate nothing once their buffers have grown, and what strangers send no more
+//! than they sent.
+// An allocator that counts can be written in no other way, and C handlers neither.
+#![allow(unsafe_code)]
 
 mod common;
 
@@ -158,9 +160,11 @@ struct Handled {
     peaks: Sender<usize>,
 }
 
-/// Marks when it is called with nothing; tells the most that its thread took until it is called with something.
+/// Marks when it is called with nothing; tells the most that its thread took until it is called
+/// with something.
 unsafe extern "C" fn handle(request: *mut ffi::peerbase_request, user: *mut c_void) {
-    // SAFETY: what it was registered with, which lives as long as the test; and a request that is ours.
+    // SAFETY: what it was registered with, which lives as long as the test; and a request that is
+    // ours.
     unsafe {
         let user = &*user.cast::<Handled>();
         match CStr::from_ptr(ffi::peerbase_request_args(request)).to_bytes() {

@@ -3,9 +3,8 @@
 mod common;
 
 use common::cc::{Link, compile, libraries, source};
-use common::{Lan, Tool, check, have, join};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use common::{Folder, Lan, Tool, assert_shouted, check, have};
+use std::path::Path;
 use std::process::Command;
 
 /// How a program is run: as it is, or watched.
@@ -45,6 +44,13 @@ fn have_valgrind() -> bool {
 }
 
 fn examples(link: Link, under: Under) {
+    lan_examples(link, under);
+    relay_examples(link, under);
+    wrong_relay_key_example(link, under);
+}
+
+/// The examples that find each other without a relay.
+fn lan_examples(link: Link, under: Under) {
     let lan = Lan::new();
     let (key, port) = (lan.key.to_text().to_string(), lan.port.to_string());
     let args = ["roof", "plant", &key, &port];
@@ -71,7 +77,12 @@ fn examples(link: Link, under: Under) {
     );
     assert!(said.contains("roof is there"));
     sensor.stop();
+}
 
+/// The examples that reach others through a relay.
+fn relay_examples(link: Link, under: Under) {
+    let lan = Lan::new();
+    let (key, port) = (lan.key.to_text().to_string(), lan.port.to_string());
     let args = ["--listen", "127.0.0.1:0", "--network", "plant"];
     let (_relay, at) = Tool::relay(env!("CARGO_BIN_EXE_peerbase"), &[], &args);
     let relayed = compile(&source("examples-c/relayed.c"), link);
@@ -103,8 +114,12 @@ fn examples(link: Link, under: Under) {
     assert_eq!(lines, ["new is ready", knows, &there]);
     assert!(output.status.success(), "{}", output.status);
     old.stop();
+}
 
-    // A relay whose key was derived from another network key says so, and the node serves on.
+/// A relay whose key was derived from another network key says so, and the node serves on.
+fn wrong_relay_key_example(link: Link, under: Under) {
+    let key = Lan::new().key.to_text().to_string();
+    let relayed = compile(&source("examples-c/relayed.c"), link);
     let other = peerbase::RelayKey::derive(&peerbase::Key::from_bytes([1; 32])).to_text();
     let args = [
         "--listen",
@@ -122,43 +137,14 @@ fn examples(link: Link, under: Under) {
     refused.stop();
 }
 
-/// A folder of this test's own, gone with it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let path = path.join(format!("{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 fn streaming_examples(link: Link, under: Under) {
     let lan = Lan::new();
     let (key, port) = (lan.key.to_text().to_string(), lan.port.to_string());
     let stream = compile(&source("examples-c/stream.c"), link);
     let server = with(&stream, under, &["roof", "plant", &key, &port]);
     let (server, _) = Tool::start_saying(server);
-    let text = "what is streamed comes back in capitals\n".repeat(50_000);
     let client = ["desk", "plant", &key, &port, "roof"];
-    let mut client = Tool::spawn(with(&stream, under, &client));
-    let mut input = client.take_input();
-    let given = text.clone();
-    let writer = std::thread::spawn(move || input.write_all(given.as_bytes()));
-    let output = client.output();
-    let written = join(writer, "its input to be taken");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(said, format!("{} bytes\n", text.len()));
-    assert!(written.is_ok() && output.status.success());
-    assert!(output.stdout == text.to_uppercase().as_bytes());
+    let text = assert_shouted(with(&stream, under, &client));
     server.stop();
 
     let kind = if link == Link::Shared {

@@ -1,8 +1,10 @@
-//! Years of running, in days of a virtual clock: nodes come and go under new and old names, relays restart,
-//! calls succeed, fail, hang and are given up, streams break, clocks pass the ends of their counters. What the
-//! nodes and the relay that last all the while have allocated stays the same once their tables are full.
+//! Years of running, in days of a virtual clock: nodes come and go under new and old names, relays
+//! restart, calls succeed, fail, hang and are given up, streams break, clocks pass the ends of
+//! their counters. What the nodes and the relay that last all the while have allocated stays the
+//! same once their tables are full.
 //!
-//! `PEERBASE_SIM_DAYS` sets how many days, 3 to 90, `PEERBASE_SIM_SEED` which ones. The soak has more days.
+//! `PEERBASE_SIM_DAYS` sets how many days, 3 to 90, `PEERBASE_SIM_SEED` which ones. The soak has
+//! more days.
 
 mod common;
 #[allow(dead_code)] // `memory` uses all of it
@@ -34,15 +36,17 @@ const PAUSE: Duration = Duration::from_secs(15 * 60);
 const EVENTS: u64 = 6;
 /// After this nothing that is over is remembered: relays that were shunned are so for ten minutes.
 const SETTLED: Duration = Duration::from_secs(2 * 3600);
-/// Nodes that come, say something to everyone and leave a call unanswered, before anything is measured: more
-/// than are remembered of either kind, so that these tables are full from the beginning.
+/// Nodes that come, say something to everyone and leave a call unanswered, before anything is
+/// measured: more than are remembered of either kind, so that these tables are full from the
+/// beginning.
 const VISITORS: usize = 1_100;
-/// Bytes that may be added: of the buffers that links, routes and the relay keep, of up to 64 KiB each, some are
-/// long at one moment and others at another; up and down by 260 KB was seen, and no trend in ninety days.
+/// Bytes that may be added: of the buffers that links, routes and the relay keep, of up to 64 KiB
+/// each, some are long at one moment and others at another; up and down by 260 KB was seen, and no
+/// trend in ninety days.
 const ALLOWANCE: usize = 384 * 1024;
 
-/// Those that last: two nodes that see each other through a relay only. Then another relay, and who comes and
-/// goes.
+/// Those that last: two nodes that see each other through a relay only. Then another relay, and who
+/// comes and goes.
 const LASTING: [usize; 2] = [0, 1];
 const RELAY: usize = 2;
 const OTHER_RELAY: usize = 3;
@@ -429,12 +433,14 @@ fn what_lasts_for_years_holds_no_more_than_at_first_nor_thirty_days_on() {
     last(SOAK_DAYS);
 }
 
-/// Lets so many days pass unless the environment says how many, and compares what is left after each third.
+/// Lets so many days pass unless the environment says how many, and compares what is left after
+/// each third.
 fn last(days: u64) {
     let days = number("PEERBASE_SIM_DAYS", days).clamp(3, 90);
     let third = secs(days * DAY / 3);
     let mut churn = Churn::new(number("PEERBASE_SIM_SEED", 1));
-    // The milliseconds of the clock pass 32 bits half way, the seconds of the wall clock 31 in the first third.
+    // The milliseconds of the clock pass 32 bits half way, the seconds of the wall clock 31 in the
+    // first third.
     churn.net.began = Duration::from_millis(1 << 32) - third * 3 / 2;
     churn.fill();
     let mut left = Vec::new();

@@ -1,4 +1,5 @@
-//! The protocol of PeerBase 0.7.1 over real sockets, spoken by hand: what a Python node would see and do.
+//! The protocol of PeerBase 0.7.1 over real sockets, spoken by hand: what a Python node would see
+//! and do.
 
 mod common;
 
@@ -210,6 +211,25 @@ impl Drop for Python {
     }
 }
 
+fn out_of_time_its_connection_ends(node: &Node, python: &Python, key: &Key) {
+    let (done, ended) = std::sync::mpsc::channel();
+    node.call("x")
+        .to("py")
+        .timeout(secs(2))
+        .send_async(move |result| done.send(result).unwrap())
+        .unwrap();
+    let (_, mut stream) = python.called(key);
+    let result = next(&ended, "the call to be out of time");
+    assert_eq!(result, Err(Error::Timeout));
+    assert_eq!(stream.read(&mut [0; 10]).unwrap_or(0), 0);
+}
+
+fn only_native_nodes_stream(node: &Node) {
+    let stream = node.call("x").to("py").timeout(secs(5)).stream();
+    let refused = stream.and_then(|s| s.value());
+    assert!(matches!(refused, Err(Error::Refused(_))), "{refused:?}");
+}
+
 #[test]
 fn a_node_finds_calls_and_misses_a_python_one() {
     let (lan, adverts) = (Lan::new(), Adverts::new());
@@ -275,21 +295,8 @@ fn a_node_finds_calls_and_misses_a_python_one() {
         join(waits, "the call to end"),
         Err(Error::Damaged(_))
     ));
-    // Out of time: the connection does not stay.
-    let (done, ended) = std::sync::mpsc::channel();
-    node.call("x")
-        .to("py")
-        .timeout(secs(2))
-        .send_async(move |result| done.send(result).unwrap())
-        .unwrap();
-    let (_, mut stream) = python.called(&lan.key);
-    let result = next(&ended, "the call to be out of time");
-    assert_eq!(result, Err(Error::Timeout));
-    assert_eq!(stream.read(&mut [0; 10]).unwrap_or(0), 0);
-    // What only native nodes have.
-    let stream = node.call("x").to("py").timeout(secs(5)).stream();
-    let refused = stream.and_then(|s| s.value());
-    assert!(matches!(refused, Err(Error::Refused(_))), "{refused:?}");
+    out_of_time_its_connection_ends(&node, &python, &lan.key);
+    only_native_nodes_stream(&node);
     drop(python);
     wait_for_event(
         &events,

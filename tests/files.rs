@@ -2,47 +2,13 @@
 
 mod common;
 
-use common::{Lan, Tool, have, secs, until};
+use common::{Folder, Lan, Tool, have, secs, until};
 use peerbase::{Builder, Error, Limits, Node};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// A folder of this test's own, gone with it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let path =
-            std::env::temp_dir().join(format!("peerbase-files-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-
-    fn names(&self) -> Vec<String> {
-        let mut list: Vec<_> = fs::read_dir(&self.0)
-            .unwrap()
-            .map(|e| e.unwrap().file_name().into_string().unwrap())
-            .collect();
-        list.sort();
-        list
-    }
-
-    fn write(&self, name: &str, data: &[u8]) -> PathBuf {
-        let path = self.0.join(name);
-        fs::write(&path, data).unwrap();
-        path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 fn data(size: usize) -> Vec<u8> {
     (0..size).map(|i| (i * 7 % 251) as u8).collect()
@@ -76,9 +42,9 @@ fn meet(node: &Node, count: usize) {
 fn a_file_is_fetched_from_several_at_once_and_then_offered_on() {
     let lan = Lan::new();
     let (there, here, again) = (
-        Folder::new("there"),
-        Folder::new("here"),
-        Folder::new("again"),
+        Folder::new("files-there"),
+        Folder::new("files-here"),
+        Folder::new("files-again"),
     );
     let data = data(21_000_000);
     let path = there.write("big one.bin", &data);
@@ -125,7 +91,7 @@ fn a_file_is_fetched_from_several_at_once_and_then_offered_on() {
 #[test]
 fn interrupted_it_goes_on_with_what_is_there() {
     let lan = Lan::new();
-    let (there, here) = (Folder::new("from"), Folder::new("resumed"));
+    let (there, here) = (Folder::new("files-from"), Folder::new("files-resumed"));
     let data = data(20_000_000);
     let path = there.write("f", &data);
     let slow = Limits {
@@ -167,7 +133,7 @@ fn interrupted_it_goes_on_with_what_is_there() {
 #[test]
 fn changed_and_removed_files_are_noticed() {
     let lan = Lan::new();
-    let (there, here) = (Folder::new("changing"), Folder::new("watching"));
+    let (there, here) = (Folder::new("files-changing"), Folder::new("files-watching"));
     let [one, two, three] = ["one", "two", "three"].map(|n| there.write(n, n.as_bytes()));
     there.write(".hidden", b"hidden");
     symlink("/etc/passwd", there.0.join("link")).unwrap();
@@ -205,7 +171,7 @@ fn changed_and_removed_files_are_noticed() {
 #[test]
 fn sizes_uploads_and_offers_are_bounded() {
     let lan = Lan::new();
-    let (there, here) = (Folder::new("bounds"), Folder::new("bounded"));
+    let (there, here) = (Folder::new("files-bounds"), Folder::new("files-bounded"));
     let path = there.write("f", &data(100_000));
     let limits = Limits {
         uploads: 0,
@@ -257,7 +223,7 @@ fn a_disk_that_is_full_at_any_write_is_an_error_and_nothing_is_left() {
         return;
     }
     let lan = Lan::new();
-    let (there, here) = (Folder::new("source"), Folder::new("disk"));
+    let (there, here) = (Folder::new("files-source"), Folder::new("files-disk"));
     let data = data(9_000_000);
     let holder = lan.builder("holder").start().unwrap();
     let hash = holder.add_file(there.write("f", &data)).unwrap();
@@ -307,7 +273,7 @@ fn a_disk_that_is_full_at_any_write_is_an_error_and_nothing_is_left() {
 #[test]
 fn in_a_foreign_loop_handlers_run_while_a_file_is_fetched() {
     let lan = Lan::new();
-    let (there, here) = (Folder::new("slow"), Folder::new("loop"));
+    let (there, here) = (Folder::new("files-slow"), Folder::new("files-loop"));
     let data = data(9_000_000);
     // It takes a minute and a half, if nobody ends it.
     let slow = Limits {

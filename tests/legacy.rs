@@ -71,6 +71,58 @@ fn ours_calls_python(tool: &mut Tool, target: &str) {
     tool.wait_for("ValueError: no such sensor");
 }
 
+/// A list of ours, and everyone.
+fn python_calls_several(node: &mut Python, others: [&str; 3]) {
+    let both = node.command_all(json!(["o0", "o1"]), "__echo__", &["o0", "o1"]);
+    assert_eq!(both.as_object().unwrap().len(), 2);
+    assert!(both["o0"].is_string() && both["o1"].is_string());
+    let all = node.command_all(json!("*"), "__list_commands__", &others);
+    assert!(others.iter().all(|other| all[other].is_array()), "{all}");
+}
+
+/// Errors are in the words of the other protocol, and have its numbers.
+fn python_reads_errors(node: &mut Python) {
+    let (value, printed) = node.command("o0", "no.such", json!([]), json!({}));
+    assert_eq!(
+        (value, printed.as_str()),
+        (
+            Value::Null,
+            "Encountered error with status 404:\nCMD \"no.such\" NOT FOUND\n"
+        )
+    );
+    let (_, printed) = node.command("o0", "__echo__", json!("no list"), json!({}));
+    assert!(
+        printed
+            .starts_with("Encountered error with status 500:\ninvalid JSON: args must be an array"),
+        "{printed}"
+    );
+}
+
+fn gateway_in_c(hosts: &Hosts, lan: &Lan, python: &mut Python) {
+    let gateway = compile(&source("examples-c/legacy.c"), Link::Shared);
+    let mut command = hosts.command(0, gateway.to_str().unwrap());
+    command.args([
+        "gate",
+        "test",
+        &lan.key.to_text(),
+        &hosts.ports[1].to_string(),
+    ]);
+    command.env_remove("LD_LIBRARY_PATH");
+    let (mut gateway, _) = Tool::start_saying(command);
+    python.wait_for_peer("gate");
+    let (value, _) = python.command("gate", "gateway.read", json!([3]), json!({}));
+    assert_eq!(value, json!({"celsius": 21.5}));
+    gateway.wait_for("p1 reads, with [3]");
+    let knows: Vec<String> = (0..4).map(|_| gateway.hear()).collect();
+    assert!(
+        knows
+            .iter()
+            .any(|line| line.starts_with("p1 knows [\"sensor.read\"")),
+        "{knows:?}"
+    );
+    assert!(gateway.signal("TERM").success());
+}
+
 #[test]
 fn on_the_lan_python_nodes_take_ours_for_theirs_and_each_calls_each() {
     let Some(hosts) = Hosts::new("l") else { return };
@@ -91,28 +143,8 @@ fn on_the_lan_python_nodes_take_ours_for_theirs_and_each_calls_each() {
             node.wait_for_peer(other);
             python_calls(node, other);
         }
-        // A list, and everyone.
-        let both = node.command_all(json!(["o0", "o1"]), "__echo__", &["o0", "o1"]);
-        assert_eq!(both.as_object().unwrap().len(), 2);
-        assert!(both["o0"].is_string() && both["o1"].is_string());
-        let all = node.command_all(json!("*"), "__list_commands__", &others);
-        assert!(others.iter().all(|other| all[other].is_array()), "{all}");
-        // Errors, in their words and with their numbers.
-        let (value, printed) = node.command("o0", "no.such", json!([]), json!({}));
-        assert_eq!(
-            (value, printed.as_str()),
-            (
-                Value::Null,
-                "Encountered error with status 404:\nCMD \"no.such\" NOT FOUND\n"
-            )
-        );
-        let (_, printed) = node.command("o0", "__echo__", json!("no list"), json!({}));
-        assert!(
-            printed.starts_with(
-                "Encountered error with status 500:\ninvalid JSON: args must be an array"
-            ),
-            "{printed}"
-        );
+        python_calls_several(node, others);
+        python_reads_errors(node);
         // Where the others are, as they know it.
         let there = json!([common::python::address(1), hosts.ports[0]]);
         until("o0 to have heard p1", || {
@@ -163,29 +195,7 @@ fn on_the_lan_python_nodes_take_ours_for_theirs_and_each_calls_each() {
     }
     assert_eq!(said["error"], "TimeoutError");
 
-    // A gateway in C.
-    let gateway = compile(&source("examples-c/legacy.c"), Link::Shared);
-    let mut command = hosts.command(0, gateway.to_str().unwrap());
-    command.args([
-        "gate",
-        "test",
-        &lan.key.to_text(),
-        &hosts.ports[1].to_string(),
-    ]);
-    command.env_remove("LD_LIBRARY_PATH");
-    let (mut gateway, _) = Tool::start_saying(command);
-    python[1].wait_for_peer("gate");
-    let (value, _) = python[1].command("gate", "gateway.read", json!([3]), json!({}));
-    assert_eq!(value, json!({"celsius": 21.5}));
-    gateway.wait_for("p1 reads, with [3]");
-    let knows: Vec<String> = (0..4).map(|_| gateway.hear()).collect();
-    assert!(
-        knows
-            .iter()
-            .any(|line| line.starts_with("p1 knows [\"sensor.read\"")),
-        "{knows:?}"
-    );
-    assert!(gateway.signal("TERM").success());
+    gateway_in_c(&hosts, &lan, &mut python[1]);
 
     // Who leaves without a word is missed.
     drop(python);
@@ -205,7 +215,8 @@ fn tool_call_to_everyone(tool: &mut Tool) {
     assert_eq!(names, ["o1", "p0", "p1"]);
 }
 
-/// The same through a relay, theirs or ours: the nodes are on one network, but look for nobody there.
+/// The same through a relay, theirs or ours: the nodes are on one network, but look for nobody
+/// there.
 fn through_a_relay(hosts: &Hosts, relay: &str, ours_too: bool) {
     let lan = Lan::new();
     let options = if ours_too {

@@ -1,5 +1,5 @@
-//! Memory is bounded by what the limits add up to, whatever passes and however long: engines and a hub whose
-//! readers are steady but slow, and whole processes under `RLIMIT_DATA`.
+//! Memory is bounded by what the limits add up to, whatever passes and however long: engines and a
+//! hub whose readers are steady but slow, and whole processes under `RLIMIT_DATA`.
 
 #[path = "common/mod.rs"]
 mod common;
@@ -102,7 +102,8 @@ fn call(net: &mut Net, from: usize, target: &str, asks: usize) -> Result<(), Err
     number.map(drop)
 }
 
-/// Answers everything that a host was asked, with so much, now and then much more; how much that was.
+/// Answers everything that a host was asked, with so much, now and then much more; how much that
+/// was.
 fn answer(net: &mut Net, host: usize, rng: &mut Rng, bytes: usize) -> usize {
     let mut sum = 0;
     while let Some(request) = net.hosts[host].requests.pop_front() {

@@ -1,4 +1,5 @@
-//! Nodes that find each other by an address, what is said to everyone, and the state kept over a restart.
+//! Nodes that find each other by an address, what is said to everyone, and the state kept over a
+//! restart.
 
 mod common;
 

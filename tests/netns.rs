@@ -160,7 +160,8 @@ fn a_name_taken_on_another_host_is_taken() {
         twin.say("exit");
         twin.output()
     };
-    // A node asks for its name for a quarter of a second, which may be too short for an answer on a busy machine.
+    // A node asks for its name for a quarter of a second, which may be too short for an answer on a
+    // busy machine.
     until("the name to be taken", || {
         let output = twin();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

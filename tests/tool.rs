@@ -327,6 +327,21 @@ fn the_demo_shows_every_path_and_succeeds() {
     );
 }
 
+/// What is wrong with a line is said in words.
+fn bad_lines_are_told(tool: &mut Tool) {
+    for (bad, words) in [
+        ("fly", "no such command: fly"),
+        ("tell", "tell what?"),
+        ("connect nowhere", "invalid address"),
+        ("req 12", "64 digits"),
+        ("load /", "loading the state"),
+        ("commands nobody", "unreachable"),
+    ] {
+        tool.say(bad);
+        tool.wait_for(words);
+    }
+}
+
 #[test]
 fn everything_at_the_console_is_answered_with_json_that_a_program_can_read() {
     let lan = Lan::new();
@@ -387,17 +402,7 @@ fn everything_at_the_console_is_answered_with_json_that_a_program_can_read() {
     assert_eq!(ask(&mut b, "debug")["debug"], false);
     b.say("help");
     b.wait_for("connect IP:PORT");
-    for (bad, words) in [
-        ("fly", "no such command: fly"),
-        ("tell", "tell what?"),
-        ("connect nowhere", "invalid address"),
-        ("req 12", "64 digits"),
-        ("load /", "loading the state"),
-        ("commands nobody", "unreachable"),
-    ] {
-        b.say(bad);
-        b.wait_for(words);
-    }
+    bad_lines_are_told(&mut b);
     b.say("exit");
     assert!(b.wait("to end when told to exit").success());
     std::fs::remove_dir_all(folder).unwrap();

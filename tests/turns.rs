@@ -366,7 +366,8 @@ fn in_a_foreign_loop_an_answer_given_while_the_node_stops_reaches_its_caller() {
         .command("last", move |call| {
             let node = call.node().unwrap();
             call.reply("last").unwrap();
-            // What was answered has not arrived yet, so that the goodbye is not said before this has returned.
+            // What was answered has not arrived yet, so that the goodbye is not said before this
+            // has returned.
             node.stop();
             let first = gives.lock().unwrap().take().unwrap();
             assert_eq!(first.reply("first"), Ok(()));

@@ -25,7 +25,8 @@ pub enum Link {
     Static,
 }
 
-/// What this process has compiled. Locked while a program is written, so that no other test runs it half written.
+/// What this process has compiled. Locked while a program is written, so that no other test runs it
+/// half written.
 static COMPILED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
 /// The program made from `source`, which is compiled once.

@@ -1,13 +1,16 @@
 //! What the tests over real sockets share. All traffic stays on 127.0.0.0/8.
-#![allow(dead_code, unused_imports, unreachable_pub, missing_docs)] // each test program uses a part of it
+// Each test program uses a part of it.
+#![allow(dead_code, unused_imports, unreachable_pub, missing_docs)]
 
 pub mod cc;
 pub mod engines;
+pub mod folder;
 pub mod process;
 pub mod python;
 pub mod wait;
 
-pub use process::{Tool, check, have, ip, output, take_down};
+pub use folder::Folder;
+pub use process::{Tool, assert_shouted, check, have, ip, output, take_down};
 pub use wait::{
     Deadline, PATIENCE, accept, connect, join, last_events, next, until, wait_for_event,
 };

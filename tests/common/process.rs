@@ -1,5 +1,5 @@
-//! Programs that the tests run. What they say is taken in as it comes, so that none ever waits for its
-//! reader; each is waited for up to a deadline; and each is ended by its own id.
+//! Programs that the tests run. What they say is taken in as it comes, so that none ever waits for
+//! its reader; each is waited for up to a deadline; and each is ended by its own id.
 
 use super::{Lan, secs, wait::Deadline};
 use nix::sys::signal::{Signal, kill};
@@ -90,8 +90,8 @@ pub struct Tool {
 const GRACE: Duration = secs(2);
 
 impl Tool {
-    /// Starts a `peerbase node`, by `program` with `before` in front of the tool's own arguments, and waits
-    /// until it takes part.
+    /// Starts a `peerbase node`, by `program` with `before` in front of the tool's own arguments,
+    /// and waits until it takes part.
     pub fn node(program: &str, before: &[&str], name: &str, lan: &Lan) -> Tool {
         Tool::with_args(program, before, name, &lan.args())
     }
@@ -119,7 +119,8 @@ impl Tool {
         (tool, ready)
     }
 
-    /// Starts another program that says on its standard output that it is ready, in the line that is given.
+    /// Starts another program that says on its standard output that it is ready, in the line that
+    /// is given.
     pub fn start_saying(command: Command) -> (Tool, String) {
         let mut tool = Tool::spawn(command);
         let line = tool.hear();
@@ -321,6 +322,23 @@ pub fn check(command: Command) -> String {
         output.status
     );
     out.into_owned()
+}
+
+/// Runs an example that streams its input to a peer, which must come back in capitals; what it was
+/// given.
+pub fn assert_shouted(command: Command) -> String {
+    let text = "what is streamed comes back in capitals\n".repeat(50_000);
+    let mut client = Tool::spawn(command);
+    let mut input = client.take_input();
+    let given = text.clone();
+    let writer = std::thread::spawn(move || input.write_all(given.as_bytes()));
+    let output = client.output();
+    let written = super::join(writer, "its input to be taken");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(said, format!("{} bytes\n", text.len()));
+    assert!(written.is_ok() && output.status.success());
+    assert!(output.stdout == text.to_uppercase().as_bytes());
+    text
 }
 
 /// Whether `program` can be used. When it cannot, the test says that it is skipped; with

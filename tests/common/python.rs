@@ -1,4 +1,5 @@
-//! The real PeerBase 0.7.1, in network namespaces of its own: it binds to what its host's name means.
+//! The real PeerBase 0.7.1, in network namespaces of its own: it binds to what its host's name
+//! means.
 
 use super::{Deadline, Lan, Tool, check, have, ip, output};
 use serde_json::{Value, json};
@@ -13,12 +14,13 @@ pub fn interpreter() -> String {
     std::env::var("PEERBASE_PYTHON").unwrap_or("python3".into())
 }
 
-/// Two hosts and a cable between them, each with a name that means its address; taken down when dropped.
+/// Two hosts and a cable between them, each with a name that means its address; taken down when
+/// dropped.
 pub struct Hosts {
     names: [String; 2],
     hosts_file: PathBuf,
-    /// The TCP port of the network's Python nodes, and the UDP port that they advertise on; each host has an
-    /// address of its own.
+    /// The TCP port of the network's Python nodes, and the UDP port that they advertise on; each
+    /// host has an address of its own.
     pub ports: [u16; 2],
     _held: [UdpSocket; 2],
 }
@@ -136,7 +138,8 @@ impl Hosts {
         let mut command = self.command(1, &interpreter());
         // It looks for itself by the name of its module.
         command.current_dir(folder.trim());
-        // Nodes that are slow to ask stay its members; half a second is too little on a busy machine.
+        // Nodes that are slow to ask stay its members; half a second is too little on a busy
+        // machine.
         command.args(["relay.py", "--timeout", "10", "--port", &port.to_string()]);
         let mut program = Tool::spawn(command);
         program.wait_for("Uvicorn running");
@@ -200,8 +203,9 @@ impl Python {
         (value, printed)
     }
 
-    /// As [`Python::ask`], again while it is null and nothing was printed: a Python node forgets a peer that it
-    /// has not heard for a second and a half, or that it could not reach once, and says nothing.
+    /// As [`Python::ask`], again while it is null and nothing was printed: a Python node forgets a
+    /// peer that it has not heard for a second and a half, or that it could not reach once, and
+    /// says nothing.
     pub fn insist(&mut self, question: &Value) -> (Value, String) {
         let deadline = Deadline::new(&format!("an answer to {question}"));
         loop {

@@ -6,8 +6,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How long a wait may take. Nothing that works takes as long on a busy machine, not even under valgrind,
-/// so a test that fails here has hung.
+/// How long a wait may take. Nothing that works takes as long on a busy machine, not even under
+/// valgrind, so a test that fails here has hung.
 pub const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Until when something is waited for, and what that is.
@@ -41,7 +41,8 @@ impl Deadline {
     }
 }
 
-/// Waits for a condition that other threads or programs bring about; for where no event tells of it.
+/// Waits for a condition that other threads or programs bring about; for where no event tells of
+/// it.
 pub fn until(what: &str, mut done: impl FnMut() -> bool) {
     let deadline = Deadline::new(what);
     while !done() {

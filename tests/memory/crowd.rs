@@ -1,5 +1,5 @@
-//! Members of a relay over real sockets: senders that use their whole windows, and readers that are steady but
-//! slow.
+//! Members of a relay over real sockets: senders that use their whole windows, and readers that are
+//! steady but slow.
 
 use peerbase::frame::{FrameType, Parsed, parse};
 use peerbase::limits::{FRAME_MAX, ROUTE_WINDOW};

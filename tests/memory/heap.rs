@@ -1,16 +1,19 @@
-//! An allocator that counts, for each owner, how many bytes are allocated and how many were at most.
+//! An allocator that counts, for each owner, how many bytes are allocated and how many were at
+//! most.
 #![allow(unsafe_code)] // an allocator that counts can be written in no other way
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-/// Whose bytes are counted apart: the test's own, those of what is measured, those of everything else.
+/// Whose bytes are counted apart: the test's own, those of what is measured, those of everything
+/// else.
 pub(crate) const TEST: usize = 0;
 pub(crate) const MEASURED: usize = 1;
 pub(crate) const OTHERS: usize = 2;
 const OWNERS: usize = 3;
 
-/// Bytes before each allocation, where its owner is written. What is aligned to more belongs to the test.
+/// Bytes before each allocation, where its owner is written. What is aligned to more belongs to the
+/// test.
 const HEAD: usize = 16;
 
 struct Counting;
@@ -39,8 +42,9 @@ fn with_head(layout: Layout) -> Option<Layout> {
     Layout::from_size_align(layout.size() + HEAD, HEAD).ok()
 }
 
-// SAFETY: the system's allocator does the work; what it is asked for is longer by a head of the alignment
-// that was wanted or more, so that what is after the head is as long and as aligned as was wanted.
+// SAFETY: the system's allocator does the work; what it is asked for is longer by a head of the
+// alignment that was wanted or more, so that what is after the head is as long and as aligned as
+// was wanted.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let owner = OWNER.try_with(Cell::get).unwrap_or(TEST);

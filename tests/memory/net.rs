@@ -1,6 +1,8 @@
-//! Engines and hubs on a network without delay, under a virtual clock; what they allocate is counted as theirs.
+//! Engines and hubs on a network without delay, under a virtual clock; what they allocate is
+//! counted as theirs.
 //!
-//! Unlike the world of `sim` it forgets what is over, so that what is left after years is what they keep.
+//! Unlike the world of `sim` it forgets what is over, so that what is left after years is what they
+//! keep.
 
 pub(crate) use crate::common::engines::{Rng, name};
 pub(crate) use crate::common::secs;
@@ -425,7 +427,8 @@ impl Net {
         }
     }
 
-    /// Carries what waits to be written to a link: at most so much, or, to who reads all, all of it.
+    /// Carries what waits to be written to a link: at most so much, or, to who reads all, all of
+    /// it.
     fn carry(&mut self, host: usize, link: LinkId, most: Option<usize>) {
         let h = &self.hosts[host];
         let (Some(id), Some(machine)) = (h.links.get(&link).copied(), &h.machine) else {

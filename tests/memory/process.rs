@@ -1,5 +1,5 @@
-//! A node and a relay in processes of their own that may have no more memory than a small gateway gives them,
-//! under the worst that their limits allow.
+//! A node and a relay in processes of their own that may have no more memory than a small gateway
+//! gives them, under the worst that their limits allow.
 //!
 //! The processes are this program again, started through `prlimit` with a role in the environment.
 
@@ -17,19 +17,21 @@ pub(crate) const MIB: usize = 1024 * 1024;
 const ROLE: &str = "PEERBASE_MEMORY_ROLE";
 const KEY: &str = "PEERBASE_MEMORY_KEY";
 const PORT: &str = "PEERBASE_MEMORY_PORT";
-/// Answers of 24 000 bytes to each flooder, and bytes carried to slow readers, after which the worst is over: what
-/// grows with what passes has then grown to more than what is allowed.
+/// Answers of 24 000 bytes to each flooder, and bytes carried to slow readers, after which the
+/// worst is over: what grows with what passes has then grown to more than what is allowed.
 const FILLED: u64 = 400;
 const CARRIED: u64 = 2 * 64 * MIB as u64;
-/// The address of the relay through which a node is reached; it is on the LAN where this is not set.
+/// The address of the relay through which a node is reached; it is on the LAN where this is not
+/// set.
 pub(crate) const RELAY: &str = "PEERBASE_MEMORY_RELAY";
 const FLOODERS: usize = 4;
 /// Members of the relay: enough that their windows are many times its queue for a reader.
 const SENDERS: usize = 16;
 const READERS: usize = 4;
 
-/// A node for 16 MiB, of which two thread stacks take 4 and the rest of the process 2: the one of the README. What a
-/// handler is given as a `Value` may take ninety times its text, so `max_message` is what it is.
+/// A node for 16 MiB, of which two thread stacks take 4 and the rest of the process 2: the one of
+/// the README. What a handler is given as a `Value` may take ninety times its text, so
+/// `max_message` is what it is.
 fn small_node() -> Limits {
     let mut limits = Limits::default();
     let readme = include_str!("../../README.md");
@@ -44,8 +46,9 @@ fn small_node() -> Limits {
     limits
 }
 
-/// A relay for 64 MiB: by default `queue` is 4 MiB for each of 16 384 links. It is larger here than what a
-/// kernel takes at a time, some 1.3 MiB of a line that is full, so that what waits does not go in one piece.
+/// A relay for 64 MiB: by default `queue` is 4 MiB for each of 16 384 links. It is larger here than
+/// what a kernel takes at a time, some 1.3 MiB of a line that is full, so that what waits does not
+/// go in one piece.
 fn small_relay() -> RelayLimits {
     RelayLimits {
         networks: 4,

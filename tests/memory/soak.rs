@@ -1,5 +1,5 @@
-//! A node and a relay in processes of their own, under steady load for long: what they hold once their tables
-//! are full is what they hold at the end.
+//! A node and a relay in processes of their own, under steady load for long: what they hold once
+//! their tables are full is what they hold at the end.
 
 use crate::common::{Lan, Tool, have, number, secs};
 use crate::process::{MIB, RELAY, program, start};
@@ -13,14 +13,14 @@ use std::time::{Duration, Instant};
 const SECONDS: u64 = 600;
 /// Those that call the node all the while.
 const MEMBERS: usize = 3;
-/// Between two rounds of calls of a member: all members together send fewer broadcasts than the rate limit allows,
-/// also where each comes over every link.
+/// Between two rounds of calls of a member: all members together send fewer broadcasts than the
+/// rate limit allows, also where each comes over every link.
 const PAUSE: Duration = Duration::from_millis(30);
 const SAMPLES_EACH: Duration = Duration::from_millis(100);
 /// Bytes that are streamed in each round.
 const STREAMED: usize = 100_000;
-/// Bytes by which the most of the last quarter may be above that of the third: a few buffers more at one moment
-/// than at another, and what the allocator has split.
+/// Bytes by which the most of the last quarter may be above that of the third: a few buffers more
+/// at one moment than at another, and what the allocator has split.
 const ALLOWANCE: usize = 384 * 1024;
 
 /// One call of each kind.
@@ -42,8 +42,8 @@ fn round(node: &Node) -> Result<(), Error> {
     Ok(())
 }
 
-/// Calls until it is over; how many rounds. The node is so small that it may turn a call away, as those of all
-/// members come over one relay.
+/// Calls until it is over; how many rounds. The node is so small that it may turn a call away, as
+/// those of all members come over one relay.
 fn call_steadily(node: &Node, over: &AtomicBool) -> Result<u64, Error> {
     let mut rounds = 0;
     while !over.load(Relaxed) {
@@ -80,7 +80,8 @@ fn memory_of(tool: &Tool) -> usize {
     kilobytes.parse::<usize>().unwrap() * 1024
 }
 
-/// The most that each of them has at any moment of so long a time, which ends early if a thread of these does.
+/// The most that each of them has at any moment of so long a time, which ends early if a thread of
+/// these does.
 fn most_of<T>(time: Duration, of: &[Tool; 2], threads: &[ScopedJoinHandle<'_, T>]) -> [usize; 2] {
     let end = Instant::now() + time;
     let mut most = [0; 2];

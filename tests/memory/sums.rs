@@ -2,9 +2,11 @@
 
 use peerbase::limits::{BODY_MAX, FRAME_MAX, Limits, ROUTE_WINDOW, RelayLimits};
 
-/// A buffer that grows while it is full is, for that moment, there twice: as it was, and twice as long.
+/// A buffer that grows while it is full is, for that moment, there twice: as it was, and twice as
+/// long.
 const GROWING: usize = 3;
-/// Tables, adverts, sessions and the like, of everybody together; none of it grows with what passes.
+/// Tables, adverts, sessions and the like, of everybody together; none of it grows with what
+/// passes.
 const FIXED: usize = 1024 * 1024;
 /// Shares of one caller's answers that all callers have together: `SHARES` of the engine.
 const SHARES: usize = 4;
@@ -13,7 +15,8 @@ const REMEMBERED: usize = 512;
 
 /// What a node may take with so many peers.
 pub(crate) fn of_a_node(limits: &Limits, peers: usize) -> usize {
-    // What waits to be written: `link_queue` and what is added last, a frame of an answer and one of a stream.
+    // What waits to be written: `link_queue` and what is added last, a frame of an answer and one
+    // of a stream.
     let output = GROWING * (limits.link_queue + 2 * FRAME_MAX);
     // An unfinished frame, and the bytes that were read with its beginning.
     let input = GROWING * FRAME_MAX;
@@ -25,7 +28,8 @@ pub(crate) fn of_a_node(limits: &Limits, peers: usize) -> usize {
     let messages = limits.message_bytes + 2 * limits.max_message;
     // What streams keep at either end.
     let streams = limits.streams * limits.stream_window;
-    // Short requests that wait for their handlers, of which only the number is limited, and what is known of each.
+    // Short requests that wait for their handlers, of which only the number is limited, and what is
+    // known of each.
     let requests = peers * limits.served_per_peer * (BODY_MAX + REMEMBERED);
     peers * (output + input) + calls + answers + messages + streams + requests + FIXED
 }

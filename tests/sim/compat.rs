@@ -1,4 +1,5 @@
-//! Nodes that speak the protocol of PeerBase 0.7.1: who is there, calls, and relays that are not ours.
+//! Nodes that speak the protocol of PeerBase 0.7.1: who is there, calls, and relays that are not
+//! ours.
 
 use crate::compat_world::{End, RELAY, Seeded, World, ping};
 use crate::world::{Rng, key, ms, name, secs};

@@ -1,5 +1,5 @@
-//! HTTP from hostile clients: smuggled lengths, chunks, huge heads, pipelining, slow bodies, huge JSON. Each is
-//! answered with 4xx, closed, and bounded, at a node as at a relay.
+//! HTTP from hostile clients: smuggled lengths, chunks, huge heads, pipelining, slow bodies, huge
+//! JSON. Each is answered with 4xx, closed, and bounded, at a node as at a relay.
 
 use crate::compat_world::{Seeded, World, ping};
 use crate::first_seed;

@@ -1,6 +1,7 @@
 //! Messages for everyone, over chains and rings and whatever else: once each, and reported.
 
-use crate::attacks::{Member, two, unharmed};
+use crate::attacks::Member;
+use crate::pairs::{met, met_with, unharmed};
 use crate::seeds;
 use crate::world::{World, ms, secs};
 use peerbase::engine::CallNumber;
@@ -145,8 +146,7 @@ fn on_one_lan_and_through_relays_too() {
 
 #[test]
 fn a_member_that_repeats_invents_and_floods_is_bounded() {
-    let mut w = World::new(crate::first_seed());
-    let (a, b) = two(&mut w);
+    let (mut w, a, b) = met();
     let mut m = Member::join(&mut w, a, "m");
     let form = Form {
         again: false,
@@ -219,9 +219,7 @@ fn say_as(w: &mut World, m: &mut Member, call: u64, (origin, number): (u64, u64)
 
 #[test]
 fn what_was_turned_away_over_the_rate_is_heard_when_it_comes_again() {
-    let mut w = World::new(crate::first_seed());
-    w.limits.broadcasts_per_second = 10;
-    let (a, b) = two(&mut w);
+    let (mut w, a, b) = met_with(|w| w.limits.broadcasts_per_second = 10);
     let mut m = Member::join(&mut w, a, "m");
     for number in 0..20 {
         say_as(&mut w, &mut m, number, (1, number));
@@ -240,8 +238,7 @@ fn what_was_turned_away_over_the_rate_is_heard_when_it_comes_again() {
 
 #[test]
 fn origins_that_a_member_invents_silence_nobody() {
-    let mut w = World::new(crate::first_seed());
-    let (a, b) = two(&mut w);
+    let (mut w, a, b) = met();
     let mut m = Member::join(&mut w, a, "m");
     for i in 0..1_500 {
         say_as(&mut w, &mut m, i, (i, 0));
@@ -265,8 +262,7 @@ fn origins_that_a_member_invents_silence_nobody() {
 
 #[test]
 fn a_peers_report_that_cannot_be_counts_as_no_answer() {
-    let mut w = World::new(crate::first_seed());
-    let (a, b) = two(&mut w);
+    let (mut w, a, b) = met();
     let mut m = Member::join(&mut w, a, "m");
     let n = w.broadcast(a, b"hello");
     w.run(ms(100));

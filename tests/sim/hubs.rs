@@ -1,6 +1,6 @@
 //! Relays in the world: hubs, honest or not, and the wires to them.
 
-use crate::world::{End, Happening, Rng, Wire, World, ms};
+use crate::world::{End, Happening, Rng, World, ms};
 use peerbase::engine::{self, Input, LinkId};
 use peerbase::frame::{self, Frame, FrameType, Parsed};
 use peerbase::limits::FRAME_MAX;
@@ -141,16 +141,11 @@ impl World {
     /// A connection from nobody's engine to a hub; gives the wire.
     pub(crate) fn raw_to_hub(&mut self, hub: usize, from: [u8; 4]) -> usize {
         let now = self.clock_of(usize::MAX);
-        let wire = self.wires.len();
         let link = self.hubs[hub].hub.accept(now, (from, 999).into()).unwrap();
-        self.wires.push(Wire {
-            ends: [
-                End::new(None, None, LinkId(0), true),
-                End::new(None, Some(hub), link, true),
-            ],
-            silent: false,
-            stalled: false,
-        });
+        let wire = self.add_wire([
+            End::new(None, None, LinkId(0), true),
+            End::new(None, Some(hub), link, true),
+        ]);
         self.hubs[hub].links.insert(link, wire);
         self.raw.insert(wire, Vec::new());
         self.drain_hub(hub);
@@ -174,15 +169,10 @@ impl World {
         if !self.hubs[hub].up {
             return self.after(delay, Happening::Refused { node, link });
         }
-        let wire = self.wires.len();
-        self.wires.push(Wire {
-            ends: [
-                End::new(Some(node), None, link, true),
-                End::new(None, Some(hub), LinkId(u64::MAX), false),
-            ],
-            silent: false,
-            stalled: false,
-        });
+        let wire = self.add_wire([
+            End::new(Some(node), None, link, true),
+            End::new(None, Some(hub), LinkId(u64::MAX), false),
+        ]);
         self.nodes[node].links.insert(link, wire);
         self.after(delay, Happening::Connected { wire });
     }

@@ -1,7 +1,8 @@
-//! A member gone bad, and streams: whatever was not granted or is out of place ends the session, with a
-//! reason, and nothing is kept.
+//! A member gone bad, and streams: whatever was not granted or is out of place ends the session,
+//! with a reason, and nothing is kept.
 
-use crate::attacks::{Member, two, unharmed};
+use crate::attacks::Member;
+use crate::pairs::{met, met_with, unharmed};
 use crate::streams::{Pipe, Streaming};
 use crate::world::{Behaviour, World, ms, name, secs, terms};
 use peerbase::engine::{self, RequestId, StreamId};
@@ -107,8 +108,7 @@ fn a_sender_and_a_receiver_that_break_a_rule_are_told_and_cut_off() {
         }),
     ];
     for (what, attack) in attacks {
-        let mut w = World::new(crate::first_seed());
-        let (a, b) = two(&mut w);
+        let (mut w, a, b) = met();
         let (mut m, call) = caller(&mut w, a);
         m.send(&mut w, attack);
         w.run(ms(20));
@@ -128,8 +128,7 @@ fn a_sender_and_a_receiver_that_break_a_rule_are_told_and_cut_off() {
 
 #[test]
 fn more_than_was_granted_and_pieces_after_the_end_end_the_session() {
-    let mut w = World::new(crate::first_seed());
-    let (a, b) = two(&mut w);
+    let (mut w, a, b) = met();
     let window = w.limits.stream_window as u64;
     let piece = vec![1; 32 * 1024];
     let (mut m, call) = caller(&mut w, a);
@@ -182,8 +181,7 @@ fn more_than_was_granted_and_pieces_after_the_end_end_the_session() {
 
 #[test]
 fn what_is_still_on_its_way_to_a_stream_that_is_over_harms_nobody() {
-    let mut w = World::new(crate::first_seed());
-    let (a, b) = two(&mut w);
+    let (mut w, a, b) = met();
     let mut s = Streaming::begin(&mut w, a, b, (vec![1; 3_000_000], Vec::new()));
     for _ in 0..20 {
         s.up.write(&mut w);
@@ -212,8 +210,7 @@ fn what_is_still_on_its_way_to_a_stream_that_is_over_harms_nobody() {
 
 #[test]
 fn invented_callers_of_one_address_leave_streams_for_others() {
-    let mut w = World::new(crate::first_seed());
-    let (a, b) = two(&mut w);
+    let (mut w, a, b) = met();
     for i in 0..20 {
         let mut m = Member::join_as(&mut w, a, &format!("m{i}"), Instance([i + 1; 16]));
         for n in 0..100 {
@@ -237,8 +234,7 @@ fn invented_callers_of_one_address_leave_streams_for_others() {
 
 #[test]
 fn large_messages_that_never_come_are_bounded_and_forgotten() {
-    let mut w = World::new(crate::first_seed());
-    let (a, b) = two(&mut w);
+    let (mut w, a, b) = met();
     let mut m = Member::join(&mut w, a, "m");
     let max = w.limits.max_message as u64;
     let large = |length| Ask::Large {
@@ -295,9 +291,7 @@ fn large_messages_that_never_come_are_bounded_and_forgotten() {
 
 #[test]
 fn a_caller_that_makes_us_speak_of_its_streams_and_reads_nothing_is_closed() {
-    let mut w = World::new(crate::first_seed());
-    w.limits.link_queue = 10_000;
-    let (a, b) = two(&mut w);
+    let (mut w, a, b) = met_with(|w| w.limits.link_queue = 10_000);
     let (mut m, call) = caller(&mut w, a);
     m.stall(&mut w);
     let again = Form {
@@ -373,8 +367,7 @@ fn a_callee_that_repeats_what_changes_nothing_does_not_make_a_call_last() {
         }),
     ];
     for (what, word) in words {
-        let mut w = World::new(crate::first_seed());
-        let (a, b) = two(&mut w);
+        let (mut w, a, b) = met();
         let mut m = Member::join(&mut w, a, "m");
         let call = w.call_streaming(a, "m", secs(10)).unwrap();
         w.run(ms(20));

@@ -1,7 +1,8 @@
-//! Streams and large messages over networks that fail: whole, or an error that says how much arrived.
+//! Streams and large messages over networks that fail: whole, or an error that says how much
+//! arrived.
 
-use crate::attacks::two;
 use crate::hubs::Malice;
+use crate::pairs::{met, met_with, two};
 use crate::seeds;
 use crate::world::{Rng, World, ms, secs};
 use peerbase::engine::{CallNumber, RequestId, StreamId};
@@ -279,8 +280,7 @@ fn through_relays_that_do_everything_wrong_a_stream_is_right_or_an_error() {
 
 #[test]
 fn a_reader_that_does_not_read_stops_its_sender_and_nobody_else() {
-    let mut w = World::new(crate::first_seed());
-    let (a, b) = two(&mut w);
+    let (mut w, a, b) = met();
     let mut s = Streaming::begin(&mut w, a, b, (vec![5; 10_000_000], Vec::new()));
     for _ in 0..200 {
         s.up.write(&mut w);
@@ -292,7 +292,8 @@ fn a_reader_that_does_not_read_stops_its_sender_and_nobody_else() {
     let n = w.call(a, "b", secs(1)).unwrap();
     w.run(ms(20));
     assert!(w.result(a, n).unwrap().is_ok());
-    // Nothing moves for as long as the call allows: an error on both sides that says how much arrived.
+    // Nothing moves for as long as the call allows: an error on both sides that says how much
+    // arrived.
     w.run(secs(21));
     assert_eq!(w.result(a, s.number), Some(&Err(Error::Timeout)));
     s.up.read_to_end(&mut w, Duration::ZERO);
@@ -306,8 +307,7 @@ fn a_reader_that_does_not_read_stops_its_sender_and_nobody_else() {
 
 #[test]
 fn either_side_can_give_up() {
-    let mut w = World::new(crate::first_seed());
-    let (a, b) = two(&mut w);
+    let (mut w, a, b) = met();
     let data = || (vec![1; 5_000_000], vec![2; 5_000_000]);
     // The reader of either stream.
     for down in [false, true] {
@@ -397,8 +397,7 @@ fn a_reader_that_gave_up_between_two_sessions_says_so_in_the_next() {
 
 #[test]
 fn a_peer_that_dies_breaks_its_streams_once_it_is_known_to_be_dead() {
-    let mut w = World::new(crate::first_seed());
-    let (a, b) = two(&mut w);
+    let (mut w, a, b) = met();
     let mut s = Streaming::begin(&mut w, a, b, (Vec::new(), vec![3; 5_000_000]));
     for _ in 0..10 {
         s.step(&mut w);
@@ -422,8 +421,7 @@ fn a_peer_that_dies_breaks_its_streams_once_it_is_known_to_be_dead() {
 
 #[test]
 fn a_caller_that_dies_breaks_what_it_streamed_long_before_the_call_runs_out() {
-    let mut w = World::new(crate::first_seed());
-    let (a, b) = two(&mut w);
+    let (mut w, a, b) = met();
     let data = (vec![3; 5_000_000], Vec::new());
     let mut s = Streaming::begin_for(&mut w, a, b, data, secs(3_600));
     for _ in 0..10 {
@@ -473,9 +471,7 @@ fn an_answer_does_not_overtake_what_was_streamed_before_it() {
 
 #[test]
 fn streams_are_bounded_and_one_peer_cannot_have_them_all() {
-    let mut w = World::new(crate::first_seed());
-    w.limits.streams = 16;
-    let (a, b) = two(&mut w);
+    let (mut w, a, b) = met_with(|w| w.limits.streams = 16);
     let c = w.add("c");
     w.run(secs(2));
     let begin = |w: &mut World, node| {

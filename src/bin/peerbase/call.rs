@@ -56,8 +56,8 @@ pub(crate) fn run(mut parser: lexopt::Parser) -> Outcome {
     Ok(())
 }
 
-/// Everyone is heard once in an interval; whoever is greeted at once need not wait, but a node that is busy
-/// greeting others answers with its next advert.
+/// Everyone is heard once in an interval; whoever is greeted at once need not wait, but a node that
+/// is busy greeting others answers with its next advert.
 fn hear_everyone(node: &Node) {
     let until = Instant::now() + ADVERTISE_INTERVAL + ADVERTISE_INTERVAL / 4;
     let events = node.events();

@@ -1,8 +1,9 @@
 //! The command line program: one file per subcommand.
 //!
 //! Results go to stdout as JSON, one a line; words for people to stderr. Exit status: 0, 1 when
-//! something failed, 2 when the command line is wrong. SIGINT and SIGTERM end it at once, whatever it is doing:
-//! a node or a relay with 0, since it has done what it was for, a call or the demo with 1.
+//! something failed, 2 when the command line is wrong. SIGINT and SIGTERM end it at once, whatever
+//! it is doing: a node or a relay with 0, since it has done what it was for, a call or the demo
+//! with 1.
 
 mod bench;
 mod call;

@@ -11,8 +11,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-/// How long the goodbye may take, and whatever the program was doing when it was asked to end. Longer than a
-/// node or a relay needs to stop.
+/// How long the goodbye may take, and whatever the program was doing when it was asked to end.
+/// Longer than a node or a relay needs to stop.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// SIGINT and SIGTERM, from when this is made: one that comes before [`Ending::with`] is not lost.
@@ -23,8 +23,8 @@ impl Ending {
         Ok(Ending(Signals::new([SIGINT, SIGTERM])?))
     }
 
-    /// Says goodbye with `stop`, which makes the program end by itself. If it does not, because it is busy with
-    /// something that nothing can interrupt, it is ended with `status`.
+    /// Says goodbye with `stop`, which makes the program end by itself. If it does not, because it
+    /// is busy with something that nothing can interrupt, it is ended with `status`.
     pub(crate) fn with(mut self, status: i32, stop: impl FnOnce() + Send + 'static) {
         thread::spawn(move || {
             if self.0.forever().next().is_some() {
@@ -56,8 +56,8 @@ impl Drop for Stops {
     }
 }
 
-/// Runs a node until `work`, on a thread beside it, has ended, or a signal comes; says goodbye. A signal does not
-/// wait for the work: then there is `None`, and the program must end.
+/// Runs a node until `work`, on a thread beside it, has ended, or a signal comes; says goodbye. A
+/// signal does not wait for the work: then there is `None`, and the program must end.
 pub(crate) fn run_beside<T: Send + 'static>(
     builder: Builder,
     status: i32,

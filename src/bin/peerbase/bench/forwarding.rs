@@ -1,9 +1,9 @@
-//! Forwarding as fast as it goes, against a plain mio forwarder of bytes; and members that only are there.
-//! Members here are sockets with nothing behind them: what they send is well-formed, and sealed by nobody.
+//! Forwarding as fast as it goes, against a plain mio forwarder of bytes; and members that only are
+//! there. Members here are sockets with nothing behind them: what they send is well-formed, and
+//! sealed by nobody.
 
 use super::Report;
-use super::process::Process;
-use super::relay::NETWORK;
+use super::process::{NETWORK, Process};
 use crate::{Failure, Outcome};
 use mio::net::TcpStream as Socket;
 use mio::{Events, Interest, Poll, Token};

@@ -1,8 +1,15 @@
 //! The other processes of a benchmark: this program again, told by its environment what to be.
 
-use crate::{Failure, Outcome};
+use crate::{Failure, Outcome, options::KEY_VARIABLE};
+use peerbase::{Builder, Key, Node, OsEntropy};
 use std::io::{BufRead, BufReader};
+use std::net::UdpSocket;
 use std::process::{Child, Command, Stdio};
+
+/// The network that all of them are in.
+pub(super) const NETWORK: &str = "bench";
+const PORT_VARIABLE: &str = "PEERBASE_BENCH_PORT";
+const NAME_VARIABLE: &str = "PEERBASE_BENCH_PEER";
 
 /// One of them. Ended, by its own id, when dropped.
 pub(super) struct Process(Child);
@@ -32,6 +39,57 @@ impl Drop for Process {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// What the nodes of a benchmark have in common, in whichever process they are.
+pub(super) struct Network {
+    pub(super) key: Key,
+    /// The advertise port.
+    pub(super) port: u16,
+}
+
+impl Network {
+    /// A new one, with a key and a port of its own.
+    pub(super) fn new() -> Outcome<Network> {
+        let key = Key::generate(&mut OsEntropy::new()?);
+        let port = UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port();
+        Ok(Network { key, port })
+    }
+
+    /// That of the process that started this one.
+    pub(super) fn of_parent() -> Outcome<Network> {
+        let port = setting(PORT_VARIABLE)?.parse();
+        let port = port.map_err(|_| Failure::Usage("bad port".into()))?;
+        let key = Key::parse(&setting(KEY_VARIABLE)?)?;
+        Ok(Network { key, port })
+    }
+
+    pub(super) fn builder(&self, name: &str) -> Builder {
+        Node::builder(name, NETWORK, self.key.clone())
+            .loopback(true)
+            .advertise_port(self.port)
+    }
+
+    /// Starts `peerbase bench WHAT` with this network, a name, and further settings.
+    pub(super) fn start(
+        &self,
+        what: &str,
+        name: &str,
+        more: &[(&str, &str)],
+    ) -> Outcome<(Process, String)> {
+        let (key, port) = (self.key.to_text(), self.port.to_string());
+        let settings = [
+            (NAME_VARIABLE, name),
+            (KEY_VARIABLE, key.as_str()),
+            (PORT_VARIABLE, port.as_str()),
+        ];
+        Process::start(what, &[&settings, more].concat())
+    }
+}
+
+/// The name that the process that started this one gave it.
+pub(super) fn own_name() -> Outcome<String> {
+    setting(NAME_VARIABLE)
 }
 
 /// What the process that started this one set.

@@ -1,21 +1,18 @@
 //! Through a relay, against straight: round trips, failover, forwarding, and what members cost.
 
 use super::forwarding;
-use super::process::{Process, resident_kib, setting};
+use super::process::{Network, Process, own_name, resident_kib, setting};
 use super::{Report, percentiles};
-use crate::{Failure, Outcome, options::KEY_VARIABLE};
-use peerbase::{Builder, Key, Node, OsEntropy, RelayLimits, RelayServer};
+use crate::{Failure, Outcome};
+use peerbase::{Builder, Node, Path, RelayLimits, RelayServer};
 use serde_json::{Map, Value};
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-pub(super) const NETWORK: &str = "bench";
-const NAME_VARIABLE: &str = "PEERBASE_BENCH_PEER";
-const PORT_VARIABLE: &str = "PEERBASE_BENCH_PORT";
 const RELAYS_VARIABLE: &str = "PEERBASE_BENCH_RELAYS";
 const ADDRESS_VARIABLE: &str = "PEERBASE_BENCH_ADDRESS";
 const BODY: usize = 64;
@@ -49,13 +46,11 @@ fn start_relay(address: &str) -> Outcome<(Process, String)> {
 
 /// A node that echoes, straight or through relays, and counts what it runs.
 pub(super) fn peer() -> Outcome {
-    let key = Key::parse(&setting(KEY_VARIABLE)?)?;
-    let port = setting(PORT_VARIABLE)?.parse();
-    let port = port.map_err(|_| Failure::Usage("bad port".into()))?;
+    let network = Network::of_parent()?;
     let relays = setting(RELAYS_VARIABLE)?;
     let runs = Arc::new(AtomicU64::new(0));
     let counted = runs.clone();
-    let builder = builder(&setting(NAME_VARIABLE)?, &key, port, &relays)
+    let builder = builder(&network, &own_name()?, &relays)
         .command("count", move |call| {
             counted.fetch_add(1, Ordering::Relaxed);
             let arg = call.args().first().cloned();
@@ -72,25 +67,17 @@ pub(super) fn peer() -> Outcome {
 }
 
 /// A node of the benchmark: on the LAN of this host, or with relays and without it.
-fn builder(name: &str, key: &Key, port: u16, relays: &str) -> Builder {
-    let mut builder = Node::builder(name, NETWORK, key.clone())
-        .loopback(true)
-        .advertise_port(port)
-        .lan(relays.is_empty());
+fn builder(network: &Network, name: &str, relays: &str) -> Builder {
+    let mut builder = network.builder(name).lan(relays.is_empty());
     for relay in relays.split(',').filter(|r| !r.is_empty()) {
         builder = builder.relay(relay);
     }
     builder
 }
 
-fn start_peer(name: &str, key: &Key, port: u16, relays: &str) -> Outcome<Process> {
-    let settings = [
-        (NAME_VARIABLE, name),
-        (KEY_VARIABLE, &key.to_text()),
-        (PORT_VARIABLE, &port.to_string()),
-        (RELAYS_VARIABLE, relays),
-    ];
-    Ok(Process::start("relay-peer", &settings)?.0)
+fn start_peer(network: &Network, name: &str, relays: &str) -> Outcome<Process> {
+    let relays = [(RELAYS_VARIABLE, relays)];
+    Ok(network.start("relay-peer", name, &relays)?.0)
 }
 
 fn echo(node: &Node, peer: &str, text: &str) -> Outcome {
@@ -110,9 +97,9 @@ pub(super) fn run(report: &mut Report) -> Outcome {
     members(report)
 }
 
-/// The same with every process on one core, if there is `taskset`. On two or more the scheduler keeps a
-/// pair that talks straight together, and spreads three: what is measured then is how long a halted
-/// core takes to wake.
+/// The same with every process on one core, if there is `taskset`. On two or more the scheduler
+/// keeps a pair that talks straight together, and spreads three: what is measured then is how long
+/// a halted core takes to wake.
 fn round_trips_on_one_core(report: &mut Report) -> Outcome {
     let program = std::env::current_exe()?;
     let mut command = Command::new("taskset");
@@ -138,13 +125,12 @@ fn round_trips_on_one_core(report: &mut Report) -> Outcome {
 }
 
 pub(super) fn round_trips(report: &mut Report) -> Outcome {
-    let key = Key::generate(&mut OsEntropy::new()?);
-    let port = UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port();
+    let network = Network::new()?;
     let (_relay, at) = start_relay("127.0.0.1:0")?;
-    let _straight = start_peer("straight", &key, port, "")?;
-    let _relayed = start_peer("relayed", &key, port, &at)?;
-    let near = builder("near", &key, port, "").open()?;
-    let far = builder("far", &key, port, &at).open()?;
+    let _straight = start_peer(&network, "straight", "")?;
+    let _relayed = start_peer(&network, "relayed", &at)?;
+    let near = builder(&network, "near", "").open()?;
+    let far = builder(&network, "far", &at).open()?;
     let text = "x".repeat(BODY);
     let (mut direct, mut relayed) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
@@ -173,70 +159,71 @@ pub(super) fn round_trips(report: &mut Report) -> Outcome {
     Ok(())
 }
 
+/// Two relays in processes of their own, and where they listen, also when they come back.
+struct Relays {
+    running: [Option<Process>; 2],
+    places: [String; 2],
+}
+
+impl Relays {
+    fn start() -> Outcome<Relays> {
+        let place = || TcpListener::bind("127.0.0.1:0")?.local_addr();
+        let places = [place()?.to_string(), place()?.to_string()];
+        let [one, other] = &places;
+        let running = [Some(start_relay(one)?.0), Some(start_relay(other)?.0)];
+        Ok(Relays { running, places })
+    }
+
+    /// The one on the path to the first of a node's peers.
+    fn used_by(&self, node: &Node) -> Outcome<usize> {
+        let peers = node.peers();
+        match peers.first().and_then(|p| p.path.clone()) {
+            Some(Path::Relay(used)) => Ok(usize::from(used.as_str() == self.places[1])),
+            Some(_) => Err(Failure::Failed("the path is no relay".into())),
+            None => Err(Failure::Failed("the peer is gone".into())),
+        }
+    }
+
+    fn kill(&mut self, relay: usize) {
+        self.running[relay] = None;
+    }
+
+    fn restart(&mut self, relay: usize) -> Outcome {
+        self.running[relay] = Some(start_relay(&self.places[relay])?.0);
+        Ok(())
+    }
+}
+
+/// Calls that were under way when a relay was killed.
+struct Failover {
+    /// From the kill to the next answer over the other relay.
+    took: Duration,
+    lost: u64,
+}
+
 /// A relay is killed with calls under way, again and again; each time the other one takes over.
 fn failover(report: &mut Report) -> Outcome {
-    let key = Key::generate(&mut OsEntropy::new()?);
-    // Relays that come back must be where they were.
-    let place = || TcpListener::bind("127.0.0.1:0")?.local_addr();
-    let places = [place()?.to_string(), place()?.to_string()];
-    let relays = places.join(",");
-    let mut running = Vec::new();
-    for place in &places {
-        running.push(start_relay(place)?.0);
-    }
-    let _peer = start_peer("peer", &key, 1, &relays)?;
-    let node = builder("node", &key, 1, &relays).start()?;
+    let network = Network::new()?;
+    let mut relays = Relays::start()?;
+    let both = relays.places.join(",");
+    let _peer = start_peer(&network, "peer", &both)?;
+    let node = builder(&network, "node", &both).start()?;
     echo(&node, "peer", "x")?;
-    let mut times = Vec::new();
-    let (mut lost, mut begun) = (0, 0u64);
+    let (mut longest, mut lost) = (Duration::ZERO, 0);
     for _ in 0..FAILOVERS {
-        let peers = node.peers();
-        let peerbase::Path::Relay(used) = peers
-            .first()
-            .and_then(|p| p.path.clone())
-            .ok_or(Failure::Failed("the peer is gone".into()))?
-        else {
-            return Err(Failure::Failed("the path is no relay".into()));
-        };
-        let used = usize::from(used.as_str() == places[1]);
-        let (done, wait) = mpsc::channel();
-        for i in 0..IN_FLIGHT {
-            let done = done.clone();
-            let call = node.call("count").arg(i).to("peer").timeout(PATIENCE);
-            call.send_async(move |result| {
-                let _ = done.send(result.is_ok_and(|value| value == i));
-            })?;
-            begun += 1;
-        }
-        drop(running.remove(used));
-        let killed = Instant::now();
-        echo(&node, "peer", "x")?;
-        times.push(killed.elapsed());
-        for _ in 0..IN_FLIGHT {
-            lost += u64::from(!wait.recv_timeout(PATIENCE).unwrap_or(false));
-        }
-        running.insert(used, start_relay(&places[used])?.0);
-        // Both nodes must be back there before the other one dies.
-        let up = Instant::now();
-        loop {
-            let at_peer = node.call("relays").to("peer").timeout(PATIENCE).send()?;
-            if node.stats().relays_up == 2 && at_peer == 2 {
-                break;
-            }
-            if up.elapsed() > PATIENCE {
-                return Err(Failure::Failed("the nodes did not come back".into()));
-            }
-        }
+        let killed = kill_under_calls(&node, &mut relays)?;
+        longest = longest.max(killed.took);
+        lost += killed.lost;
     }
     let runs = node.call("runs").to("peer").timeout(PATIENCE).send()?;
-    let longest = times.iter().max().copied().unwrap_or_default();
     report.add(
         "relay failovers with 64 calls in flight",
         FAILOVERS as f64,
         "times",
     );
     report.add("relay failover, calls lost", lost as f64, "calls");
-    let repeated = runs.as_u64().unwrap_or(0) as f64 - begun as f64;
+    let begun = (FAILOVERS * IN_FLIGHT) as f64;
+    let repeated = runs.as_u64().unwrap_or(0) as f64 - begun;
     report.add("relay failover, runs more than calls", repeated, "runs");
     report.add(
         "relay killed to next answer over the other, longest",
@@ -244,6 +231,42 @@ fn failover(report: &mut Report) -> Outcome {
         "ms",
     );
     Ok(())
+}
+
+/// Kills the relay that is used while calls are under way, and starts it again.
+fn kill_under_calls(node: &Node, relays: &mut Relays) -> Outcome<Failover> {
+    let used = relays.used_by(node)?;
+    let (done, wait) = mpsc::channel();
+    for i in 0..IN_FLIGHT {
+        let done = done.clone();
+        let call = node.call("count").arg(i).to("peer").timeout(PATIENCE);
+        call.send_async(move |result| {
+            let _ = done.send(result.is_ok_and(|value| value == i));
+        })?;
+    }
+    relays.kill(used);
+    let killed = Instant::now();
+    echo(node, "peer", "x")?;
+    let took = killed.elapsed();
+    let answers = (0..IN_FLIGHT).map(|_| wait.recv_timeout(PATIENCE).unwrap_or(false));
+    let lost = answers.filter(|answered| !answered).count() as u64;
+    relays.restart(used)?;
+    wait_for_both(node)?;
+    Ok(Failover { took, lost })
+}
+
+/// Waits until both nodes are at both relays, so that either may be killed.
+fn wait_for_both(node: &Node) -> Outcome {
+    let up = Instant::now();
+    loop {
+        let at_peer = node.call("relays").to("peer").timeout(PATIENCE).send()?;
+        if node.stats().relays_up == 2 && at_peer == 2 {
+            return Ok(());
+        }
+        if up.elapsed() > PATIENCE {
+            return Err(Failure::Failed("the nodes did not come back".into()));
+        }
+    }
 }
 
 /// What idle members cost.

@@ -1,122 +1,29 @@
-//! One stream between two processes on loopback, against what sealing and opening alone would allow; short
-//! calls while it runs, and the memory it takes.
+//! One stream between two processes on loopback, against what sealing and opening alone would
+//! allow; short calls while it runs, and the memory it takes.
 
-use super::process::{Process, resident_kib, setting};
+mod peer;
+
+use super::process::{Network, resident_kib};
 use super::{Report, percentiles, throughput};
-use crate::{Failure, Outcome, options::KEY_VARIABLE};
+use crate::{Failure, Outcome};
+pub(super) use peer::peer;
 use peerbase::fernet::Sealer;
-use peerbase::{Builder, Call, Key, Node, OsEntropy, StreamReader};
+use peerbase::{Key, Node};
 use std::hint::black_box;
-use std::io::{Read, Write};
-use std::net::UdpSocket;
+use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-const NETWORK: &str = "bench";
-const PORT_VARIABLE: &str = "PEERBASE_BENCH_PORT";
+/// How the two nodes that are measured are driven.
+const IN_LOOP: &str = "in the caller's loop";
+const THREADED: &str = "on its own thread";
 const CHUNK: usize = 16 * 1024;
 /// What is written at once, where nothing else is done meanwhile.
 const WRITE: usize = 64 * 1024;
 const ROUND: usize = 256 << 20;
 const ROUNDS: usize = 6;
 const CALLS: usize = 3_000;
-
-fn builder(name: &str, key: &Key, port: u16) -> Builder {
-    Node::builder(name, NETWORK, key.clone())
-        .loopback(true)
-        .advertise_port(port)
-}
-
-/// The other process: takes whatever is streamed to it, on a thread for each stream or in its loop.
-pub(super) fn peer() -> Outcome {
-    let port = setting(PORT_VARIABLE)?.parse();
-    let port = port.map_err(|_| Failure::Usage("bad port".into()))?;
-    let key = Key::parse(&setting(KEY_VARIABLE)?)?;
-    builder("sink", &key, port)
-        .command("take", |call: Call| {
-            std::thread::spawn(move || take(call));
-        })
-        .command("take-in-loop", take_in_loop)
-        .command("memory", |call: Call| call.reply(resident_kib(None)))
-        .run(|_| println!("ready"))?;
-    Ok(())
-}
-
-fn take(call: Call) {
-    let Ok((mut reader, writer)) = call.streams() else {
-        return;
-    };
-    writer.finish();
-    let (mut buf, mut sum) = (vec![0; 64 * 1024], 0u64);
-    loop {
-        match reader.read(&mut buf) {
-            Ok(0) => break,
-            Ok(n) => sum += n as u64,
-            Err(e) => return drop(call.fail(&e.to_string())),
-        }
-    }
-    let _ = call.reply(sum);
-}
-
-/// What is left to do for a stream that is taken in the loop.
-struct Taking {
-    call: Option<Call>,
-    /// Gone once all was read: it keeps what is told, which keeps this.
-    reader: Option<StreamReader>,
-    buf: Vec<u8>,
-    sum: u64,
-}
-
-impl Taking {
-    fn go_on(&mut self) {
-        let Some(reader) = &mut self.reader else {
-            return;
-        };
-        let outcome = loop {
-            match reader.read_timeout(&mut self.buf, Duration::ZERO) {
-                Ok(0) => break Ok(()),
-                Ok(n) => self.sum += n as u64,
-                Err(peerbase::Error::WouldBlock) => return,
-                Err(e) => break Err(e),
-            }
-        };
-        self.reader = None;
-        if let Some(call) = self.call.take() {
-            let _ = match outcome {
-                Ok(()) => call.reply(self.sum),
-                Err(e) => call.fail(&e.to_string()),
-            };
-        }
-    }
-}
-
-fn take_in_loop(call: Call) {
-    let Ok((reader, writer)) = call.streams() else {
-        return;
-    };
-    writer.finish();
-    let taking = Arc::new(Mutex::new(Taking {
-        call: Some(call),
-        reader: Some(reader),
-        buf: vec![0; 64 * 1024],
-        sum: 0,
-    }));
-    let go_on = {
-        let taking = taking.clone();
-        move || {
-            if let Ok(mut taking) = taking.lock() {
-                taking.go_on();
-            }
-        }
-    };
-    if let Ok(taking) = taking.lock()
-        && let Some(reader) = &taking.reader
-    {
-        reader.on_ready(go_on.clone());
-    }
-    go_on();
-}
 
 /// Streams so many bytes; how long it took.
 fn stream(node: &Node, bytes: usize) -> Outcome<Duration> {
@@ -194,36 +101,28 @@ fn memory(node: &Node) -> Outcome<[f64; 2]> {
 }
 
 pub(super) fn run(report: &mut Report) -> Outcome {
-    let key = Key::generate(&mut OsEntropy::new()?);
-    let port = UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port();
-    let (key_text, port_text) = (key.to_text(), port.to_string());
-    let settings = [
-        (KEY_VARIABLE, key_text.as_str()),
-        (PORT_VARIABLE, port_text.as_str()),
-    ];
-    let (_sink, _) = Process::start("stream-peer", &settings)?;
-    let node = builder("source", &key, port).start()?;
+    let network = Network::new()?;
+    let (_sink, _) = network.start("stream-peer", "sink", &[])?;
+    let node = network.builder("source").start()?;
     stream(&node, ROUND / 8)?;
-
-    let looped = builder("looped", &key, port).open()?;
+    let looped = network.builder("looped").open()?;
     stream_in_loop(&looped, ROUND / 8)?;
-    let sealer = Sealer::new(&key);
-    let (plain, mut token, mut buf) = (vec![7; CHUNK], Vec::new(), Vec::new());
+
+    rates(report, &network.key, &looped, &node)?;
+    calls_beside_a_stream(report, &looped, &node)?;
+    growth(report, &node)
+}
+
+/// The best rates of both ways to stream, and how they compare with the cipher's in the same round.
+fn rates(report: &mut Report, key: &Key, looped: &Node, threaded: &Node) -> Outcome {
+    let mut cipher = Cipher::new(key);
     let mut ratios = [Vec::new(), Vec::new()];
     let (mut rates, mut seals, mut opens) = ([0f64; 2], 0f64, 0f64);
     for _ in 0..ROUNDS {
-        let seal = throughput(CHUNK, || {
-            token.clear();
-            sealer.seal(black_box(&plain), 1, &[9; 16], &mut token);
-        });
-        let open = throughput(CHUNK, || {
-            let _ = black_box(sealer.open(black_box(&token), &mut buf));
-        });
+        let (seal, open) = cipher.rates();
         (seals, opens) = (seals.max(seal), opens.max(open));
-        for (i, took) in [stream_in_loop(&looped, ROUND)?, stream(&node, ROUND)?]
-            .into_iter()
-            .enumerate()
-        {
+        let took = [stream_in_loop(looped, ROUND)?, stream(threaded, ROUND)?];
+        for (i, took) in took.into_iter().enumerate() {
             let rate = ROUND as f64 / took.as_secs_f64() / 1e6;
             rates[i] = rates[i].max(rate);
             ratios[i].push(rate / seal.min(open));
@@ -231,10 +130,7 @@ pub(super) fn run(report: &mut Report) -> Outcome {
     }
     report.add("fernet 16 KiB seal", seals, "MB/s");
     report.add("fernet 16 KiB open", opens, "MB/s");
-    for (i, how) in ["in the caller's loop", "on its own thread"]
-        .iter()
-        .enumerate()
-    {
+    for (i, how) in [IN_LOOP, THREADED].iter().enumerate() {
         ratios[i].sort_unstable_by(f64::total_cmp);
         let median = (ratios[i][ROUNDS / 2 - 1] + ratios[i][ROUNDS / 2]) / 2.0;
         report.add(&format!("stream {how}, best"), rates[i], "MB/s");
@@ -244,32 +140,73 @@ pub(super) fn run(report: &mut Report) -> Outcome {
             "ratio",
         );
     }
+    Ok(())
+}
 
-    let idle = calls(&looped, |done| done < CALLS)?;
+/// Sealing and opening a chunk, with nothing around it.
+struct Cipher {
+    sealer: Sealer,
+    plain: Vec<u8>,
+    token: Vec<u8>,
+    opened: Vec<u8>,
+}
+
+impl Cipher {
+    fn new(key: &Key) -> Cipher {
+        Cipher {
+            sealer: Sealer::new(key),
+            plain: vec![7; CHUNK],
+            token: Vec::new(),
+            opened: Vec::new(),
+        }
+    }
+
+    /// MB/s of sealing, and of opening.
+    fn rates(&mut self) -> (f64, f64) {
+        let seal = throughput(CHUNK, || {
+            self.token.clear();
+            let plain = black_box(&self.plain);
+            self.sealer.seal(plain, 1, &[9; 16], &mut self.token);
+        });
+        let open = throughput(CHUNK, || {
+            let token = black_box(&self.token);
+            let _ = black_box(self.sealer.open(token, &mut self.opened));
+        });
+        (seal, open)
+    }
+}
+
+/// Short calls of both kinds of node, alone and during a stream.
+fn calls_beside_a_stream(report: &mut Report, looped: &Node, threaded: &Node) -> Outcome {
+    let idle = calls(looped, |done| done < CALLS)?;
     let mut busy = Vec::new();
     for _ in 0..ROUNDS {
-        busy.extend(calls_in_loop(&looped, ROUND)?);
+        busy.extend(calls_in_loop(looped, ROUND)?);
     }
-    during(report, "in the caller's loop", idle, busy);
-    let idle = calls(&node, |done| done < CALLS)?;
+    during(report, IN_LOOP, idle, busy);
+    let idle = calls(threaded, |done| done < CALLS)?;
     let done = AtomicBool::new(false);
     let busy = std::thread::scope(|scope| {
         let streaming = scope.spawn(|| {
-            let outcome = (0..ROUNDS).try_for_each(|_| stream(&node, ROUND).map(|_| ()));
+            let outcome = (0..ROUNDS).try_for_each(|_| stream(threaded, ROUND).map(|_| ()));
             done.store(true, Ordering::Relaxed);
             outcome
         });
-        let times = calls(&node, |_| !done.load(Ordering::Relaxed))?;
+        let times = calls(threaded, |_| !done.load(Ordering::Relaxed))?;
         match streaming.join() {
             Ok(outcome) => outcome.map(|()| times),
             Err(_) => Err(Failure::Failed("the stream panicked".into())),
         }
     })?;
-    during(report, "on its own thread", idle, busy);
+    during(report, THREADED, idle, busy);
+    Ok(())
+}
 
-    let before = memory(&node)?;
-    stream(&node, 1 << 30)?;
-    let after = memory(&node)?;
+/// What both processes take more after a long stream than before it.
+fn growth(report: &mut Report, node: &Node) -> Outcome {
+    let before = memory(node)?;
+    stream(node, 1 << 30)?;
+    let after = memory(node)?;
     for (i, whose) in ["the sender's", "the receiver's"].iter().enumerate() {
         let line = format!("{whose} resident memory, growth over 1 GiB");
         report.add(&line, after[i] - before[i], "KiB");

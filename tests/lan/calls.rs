@@ -1,0 +1,250 @@
+//! Calls of one node, and messages: what comes back, and every way to fail.
+
+use crate::common::{Lan, PATIENCE, join, next, secs, until};
+use peerbase::{CommandTree, Error, Event, Key, Node};
+use serde_json::{Value, json};
+use std::sync::mpsc;
+use std::time::Duration;
+
+#[test]
+fn two_nodes_find_each_other_and_call() {
+    let lan = Lan::new();
+    let a = lan.builder("a").command("add", |call| {
+        let sum: i64 = call.args().iter().filter_map(Value::as_i64).sum();
+        let scale = call
+            .kwargs()
+            .get("scale")
+            .and_then(Value::as_i64)
+            .unwrap_or(1);
+        assert_eq!(call.caller().as_str(), "b");
+        call.reply(sum * scale)
+    });
+    let a = a.start().unwrap();
+    let b = lan.builder("b").start().unwrap();
+    assert_eq!(
+        b.call("add")
+            .arg(2)
+            .arg(3)
+            .kwarg("scale", 10)
+            .to("a")
+            .send()
+            .unwrap(),
+        50
+    );
+    assert_eq!(
+        a.call("__echo__").arg("x").to("b").send().unwrap(),
+        json!({"args": ["x"], "kwargs": {}})
+    );
+    let mut commands = b.get_commands("a", secs(5)).unwrap();
+    commands.sort();
+    assert_eq!(
+        commands,
+        ["__echo__", "__list_commands__", "__peers__", "add"]
+    );
+    assert_eq!(
+        b.call("__peers__").to("a").send().unwrap(),
+        json!({"b": "direct"})
+    );
+}
+
+/// Commands that give no value, each in its own way.
+fn failing() -> CommandTree {
+    CommandTree::new()
+        .command("fail", |call| call.fail("no coffee"))
+        .unwrap()
+        .command("refuse", |call| call.refuse("not for you"))
+        .unwrap()
+        .command("panic", |_| -> () { panic!("a test of panics") })
+        .unwrap()
+        .command("drop", drop)
+        .unwrap()
+        .command("keep", std::mem::forget)
+        .unwrap()
+        .command("large", |call| {
+            assert!(matches!(
+                call.reply("x".repeat(5_000_000)),
+                Err(Error::TooLarge { .. })
+            ));
+        })
+        .unwrap()
+}
+
+#[test]
+fn every_way_a_call_can_fail_has_its_own_error() {
+    let lan = Lan::new();
+    let a = lan.builder("a").commands("x", failing()).start().unwrap();
+    let b = lan.builder("b").start().unwrap();
+    let call = |path: &str| b.call(path).to("a").timeout(secs(5)).send();
+    assert_eq!(
+        call("x.fail"),
+        Err(Error::CommandFailed("no coffee".into()))
+    );
+    assert_eq!(call("x.refuse"), Err(Error::Refused("not for you".into())));
+    assert_eq!(
+        call("x.panic"),
+        Err(Error::CommandFailed("the command panicked".into()))
+    );
+    assert_eq!(
+        call("x.drop"),
+        Err(Error::CommandFailed("the command gave no answer".into()))
+    );
+    assert_eq!(call("x.none"), Err(Error::CommandNotFound("x.none".into())));
+    assert_eq!(
+        call("__none__"),
+        Err(Error::CommandNotFound("__none__".into()))
+    );
+    assert!(matches!(call("x.large"), Err(Error::CommandFailed(why)) if why.contains("5000002")));
+    assert!(matches!(call("x..y"), Err(Error::Path(_))));
+    assert_eq!(
+        b.call("x.keep")
+            .to("a")
+            .timeout(Duration::from_millis(50))
+            .send(),
+        Err(Error::Timeout)
+    );
+    assert_eq!(
+        b.call("x")
+            .to("nobody")
+            .timeout(Duration::from_millis(50))
+            .send(),
+        Err(Error::Unreachable("nobody".into()))
+    );
+    assert_eq!(
+        b.call("x").to("nobody").wait(false).send(),
+        Err(Error::Unreachable("nobody".into()))
+    );
+    assert!(matches!(
+        b.call("x").to("no|body").send(),
+        Err(Error::Name(_))
+    ));
+    assert!(matches!(
+        b.call("x").arg("y".repeat(5_000_000)).to("a").send(),
+        Err(Error::TooLarge { .. })
+    ));
+    a.stop();
+    assert_eq!(a.call("x").to("b").send(), Err(Error::Stopped));
+    until("goodbye", || b.peers().is_empty());
+}
+
+#[test]
+fn messages_are_bytes_both_ways() {
+    let lan = Lan::new();
+    let _a = lan.builder("a").on_message(|m| {
+        let mut data = m.data().to_vec();
+        data.reverse();
+        m.reply(&data)
+    });
+    let _a = _a.start().unwrap();
+    let b = lan.builder("b").start().unwrap();
+    assert_eq!(
+        b.send_message("a", b"\0\x01\xff", secs(5)).unwrap(),
+        b"\xff\x01\0"
+    );
+    assert_eq!(b.send_message("a", b"", secs(5)).unwrap(), b"");
+    assert_eq!(
+        b.send_message("b", b"", secs(5)),
+        Err(Error::CommandNotFound("message".into()))
+    );
+}
+
+#[test]
+fn links_work_over_ipv6() {
+    let lan = Lan::new();
+    // Both hear each other over 127.255.255.255; the address they tell is IPv6.
+    let address = "[::1]:0".parse().unwrap();
+    let node = |name: &str| {
+        lan.builder(name)
+            .listen(address)
+            .advertise_address(address)
+            .start()
+            .unwrap()
+    };
+    let (a, b) = (node("a"), node("b"));
+    assert_eq!(
+        a.call("__echo__").to("b").send().unwrap()["args"],
+        json!([])
+    );
+    assert!(b.peers()[0].address.unwrap().is_ipv6() || a.peers()[0].address.unwrap().is_ipv6());
+}
+
+#[test]
+fn a_key_is_rotated_without_stopping_the_network() {
+    let lan = Lan::new();
+    let (old, new) = (lan.key.clone(), Key::from_bytes([9; 32]));
+    let start = |name: &str, keys: [&Key; 2]| {
+        Node::builder(name, "test", keys[0].clone())
+            .also_key(keys[1].clone())
+            .loopback(true)
+            .advertise_port(lan.port)
+            .start()
+            .unwrap()
+    };
+    let first = start("first", [&old, &new]);
+    let second = start("second", [&new, &old]);
+    assert!(first.call("__echo__").to("second").send().is_ok());
+    assert!(second.call("__echo__").to("first").send().is_ok());
+    let stranger = Node::builder("x", "test", Key::from_bytes([8; 32]))
+        .loopback(true)
+        .advertise_port(lan.port)
+        .start()
+        .unwrap();
+    assert!(
+        stranger
+            .call("__echo__")
+            .to("first")
+            .timeout(Duration::from_millis(300))
+            .send()
+            .is_err()
+    );
+    until("both to refuse what the other says", || {
+        stranger.stats().adverts_refused > 0 && first.stats().adverts_refused > 0
+    });
+}
+
+#[test]
+fn events_tell_of_joining_and_leaving() {
+    let lan = Lan::new();
+    let a = lan.builder("a").start().unwrap();
+    let events = a.events();
+    let b = lan.builder("b").start().unwrap();
+    let name = b.name().clone();
+    assert_eq!(
+        events.next_timeout(PATIENCE),
+        Some(Event::PeerJoined(name.clone()))
+    );
+    drop(b);
+    assert_eq!(events.next_timeout(PATIENCE), Some(Event::PeerLeft(name)));
+    drop(a);
+    assert_eq!(events.next_timeout(PATIENCE), None, "nothing more");
+}
+
+#[test]
+fn sixteen_threads_call_at_once_and_a_stop_ends_them_all() {
+    let lan = Lan::new();
+    let (keep, kept) = mpsc::channel();
+    let _a = lan
+        .builder("a")
+        .command("hang", move |call| keep.send(call).unwrap())
+        .start()
+        .unwrap();
+    let b = lan.builder("b").start().unwrap();
+    let threads: Vec<_> = (0..16)
+        .map(|i| {
+            let b = b.clone();
+            std::thread::spawn(move || {
+                for j in 0..100 {
+                    assert_eq!(
+                        b.call("__echo__").arg(i * j).to("a").send().unwrap()["args"],
+                        json!([i * j])
+                    );
+                }
+                b.call("hang").to("a").send()
+            })
+        })
+        .collect();
+    let _held: Vec<_> = (0..16).map(|_| next(&kept, "a call that hangs")).collect();
+    b.stop();
+    for thread in threads {
+        assert_eq!(join(thread, "a call to end"), Err(Error::Stopped));
+    }
+}

@@ -1,0 +1,9 @@
+//! Nodes on loopback with real sockets and threads.
+
+mod calls;
+#[path = "../common/mod.rs"]
+mod common;
+mod fan_out;
+mod handlers;
+mod loops;
+mod starting;

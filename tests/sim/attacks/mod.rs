@@ -1,0 +1,17 @@
+//! What a stranger on the LAN, a listener that has recorded everything, and a member gone bad can
+//! try. The attacks are sorted by what they are mounted on.
+
+mod adverts;
+mod answers;
+mod bytes;
+mod callers;
+mod goodbyes;
+mod handshakes;
+mod member;
+mod sessions;
+
+pub(crate) use member::Member;
+use peerbase::wire::Instance;
+
+/// An instance that no node has.
+const NINE: Instance = Instance([9; 16]);

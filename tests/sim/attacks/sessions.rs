@@ -1,0 +1,199 @@
+//! Sessions: records out of place, links that are slow or do not read, keepalives, and more
+//! sessions than there is room for.
+
+use super::NINE;
+use super::member::{FIRST, Member};
+use crate::forged::{frame, frames, hello, hello_frame};
+use crate::pairs::{met, met_with, unharmed};
+use crate::seeds;
+use crate::world::{World, ms, secs};
+use peerbase::frame::FrameType;
+use peerbase::wire::ask::Ask;
+use peerbase::wire::record;
+
+#[test]
+fn records_replayed_skipped_or_of_another_session_close_the_session() {
+    let (mut w, a, b) = met();
+    for attack in 0..5 {
+        let mut other = Member::join(&mut w, a, "other");
+        let mut m = Member::join(&mut w, a, "m");
+        let call = |s, out: &mut Vec<u8>| {
+            let ask = Ask::Command {
+                path: "echo",
+                args: b"[]",
+                kwargs: b"{}",
+            };
+            record::encode_call(s, (s, FIRST), 1_000, &[], &ask, out);
+        };
+        let first = m.frame(call);
+        let second = m.frame(call);
+        let before = w.nodes[a].engine.stats();
+        match attack {
+            0 => {
+                w.raw_send(m.wire, &first);
+                w.raw_send(m.wire, &first);
+            }
+            1 => w.raw_send(m.wire, &second),
+            2 => {
+                let foreign = other.frame(call);
+                w.raw_send(m.wire, &foreign);
+            }
+            3 => {
+                // Its own direction's records, reflected under the other type.
+                let text = String::from_utf8(first.clone())
+                    .unwrap()
+                    .replace("|msg|", "|rsp|");
+                w.raw_send(m.wire, text.as_bytes());
+            }
+            _ => {
+                let malformed = m.frame(|s, out| {
+                    out.extend_from_slice(&s.to_be_bytes());
+                    out.extend_from_slice(&[77; 30]);
+                });
+                w.raw_send(m.wire, &malformed);
+            }
+        }
+        w.run(ms(50));
+        assert!(m.is_closed(&w), "attack {attack}");
+        let after = w.nodes[a].engine.stats();
+        let refused = (after.refused_record + after.refused_token)
+            - (before.refused_record + before.refused_token);
+        assert_eq!(refused, 1, "attack {attack}");
+        assert!(!other.is_closed(&w), "others are not disturbed");
+        other.send(&mut w, |s, out| {
+            record::encode_close(s, record::CloseReason::Leaving, out)
+        });
+        w.run(secs(5));
+    }
+    unharmed(&mut w, a, b);
+}
+
+#[test]
+fn slow_links_are_timed_out_whichever_way_they_are_slow() {
+    let (mut w, a, b) = met();
+    // A byte a second, before and after the handshake.
+    let mut m = Member::join(&mut w, a, "slow");
+    let stranger = w.raw_connect(a);
+    let (hello, call) = (
+        hello_frame(&hello(NINE, "x", "a")),
+        m.frame(|s, out| record::encode_cancel(s, 1, out)),
+    );
+    for i in 0..90 {
+        w.raw_send(stranger, &hello[i..=i]);
+        w.raw_send(m.wire, &call[i..=i]);
+        w.run(secs(1));
+        if i == 6 {
+            assert!(w.closed_raw.contains(&stranger), "no handshake in time");
+        }
+    }
+    assert!(m.is_closed(&w), "no whole frame in time");
+    // One that never says anything again.
+    let silent = Member::join(&mut w, a, "silent");
+    w.run(secs(20));
+    assert!(silent.is_closed(&w));
+    assert!(w.nodes[a].engine.stats().timed_out_silent >= 2);
+    unharmed(&mut w, a, b);
+}
+
+#[test]
+fn a_link_that_does_not_read_holds_a_bounded_queue_and_is_closed() {
+    let (mut w, a, b) = met_with(|w| w.limits.link_queue = 10_000);
+    let mut m = Member::join(&mut w, a, "m");
+    w.stall(m.wire);
+    for n in 0..900 {
+        m.call(&mut w, n);
+    }
+    w.run(secs(2));
+    // The queue, and one more record.
+    assert!(w.pending_on(m.wire) <= 11_000, "{}", w.pending_on(m.wire));
+    w.run(secs(20));
+    assert!(m.is_closed(&w));
+    w.run(secs(60));
+    unharmed(&mut w, a, b);
+}
+
+#[test]
+fn keepalives_that_nobody_waits_for_are_not_echoed_for_ever() {
+    let (mut w, a, _) = met();
+    w.tapped = Some(Vec::new());
+    w.run(secs(600));
+    let mut seen = Vec::new();
+    let mut own = Vec::new();
+    let mut between = None;
+    for (wire, end, bytes) in w.tapped.take().unwrap() {
+        for (kind, nonce) in frames(&bytes) {
+            if kind == FrameType::PING && !seen.contains(&nonce) {
+                seen.push(nonce.clone());
+                if w.wires[wire].ends[end].node == Some(a) {
+                    own.push(nonce);
+                }
+                between = Some(wire);
+            }
+        }
+    }
+    assert!(own.len() >= 8);
+    let wire = between.unwrap();
+    let to_a = usize::from(w.wires[wire].ends[0].node == Some(a));
+    let mut echoes = |nonces: &[Vec<u8>]| {
+        let before = w.nodes[a].engine.stats().frames_out;
+        for nonce in nonces {
+            w.transmit(wire, to_a, frame(FrameType::PING, nonce));
+        }
+        w.run(secs(2));
+        w.nodes[a].engine.stats().frames_out - before
+    };
+    // Its own, which later ones have replaced; and some that neither has made.
+    let most = 2; // a keepalive that falls due meanwhile, and an echo
+    assert!(echoes(&own) <= most, "echoes of its own");
+    let invented: Vec<_> = (0..10).map(|i| format!("{i:016}").into_bytes()).collect();
+    let echoed = echoes(&invented[..2]);
+    assert!(echoed <= most + 2, "{echoed} echoes of two");
+    let echoed = echoes(&invented[..4]);
+    assert!(echoed <= most + 4, "{echoed} echoes of four");
+    // More than a link remembers: only so many are echoed, the newest of them.
+    let echoed = echoes(&invented[4..]);
+    assert!(echoed <= most + 4, "{echoed} echoes of six");
+    w.check_closed();
+}
+
+#[test]
+fn of_a_ping_flood_the_newest_are_answered_now_and_then_and_odd_ones_close_the_session() {
+    let (mut w, a, b) = met();
+    let mut m = Member::join(&mut w, a, "m");
+    m.next(&w);
+    for i in 0..500 {
+        w.raw_send(m.wire, format!("sim|png|{i:016}|END\n").as_bytes());
+    }
+    w.run(secs(1));
+    let mut echoes = m.next(&w);
+    echoes.retain(|(kind, _)| *kind == FrameType::PING);
+    assert!((2..10).contains(&echoes.len()), "{}", echoes.len());
+    assert_eq!(echoes.pop().unwrap().1, format!("{:016}", 499).as_bytes());
+    w.raw_send(m.wire, b"sim|png|short|END\n");
+    w.run(ms(50));
+    assert!(m.is_closed(&w));
+    let stranger = w.raw_connect(a);
+    w.raw_send(stranger, b"sim|png|0123456789012345|END\n");
+    w.run(ms(50));
+    assert!(w.closed_raw.contains(&stranger));
+    unharmed(&mut w, a, b);
+}
+
+#[test]
+fn a_full_house_closes_its_idlest_session_for_a_new_one() {
+    seeds(3, |seed| {
+        let mut w = World::new(seed);
+        w.limits.sessions = 4;
+        let nodes: Vec<_> = (0..12).map(|i| w.add(&format!("n{i}"))).collect();
+        w.run(secs(5));
+        for from in &nodes {
+            for to in 0..12 {
+                let n = w.call(*from, &format!("n{to}"), secs(5)).unwrap();
+                w.run(ms(300));
+                assert!(w.result(*from, n).unwrap().is_ok(), "{from} to {to}");
+                assert!(w.nodes[*from].engine.stats().links <= 4 + w.limits.half_open as u64);
+            }
+        }
+        w.check_closed();
+    });
+}
