@@ -71,6 +71,14 @@ fn ours_calls_python(tool: &mut Tool, target: &str) {
     tool.wait_for("ValueError: no such sensor");
 }
 
+/// Calls each of the others, once it is there.
+fn python_calls_each(node: &mut Python, others: [&str; 3]) {
+    for other in others {
+        node.wait_for_peer(other);
+        python_calls(node, other);
+    }
+}
+
 /// A list of ours, and everyone.
 fn python_calls_several(node: &mut Python, others: [&str; 3]) {
     let both = node.command_all(json!(["o0", "o1"]), "__echo__", &["o0", "o1"]);
@@ -139,10 +147,7 @@ fn on_the_lan_python_nodes_take_ours_for_theirs_and_each_calls_each() {
         .iter_mut()
         .zip([["p1", "o0", "o1"], ["p0", "o0", "o1"]])
     {
-        for other in others {
-            node.wait_for_peer(other);
-            python_calls(node, other);
-        }
+        python_calls_each(node, others);
         python_calls_several(node, others);
         python_reads_errors(node);
         // Where the others are, as they know it.
@@ -240,10 +245,7 @@ fn through_a_relay(hosts: &Hosts, relay: &str, ours_too: bool) {
         .iter_mut()
         .zip([["p1", "o0", "o1"], ["p0", "o0", "o1"]])
     {
-        for other in others {
-            node.wait_for_peer(other);
-            python_calls(node, other);
-        }
+        python_calls_each(node, others);
     }
     for tool in &mut ours {
         ours_calls_python(tool, "p0");

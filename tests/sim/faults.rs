@@ -260,13 +260,7 @@ fn a_node_that_restarts_every_second_for_an_hour_makes_no_table_grow() {
     let mut w = World::new(crate::first_seed());
     let (a, b) = (w.add("a"), w.add("b"));
     w.run(secs(1));
-    for round in 0..3_600 {
-        w.call(a, "b", secs(2));
-        w.run(ms(900));
-        w.kill(b, round % 2 == 0);
-        w.run(ms(100));
-        w.restart(b);
-    }
+    w.restart_every_second(b, a, 3_600);
     w.run(secs(5));
     let s = w.nodes[a].engine.stats();
     assert!(

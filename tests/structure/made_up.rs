@@ -63,34 +63,67 @@ fn a_part_imports_no_other_part() {
     let files = [
         (
             "src/engine/mod.rs",
-            "pub struct Config; use calls::Calls; impl Engine {}",
+            "pub struct Config; use calls::outgoing::Calls; impl Engine {}",
         ),
         (
-            "src/engine/commands.rs",
-            "use super::calls::Calls; impl Engine {}",
+            "src/engine/commands/mod.rs",
+            "use super::links::Links; impl Engine {}",
+        ),
+        (
+            "src/engine/commands/streams.rs",
+            "use super::super::streams::End; impl Engine {}",
         ),
         ("src/engine/context.rs", ""),
+        // A folder that holds several parts.
+        ("src/engine/calls/mod.rs", "mod outgoing; mod serving;"),
+        ("src/engine/calls/ask.rs", ""),
         (
-            "src/engine/calls.rs",
-            "use super::{Config, context::Ctx, serving::Serving};",
+            "src/engine/calls/outgoing.rs",
+            "use super::{ask::Ask, serving::Serving};",
         ),
-        ("src/engine/serving.rs", "use crate::engine::Calls;"),
-        // A folder and what it is made of.
+        (
+            "src/engine/calls/serving.rs",
+            "use crate::engine::{Config, context::Ctx, Calls};",
+        ),
+        (
+            "src/engine/links.rs",
+            "use super::calls::ask::Ask; use super::commands::streams;",
+        ),
+        // A folder that is one part.
         ("src/engine/streams/mod.rs", "use ends::End;"),
         (
             "src/engine/streams/ends.rs",
-            "use super::Id; fn f() { super::super::calls::f() }",
+            "use super::{Id, chunk::C}; fn f() { super::super::links::f() }",
         ),
+        ("src/engine/streams/chunk.rs", ""),
         (
             "src/engine/rate.rs",
-            "#[cfg(test)]\nmod tests { use super::super::calls::Calls; }",
+            "#[cfg(test)]\nmod tests { use super::super::links::Links; }",
         ),
     ];
     let wanted = [
-        "part: src/engine/calls.rs imports engine::serving",
-        "part: src/engine/serving.rs imports engine::calls",
-        "part: src/engine/streams/ends.rs imports engine::calls",
+        "part: src/engine/calls/outgoing.rs imports engine::calls::serving",
+        "part: src/engine/calls/serving.rs imports engine::calls::outgoing",
+        "part: src/engine/links.rs imports engine::commands::streams",
+        "part: src/engine/streams/ends.rs imports engine::links",
     ];
+    assert_broken(rules::parts_that_see_parts(&tree(&files)), &wanted);
+}
+
+#[test]
+fn routing_in_too_many_places_is_that_of_parts() {
+    let mut files = vec![
+        ("src/engine/mod.rs", "impl Engine {}"),
+        (
+            "src/engine/commands.rs",
+            "use super::links::Links; impl Engine {}",
+        ),
+        ("src/engine/network.rs", "impl Engine {}"),
+        ("src/engine/links.rs", ""),
+    ];
+    assert_broken(rules::parts_that_see_parts(&tree(&files)), &[]);
+    files.push(("src/engine/streams.rs", "impl Engine {}"));
+    let wanted = ["part: src/engine/commands.rs imports engine::links"];
     assert_broken(rules::parts_that_see_parts(&tree(&files)), &wanted);
 }
 

@@ -28,9 +28,12 @@ const ENGINES: [(&str, &str); 3] = [
     ("crate::relay::hub", "Hub"),
 ];
 
+/// Folders of an engine that hold several parts. Any other folder is one part.
+const SHELVES: [&str; 3] = ["calls", "peers", "relays"];
+
 /// Modules of an engine that hold what its parts have in common, and no part. A part may import
 /// them; they may import no part.
-const SHARED: [&str; 6] = ["api", "ask", "context", "fault", "ids", "stats"];
+const SHARED: [&str; 7] = ["api", "ask", "context", "fault", "ids", "stage", "stats"];
 
 /// The layers above the words that every module uses, from the bottom to the top. A module belongs
 /// to the layer that names it, or else that of its parent. A module that no layer names is a word.
@@ -74,24 +77,22 @@ fn implementations<'a>(tree: &'a Tree, engine: &str, name: &str) -> BTreeSet<&'a
     with_impl.map(|(path, _)| path.as_str()).collect()
 }
 
-/// Imports of one part of an engine by another. The engine's own file and those in which its
-/// routing stands may import any part. Any other file may import what is above it (the words that
-/// it has in common with its siblings), what is below it (the pieces that it is made of), and the
-/// shared modules.
+/// Imports of one part of an engine by another. The files in which the engine's routing stands may
+/// import any part. Any other file may import what is above it (the words that it has in common
+/// with its siblings), what it is made of, the other files of its part, and the shared modules.
 pub(crate) fn parts_that_see_parts(tree: &Tree) -> BTreeSet<String> {
     let edges = tree.edges();
     let mut broken = BTreeSet::new();
     for (engine, name) in ENGINES {
-        let mut routers = implementations(tree, engine, name);
-        if routers.len() > ROUTERS {
-            routers.clear();
-        }
-        routers.insert(engine);
+        let routers = routers(tree, engine, name);
         let inside = edges.iter().filter(|(from, to)| {
             is_within(from, engine) && is_within(to, engine) && !routers.contains(from)
         });
-        let siblings = inside.filter(|(from, to)| !is_within(from, to) && !is_within(to, from));
-        for (from, to) in siblings.filter(|(_, to)| !is_shared(to, engine)) {
+        let apart = inside.filter(|(from, to)| {
+            let above_or_below = is_within(from, to) || is_within(to, from);
+            !above_or_below && part(from, engine) != part(to, engine)
+        });
+        for (from, to) in apart.filter(|(_, to)| !is_shared(to, engine)) {
             let from = &tree.modules[*from].file;
             broken.insert(format!("part: {from} imports {}", short(to)));
         }
@@ -99,10 +100,33 @@ pub(crate) fn parts_that_see_parts(tree: &Tree) -> BTreeSet<String> {
     broken
 }
 
+/// The files in which the routing of an engine stands: its own file, and where `impl` stands in two
+/// places beside it at most, each a file or a folder, those as well.
+fn routers<'a>(tree: &'a Tree, engine: &'a str, name: &str) -> BTreeSet<&'a str> {
+    let mut routers = implementations(tree, engine, name);
+    let beside = routers.iter().filter(|module| **module != engine);
+    let places: BTreeSet<&str> = beside.map(|module| branch(module, engine)).collect();
+    if places.len() >= ROUTERS {
+        routers.clear();
+    }
+    routers.insert(engine);
+    routers
+}
+
+/// The part of an engine that a module belongs to: a file or a folder in the engine's own folder,
+/// or in one of the folders that hold several parts.
+fn part<'a>(module: &'a str, engine: &'a str) -> &'a str {
+    let outer = branch(module, engine);
+    let holds_parts = SHELVES.iter().any(|shelf| child(engine, shelf) == outer);
+    if holds_parts && outer != module {
+        return branch(module, outer);
+    }
+    outer
+}
+
 fn is_shared(module: &str, engine: &str) -> bool {
-    SHARED
-        .iter()
-        .any(|shared| is_within(module, &child(engine, shared)))
+    let inside = module.strip_prefix(engine).unwrap_or("");
+    inside.split("::").any(|word| SHARED.contains(&word))
 }
 
 /// Modules that import each other in a circle. In each folder its files and folders are looked at,
@@ -134,11 +158,15 @@ fn branches<'a>(one: &'a str, other: &'a str) -> Option<(&'a str, &'a str, &'a s
     while !is_within(other, folder) && folder != parent(folder) {
         folder = parent(folder);
     }
-    let branch = |of: &'a str| {
-        let below = of.get(folder.len() + 2..).unwrap_or("");
-        &of[..folder.len() + 2 + below.find("::").unwrap_or(below.len())]
-    };
-    is_within(other, folder).then(|| (folder, branch(one), branch(other)))
+    is_within(other, folder).then(|| (folder, branch(one, folder), branch(other, folder)))
+}
+
+/// The file or folder right inside `folder` in which a module below it is; the folder's own file is
+/// the folder.
+fn branch<'a>(module: &'a str, folder: &str) -> &'a str {
+    let below = module.get(folder.len() + 2..).unwrap_or("");
+    let end = below.find("::").unwrap_or(below.len());
+    &module[..module.len() - below.len() + end]
 }
 
 /// Whether a module is reached from another over one import or more.

@@ -39,13 +39,7 @@ fn a_node_that_restarts_every_second_behind_a_relay_makes_no_table_grow() {
     let mut w = World::new(crate::first_seed());
     let (a, b) = w.two_lans(1);
     w.run(secs(1));
-    for round in 0..1_800 {
-        w.call(a, "b", secs(2));
-        w.run(ms(900));
-        w.kill(b, round % 2 == 0);
-        w.run(ms(100));
-        w.restart(b);
-    }
+    w.restart_every_second(b, a, 1_800);
     w.run(secs(5));
     let s = w.nodes[a].engine.stats();
     assert!(

@@ -1,7 +1,7 @@
 //! The nodes of a world: how they come, go and sleep, and what they know.
 
 use super::clock::Happening;
-use super::{PORT, Rng, World, key, name, secs};
+use super::{PORT, Rng, World, key, ms, name, secs};
 use peerbase::engine::{Config, Engine, Event, Input, LinkId, Now, Output, RequestId};
 use peerbase::error::Error;
 use peerbase::fernet::Keyring;
@@ -125,6 +125,18 @@ impl World {
         n.held.clear();
         n.wake = None;
         self.drain(node);
+    }
+
+    /// Kills and restarts a node every second, so many times, while another one calls it.
+    pub(crate) fn restart_every_second(&mut self, node: usize, caller: usize, times: u32) {
+        let node_name = self.nodes[node].engine.name().to_string();
+        for round in 0..times {
+            self.call(caller, &node_name, secs(2));
+            self.run(ms(900));
+            self.kill(node, round % 2 == 0);
+            self.run(ms(100));
+            self.restart(node);
+        }
     }
 
     pub(crate) fn stop(&mut self, node: usize) {
