@@ -10,7 +10,7 @@ use peerbase::frame::{Frame, FrameType, Parsed, encode, parse};
 use peerbase::limits::FRAME_MAX;
 use peerbase::wire::Instance;
 use peerbase::wire::advert::{Advert, Phase};
-use peerbase::wire::ask::{Ask, AskKind};
+use peerbase::wire::ask::{AskKind, AskRef};
 use peerbase::wire::hello::{Hello, Role, session_keys};
 use peerbase::wire::record::{self, Body, Form, Record, Status};
 use std::net::SocketAddr;
@@ -148,7 +148,7 @@ impl Member {
 
     /// The same with these args.
     fn call_with(&mut self, w: &mut World, number: u64, timeout_ms: u32, args: &[u8]) {
-        let ask = Ask::Command {
+        let ask = AskRef::Command {
             path: "echo",
             args,
             kwargs: b"{}",
@@ -708,7 +708,7 @@ fn records_replayed_skipped_or_of_another_session_close_the_session() {
         let mut other = Member::join(&mut w, a, "other");
         let mut m = Member::join(&mut w, a, "m");
         let call = |s, out: &mut Vec<u8>| {
-            let ask = Ask::Command {
+            let ask = AskRef::Command {
                 path: "echo",
                 args: b"[]",
                 kwargs: b"{}",
@@ -1098,7 +1098,7 @@ fn large_calls_of_one_that_left_before_all_of_them_came_take_no_room() {
     let mut w = World::new(crate::first_seed());
     w.limits.message_bytes = 1_000_000;
     let (a, _) = two(&mut w);
-    let large = |length| Ask::Large {
+    let large = |length| AskRef::Large {
         kind: AskKind::Command,
         length,
     };

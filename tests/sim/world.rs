@@ -612,7 +612,7 @@ impl World {
                     None => self.after(delay, Happening::Refused { node, link }),
                 }
             }
-            Output::ForeignCall { .. } | Output::ForeignForget(_) | Output::ForeignReply(..) => {
+            Output::CompatCall { .. } | Output::CompatForget(_) | Output::CompatReply(..) => {
                 self.nodes[node].foreign.push(output);
             }
             Output::DialRelay(link, relay) => self.dial_hub(node, link, &relay),
