@@ -1,5 +1,5 @@
-//! The names of calls and streams, which programs, the driver and several parts of the engine use, and
-//! the words for a call that is over.
+//! The names of calls and streams, which programs, the driver and several parts of the engine use,
+//! and the words for a call that is over.
 
 use crate::error::Error;
 use crate::wire::Instance;
@@ -9,7 +9,8 @@ use crate::wire::record::{Channel, Of};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallNumber(pub u64);
 
-/// A call that some node has made: the instance of the caller, and the number that it gave the call.
+/// A call that some node has made: the instance of the caller, and the number that it gave the
+/// call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId {
     /// The instance that made the call.
@@ -55,7 +56,8 @@ pub(super) struct CallOver<'a> {
     pub(super) call: RequestId,
     /// Why it is over, for a program that still reads; `None` if the call has simply ended.
     pub(super) why: Option<&'a str>,
-    /// Whether a program of this node reads what was streamed to it: what has come it can still read.
+    /// Whether a program of this node reads what was streamed to it: what has come it can still
+    /// read.
     pub(super) reads: bool,
 }
 

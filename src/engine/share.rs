@@ -1,4 +1,5 @@
-//! How callers share something of which there is only so much, so that none of them takes all of it.
+//! How callers share something of which there is only so much, so that none of them takes all of
+//! it.
 
 /// How many times as much as it leaves to others of its source one caller may take: it has most of
 /// the share while it is alone.
@@ -17,8 +18,8 @@ pub(super) struct Taken {
 
 impl Taken {
     /// Whether the caller may take `more` of `whole`. All callers of a source together have at most
-    /// as much as they leave free. Of that, a caller that has something already must leave a part to
-    /// the others, so that the first small call of another one always finds room.
+    /// as much as they leave free. Of that, a caller that has something already must leave a part
+    /// to the others, so that the first small call of another one always finds room.
     pub(super) fn leaves_room(self, more: usize, whole: usize) -> bool {
         let free = whole.saturating_sub(self.all).saturating_sub(self.source);
         // What is taken is free no more, and as much again must be left to other sources.

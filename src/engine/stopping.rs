@@ -4,14 +4,14 @@
 //! Engine::begin_stop --> Engine::is_flushed? --> Engine::stop
 //! ```
 //!
-//! Between the first and the last the engine is driven as before, but it takes no more calls: a caller
-//! whose call comes now learns from the goodbye that the call did not run here.
+//! Between the first and the last the engine is driven as before, but it takes no more calls: a
+//! caller whose call comes now learns from the goodbye that the call did not run here.
 //!
-//! That an answer was written does not mean that it has arrived: of two sessions that were made at once,
-//! its caller may close the one that holds the answer unread, and ask again over the other. So each
-//! session with a caller that has not confirmed its answers is pinged. The echo comes after all that was
-//! written before, and so tells that the answers have arrived. If the session ends instead, those
-//! sessions that are left are asked.
+//! That an answer was written does not mean that it has arrived: of two sessions that were made at
+//! once, its caller may close the one that holds the answer unread, and ask again over the other.
+//! So each session with a caller that has not confirmed its answers is pinged. The echo comes after
+//! all that was written before, and so tells that the answers have arrived. If the session ends
+//! instead, those sessions that are left are asked.
 
 use super::LinkId;
 use crate::table::Table;
@@ -20,10 +20,11 @@ use crate::wire::Instance;
 /// What a stop waits for.
 #[derive(Debug, Default)]
 pub(super) struct Stopping {
-    /// The links whose echo is awaited. The value says whether a ping was under way already, whose echo
-    /// comes too early.
+    /// The links whose echo is awaited. The value says whether a ping was under way already, whose
+    /// echo comes too early.
     awaited: Table<LinkId, bool>,
-    /// The callers whose last session ended before its echo came. They will make another, and ask again.
+    /// The callers whose last session ended before its echo came. They will make another, and ask
+    /// again.
     cut_off: Table<Instance, ()>,
 }
 

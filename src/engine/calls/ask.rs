@@ -171,8 +171,8 @@ fn split(mut bytes: Vec<u8>, first: usize, second: usize) -> (Vec<u8>, Vec<u8>) 
     }
 }
 
-/// A call to be answered with [`Engine::reply`](crate::engine::Engine::reply), also when the answer is
-/// late, since what is asked counts against the limits until then.
+/// A call to be answered with [`Engine::reply`](crate::engine::Engine::reply), also when the answer
+/// is late, since what is asked counts against the limits until then.
 #[derive(Debug)]
 pub struct Request {
     /// The call.
@@ -212,8 +212,8 @@ pub(crate) enum Carried {
 }
 
 impl Carried {
-    /// If what is asked is too large for the call's record, takes it out. Its encoding is then to go
-    /// on a channel of its own.
+    /// If what is asked is too large for the call's record, takes it out. Its encoding is then to
+    /// go on a channel of its own.
     pub(crate) fn set_apart(&mut self) -> Option<Vec<u8>> {
         let Carried::Whole(ask) = self else {
             return None;

@@ -1,12 +1,13 @@
 //! Messages for every node: handed on from node to node, delivered once at each, and reported back.
 //!
-//! A broadcast goes to every peer as a call, so that it survives the loss of a path. A node that hears it
-//! for the first time delivers it and asks its own peers on; a node that has heard it says so at once.
-//! Each answers when its own peers have, with how many nodes it has reached, so that the report comes
-//! back to the origin along the way that the message went.
+//! A broadcast goes to every peer as a call, so that it survives the loss of a path. A node that
+//! hears it for the first time delivers it and asks its own peers on; a node that has heard it says
+//! so at once. Each answers when its own peers have, with how many nodes it has reached, so that
+//! the report comes back to the origin along the way that the message went.
 //!
-//! This part knows no peers and no calls. It says whether a message is new ([`Broadcasts::hear`]) and
-//! keeps one round for each message that was handed on, which is over once all calls of it have ended.
+//! This part knows no peers and no calls. It says whether a message is new ([`Broadcasts::hear`])
+//! and keeps one round for each message that was handed on, which is over once all calls of it have
+//! ended.
 
 use super::ask::Broadcast;
 use crate::engine::context::Ctx;
@@ -19,8 +20,9 @@ use crate::table::Table;
 use crate::wire::Instance;
 use crate::wire::report::{self, Report};
 
-/// Origins whose messages are remembered: some 200 bytes each. At the rate that is allowed they last for
-/// seconds at the least, which is longer than a message travels; in an honest network, for ever.
+/// Origins whose messages are remembered: some 200 bytes each. At the rate that is allowed they
+/// last for seconds at the least, which is longer than a message travels; in an honest network, for
+/// ever.
 const ORIGINS_MAX: usize = 1_024;
 
 /// Numbers of one origin that are remembered singly; older ones count as heard.
@@ -180,9 +182,9 @@ impl Broadcasts {
         self.heard.get(&origin).is_some_and(|h| h.has(number))
     }
 
-    /// Notes that a message of `origin` was heard, from the peer `from`. No node proves to be an origin,
-    /// so that a member can invent any number of them: when there is no room for another, the peer from
-    /// which the most have come loses the one that was not heard for the longest.
+    /// Notes that a message of `origin` was heard, from the peer `from`. No node proves to be an
+    /// origin, so that a member can invent any number of them: when there is no room for another,
+    /// the peer from which the most have come loses the one that was not heard for the longest.
     fn note(&mut self, origin: Instance, number: u64, from: Instance, now: Time) {
         if let Some(heard) = self.heard.get_mut(&origin) {
             return heard.note(number, now);

@@ -1,12 +1,12 @@
-//! The peers that speak the protocol of PeerBase 0.7.1, as the calls of this engine see them: names that
-//! another engine reaches.
+//! The peers that speak the protocol of PeerBase 0.7.1, as the calls of this engine see them: names
+//! that another engine reaches.
 //!
 //! Calls to them are kept with all other calls and end exactly once, but are handed out as
 //! [`Output::CompatCall`]. What these peers ask comes in by
 //! [`Engine::compat_request`](crate::engine::Engine::compat_request), and is answered with
 //! [`Engine::reply`](crate::engine::Engine::reply). A name that a native peer has ever had is never
-//! handed to one of these, however loudly it is claimed, since what they say is not proven. One that is
-//! new is given a moment to be met natively, too.
+//! handed to one of these, however loudly it is claimed, since what they say is not proven. One
+//! that is new is given a moment to be met natively, too.
 
 use super::ask::{Ask, Request};
 use crate::address::RelayAddress;
@@ -51,8 +51,8 @@ pub(crate) struct CompatPeers {
     due: Option<Time>,
 }
 
-/// Whether a request was made by such a peer. Native peers number their calls as they like, but not in
-/// the name of this instance.
+/// Whether a request was made by such a peer. Native peers number their calls as they like, but not
+/// in the name of this instance.
 pub(crate) fn is_request(id: RequestId, own: Instance) -> bool {
     id.caller == own && id.number & COMPAT != 0
 }
@@ -94,8 +94,8 @@ impl CompatPeers {
         })
     }
 
-    /// A native peer has proved to have this name, which stays native. Says whether the program knows
-    /// already that a node of this name is there.
+    /// A native peer has proved to have this name, which stays native. Says whether the program
+    /// knows already that a node of this name is there.
     pub(crate) fn met_natively(&mut self, most: usize, name: &NodeName) -> bool {
         let told = self.has(name);
         if self.is_expected && self.native.len() < most {
@@ -136,8 +136,8 @@ impl CompatPeers {
     }
 }
 
-/// What the program is told when a relay that such peers are at answers, or does not. A relay of this
-/// node speaks for itself.
+/// What the program is told when a relay that such peers are at answers, or does not. A relay of
+/// this node speaks for itself.
 pub(crate) fn relay_event(
     config: &Config,
     relay: RelayAddress,

@@ -1,9 +1,11 @@
-//! Calls: those of this node, those of its peers, and messages for every node, which travel as calls.
+//! Calls: those of this node, those of its peers, and messages for every node, which travel as
+//! calls.
 //!
-//! [`outgoing`] are the calls that this node makes, [`incoming`] those that its peers make. [`ask`] is
-//! what a call asks for, [`outcome`] how it ended. [`broadcast`] hands messages for every node on, and
-//! [`compat`] knows the peers that speak the protocol of PeerBase 0.7.1. None of them knows another or
-//! the engine, which does what they ask for in `commands`.
+//! [`outgoing`] are the calls that this node makes, [`incoming`] those that its peers make. [`ask`]
+//! is what a call asks for, [`outcome`] how it ended. [`broadcast`] hands messages for every node
+//! on, and
+//! [`compat`] knows the peers that speak the protocol of PeerBase 0.7.1. None of them knows another
+//! or the engine, which does what they ask for in `commands`.
 
 pub(super) mod ask;
 pub(super) mod broadcast;

@@ -87,8 +87,9 @@ impl Engine {
         }
     }
 
-    /// If a call that came is remembered, it does not run again. Its streams go on over this session, and
-    /// an answer that is kept is sent again; one that is still to come finds the newest path by itself.
+    /// If a call that came is remembered, it does not run again. Its streams go on over this
+    /// session, and an answer that is kept is sent again; one that is still to come finds the
+    /// newest path by itself.
     fn serve_again(&mut self, now: Now, link: LinkId, id: RequestId) -> bool {
         let Some(came) = self.serving.came_again(&mut self.core.at(now), id) else {
             return false;
@@ -108,8 +109,8 @@ impl Engine {
         true
     }
 
-    /// Whether a call may run that asks for something of `size` bytes. Gives the bytes that it takes until
-    /// it is answered.
+    /// Whether a call may run that asks for something of `size` bytes. Gives the bytes that it
+    /// takes until it is answered.
     fn admit(
         &mut self,
         now: Now,
@@ -153,8 +154,8 @@ impl Engine {
         }
     }
 
-    /// Tells a caller that a call does not run, now or when the link has drained. A caller that makes this
-    /// node say more of that than it reads loses its link.
+    /// Tells a caller that a call does not run, now or when the link has drained. A caller that
+    /// makes this node say more of that than it reads loses its link.
     fn refuse_call(&mut self, now: Now, id: RequestId, refusal: Refusal) {
         let link = match self.path_to(id.caller) {
             Outlet::Ready(link) => return self.send_refusal(now, link, id.number, refusal),
@@ -307,8 +308,8 @@ impl Engine {
         self.send_reply(now, id);
     }
 
-    /// Sends an answer from memory, now or when the link has drained. Without a link the caller will ask
-    /// again.
+    /// Sends an answer from memory, now or when the link has drained. Without a link the caller
+    /// will ask again.
     fn send_reply(&mut self, now: Now, id: RequestId) {
         let link = match self.path_to(id.caller) {
             Outlet::Ready(link) => link,
@@ -366,8 +367,8 @@ impl Engine {
         }
     }
 
-    /// What a call asks will not come any more, if some of it was still to come: that takes no room from
-    /// now on. Should the caller be there after all, it is told.
+    /// What a call asks will not come any more, if some of it was still to come: that takes no room
+    /// from now on. Should the caller be there after all, it is told.
     pub(super) fn stop_collecting(&mut self, now: Now, id: RequestId) {
         if self.serving.collected(id).is_some() {
             self.end_streams(CallOver {

@@ -1,8 +1,10 @@
-//! The routing of calls, broadcasts and streams: which part is told what, and which link carries it.
+//! The routing of calls, broadcasts and streams: which part is told what, and which link carries
+//! it.
 //!
-//! Nothing is decided here that a part can decide. A method asks parts, hands what one of them returns to
-//! another, and sends what they have put together. A call of this node goes through `calls` ([`outgoing`]),
-//! one of a peer through `serving` ([`incoming`]), and what programs stream along both through `streams`.
+//! Nothing is decided here that a part can decide. A method asks parts, hands what one of them
+//! returns to another, and sends what they have put together. A call of this node goes through
+//! `calls` ([`outgoing`]), one of a peer through `serving` ([`incoming`]), and what programs stream
+//! along both through `streams`.
 
 mod incoming;
 mod outgoing;
@@ -45,14 +47,14 @@ impl Engine {
 
 /// Messages for every node.
 impl Engine {
-    /// Whether the program has so much to do that broadcasts of others are turned away: they may come
-    /// again.
+    /// Whether the program has so much to do that broadcasts of others are turned away: they may
+    /// come again.
     pub fn hold_broadcasts(&mut self, full: bool) {
         self.broadcasts.hold(full);
     }
 
-    /// Says something to every node that can be reached through any chain of nodes. What became of it
-    /// comes as [`Output::Ended`], with a [`Report`](super::Report) as
+    /// Says something to every node that can be reached through any chain of nodes. What became of
+    /// it comes as [`Output::Ended`], with a [`Report`](super::Report) as
     /// [`report::decode`](crate::wire::report::decode) reads it.
     pub fn broadcast(
         &mut self,
@@ -131,8 +133,8 @@ impl Engine {
         self.compat.expect();
     }
 
-    /// A native peer has proved to have this name. Says whether the program knows already that a node of
-    /// this name is there.
+    /// A native peer has proved to have this name. Says whether the program knows already that a
+    /// node of this name is there.
     pub(super) fn met_natively(&mut self, name: &NodeName) -> bool {
         let most = self.core.config.limits.peers;
         self.compat.met_natively(most, name)
@@ -228,7 +230,8 @@ impl Engine {
                 && !self.has_unsent_answers()
     }
 
-    /// Whether the end of a stream that answers a call waits to be sent to a peer that can be reached.
+    /// Whether the end of a stream that answers a call waits to be sent to a peer that can be
+    /// reached.
     fn has_unsent_answers(&self) -> bool {
         self.streams
             .unfinished_answers(self.core.instance)
@@ -262,7 +265,8 @@ impl Engine {
         }
     }
 
-    /// A session with a peer has ended. What it held unread the peer asks for again, over another one.
+    /// A session with a peer has ended. What it held unread the peer asks for again, over another
+    /// one.
     pub(super) fn answers_cut_off(&mut self, now: Now, link: LinkId, peer: Instance) {
         let stopping = self.stopping.as_mut();
         if !stopping.is_some_and(|s| s.lost(link)) {

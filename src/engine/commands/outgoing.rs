@@ -253,8 +253,8 @@ impl Engine {
         }
     }
 
-    /// An instance is gone for good. Calls that it may have are over; others wait for the name, if they
-    /// may.
+    /// An instance is gone for good. Calls that it may have are over; others wait for the name, if
+    /// they may.
     pub(in crate::engine) fn fail_bound_calls(
         &mut self,
         now: Now,
@@ -311,8 +311,8 @@ impl Engine {
         }
     }
 
-    /// The value of a call comes on a stream of its own, of `length` bytes. Announced again over another
-    /// path, it goes on where it was.
+    /// The value of a call comes on a stream of its own, of `length` bytes. Announced again over
+    /// another path, it goes on where it was.
     fn value_announced(&mut self, now: Now, link: LinkId, number: u64, length: &[u8]) {
         let Ok(length) = length.try_into().map(u64::from_be_bytes) else {
             return self.violation(now, link);
@@ -367,7 +367,8 @@ impl Engine {
         };
         session.settled.push(number);
         if session.settled.len() >= SETTLED_WITH_CALL * 2 {
-            // No new call takes them along. Those that cannot be told are forgotten at their deadline.
+            // No new call takes them along. Those that cannot be told are forgotten at their
+            // deadline.
             let settled = std::mem::take(&mut session.settled);
             if self.takes_more(link) {
                 self.send_record(now, link, |sequence, out| {

@@ -34,8 +34,8 @@ impl Engine {
         self.pump_streams(now);
     }
 
-    /// The program lets go of a stream of this node that it has not finished, which breaks the stream
-    /// off. A command that has streamed nothing may still succeed: its answer decides.
+    /// The program lets go of a stream of this node that it has not finished, which breaks the
+    /// stream off. A command that has streamed nothing may still succeed: its answer decides.
     pub fn stream_let_go(&mut self, now: Now, id: StreamId) {
         self.streams.let_go(id, self.core.instance);
         self.pump_streams(now);
@@ -76,9 +76,9 @@ impl Engine {
         }
     }
 
-    /// Whether a link's peer reads what it is sent. What streams say of themselves is sent without waiting
-    /// for room, and is small; a peer that makes this node say it over and over and reads none of it loses
-    /// its link.
+    /// Whether a link's peer reads what it is sent. What streams say of themselves is sent without
+    /// waiting for room, and is small; a peer that makes this node say it over and over and reads
+    /// none of it loses its link.
     fn is_read(&mut self, now: Now, link: LinkId) -> bool {
         let window_is_used_up = match self.links.get(&link).map(|l| l.via) {
             // What is left is for the words that end the link.

@@ -1,9 +1,10 @@
 //! The streams of calls: what programs stream to each other, and what is too large for one record.
 //!
-//! A stream belongs to a call and is named after it, so that it outlives a session: when the call is
-//! sent again over another path, each receiving end says over that path how much it has, and its
-//! sender goes on from there. Nothing is sent that the receiver has not granted. A record that brings
-//! more than was granted, or something out of place, is a [`Violation`] and ends the session.
+//! A stream belongs to a call and is named after it, so that it outlives a session: when the call
+//! is sent again over another path, each receiving end says over that path how much it has, and its
+//! sender goes on from there. Nothing is sent that the receiver has not granted. A record that
+//! brings more than was granted, or something out of place, is a [`Violation`] and ends the
+//! session.
 //!
 //! This part knows no links and no calls. It says what is to be told to the other side
 //! ([`Feedback`]), which stream is the next to send ([`Streams::next_in_line`]), and what a record
@@ -122,8 +123,8 @@ impl Streams {
         self.len() + count <= limits.streams
     }
 
-    /// Whether `count` more ends may be opened for a call of `caller`. The callers that `shares` says
-    /// yes to come from the same source.
+    /// Whether `count` more ends may be opened for a call of `caller`. The callers that `shares`
+    /// says yes to come from the same source.
     pub(super) fn has_room_for(
         &self,
         count: usize,
@@ -184,8 +185,8 @@ impl Streams {
         self.add(id, peer, End::Receiving(into));
     }
 
-    /// The value of a call of this node comes on a stream of its own, unless it does so already. The
-    /// error says why there is no room for it: all values that are coming share
+    /// The value of a call of this node comes on a stream of its own, unless it does so already.
+    /// The error says why there is no room for it: all values that are coming share
     /// [`Limits::message_bytes`], and those of one peer half of that.
     pub(super) fn expect_value(
         &mut self,
@@ -418,8 +419,8 @@ impl Streams {
         Some(Feedback { link, id, says })
     }
 
-    /// The same for a stream that a program reads, if `reads` says so. If the stream is not open any
-    /// more, the program has stopped reading while there was no session to say so.
+    /// The same for a stream that a program reads, if `reads` says so. If the stream is not open
+    /// any more, the program has stopped reading while there was no session to say so.
     pub(super) fn resume(&mut self, id: StreamId, link: LinkId, reads: bool) -> Option<Feedback> {
         if reads && self.receiving(id).is_none() {
             let says = Says::Stop;

@@ -5,8 +5,8 @@ use super::{Ctx, Feedback, LinkId, RequestId, Says, StreamId, Streams};
 use crate::wire::Instance;
 use crate::wire::record::{Body, Of, Outcome};
 
-/// The peer that has sent a record about a stream, and what decides whether it may speak of one that
-/// is not open.
+/// The peer that has sent a record about a stream, and what decides whether it may speak of one
+/// that is not open.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Speaker {
     pub(crate) link: LinkId,

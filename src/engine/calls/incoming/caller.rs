@@ -36,8 +36,8 @@ impl Caller {
         !self.backlog.is_empty()
     }
 
-    /// Adds to the backlog if there are fewer than `most` entries. Those of answers that are not kept
-    /// any more are dropped first, if need be. Says whether there was room.
+    /// Adds to the backlog if there are fewer than `most` entries. Those of answers that are not
+    /// kept any more are dropped first, if need be. Says whether there was room.
     pub(crate) fn queue(&mut self, waiting: Waiting, most: usize) -> bool {
         if self.backlog.len() >= most {
             self.prune_backlog();

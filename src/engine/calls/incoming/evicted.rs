@@ -1,7 +1,7 @@
 //! A set of instances that never denies a member and seldom takes another instance for one.
 //!
-//! It is a Bloom filter of fixed size. It is keyed, so that no peer can choose which instances it takes
-//! for which.
+//! It is a Bloom filter of fixed size. It is keyed, so that no peer can choose which instances it
+//! takes for which.
 
 use crate::entropy::Entropy;
 use crate::wire::Instance;

@@ -1,5 +1,5 @@
-//! How answers give way, where another caller needs room: those of the callers that have most. Calls
-//! are not run again for that: they count as forgotten unconfirmed.
+//! How answers give way, where another caller needs room: those of the callers that have most.
+//! Calls are not run again for that: they count as forgotten unconfirmed.
 
 use super::Serving;
 use super::quotas::Need;
@@ -9,8 +9,8 @@ use crate::engine::ids::CallOver;
 use crate::wire::Instance;
 use std::cmp::Reverse;
 
-/// How many answers give way at a time, and how many of one caller: the callers are not to be searched
-/// with each call.
+/// How many answers give way at a time, and how many of one caller: the callers are not to be
+/// searched with each call.
 const EVICTED_AT_ONCE: usize = 256;
 const EVICTED_OF_ONE: usize = 64;
 
@@ -25,8 +25,9 @@ pub(crate) struct Holder {
 }
 
 impl Serving {
-    /// The callers, other than `caller`, that have answers here. None if it is known that no answers
-    /// give way. Which of them are away is for the engine to say, before [`Serving::evict`].
+    /// The callers, other than `caller`, that have answers here. None if it is known that no
+    /// answers give way. Which of them are away is for the engine to say, before
+    /// [`Serving::evict`].
     pub(crate) fn holders(&self, ctx: &Ctx<'_>, caller: Instance, need: Need) -> Vec<Holder> {
         if self
             .quotas
@@ -44,8 +45,8 @@ impl Serving {
         holder.collect()
     }
 
-    /// Forgets answers of `holders`, to make room for `caller`: of those that are away first, then of
-    /// those that have more than it. None if no answers give way.
+    /// Forgets answers of `holders`, to make room for `caller`: of those that are away first, then
+    /// of those that have more than it. None if no answers give way.
     pub(crate) fn evict(
         &mut self,
         ctx: &mut Ctx<'_>,

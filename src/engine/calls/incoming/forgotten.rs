@@ -1,9 +1,9 @@
 //! Which calls may have run although nothing of them is remembered.
 //!
 //! What was forgotten at its deadline must not run again, even if the caller's clock stood still
-//! meanwhile, as that of a suspended machine does. So the highest number that was forgotten unconfirmed
-//! is kept as a mark of its caller. A caller whose mark there is no room for is kept in a set that may
-//! take others for it: their calls are refused needlessly, if they were sent before.
+//! meanwhile, as that of a suspended machine does. So the highest number that was forgotten
+//! unconfirmed is kept as a mark of its caller. A caller whose mark there is no room for is kept in
+//! a set that may take others for it: their calls are refused needlessly, if they were sent before.
 
 use super::evicted::Evicted;
 use crate::engine::{RequestId, Time};

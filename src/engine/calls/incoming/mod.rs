@@ -1,14 +1,14 @@
 //! The calls of peers: each runs at most once.
 //!
-//! A call is known by the instance of its caller and the number that this gave it. While it runs, and
-//! until the caller confirms the answer or the call's time is over, the same call coming again, over
-//! whatever path, is recognised and answered from memory. What was forgotten at its deadline does not
-//! run again even then: see [`forgotten`].
+//! A call is known by the instance of its caller and the number that this gave it. While it runs,
+//! and until the caller confirms the answer or the call's time is over, the same call coming again,
+//! over whatever path, is recognised and answered from memory. What was forgotten at its deadline
+//! does not run again even then: see [`forgotten`].
 //!
 //! This part knows no links and no streams. It says whether a call may run ([`Serving::admit`],
 //! [`Serving::room`]), remembers what became of it ([`served`]), and puts the record of an answer
-//! together ([`Serving::encode_answer`]). A call that is over is handed back as a [`CallOver`], since
-//! its streams are over with it.
+//! together ([`Serving::encode_answer`]). A call that is over is handed back as a [`CallOver`],
+//! since its streams are over with it.
 
 mod caller;
 mod evicted;
@@ -185,9 +185,9 @@ impl Serving {
         self.due.first()
     }
 
-    /// The next call whose time is over by now: its streams are over. Of one whose streams have moved
-    /// meanwhile the deadline is listed anew. What the program still works on is remembered until it
-    /// is answered.
+    /// The next call whose time is over by now: its streams are over. Of one whose streams have
+    /// moved meanwhile the deadline is listed anew. What the program still works on is remembered
+    /// until it is answered.
     pub(crate) fn next_expired(&mut self, ctx: &mut Ctx<'_>) -> Option<CallOver<'static>> {
         let why = Some("the caller's time is over");
         loop {
@@ -236,8 +236,8 @@ impl Serving {
 
 /// How calls come, run, and are given up.
 impl Serving {
-    /// What a call is that came again, and whether a program reads what its caller streams. `None` if
-    /// it is not remembered.
+    /// What a call is that came again, and whether a program reads what its caller streams. `None`
+    /// if it is not remembered.
     pub(crate) fn came_again(&mut self, ctx: &mut Ctx<'_>, id: RequestId) -> Option<CameAgain> {
         let served = self.get_mut(id)?;
         ctx.stats.served_again += 1;
@@ -247,9 +247,9 @@ impl Serving {
         })
     }
 
-    /// Whether a call that is not remembered may run, as far as what it asks decides that: `size` is
-    /// in bytes, and `again` says whether it was sent before. Gives the bytes that it takes until it is
-    /// answered.
+    /// Whether a call that is not remembered may run, as far as what it asks decides that: `size`
+    /// is in bytes, and `again` says whether it was sent before. Gives the bytes that it takes
+    /// until it is answered.
     pub(crate) fn admit(
         &self,
         id: RequestId,
@@ -321,8 +321,8 @@ impl Serving {
         }
     }
 
-    /// The caller has said goodbye: it does not wait for what still runs. The answer is kept all the
-    /// same, in case the goodbye was not its own. `None` if the call does not run.
+    /// The caller has said goodbye: it does not wait for what still runs. The answer is kept all
+    /// the same, in case the goodbye was not its own. `None` if the call does not run.
     pub(crate) fn caller_left(&mut self, id: RequestId) -> Option<CallOver<'static>> {
         let served = self.get_mut(id)?;
         served.caller_left().then(|| CallOver {
@@ -378,8 +378,8 @@ impl Serving {
         answer.is_some()
     }
 
-    /// The caller has confirmed the answer to a call. One that still runs cannot be confirmed: a caller
-    /// that says so is mistaken.
+    /// The caller has confirmed the answer to a call. One that still runs cannot be confirmed: a
+    /// caller that says so is mistaken.
     pub(crate) fn confirmed(&mut self, id: RequestId) -> Option<CallOver<'static>> {
         self.get(id)?.answer()?;
         Some(self.forget(id, None))
@@ -397,8 +397,8 @@ impl Serving {
         }
     }
 
-    /// A refusal waits for the caller's link to drain. False if the caller makes this node say more of
-    /// that than it reads.
+    /// A refusal waits for the caller's link to drain. False if the caller makes this node say more
+    /// of that than it reads.
     pub(crate) fn queue_refusal(
         &mut self,
         id: RequestId,
@@ -410,8 +410,8 @@ impl Serving {
         caller.queue(waiting, 2 * limits.served_per_peer)
     }
 
-    /// Takes what has waited for the longest for the caller's link to drain. An answer is given only if
-    /// it still waits.
+    /// Takes what has waited for the longest for the caller's link to drain. An answer is given
+    /// only if it still waits.
     pub(crate) fn next_in_backlog(&mut self, caller: Instance) -> Option<Waiting> {
         loop {
             let its = self.callers.get_mut(&caller)?;
@@ -437,8 +437,8 @@ impl Serving {
         self.callers.values().any(Caller::has_backlog)
     }
 
-    /// There is no session with a caller any more: the calls that it was to be told of come again over
-    /// another one.
+    /// There is no session with a caller any more: the calls that it was to be told of come again
+    /// over another one.
     pub(crate) fn drop_refusals(&mut self, caller: Instance) {
         if let Some(its) = self.callers.get_mut(&caller) {
             its.drop_refusals();

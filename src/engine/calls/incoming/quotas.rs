@@ -1,10 +1,11 @@
 //! How much callers may take here, and how much they take: there are three quotas.
 //!
 //! - What is *under way* can give no room, since a command may run for any time. It is shared among
-//!   sources, and the share of a source among its callers: a member can invent any number of callers,
-//!   but has few addresses. See [`Taken`] and [`Limits::message_bytes`].
-//! - Calls *remembered*, under way or answered. One caller may have [`Limits::served_per_peer`], and an
-//!   eighth of the free entries of [`Limits::served`]; beyond that, answers of others give way.
+//!   sources, and the share of a source among its callers: a member can invent any number of
+//!   callers, but has few addresses. See [`Taken`] and [`Limits::message_bytes`].
+//! - Calls *remembered*, under way or answered. One caller may have [`Limits::served_per_peer`],
+//!   and an eighth of the free entries of [`Limits::served`]; beyond that, answers of others give
+//!   way.
 //! - Bytes of *answers*. One caller may have [`Limits::reply_bytes`], all together four times that;
 //!   beyond that, answers of others give way.
 
@@ -14,13 +15,16 @@ use crate::limits::Limits;
 use crate::table::Table;
 use std::time::Duration;
 
-/// How many shares of answers, each as large as that of one caller, are kept for all callers together.
+/// How many shares of answers, each as large as that of one caller, are kept for all callers
+/// together.
 const SHARES: usize = 4;
 
-/// One caller may have as many calls as this part of what is free, so that others find room as well.
+/// One caller may have as many calls as this part of what is free, so that others find room as
+/// well.
 const PART_OF_FREE: usize = 8;
 
-/// How long the callers are not searched again for answers that could give way, after there were none.
+/// How long the callers are not searched again for answers that could give way, after there were
+/// none.
 const FRUITLESS: Duration = Duration::from_millis(100);
 
 /// What a caller needs room for.
@@ -238,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_beyond_its_part_of_what_is_free_needs_others_to_give_way_and_never_exceeds_its_limit()
+    fn a_caller_beyond_its_part_of_what_is_free_needs_others_to_give_way_up_to_its_limit()
      {
         let quotas = Quotas::default();
         let need = Need::Call {

@@ -7,9 +7,9 @@
 //!     `--(the caller gave up, or its time is over)-------------------------------> forgotten
 //! ```
 //!
-//! A call that the program works on is remembered until the program answers, whatever the caller does
-//! meanwhile, since what it asks takes room until then. From `Withdrawn` and `Expired` the program's
-//! answer leads to forgotten.
+//! A call that the program works on is remembered until the program answers, whatever the caller
+//! does meanwhile, since what it asks takes room until then. From `Withdrawn` and `Expired` the
+//! program's answer leads to forgotten.
 
 use crate::engine::Time;
 use crate::name::NodeName;
@@ -23,8 +23,8 @@ pub(crate) enum Stage {
     /// What is asked is still coming.
     Collecting { kind: AskKind, caller: NodeName },
     Running {
-        /// Whether the caller has said goodbye since the call came last. The goodbye may be forged, so
-        /// the answer is kept all the same.
+        /// Whether the caller has said goodbye since the call came last. The goodbye may be forged,
+        /// so the answer is kept all the same.
         caller_left: bool,
     },
     /// The program works on it, and the caller does not wait.
@@ -241,8 +241,8 @@ impl Served {
         }
     }
 
-    /// The caller has said goodbye. Says whether the program works on the call, whose streams are over
-    /// then.
+    /// The caller has said goodbye. Says whether the program works on the call, whose streams are
+    /// over then.
     pub(crate) fn caller_left(&mut self) -> bool {
         match self.stage() {
             Some(Stage::Running { caller_left }) => {

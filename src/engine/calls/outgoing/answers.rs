@@ -21,8 +21,8 @@ pub(crate) struct Reply<'a> {
 pub(crate) enum Verdict {
     /// The call has ended, so the callee may forget it.
     Over,
-    /// The call is open, and waits for no answer from there. The callee must not be told that it may
-    /// forget the call.
+    /// The call is open, and waits for no answer from there. The callee must not be told that it
+    /// may forget the call.
     Unexpected,
     /// The value comes on a stream of its own.
     ValueComes,
@@ -63,8 +63,8 @@ impl Calls {
         verdict
     }
 
-    /// Keeps the value of a call until nothing else of it is still to come, unless the call waits to be
-    /// sent again, which brings the value again.
+    /// Keeps the value of a call until nothing else of it is still to come, unless the call waits
+    /// to be sent again, which brings the value again.
     pub(crate) fn keep_value(&mut self, number: u64, value: Vec<u8>) {
         if let Some(State::Bound {
             link: Some(_),

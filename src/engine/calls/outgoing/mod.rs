@@ -1,15 +1,18 @@
 //! The calls of this node: each ends exactly once.
 //!
-//! A call waits until its target can be reached, is sent, and is sent again only to the very instance
-//! that may have it already. What it asks is kept until it ends.
+//! A call waits until its target can be reached, is sent, and is sent again only to the very
+//! instance that may have it already. What it asks is kept until it ends.
 //!
 //! ```text
-//! Waiting --(sent)--> Bound, over a link --(the link is lost)--> Bound, over none --(sent again)--> …
+//! Waiting --(sent)--> Bound, over a link --(the link is lost)--> Bound, over none
+//!                             ^                                         |
+//!                             `--------------(sent again)--------------'
+//! any of them --(answered, given up, or out of time)--> ended
 //! ```
 //!
 //! This part knows no links and no peers. It says which call waits for which target
-//! ([`Calls::next_waiting`]), puts the record of a call together ([`Calls::encode`]), and judges what
-//! comes back ([`Calls::answer`]).
+//! ([`Calls::next_waiting`]), puts the record of a call together ([`Calls::encode`]), and judges
+//! what comes back ([`Calls::answer`]).
 
 mod answers;
 mod sending;
@@ -164,8 +167,8 @@ impl Calls {
         self.open.contains_key(&number)
     }
 
-    /// Whether one more call that asks `size` bytes finds room. `others` counts what else this node has
-    /// begun and not ended.
+    /// Whether one more call that asks `size` bytes finds room. `others` counts what else this node
+    /// has begun and not ended.
     pub(crate) fn check_room(
         &self,
         limits: &Limits,
@@ -223,8 +226,8 @@ impl Calls {
         number
     }
 
-    /// Ends a call: nothing of it is left here. A peer of the protocol of PeerBase 0.7.1 that has the
-    /// call is given up on.
+    /// Ends a call: nothing of it is left here. A peer of the protocol of PeerBase 0.7.1 that has
+    /// the call is given up on.
     pub(crate) fn end(&mut self, ctx: &mut Ctx<'_>, number: CallNumber) -> Option<Box<Call>> {
         let call = self.open.remove(&number.0)?;
         self.bytes -= call.size;

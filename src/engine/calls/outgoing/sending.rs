@@ -80,8 +80,8 @@ impl Calls {
         })
     }
 
-    /// The encoding of what a call asks, if that is too large for a record and the call was never sent. It
-    /// is then to go on a stream of its own.
+    /// The encoding of what a call asks, if that is too large for a record and the call was never
+    /// sent. It is then to go on a stream of its own.
     pub(crate) fn set_apart(&mut self, number: u64) -> Option<Vec<u8>> {
         self.open.get_mut(&number)?.carried.set_apart()
     }
@@ -148,8 +148,9 @@ impl Calls {
         }
     }
 
-    /// A link is lost: the calls that were sent over it wait for another one to the same instance. All
-    /// calls are looked at, since links end seldom, and a list for each link would cost every call.
+    /// A link is lost: the calls that were sent over it wait for another one to the same instance.
+    /// All calls are looked at, since links end seldom, and a list for each link would cost every
+    /// call.
     pub(crate) fn lose_link(&mut self, lost: LinkId) {
         for (number, call) in &mut self.open {
             if call.is_sent_over(lost)
@@ -188,8 +189,8 @@ impl Calls {
         failed.collect()
     }
 
-    /// Hands a call out, to a peer that speaks the protocol of PeerBase 0.7.1. The error is how the call
-    /// is to end at once.
+    /// Hands a call out, to a peer that speaks the protocol of PeerBase 0.7.1. The error is how the
+    /// call is to end at once.
     pub(crate) fn hand_out(&mut self, ctx: &mut Ctx<'_>, number: CallNumber) -> Result<(), Error> {
         let Some(call) = self.open.get_mut(&number.0) else {
             return Ok(());

@@ -1,10 +1,10 @@
-//! The two ends of one stream, with nothing around them: what each end keeps, how far the sender may
-//! go, and what the receiver accepts.
+//! The two ends of one stream, with nothing around them: what each end keeps, how far the sender
+//! may go, and what the receiver accepts.
 //!
 //! Offsets count from the beginning of the stream. The receiver says how many bytes it has and how
-//! far it lets the sender go. The sender keeps what the receiver has not acknowledged, so that after
-//! a lost session it goes on from there over another one. Each end knows a link only to tell over
-//! which session the two agree at present.
+//! far it lets the sender go. The sender keeps what the receiver has not acknowledged, so that
+//! after a lost session it goes on from there over another one. Each end knows a link only to tell
+//! over which session the two agree at present.
 
 mod receiving;
 mod sending;

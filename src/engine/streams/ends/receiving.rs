@@ -114,8 +114,8 @@ impl ReceivingEnd {
         Ok(())
     }
 
-    /// Adds to the one piece that a message of known length becomes. The room of that piece grows with
-    /// what has come, and never beyond the whole.
+    /// Adds to the one piece that a message of known length becomes. The room of that piece grows
+    /// with what has come, and never beyond the whole.
     fn keep_together(&mut self, bytes: &[u8], length: usize) {
         if self.chunks.is_empty() {
             self.chunks.push_back(Vec::new());
@@ -129,8 +129,8 @@ impl ReceivingEnd {
         }
     }
 
-    /// Keeps a piece as it came, or fills up the last one if that is small. A peer that sends single
-    /// bytes must cost neither an allocation for each of them nor room that stays empty.
+    /// Keeps a piece as it came, or fills up the last one if that is small. A peer that sends
+    /// single bytes must cost neither an allocation for each of them nor room that stays empty.
     fn keep_in_pieces(&mut self, mut bytes: &[u8]) {
         if let Some(last) = self.chunks.back_mut().filter(|last| last.len() < SMALL) {
             let (now, later) = bytes.split_at(bytes.len().min(SMALL - last.len()));

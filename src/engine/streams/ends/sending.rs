@@ -64,8 +64,8 @@ pub(crate) struct SendingEnd {
 }
 
 impl SendingEnd {
-    /// A stream that consists of `bytes`. They are cut from the end, so that their room is given back
-    /// on the way and they are never held twice.
+    /// A stream that consists of `bytes`. They are cut from the end, so that their room is given
+    /// back on the way and they are never held twice.
     pub(crate) fn whole(mut bytes: Vec<u8>, chunk: usize) -> SendingEnd {
         let mut out = SendingEnd {
             written: bytes.len() as u64,
@@ -191,10 +191,10 @@ impl SendingEnd {
         new
     }
 
-    /// The receiver has `received` bytes and lets the sender go up to `limit`. Says whether the stream has
-    /// moved by that: the receiver has more than before, takes a piece that had to wait, or speaks for
-    /// the first time. Within one session no receiver can repeat any of these without end unless it
-    /// takes what is written.
+    /// The receiver has `received` bytes and lets the sender go up to `limit`. Says whether the
+    /// stream has moved by that: the receiver has more than before, takes a piece that had to wait,
+    /// or speaks for the first time. Within one session no receiver can repeat any of these without
+    /// end unless it takes what is written.
     pub(crate) fn credit(&mut self, link: LinkId, credit: Credit) -> Result<bool, Violation> {
         let Credit { received, limit } = credit;
         if self.stopped.is_some() {
@@ -275,7 +275,8 @@ impl SendingEnd {
         })
     }
 
-    /// The piece that [`SendingEnd::next`] gave was sent; `digest` has it too, if it was to be added.
+    /// The piece that [`SendingEnd::next`] gave was sent; `digest` has it too, if it was to be
+    /// added.
     pub(crate) fn sent(&mut self, digest: Option<Sha256>) {
         if let Some(digest) = digest {
             self.hash = digest;
@@ -336,7 +337,10 @@ mod tests {
         #[test]
         fn what_is_written_is_read_however_often_the_session_is_lost(
             data in prop::collection::vec(any::<u8>(), 0..2_000),
-            steps in prop::collection::vec((1usize..90, 1usize..90, 0usize..4, any::<bool>()), 40..60),
+            steps in prop::collection::vec(
+                    (1usize..90, 1usize..90, 0usize..4, any::<bool>()),
+                    40..60,
+                ),
         ) {
             let (mut out, mut into) = (SendingEnd::default(), ReceivingEnd::open(WINDOW));
             let (mut written, mut read, mut link) = (0, Vec::new(), 1);
