@@ -22,7 +22,7 @@ pub enum Ask {
     },
     /// Bytes for the peer's message handler.
     Message(Vec<u8>),
-    /// Bytes for everyone's message handler.
+    /// Bytes for the message handler of every node.
     Broadcast(Broadcast),
 }
 

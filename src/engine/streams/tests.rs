@@ -1,5 +1,6 @@
 //! Tests of all streams of a node, with a [`Ctx`] and nothing else.
 
+use super::records::Step;
 use super::*;
 use crate::engine::Now;
 use crate::engine::context::Core;

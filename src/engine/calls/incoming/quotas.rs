@@ -242,8 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_beyond_its_part_of_what_is_free_needs_others_to_give_way_up_to_its_limit()
-     {
+    fn a_caller_beyond_its_part_of_what_is_free_needs_others_to_give_way_up_to_its_limit() {
         let quotas = Quotas::default();
         let need = Need::Call {
             source: source(1),

@@ -1,5 +1,6 @@
 //! Tests of the calls of this node, with a [`Ctx`](crate::engine::context::Ctx) and nothing else.
 
+use super::answers::KeptValue;
 use super::*;
 use crate::engine::Now;
 use crate::engine::context::Core;

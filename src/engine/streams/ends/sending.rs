@@ -398,7 +398,7 @@ mod tests {
     fn credit_that_goes_back_or_too_far_is_a_violation() {
         let mut out = SendingEnd::default();
         out.write(&[7; 40], WINDOW, 16).unwrap();
-        assert!(!out.has_next(), "nobody takes it yet");
+        assert!(!out.has_next(), "the receiver takes nothing yet");
         assert_eq!(grant(&mut out, 1, 50), Err(Violation), "nothing was sent");
         assert_eq!(grant(&mut out, 0, STREAM_WINDOW_MAX + 1), Err(Violation));
         grant(&mut out, 0, 32).unwrap();
