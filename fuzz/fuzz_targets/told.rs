@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use peerbase::wire::ask::{Ask, AskKind};
+use peerbase::wire::ask::{AskKind, AskRef};
 use peerbase::wire::{peers, report};
 
 fuzz_target!(|data: &[u8]| {
@@ -17,7 +17,7 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(again, data);
     }
     for kind in [AskKind::Command, AskKind::Message, AskKind::Broadcast] {
-        if let Ok(ask) = Ask::decode(kind, data) {
+        if let Ok(ask) = AskRef::decode(kind, data) {
             let mut again = Vec::new();
             ask.encode(&mut again);
             assert_eq!((ask.kind(), again.as_slice()), (kind, data));

@@ -7,7 +7,7 @@ use super::resolver::{self, Resolver};
 use super::{Lane, Links, Poller};
 use crate::address::RelayAddress;
 use crate::compat::engine::{Config, Engine, Output, Place};
-use crate::engine::{self, Ask, ForeignPlace};
+use crate::engine::{self, Ask, CompatPlace};
 use crate::entropy::OsEntropy;
 use crate::error::Error;
 use crate::protocol::{LinkId, Now, Time};
@@ -153,7 +153,7 @@ impl Compat {
         output: engine::Output,
     ) -> Option<engine::Output> {
         match output {
-            engine::Output::ForeignCall {
+            engine::Output::CompatCall {
                 number,
                 target,
                 path,
@@ -162,8 +162,8 @@ impl Compat {
             } => self
                 .engine
                 .call(now, number, &target, &path, (&args, &kwargs)),
-            engine::Output::ForeignForget(number) => self.engine.forget(now, number),
-            engine::Output::ForeignReply(ticket, status, body) => {
+            engine::Output::CompatForget(number) => self.engine.forget(now, number),
+            engine::Output::CompatReply(ticket, status, body) => {
                 self.engine.reply(now, ticket, status, &body);
             }
             engine::Output::Running => {
@@ -209,18 +209,18 @@ impl Compat {
                 }
                 Output::Peer(name, place) => {
                     let place = place.map(|place| match place {
-                        Place::Lan(address) => ForeignPlace {
+                        Place::Lan(address) => CompatPlace {
                             address: Some(address.into()),
                             relay: None,
                         },
-                        Place::Relay(relay) => ForeignPlace {
+                        Place::Relay(relay) => CompatPlace {
                             address: None,
                             relay: Some(relay),
                         },
                     });
-                    native.foreign_peer(now, name, place);
+                    native.compat_peer(now, name, place);
                 }
-                Output::Relay(relay, state) => native.foreign_relay(relay, state),
+                Output::Relay(relay, state) => native.compat_relay(relay, state),
                 Output::Request {
                     ticket,
                     caller,
@@ -229,10 +229,10 @@ impl Compat {
                     kwargs,
                 } => {
                     let ask = Ask::Command { path, args, kwargs };
-                    native.foreign_request(now, ticket, caller, ask);
+                    native.compat_request(now, ticket, caller, ask);
                 }
-                Output::Withdrawn(ticket) => native.foreign_withdrawn(ticket),
-                Output::Answered(number, result) => native.foreign_answered(now, number, result),
+                Output::Withdrawn(ticket) => native.compat_withdrawn(ticket),
+                Output::Answered(number, result) => native.compat_answered(now, number, result),
             }
         }
     }

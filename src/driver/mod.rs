@@ -251,7 +251,7 @@ impl Driver {
         let engine = {
             let mut engine = engine;
             if compat.is_some() {
-                engine.expect_foreign();
+                engine.expect_compat();
             }
             engine
         };

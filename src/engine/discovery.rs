@@ -565,7 +565,7 @@ impl Engine {
         let restarted = self.directory.resolve(&peer.name).is_some();
         self.fail_bound_calls(now, instance, &peer.name, restarted);
         self.fail_streams_of(now, instance);
-        if self.foreign.has(&peer.name) {
+        if self.compat.has(&peer.name) {
             // It was only heard natively, and never met: calls need not wait for that any longer.
             self.pump_calls(now, &peer.name);
         }

@@ -3,6 +3,7 @@
 //! A link is an ordered stream of frames to somewhere: to a peer over a socket, to a peer through a
 //! relay, or to a relay. This file knows no socket; it knows which frames may come when.
 
+use super::commands::CallRecord;
 use super::relays::Carrier;
 use super::session::{Rejection, Session};
 use super::{Engine, LinkId, Now, Output, Phase, RelayFault, Time};
@@ -25,9 +26,6 @@ pub(super) const PING_TEXT: usize = 16;
 pub(super) const PING_OWN: usize = 8;
 /// How many of the nonces that were echoed last a link remembers.
 const ECHOED: usize = 4;
-/// How many times as much as it leaves to others of its source one caller may take: it has most of the share while
-/// it is alone.
-const TIMES_WHAT_IS_LEFT: usize = 4;
 /// Room an idle link keeps for an unfinished frame or for output.
 const KEPT_CAPACITY: usize = 4 * 1024;
 /// Room for input that a busy link keeps: the largest unfinished frame, and as much again.
@@ -195,27 +193,6 @@ impl Source {
 
     fn is_relay(self) -> bool {
         matches!(self, Source::Relay(_))
-    }
-}
-
-/// What is taken of something that callers share: by all of them, by those of one source, and by one of those.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Taken {
-    pub(super) all: usize,
-    pub(super) source: usize,
-    pub(super) caller: usize,
-}
-
-impl Taken {
-    /// Whether the caller may take so much more of `whole`. All callers of a source together have at most as much
-    /// as they leave free. Of that, one that has something already must leave a part to others, so that the first
-    /// small call of another always finds room.
-    pub(super) fn leaves_room(self, more: usize, whole: usize) -> bool {
-        let free = whole.saturating_sub(self.all).saturating_sub(self.source);
-        // What is taken is free no more, and as much again must be left to other sources.
-        let left = free.saturating_sub(more).saturating_sub(more);
-        more <= free
-            && (self.caller == 0 || (self.caller + more).div_ceil(TIMES_WHAT_IS_LEFT) <= left)
     }
 }
 
@@ -391,7 +368,13 @@ impl Engine {
                     } => {
                         self.settle(peer, settled);
                         let form = Form { again, streams };
-                        self.serve(now, id, (number, form), timeout_ms, ask);
+                        let call = CallRecord {
+                            number,
+                            form,
+                            timeout_ms,
+                            ask,
+                        };
+                        self.serve(now, id, call);
                     }
                     Body::Reply {
                         number,
@@ -580,29 +563,5 @@ mod tests {
         assert_ne!(one, source("[2001:db8:2:2::3]:4"));
         assert_eq!(source("[::ffff:10.1.2.3]:4"), source("10.1.2.3:5"));
         assert_ne!(source("10.1.2.3:4"), source("10.1.2.4:4"));
-    }
-
-    #[test]
-    fn whatever_one_caller_takes_another_of_its_source_finds_room_and_so_does_another_source() {
-        let whole = 16_000;
-        for size in [1, 7, 10, 100, 999, 1_000, 2_000, 3_000, 3_999, 4_000] {
-            let mut taken = 0;
-            let of = |caller, source| Taken {
-                all: source,
-                source,
-                caller,
-            };
-            while of(taken, taken).leaves_room(size, whole) {
-                taken += size;
-            }
-            let small = whole / 16;
-            assert!(of(0, taken).leaves_room(small, whole), "{taken} by {size}");
-            let elsewhere = Taken {
-                source: 0,
-                ..of(0, taken)
-            };
-            assert!(elsewhere.leaves_room(whole / 2, whole), "{taken} by {size}");
-            assert!(taken >= whole / 5, "{taken} by {size}");
-        }
     }
 }

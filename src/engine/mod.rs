@@ -23,49 +23,45 @@
 //!
 //! `directory` holds who is there, `discovery` what adverts do to it, `dialling` when and how to
 //! reach whom; `links`, `sending`, `handshake`, `keepalive` and `session` are how two nodes talk;
-//! `streams` is what programs stream
-//! along calls, `stream` one end of it, `large` what is too large for one record; `gossip` is what is said to
-//! everyone, `foreign` peers of another kind, `mesh` how others are found without advertising; `relays` is which relays we are linked to, `fault` what is wrong with one, `routes` how links to
-//! peers go through them; `calls` is what we ask of others, `ask` the words for it, `serving` what they ask of us,
-//! `evicted` of whom nothing else is known any more; `stopping` is how it all ends.
+//! `mesh` how others are found without advertising; `relays` is which relays we are linked to, `fault`
+//! what is wrong with one, `routes` how links to peers go through them. `calls` is what this node and its
+//! peers ask of each other, `streams` what programs stream along calls, `commands` how calls and streams
+//! find their way between these parts; `stopping` is how it all ends.
 
-mod ask;
 mod calls;
+mod commands;
 mod context;
 mod dialling;
 mod directory;
 mod discovery;
-mod due;
-mod evicted;
 mod fault;
-mod foreign;
-mod gossip;
 mod handshake;
+mod ids;
 mod keepalive;
-mod large;
 mod links;
 mod mesh;
 mod rate;
 mod relays;
 mod routes;
 mod sending;
-mod serving;
 mod session;
+mod share;
 mod stats;
 mod stopping;
-mod stream;
 mod streams;
+#[cfg(test)]
+mod test_core;
 
 pub use crate::protocol::{LinkId, Now, Time};
-pub use ask::{Ask, Terms};
+pub use crate::wire::report::Report;
+pub use calls::ask::{Ask, Broadcast, Request, Terms};
+pub use calls::compat::CompatPlace;
+pub use calls::outgoing::SETTLED_WITH_CALL;
 pub use directory::{Path, PeerInfo, Ping};
 pub use fault::RelayFault;
-pub use foreign::ForeignPlace;
-pub use gossip::{Broadcast, Report};
+pub use ids::{CallNumber, RequestId, StreamId};
 pub(crate) use links::Source;
-pub use serving::{Request, RequestId};
 pub use stats::Stats;
-pub use streams::StreamId;
 
 use crate::address::RelayAddress;
 use crate::entropy::Entropy;
@@ -77,18 +73,18 @@ use crate::protocol::{LinkEvent, Protocol};
 use crate::table::Table;
 use crate::wire::Instance;
 use crate::wire::record::Status;
-use calls::Calls;
-use context::{Core, Ctx};
+use calls::broadcast::Broadcasts;
+use calls::compat::CompatPeers;
+use calls::incoming::Serving;
+use calls::outgoing::Calls;
+use context::Core;
 use directory::Directory;
 use discovery::Advertiser;
-use foreign::Foreign;
-use gossip::Gossip;
 use links::Link;
 use mesh::Mesh;
 use rate::Rate;
 use relays::Relays;
 use routes::Routes;
-use serving::Serving;
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -96,14 +92,8 @@ use std::time::Duration;
 use stopping::Stopping;
 use streams::Streams;
 
-pub use calls::SETTLED_WITH_CALL;
-
 /// Outputs that there is always room for.
 const OUTPUTS_KEPT: usize = 1_024;
-
-/// The number of one of our calls: never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CallNumber(pub u64);
 
 /// Who the engine is.
 #[derive(Clone, Debug)]
@@ -181,8 +171,8 @@ pub enum Output {
     Stream(StreamId),
     /// A call of ours ended, this once.
     Ended(CallNumber, Result<Vec<u8>, Error>),
-    /// Ask a foreign peer; the end goes to [`Engine::foreign_answered`].
-    ForeignCall {
+    /// Call a peer in the protocol of PeerBase 0.7.1; the end goes to [`Engine::compat_answered`].
+    CompatCall {
         /// Which call it is.
         number: CallNumber,
         /// Whom to ask.
@@ -195,9 +185,9 @@ pub enum Output {
         kwargs: Vec<u8>,
     },
     /// Such a call has ended otherwise.
-    ForeignForget(CallNumber),
-    /// The answer to an [`Engine::foreign_request`].
-    ForeignReply(u64, Status, Vec<u8>),
+    CompatForget(CallNumber),
+    /// The answer to an [`Engine::compat_request`].
+    CompatReply(u64, Status, Vec<u8>),
     /// The name is ours; the node takes part.
     Running,
     /// The node could not take part.
@@ -272,9 +262,9 @@ pub struct Engine {
     calls: Calls,
     serving: Serving,
     streams: Streams,
-    gossip: Gossip,
+    broadcasts: Broadcasts,
     mesh: Mesh,
-    foreign: Foreign,
+    compat: CompatPeers,
     /// Where tokens are opened; lent out while one is read.
     opened: Vec<u8>,
     /// Where plaintexts are put together.
@@ -329,9 +319,9 @@ impl Engine {
             calls: Calls::default(),
             serving: Serving::default(),
             streams: Streams::default(),
-            gossip: Gossip::default(),
+            broadcasts: Broadcasts::default(),
             mesh: Mesh::default(),
-            foreign: Foreign::default(),
+            compat: CompatPeers::default(),
             opened: Vec::new(),
             plain: Vec::new(),
         };
@@ -392,7 +382,7 @@ impl Engine {
             self.serving.due(),
             self.mesh.due(),
             self.streams.due(),
-            self.foreign.due(),
+            self.compat.due(),
         ];
         due.into_iter().min().filter(|t| *t != Time::NEVER)
     }
@@ -420,8 +410,8 @@ impl Engine {
         if now.at >= self.mesh.due() {
             self.tick_mesh(now);
         }
-        if now.at >= self.foreign.due() {
-            self.tick_foreign(now);
+        if now.at >= self.compat.due() {
+            self.tick_compat(now);
         }
     }
 
@@ -447,9 +437,9 @@ impl Engine {
         self.directory = Directory::default();
         self.serving = Serving::default();
         self.streams = Streams::default();
-        self.gossip = Gossip::default();
+        self.broadcasts = Broadcasts::default();
         self.mesh = Mesh::default();
-        self.foreign = Foreign::default();
+        self.compat = CompatPeers::default();
     }
 
     /// This start of the node.
@@ -488,9 +478,9 @@ impl Engine {
         }
         // Of two of one name the native one, which is also who is called.
         let native = |f: &PeerInfo| self.directory.lists(&f.name);
-        let foreign = self.foreign.infos().filter(|f| !native(f));
+        let compat = self.compat.infos().filter(|f| !native(f));
         let infos = infos.into_iter().map(|(_, info)| info);
-        infos.chain(foreign).collect()
+        infos.chain(compat).collect()
     }
 
     /// What has been counted so far.
@@ -499,7 +489,7 @@ impl Engine {
         stats.peers = self.directory.count() as u64;
         stats.links = self.links.len() as u64;
         stats.calls_open = self.calls.len() as u64;
-        stats.serving = (self.serving.len() + self.foreign.len()) as u64;
+        stats.serving = (self.serving.len() + self.compat.requests()) as u64;
         stats.relays_up = self.relays.joined() as u64;
         stats.routes = self.routes.len() as u64;
         stats.streams = self.streams.len() as u64;
@@ -528,34 +518,5 @@ impl Protocol for Engine {
 
     fn pending(&self, id: LinkId) -> &[u8] {
         Engine::pending(self, id)
-    }
-}
-
-/// Why what a command streamed has broken off, for who reads it: how the command ended.
-fn reason(status: Status, body: &[u8]) -> String {
-    match outcome(status, body, "", 0) {
-        Err(e @ (Error::CommandFailed(_) | Error::Refused(_))) if !body.is_empty() => e.to_string(),
-        Err(e) => e.code().name().to_owned(),
-        Ok(_) => String::new(),
-    }
-}
-
-/// The callee's outcome as the caller's error.
-fn outcome(status: Status, body: &[u8], path: &str, size: usize) -> Result<Vec<u8>, Error> {
-    let text = || String::from_utf8_lossy(body).into_owned();
-    let number = || body.try_into().map_or(0, u64::from_be_bytes);
-    match status {
-        Status::Value => Ok(body.to_vec()),
-        Status::NotFound => Err(Error::CommandNotFound(path.to_owned())),
-        Status::Failed => Err(Error::CommandFailed(text())),
-        Status::Overloaded => Err(Error::Overloaded("at the peer")),
-        Status::Refused => Err(Error::Refused(text())),
-        Status::TooLarge => {
-            let limit = usize::try_from(number()).unwrap_or(usize::MAX);
-            Err(Error::TooLarge { size, limit })
-        }
-        Status::TooManyValues => Err(Error::TooManyValues(number())),
-        Status::AnswerLost => Err(Error::AnswerLost("the peer had no room to keep it")),
-        Status::Large => Err(Error::Internal("a large value without its stream")),
     }
 }

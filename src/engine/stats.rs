@@ -35,7 +35,7 @@ crate::stats::stats! {
     refused_frame,
     /// Links closed for a token that did not open.
     refused_token,
-    /// Links closed for a hello meant for somebody else, reflected, or of another version.
+    /// Links closed for a hello meant for another node, reflected, or of another version.
     refused_hello,
     /// Links closed for a record that was malformed, replayed, skipped or out of order.
     refused_record,
@@ -59,7 +59,7 @@ crate::stats::stats! {
     calls,
     /// Calls sent again after their path died.
     calls_retried,
-    /// Answers to calls nobody waits for.
+    /// Answers to calls that no program waits for.
     replies_unexpected,
     /// Calls taken in.
     served,
@@ -95,7 +95,7 @@ crate::stats::stats! {
     relay_dials_failed,
     /// Routes through relays known now.
     routes,
-    /// Frames from relays for links that are no more, or from nobody known.
+    /// Frames from relays for links that are no more, or from senders that are not known.
     forwards_stray,
     /// Routes that sent nonsense, which their relay was asked to block.
     routes_blocked,

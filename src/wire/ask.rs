@@ -24,9 +24,9 @@ pub enum AskKind {
     Broadcast,
 }
 
-/// Bytes for everyone, on their way.
+/// A message for every node, on its way, borrowed from the bytes of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Broadcast<'a> {
+pub struct BroadcastRef<'a> {
     /// Who said it first.
     pub origin: Instance,
     /// Counted by the origin, from 0.
@@ -39,9 +39,9 @@ pub struct Broadcast<'a> {
     pub data: &'a [u8],
 }
 
-/// What a call asks for.
+/// What a call asks for, borrowed from the bytes of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ask<'a> {
+pub enum AskRef<'a> {
     /// A command: its path, its args as a JSON array, its kwargs as a JSON object.
     Command {
         /// Dotted path; not checked here.
@@ -54,7 +54,7 @@ pub enum Ask<'a> {
     /// Bytes for the peer's message handler, which answers with bytes.
     Message(&'a [u8]),
     /// Bytes for everyone.
-    Broadcast(Broadcast<'a>),
+    Broadcast(BroadcastRef<'a>),
     /// What is asked comes on a channel of its own.
     Large {
         /// What it will be.
@@ -64,30 +64,30 @@ pub enum Ask<'a> {
     },
 }
 
-impl<'a> Ask<'a> {
+impl<'a> AskRef<'a> {
     /// Which kind it is, or will be.
     pub fn kind(&self) -> AskKind {
         match self {
-            Ask::Command { .. } => AskKind::Command,
-            Ask::Message(_) => AskKind::Message,
-            Ask::Broadcast(_) => AskKind::Broadcast,
-            Ask::Large { kind, .. } => *kind,
+            AskRef::Command { .. } => AskKind::Command,
+            AskRef::Message(_) => AskKind::Message,
+            AskRef::Broadcast(_) => AskKind::Broadcast,
+            AskRef::Large { kind, .. } => *kind,
         }
     }
 
     /// Bytes of what is asked for, or will be.
     pub fn size(&self) -> u64 {
         let bytes = match self {
-            Ask::Command { path, args, kwargs } => path.len() + args.len() + kwargs.len(),
-            Ask::Message(data) => data.len(),
-            Ask::Broadcast(b) => b.sender.len() + b.data.len(),
-            Ask::Large { length, .. } => return *length,
+            AskRef::Command { path, args, kwargs } => path.len() + args.len() + kwargs.len(),
+            AskRef::Message(data) => data.len(),
+            AskRef::Broadcast(b) => b.sender.len() + b.data.len(),
+            AskRef::Large { length, .. } => return *length,
         };
         bytes as u64
     }
 
     /// Reads one that takes all of `bytes`.
-    pub fn decode(kind: AskKind, bytes: &'a [u8]) -> Result<Ask<'a>, Malformed> {
+    pub fn decode(kind: AskKind, bytes: &'a [u8]) -> Result<AskRef<'a>, Malformed> {
         let mut r = Reader(bytes);
         Ok(match kind {
             AskKind::Command => {
@@ -95,10 +95,10 @@ impl<'a> Ask<'a> {
                 let n = r.u32()?;
                 let args = r.bytes(n as usize)?;
                 let kwargs = r.rest();
-                Ask::Command { path, args, kwargs }
+                AskRef::Command { path, args, kwargs }
             }
-            AskKind::Message => Ask::Message(r.rest()),
-            AskKind::Broadcast => Ask::Broadcast(Broadcast {
+            AskKind::Message => AskRef::Message(r.rest()),
+            AskKind::Broadcast => AskRef::Broadcast(BroadcastRef {
                 origin: Instance(r.array()?),
                 number: r.u64()?,
                 hops: r.u8()?,
@@ -111,21 +111,21 @@ impl<'a> Ask<'a> {
     /// Appends the encoding.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            Ask::Command { path, args, kwargs } => {
+            AskRef::Command { path, args, kwargs } => {
                 put_text(path, out);
                 out.extend_from_slice(&(args.len() as u32).to_be_bytes());
                 out.extend_from_slice(args);
                 out.extend_from_slice(kwargs);
             }
-            Ask::Message(data) => out.extend_from_slice(data),
-            Ask::Broadcast(b) => {
+            AskRef::Message(data) => out.extend_from_slice(data),
+            AskRef::Broadcast(b) => {
                 out.extend_from_slice(&b.origin.0);
                 out.extend_from_slice(&b.number.to_be_bytes());
                 out.push(b.hops);
                 put_text(b.sender, out);
                 out.extend_from_slice(b.data);
             }
-            Ask::Large { length, .. } => out.extend_from_slice(&length.to_be_bytes()),
+            AskRef::Large { length, .. } => out.extend_from_slice(&length.to_be_bytes()),
         }
     }
 }

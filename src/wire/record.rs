@@ -19,7 +19,7 @@
 //! [`Channel`]. Offsets and limits count from the stream's beginning, so that a stream can go on over
 //! another session.
 
-use super::ask::{Ask, AskKind};
+use super::ask::{AskKind, AskRef};
 use super::{Malformed, Reader};
 
 /// Bytes before the body.
@@ -180,7 +180,7 @@ pub enum Body<'a> {
         /// Earlier calls the callee may forget.
         settled: Settled<'a>,
         /// What is asked.
-        ask: Ask<'a>,
+        ask: AskRef<'a>,
     },
     /// The answer to a call.
     Reply {
@@ -283,10 +283,10 @@ impl<'a> Body<'a> {
                     _ => return Err(Malformed),
                 };
                 let ask = if form & LARGE == 0 {
-                    Ask::decode(kind, r.rest())?
+                    AskRef::decode(kind, r.rest())?
                 } else {
                     let length = r.u64()?;
-                    Ask::Large { kind, length }
+                    AskRef::Large { kind, length }
                 };
                 Body::Call {
                     number,
@@ -367,7 +367,7 @@ pub fn encode_call(
     (number, form): (u64, Form),
     timeout_ms: u32,
     settled: &[u64],
-    ask: &Ask<'_>,
+    ask: &AskRef<'_>,
     out: &mut Vec<u8>,
 ) {
     header(sequence, 1, 0, out);
@@ -379,7 +379,7 @@ pub fn encode_call(
         AskKind::Broadcast => BROADCAST,
     };
     let flag = |on, bit| if on { bit } else { 0 };
-    let large = matches!(ask, Ask::Large { .. });
+    let large = matches!(ask, AskRef::Large { .. });
     out.push(kind | flag(form.again, AGAIN) | flag(form.streams, STREAMS) | flag(large, LARGE));
     put_settled(settled, out);
     ask.encode(out);
@@ -542,7 +542,7 @@ mod tests {
         #[test]
         fn calls_round_trip(s in any::<u64>(), again in any::<bool>(), streams in any::<bool>(), n in any::<u64>(), t in any::<u32>(), settled in prop::collection::vec(any::<u64>(), 0..=255),
                             path in "[a-z.]{0,40}", args in prop::collection::vec(any::<u8>(), 0..90), kwargs in prop::collection::vec(any::<u8>(), 0..90)) {
-            let ask = Ask::Command { path: &path, args: &args, kwargs: &kwargs };
+            let ask = AskRef::Command { path: &path, args: &args, kwargs: &kwargs };
             let mut bytes = Vec::new();
             encode_call(s, (n, Form { again, streams }), t, &settled, &ask, &mut bytes);
             let record = Record::decode(&bytes).unwrap();

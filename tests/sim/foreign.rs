@@ -2,12 +2,12 @@
 
 use crate::seeds;
 use crate::world::{Behaviour, World, ms, name, secs, terms};
-use peerbase::engine::{Ask, CallNumber, Event, ForeignPlace, Output, Path, RequestId, Terms};
+use peerbase::engine::{Ask, CallNumber, CompatPlace, Event, Output, Path, RequestId, Terms};
 use peerbase::wire::record::Status;
 use peerbase::{CommandPath, Error, RelayAddress, RelayFault};
 
-fn place() -> Option<ForeignPlace> {
-    Some(ForeignPlace {
+fn place() -> Option<CompatPlace> {
+    Some(CompatPlace {
         address: Some("10.0.0.9:5000".parse().unwrap()),
         relay: None,
     })
@@ -17,9 +17,9 @@ fn place() -> Option<ForeignPlace> {
 fn with_foreign(seed: u64) -> (World, usize) {
     let mut w = World::new(seed);
     let a = w.add("a");
-    w.with(a, |e, _| e.expect_foreign());
+    w.with(a, |e, _| e.expect_compat());
     w.run(secs(1));
-    w.with(a, |e, now| e.foreign_peer(now, name("old"), place()));
+    w.with(a, |e, now| e.compat_peer(now, name("old"), place()));
     w.run(secs(1));
     (w, a)
 }
@@ -27,7 +27,7 @@ fn with_foreign(seed: u64) -> (World, usize) {
 fn handed_out(w: &mut World, node: usize) -> Vec<(CallNumber, Vec<u8>)> {
     let outputs = std::mem::take(&mut w.nodes[node].foreign).into_iter();
     let call = |output| match output {
-        Output::ForeignCall { number, args, .. } => Some((number, args)),
+        Output::CompatCall { number, args, .. } => Some((number, args)),
         _ => None,
     };
     outputs.filter_map(call).collect()
@@ -35,7 +35,7 @@ fn handed_out(w: &mut World, node: usize) -> Vec<(CallNumber, Vec<u8>)> {
 
 fn answer(w: &mut World, node: usize, number: CallNumber, value: &[u8]) {
     w.with(node, |e, now| {
-        e.foreign_answered(now, number, Ok(value.to_vec()))
+        e.compat_answered(now, number, Ok(value.to_vec()))
     });
 }
 
@@ -61,13 +61,13 @@ fn a_call_is_handed_out_once_and_ends_once() {
     // Given up, and out of time: whoever asks is told to forget it.
     let n = w.call(a, "old", secs(5)).unwrap();
     w.cancel(a, n);
-    assert!(matches!(w.nodes[a].foreign.pop(), Some(Output::ForeignForget(f)) if f == n));
+    assert!(matches!(w.nodes[a].foreign.pop(), Some(Output::CompatForget(f)) if f == n));
     let n = w.call(a, "old", secs(5)).unwrap();
     w.run(secs(6));
     assert_eq!(w.result(a, n), Some(&Err(Error::Timeout)));
-    assert!(matches!(w.nodes[a].foreign.pop(), Some(Output::ForeignForget(f)) if f == n));
+    assert!(matches!(w.nodes[a].foreign.pop(), Some(Output::CompatForget(f)) if f == n));
 
-    w.with(a, |e, now| e.foreign_peer(now, name("old"), None));
+    w.with(a, |e, now| e.compat_peer(now, name("old"), None));
     assert_eq!(
         w.nodes[a].events.last(),
         Some(&Event::PeerLeft(name("old")))
@@ -87,7 +87,7 @@ fn a_call_that_waits_is_handed_out_whole_when_the_peer_is_known() {
     let now = w.call_with(a, "old", secs(5), args.as_bytes()).unwrap();
     w.run(ms(100));
     assert_eq!(handed_out(&mut w, a), [(now, args.clone().into_bytes())]);
-    w.with(a, |e, now| e.foreign_peer(now, name("later"), place()));
+    w.with(a, |e, now| e.compat_peer(now, name("later"), place()));
     // It may yet be met natively.
     w.run(ms(900));
     assert!(handed_out(&mut w, a).is_empty());
@@ -128,7 +128,7 @@ fn a_name_that_was_met_natively_is_never_called_otherwise() {
         let (mut w, a) = with_foreign(seed);
         let b = w.add("b");
         // It speaks both, and the other is heard first. What is called at once waits for this one.
-        w.with(a, |e, now| e.foreign_peer(now, name("b"), place()));
+        w.with(a, |e, now| e.compat_peer(now, name("b"), place()));
         let at_once = w.call(a, "b", secs(5)).unwrap();
         w.run(secs(2));
         assert!(w.result(a, at_once).unwrap().is_ok());
@@ -149,8 +149,8 @@ fn a_name_that_was_met_natively_is_never_called_otherwise() {
         w.stop(b);
         w.run(secs(1));
         assert_eq!(w.nodes[a].events.last(), Some(&Event::PeerLeft(name("b"))));
-        w.with(a, |e, now| e.foreign_peer(now, name("b"), None));
-        w.with(a, |e, now| e.foreign_peer(now, name("b"), place()));
+        w.with(a, |e, now| e.compat_peer(now, name("b"), None));
+        w.with(a, |e, now| e.compat_peer(now, name("b"), place()));
         let n = w.call(a, "b", secs(2)).unwrap();
         w.run(secs(3));
         assert_eq!(w.result(a, n), Some(&Err(Error::Unreachable("b".into()))));
@@ -191,13 +191,13 @@ fn a_foreign_request_is_answered_once_and_not_confused_with_others() {
     };
     for ticket in 0..2 {
         w.with(a, |e, now| {
-            e.foreign_request(now, ticket, name("old"), ask())
+            e.compat_request(now, ticket, name("old"), ask())
         });
     }
     let ids: Vec<RequestId> = w.nodes[a].held.iter().map(|(id, _)| *id).collect();
     assert_eq!(ids.len(), 2);
     assert!(ids.iter().all(|id| w.nodes[a].engine.is_wanted(*id)));
-    w.with(a, |e, _| e.foreign_withdrawn(1));
+    w.with(a, |e, _| e.compat_withdrawn(1));
     assert!(!w.nodes[a].engine.is_wanted(ids[1]));
     // A member numbers its calls as it likes.
     let late = w.nodes[a].engine.stats().replies_late;
@@ -215,7 +215,7 @@ fn a_foreign_request_is_answered_once_and_not_confused_with_others() {
     });
     let replies = std::mem::take(&mut w.nodes[a].foreign);
     assert!(
-        matches!(&replies[..], [Output::ForeignReply(0, Status::Value, v)] if v == b"[2]"),
+        matches!(&replies[..], [Output::CompatReply(0, Status::Value, v)] if v == b"[2]"),
         "{replies:?}"
     );
     assert_eq!(w.nodes[a].engine.stats().replies_late, late + 3);
@@ -227,9 +227,9 @@ fn a_relay_of_theirs_is_told_of_and_one_that_is_ours_too_speaks_for_itself() {
     let (mut w, a) = with_foreign(crate::first_seed());
     let relay = RelayAddress::new("r:1").unwrap();
     w.nodes[a].events.clear();
-    w.with(a, |e, _| e.foreign_relay(relay.clone(), Ok(())));
+    w.with(a, |e, _| e.compat_relay(relay.clone(), Ok(())));
     w.with(a, |e, _| {
-        e.foreign_relay(relay.clone(), Err(RelayFault::Unreachable))
+        e.compat_relay(relay.clone(), Err(RelayFault::Unreachable))
     });
     let down = Event::RelayDown {
         relay: relay.clone(),
@@ -242,7 +242,7 @@ fn a_relay_of_theirs_is_told_of_and_one_that_is_ours_too_speaks_for_itself() {
 fn a_large_call_that_was_kept_whole_goes_in_pieces_when_the_peer_is_met_natively() {
     let (mut w, a) = with_foreign(crate::first_seed());
     let b = w.add("b");
-    w.with(a, |e, now| e.foreign_peer(now, name("b"), place()));
+    w.with(a, |e, now| e.compat_peer(now, name("b"), place()));
     let args = format!("[\"{}\"]", "x".repeat(300_000)).into_bytes();
     let n = w.call_with(a, "b", secs(20), &args).unwrap();
     w.run(secs(2));

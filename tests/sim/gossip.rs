@@ -6,7 +6,7 @@ use crate::seeds;
 use crate::world::{World, ms, secs};
 use peerbase::engine::CallNumber;
 use peerbase::wire::Instance;
-use peerbase::wire::ask::{Ask, Broadcast};
+use peerbase::wire::ask::{AskRef, BroadcastRef};
 use peerbase::wire::record::{self, Body, Form, Status};
 use peerbase::wire::report::{self, Report};
 
@@ -153,7 +153,7 @@ fn a_member_that_repeats_invents_and_floods_is_bounded() {
         streams: false,
     };
     let say = |w: &mut World, m: &mut Member, call: u64, origin: u8, number: u64, sender: &str| {
-        let ask = Ask::Broadcast(Broadcast {
+        let ask = AskRef::Broadcast(BroadcastRef {
             origin: Instance([origin; 16]),
             number,
             hops: 200,
@@ -172,7 +172,7 @@ fn a_member_that_repeats_invents_and_floods_is_bounded() {
     say(&mut w, &mut m, 60, 1, 8, "a.bad|name");
     // Its own words, as if they had come back.
     let own = w.nodes[a].engine.instance().0;
-    let ask = Ask::Broadcast(Broadcast {
+    let ask = AskRef::Broadcast(BroadcastRef {
         origin: Instance(own),
         number: 0,
         hops: 3,
@@ -201,7 +201,7 @@ fn a_member_that_repeats_invents_and_floods_is_bounded() {
 fn say_as(w: &mut World, m: &mut Member, call: u64, (origin, number): (u64, u64)) {
     let mut id = [7; 16];
     id[..8].copy_from_slice(&origin.to_be_bytes());
-    let ask = Ask::Broadcast(Broadcast {
+    let ask = AskRef::Broadcast(BroadcastRef {
         origin: Instance(id),
         number,
         hops: 9,

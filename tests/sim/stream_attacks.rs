@@ -8,7 +8,7 @@ use crate::world::{Behaviour, World, ms, name, secs, terms};
 use peerbase::engine::{self, RequestId, StreamId};
 use peerbase::error::Error;
 use peerbase::wire::Instance;
-use peerbase::wire::ask::{Ask, AskKind};
+use peerbase::wire::ask::{AskKind, AskRef};
 use peerbase::wire::record::{self, Body, Channel, CloseReason, Form, Of, Outcome, Status};
 use sha2::{Digest, Sha256};
 
@@ -18,8 +18,8 @@ const STREAMS: Form = Form {
 };
 const CALL: u64 = 5;
 
-fn ask<'a>() -> Ask<'a> {
-    Ask::Command {
+fn ask<'a>() -> AskRef<'a> {
+    AskRef::Command {
         path: "stream",
         args: b"[]",
         kwargs: b"{}",
@@ -237,7 +237,7 @@ fn large_messages_that_never_come_are_bounded_and_forgotten() {
     let (mut w, a, b) = met();
     let mut m = Member::join(&mut w, a, "m");
     let max = w.limits.max_message as u64;
-    let large = |length| Ask::Large {
+    let large = |length| AskRef::Large {
         kind: AskKind::Command,
         length,
     };
@@ -262,7 +262,7 @@ fn large_messages_that_never_come_are_bounded_and_forgotten() {
     // Nested as deep as it likes: it is not read before it is all there, and then refused.
     let deep = b"[".repeat(1_000_000);
     let mut whole = Vec::new();
-    Ask::Command {
+    AskRef::Command {
         path: "echo",
         args: &deep,
         kwargs: b"{}",

@@ -5,7 +5,7 @@ use crate::forged::{advert, advert_frame};
 use crate::pairs::{met, met_with};
 use crate::world::{Behaviour, PORT, World, ms, secs};
 use peerbase::wire::advert::{Advert, Phase};
-use peerbase::wire::ask::{Ask, AskKind};
+use peerbase::wire::ask::{AskKind, AskRef};
 use peerbase::wire::record::{Form, Status};
 use peerbase::wire::{Instance, record};
 use std::net::SocketAddr;
@@ -58,7 +58,7 @@ fn a_call_runs_once_and_is_answered_though_somebody_said_goodbye_in_its_callers_
 #[test]
 fn large_calls_of_one_that_left_before_all_of_them_came_take_no_room() {
     let (mut w, a, _) = met_with(|w| w.limits.message_bytes = 1_000_000);
-    let large = |length| Ask::Large {
+    let large = |length| AskRef::Large {
         kind: AskKind::Command,
         length,
     };

@@ -4,7 +4,7 @@ use crate::forged::{frame, frames_from, hello, hello_frame, sealed_by};
 use crate::world::{World, key, ms};
 use peerbase::fernet::Sealer;
 use peerbase::frame::FrameType;
-use peerbase::wire::ask::Ask;
+use peerbase::wire::ask::AskRef;
 use peerbase::wire::hello::{Hello, session_keys};
 use peerbase::wire::record::{Body, Form, Record, Status};
 use peerbase::wire::{Instance, record};
@@ -92,7 +92,7 @@ impl Member {
 
     /// The same with these args.
     pub(crate) fn call_with(&mut self, w: &mut World, number: u64, timeout_ms: u32, args: &[u8]) {
-        let ask = Ask::Command {
+        let ask = AskRef::Command {
             path: "echo",
             args,
             kwargs: b"{}",

@@ -8,7 +8,7 @@ use crate::pairs::{met, met_with, unharmed};
 use crate::seeds;
 use crate::world::{World, ms, secs};
 use peerbase::frame::FrameType;
-use peerbase::wire::ask::Ask;
+use peerbase::wire::ask::AskRef;
 use peerbase::wire::record;
 
 #[test]
@@ -18,7 +18,7 @@ fn records_replayed_skipped_or_of_another_session_close_the_session() {
         let mut other = Member::join(&mut w, a, "other");
         let mut m = Member::join(&mut w, a, "m");
         let call = |s, out: &mut Vec<u8>| {
-            let ask = Ask::Command {
+            let ask = AskRef::Command {
                 path: "echo",
                 args: b"[]",
                 kwargs: b"{}",

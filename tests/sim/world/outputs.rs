@@ -30,7 +30,7 @@ impl World {
         match output {
             Output::Broadcast(bytes) => self.broadcast_on_lan(node, bytes),
             Output::Dial(link, to) => self.dial(node, link, to),
-            Output::ForeignCall { .. } | Output::ForeignForget(_) | Output::ForeignReply(..) => {
+            Output::CompatCall { .. } | Output::CompatForget(_) | Output::CompatReply(..) => {
                 self.nodes[node].foreign.push(output);
             }
             Output::DialRelay(link, relay) => self.dial_hub(node, link, &relay),

@@ -1,26 +1,27 @@
-//! Who was once remembered: a set that may say yes for nothing, and never no for nothing.
+//! A set of instances that never denies a member and seldom takes another instance for one.
 //!
-//! A Bloom filter of fixed size. It is keyed, so that nobody can choose whom it confuses with whom.
+//! It is a Bloom filter of fixed size. It is keyed, so that no peer can choose which instances it
+//! takes for which.
 
 use crate::entropy::Entropy;
 use crate::wire::Instance;
 use sha2::{Digest, Sha256};
 
-/// Bits of the filter: 32 KiB. With ten thousand members one in 2 500 others is taken for one, with fifty
-/// thousand one in twelve.
+/// Bits of the filter, which are 32 KiB. With ten thousand members, one in 2 500 other instances is
+/// taken for a member; with fifty thousand, one in twelve.
 const BITS: u32 = 1 << 18;
 
-/// Bits that one member sets.
+/// How many bits one member sets.
 const EACH: usize = 4;
 
 #[derive(Debug)]
-pub(super) struct Evicted {
+pub(crate) struct Evicted {
     secret: [u8; 16],
     bits: Vec<u64>,
 }
 
 impl Evicted {
-    pub(super) fn new(entropy: &mut dyn Entropy) -> Evicted {
+    pub(crate) fn new(entropy: &mut dyn Entropy) -> Evicted {
         let mut secret = [0; 16];
         entropy.fill(&mut secret);
         Evicted {
@@ -29,14 +30,14 @@ impl Evicted {
         }
     }
 
-    pub(super) fn insert(&mut self, instance: Instance) {
+    pub(crate) fn insert(&mut self, instance: Instance) {
         for (word, bit) in self.places(instance) {
             self.bits[word] |= bit;
         }
     }
 
-    /// False only if it was never inserted.
-    pub(super) fn may_hold(&self, instance: Instance) -> bool {
+    /// False only if the instance was never inserted.
+    pub(crate) fn may_hold(&self, instance: Instance) -> bool {
         let mut places = self.places(instance).into_iter();
         places.all(|(word, bit)| self.bits[word] & bit != 0)
     }
@@ -73,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn whom_it_holds_it_always_knows_and_others_it_seldom_takes_for_them() {
+    fn a_member_is_always_known_and_another_instance_seldom_taken_for_one() {
         let mut evicted = Evicted::new(&mut Fixed);
         assert!(!evicted.may_hold(instance(0)));
         for i in 0..10_000 {

@@ -1,10 +1,10 @@
 //! Entries by the time at which each is due.
 //!
-//! Nearly all entries end before they are due, and most were added in the order of their times. So this is
-//! a heap, to which the latest is added at once, and an entry that has ended stays until it comes to the
-//! front or until such entries are the most.
+//! Nearly all entries end before they are due, and most were added in the order of their times. So
+//! this is a heap, to which the latest is added at once, and an entry that has ended stays until it
+//! comes to the front or until such entries are the most.
 
-use super::Time;
+use crate::engine::Time;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -12,7 +12,7 @@ use std::collections::BinaryHeap;
 const ENDED_MIN: usize = 64;
 
 #[derive(Debug)]
-pub(super) struct Due<K>(BinaryHeap<Reverse<(Time, K)>>);
+pub(crate) struct Due<K>(BinaryHeap<Reverse<(Time, K)>>);
 
 impl<K: Ord> Default for Due<K> {
     fn default() -> Due<K> {
@@ -21,18 +21,19 @@ impl<K: Ord> Default for Due<K> {
 }
 
 impl<K: Ord + Copy> Due<K> {
-    /// When the first is due. It has not ended.
-    pub(super) fn first(&self) -> Time {
+    /// When the first entry is due, which has not ended.
+    pub(crate) fn first(&self) -> Time {
         let first = self.0.peek();
         first.map_or(Time::NEVER, |Reverse((at, _))| *at)
     }
 
-    pub(super) fn insert(&mut self, at: Time, key: K) {
+    pub(crate) fn insert(&mut self, at: Time, key: K) {
         self.0.push(Reverse((at, key)));
     }
 
-    /// To be called when an entry has ended: `live` have not, and `is_live` says of any whether it has not.
-    pub(super) fn ended(&mut self, live: usize, is_live: impl Fn(Time, K) -> bool) {
+    /// To be called when an entry has ended: `live` have not, and `is_live` says of any whether it
+    /// has not.
+    pub(crate) fn ended(&mut self, live: usize, is_live: impl Fn(Time, K) -> bool) {
         self.drop_ended_first(&is_live);
         if self.0.len() > 2 * live + ENDED_MIN {
             self.0.retain(|Reverse((at, key))| is_live(*at, *key));
@@ -41,7 +42,7 @@ impl<K: Ord + Copy> Due<K> {
     }
 
     /// Removes the first entry if it is due by now.
-    pub(super) fn next(&mut self, now: Time, is_live: impl Fn(Time, K) -> bool) -> Option<K> {
+    pub(crate) fn next(&mut self, now: Time, is_live: impl Fn(Time, K) -> bool) -> Option<K> {
         if self.first() > now {
             return None;
         }
@@ -71,13 +72,14 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is added, ends and becomes due, it is as if all were kept sorted; and what has ended does
-        /// not pile up.
+        /// Whatever is added, ends and becomes due, it is as if all were kept sorted; and what has
+        /// ended does not pile up.
         #[test]
         fn entries_come_in_their_order(
             steps in proptest::collection::vec((0..3u8, 0..200u64), 1..2_000),
         ) {
-            let (mut due, mut sorted, mut live) = (Due::default(), BTreeSet::new(), BTreeMap::new());
+            let (mut due, mut sorted) = (Due::default(), BTreeSet::new());
+            let mut live = BTreeMap::new();
             for (key, (step, n)) in steps.into_iter().enumerate() {
                 match step {
                     0 | 1 => {

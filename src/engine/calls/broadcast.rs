@@ -1,0 +1,412 @@
+//! Messages for every node: handed on from node to node, delivered once at each, and reported back.
+//!
+//! A broadcast goes to every peer as a call, so that it survives the loss of a path. A node that
+//! hears it for the first time delivers it and asks its own peers on; a node that has heard it says
+//! so at once. Each answers when its own peers have, with how many nodes it has reached, so that
+//! the report comes back to the origin along the way that the message went.
+//!
+//! This part knows no peers and no calls. It says whether a message is new ([`Broadcasts::hear`])
+//! and keeps one round for each message that was handed on, which is over once all calls of it have
+//! ended.
+
+use super::ask::Broadcast;
+use crate::engine::context::Ctx;
+use crate::engine::rate::Rate;
+use crate::engine::{CallNumber, Output, RequestId, Time};
+use crate::error::Error;
+use crate::limits::BROADCAST_HOPS;
+use crate::name::NodeName;
+use crate::table::Table;
+use crate::wire::Instance;
+use crate::wire::report::{self, Report};
+
+/// Origins whose messages are remembered: some 200 bytes each. At the rate that is allowed they
+/// last for seconds at the least, which is longer than a message travels; in an honest network, for
+/// ever.
+const ORIGINS_MAX: usize = 1_024;
+
+/// Numbers of one origin that are remembered singly; older ones count as heard.
+const WINDOW: u64 = 1_024;
+
+/// The part that is told what became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Parent {
+    /// A program of this node.
+    Own(CallNumber),
+    /// The peer that the message came from.
+    Peer(RequestId),
+}
+
+/// A message that was handed on.
+#[derive(Debug)]
+struct Round {
+    parent: Parent,
+    /// Calls that have not ended, and one more while peers are still being asked.
+    left: usize,
+    report: Report,
+}
+
+/// A message of which all that it will reach is known.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct RoundOver {
+    pub(crate) parent: Parent,
+    /// The encoded report.
+    pub(crate) report: Vec<u8>,
+}
+
+/// What a message is that came from a peer.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// It was delivered here before. The encoded report says that it reached no further node.
+    Before(Vec<u8>),
+    /// There is no room for it now. It was not heard, and may come again, also from another peer.
+    TurnedAway,
+    /// It is new, and was delivered.
+    Now,
+}
+
+/// Which messages of one origin were heard.
+#[derive(Debug)]
+struct Window {
+    highest: u64,
+    bits: [u64; (WINDOW / 64) as usize],
+    last: Time,
+    /// The peer that the first of them came from.
+    from: Instance,
+}
+
+impl Window {
+    fn new(number: u64, from: Instance, now: Time) -> Window {
+        let mut heard = Window {
+            highest: number,
+            bits: [0; (WINDOW / 64) as usize],
+            last: now,
+            from,
+        };
+        heard.set(number);
+        heard
+    }
+
+    fn set(&mut self, number: u64) {
+        let at = number % WINDOW;
+        self.bits[(at / 64) as usize] |= 1 << (at % 64);
+    }
+
+    /// Whether a message was heard, or is so old that it counts as heard.
+    fn has(&self, number: u64) -> bool {
+        let at = number % WINDOW;
+        match self.highest.checked_sub(number) {
+            None => false,
+            Some(age) => age >= WINDOW || self.bits[(at / 64) as usize] & 1 << (at % 64) != 0,
+        }
+    }
+
+    /// Notes that a message was heard.
+    fn note(&mut self, number: u64, now: Time) {
+        self.last = now;
+        if number > self.highest {
+            if number - self.highest >= WINDOW {
+                self.bits = [0; (WINDOW / 64) as usize];
+            } else {
+                for between in self.highest + 1..=number {
+                    let at = between % WINDOW;
+                    self.bits[(at / 64) as usize] &= !(1 << (at % 64));
+                }
+            }
+            self.highest = number;
+        }
+        if self.highest - number < WINDOW {
+            self.set(number);
+        }
+    }
+}
+
+/// All that this node knows of broadcasts.
+#[derive(Debug, Default)]
+pub(crate) struct Broadcasts {
+    /// Whether too much waits for the program to take another message.
+    is_full: bool,
+    heard: Table<Instance, Box<Window>>,
+    /// The messages whose calls have not all ended.
+    rounds: Table<u64, Round>,
+    next_round: u64,
+    /// How many messages this node has said.
+    said: u64,
+    rate: Rate,
+}
+
+impl Broadcasts {
+    /// Whether the program has so much to do that messages of others are turned away.
+    pub(crate) fn hold(&mut self, is_full: bool) {
+        self.is_full = is_full;
+    }
+
+    /// A message that this node says.
+    pub(crate) fn say(&mut self, ctx: &mut Ctx<'_>, data: &[u8]) -> Broadcast {
+        let number = self.said;
+        self.said += 1;
+        ctx.stats.broadcasts_said += 1;
+        Broadcast {
+            origin: ctx.instance,
+            number,
+            hops: BROADCAST_HOPS,
+            sender: ctx.config.name.clone(),
+            data: data.into(),
+        }
+    }
+
+    /// A message came from the peer `from`. It is delivered if it is new.
+    pub(crate) fn hear(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        from: Instance,
+        broadcast: &Broadcast,
+    ) -> Heard {
+        let (origin, number) = (broadcast.origin, broadcast.number);
+        if origin == ctx.instance || self.has_heard(origin, number) {
+            return Heard::Before(encoded(&Report::default()));
+        }
+        let per_second = ctx.config.limits.broadcasts_per_second;
+        if self.is_full || !self.rate.take(ctx.now.at, per_second) {
+            ctx.stats.overloaded += 1;
+            return Heard::TurnedAway;
+        }
+        self.note(origin, number, from, ctx.now.at);
+        ctx.stats.broadcasts_heard += 1;
+        let message = Output::Message(broadcast.sender.clone(), broadcast.data.to_vec());
+        ctx.outputs.push_back(message);
+        Heard::Now
+    }
+
+    fn has_heard(&self, origin: Instance, number: u64) -> bool {
+        self.heard.get(&origin).is_some_and(|h| h.has(number))
+    }
+
+    /// Notes that a message of `origin` was heard, from the peer `from`. No node proves to be an
+    /// origin, so that a member can invent any number of them: when there is no room for another,
+    /// the peer from which the most have come loses the one that was not heard for the longest.
+    fn note(&mut self, origin: Instance, number: u64, from: Instance, now: Time) {
+        if let Some(heard) = self.heard.get_mut(&origin) {
+            return heard.note(number, now);
+        }
+        if self.heard.len() >= ORIGINS_MAX
+            && let Some(loser) = self.most_dispensable()
+        {
+            self.heard.remove(&loser);
+        }
+        let heard = Window::new(number, from, now);
+        self.heard.insert(origin, Box::new(heard));
+    }
+
+    fn most_dispensable(&self) -> Option<Instance> {
+        let mut counts: Table<Instance, usize> = Table::default();
+        for heard in self.heard.values() {
+            *counts.or_insert_with(heard.from, || 0) += 1;
+        }
+        let (from, _) = counts.iter().max_by_key(|(_, count)| **count)?;
+        let theirs = self.heard.iter().filter(|(_, h)| h.from == *from);
+        theirs.min_by_key(|(_, h)| h.last).map(|(i, _)| *i)
+    }
+}
+
+/// The rounds.
+impl Broadcasts {
+    /// Begins to hand a message on. The round is not over before [`Broadcasts::asked_all`].
+    pub(crate) fn begin_round(&mut self, parent: Parent) -> u64 {
+        let round = self.next_round;
+        self.next_round += 1;
+        let mut report = Report::default();
+        if let Parent::Peer(_) = parent {
+            report.delivered = 1;
+        }
+        let begun = Round {
+            parent,
+            left: 1,
+            report,
+        };
+        self.rounds.insert(round, begun);
+        round
+    }
+
+    /// One more peer is asked.
+    pub(crate) fn asks(&mut self, round: u64) {
+        if let Some(round) = self.rounds.get_mut(&round) {
+            round.left += 1;
+        }
+    }
+
+    /// The message has come too far to be handed on, though there are peers.
+    pub(crate) fn cut(&mut self, round: u64) {
+        if let Some(round) = self.rounds.get_mut(&round) {
+            round.report.cut = true;
+        }
+    }
+
+    /// The call that asked a peer has ended.
+    pub(crate) fn ended(
+        &mut self,
+        round: u64,
+        peer: NodeName,
+        result: &Result<Vec<u8>, Error>,
+    ) -> Option<RoundOver> {
+        let report = &mut self.rounds.get_mut(&round)?.report;
+        let its = result.as_ref().ok().and_then(|b| report::decode(b).ok());
+        match its {
+            Some(its) => report.add(its),
+            None => report.add_failed(peer),
+        }
+        self.one_less(round)
+    }
+
+    /// All peers were asked.
+    pub(crate) fn asked_all(&mut self, round: u64) -> Option<RoundOver> {
+        self.one_less(round)
+    }
+
+    fn one_less(&mut self, number: u64) -> Option<RoundOver> {
+        let round = self.rounds.get_mut(&number)?;
+        round.left -= 1;
+        if round.left > 0 {
+            return None;
+        }
+        let round = self.rounds.remove(&number)?;
+        Some(RoundOver {
+            parent: round.parent,
+            report: encoded(&round.report),
+        })
+    }
+}
+
+fn encoded(report: &Report) -> Vec<u8> {
+    let mut body = Vec::new();
+    report.encode(&mut body);
+    body
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Now;
+    use crate::engine::test_core::core;
+    use proptest::prelude::*;
+    use std::collections::HashSet;
+    use std::time::Duration;
+
+    proptest! {
+        #[test]
+        fn a_number_is_new_once(numbers in prop::collection::vec(0u64..3_000, 1..200)) {
+            let (from, now) = (Instance([0; 16]), Time::default());
+            let mut heard = Window::new(numbers[0], from, now);
+            let (mut set, mut highest) = (HashSet::from([numbers[0]]), numbers[0]);
+            for number in numbers {
+                highest = highest.max(number);
+                let first = !heard.has(number);
+                heard.note(number, now);
+                prop_assert!(heard.has(number));
+                let recent = highest - number < WINDOW;
+                prop_assert_eq!(first, set.insert(number) && recent);
+            }
+        }
+    }
+
+    #[test]
+    fn a_peer_that_invents_origins_makes_its_own_forgotten() {
+        let mut broadcasts = Broadcasts::default();
+        let (honest, bad) = (Instance([1; 16]), Instance([2; 16]));
+        let origin = |i: usize| {
+            let mut id = [0; 16];
+            id[..8].copy_from_slice(&i.to_be_bytes());
+            Instance(id)
+        };
+        let at = |s| Time(Duration::from_secs(s));
+        for i in 0..100 {
+            broadcasts.note(origin(i), 0, honest, at(0));
+        }
+        for i in 100..10_000 {
+            broadcasts.note(origin(i), 0, bad, at(i as u64 / 200));
+            assert!(
+                broadcasts.has_heard(origin(i), 0),
+                "a new one always has room"
+            );
+            assert!(broadcasts.heard.len() <= ORIGINS_MAX);
+        }
+        assert!((0..100).all(|i| broadcasts.has_heard(origin(i), 0)));
+        let kept = (100..10_000).filter(|i| broadcasts.has_heard(origin(*i), 0));
+        assert!(kept.eq(10_000 - (ORIGINS_MAX - 100)..10_000), "the latest");
+    }
+
+    const PEER: RequestId = RequestId {
+        caller: Instance([2; 16]),
+        number: 7,
+    };
+
+    fn message(origin: u8, number: u64) -> Broadcast {
+        Broadcast {
+            origin: Instance([origin; 16]),
+            number,
+            hops: 3,
+            sender: name("sender"),
+            data: b"hello"[..].into(),
+        }
+    }
+
+    fn name(text: &str) -> NodeName {
+        NodeName::new(text).unwrap()
+    }
+
+    #[test]
+    fn a_message_is_delivered_once_and_one_that_is_turned_away_may_come_again() {
+        let (mut core, mut broadcasts) = (core(), Broadcasts::default());
+        let mut ctx = core.at(Now::default());
+        broadcasts.hold(true);
+        let turned_away = broadcasts.hear(&mut ctx, PEER.caller, &message(3, 0));
+        assert_eq!(turned_away, Heard::TurnedAway);
+        broadcasts.hold(false);
+        let first = broadcasts.hear(&mut ctx, PEER.caller, &message(3, 0));
+        let again = broadcasts.hear(&mut ctx, PEER.caller, &message(3, 0));
+        assert_eq!(first, Heard::Now);
+        assert!(matches!(again, Heard::Before(_)));
+        let own = Broadcast {
+            origin: ctx.instance,
+            ..message(0, 9)
+        };
+        let own = broadcasts.hear(&mut ctx, PEER.caller, &own);
+        assert!(matches!(own, Heard::Before(_)), "it came back");
+        assert!(matches!(
+            core.outputs.make_contiguous(),
+            [Output::Message(_, data)] if data == b"hello"
+        ));
+    }
+
+    #[test]
+    fn a_round_is_over_once_all_were_asked_and_all_have_answered() {
+        let mut broadcasts = Broadcasts::default();
+        let round = broadcasts.begin_round(Parent::Peer(PEER));
+        for _ in 0..2 {
+            broadcasts.asks(round);
+        }
+        let reached = encoded(&Report {
+            delivered: 4,
+            ..Report::default()
+        });
+        assert_eq!(broadcasts.ended(round, name("b"), &Ok(reached)), None);
+        let failed = broadcasts.ended(round, name("c"), &Err(Error::Timeout));
+        assert_eq!(failed, None, "there may be more to ask");
+        let over = broadcasts.asked_all(round).unwrap();
+        let report = report::decode(&over.report).unwrap();
+        assert_eq!(over.parent, Parent::Peer(PEER));
+        assert_eq!((report.delivered, report.failed), (5, 1));
+        assert_eq!(report.names, [name("c")]);
+        assert_eq!(broadcasts.asked_all(round), None, "it is over once");
+    }
+
+    #[test]
+    fn a_message_that_has_come_too_far_is_reported_as_cut() {
+        let mut broadcasts = Broadcasts::default();
+        let round = broadcasts.begin_round(Parent::Own(CallNumber(1)));
+        broadcasts.cut(round);
+        let over = broadcasts.asked_all(round).unwrap();
+        let report = report::decode(&over.report).unwrap();
+        assert!(report.cut && report.delivered == 0);
+    }
+}
