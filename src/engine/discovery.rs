@@ -6,13 +6,13 @@
 use super::dialling::YIELD;
 use super::directory::Peer;
 use super::links::Target;
-use super::rate::{Rate, Shares};
 use super::{Engine, Event, LinkId, Now, Output, Phase, Time};
 use crate::error::Error;
 use crate::fernet::token_len;
 use crate::frame::{self, FrameType, Parsed};
 use crate::limits::DATAGRAM_MAX;
 use crate::name::NodeName;
+use crate::rate::{Rate, Shares};
 use crate::reach::{self, Word};
 use crate::table::Table;
 use crate::wire::Instance;

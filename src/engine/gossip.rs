@@ -6,11 +6,11 @@
 //! the message went.
 
 use super::ask::Ask;
-use super::rate::Rate;
 use super::{CallNumber, Engine, Now, Output, Phase, RequestId, Terms, Time};
 use crate::error::Error;
 use crate::limits::BROADCAST_HOPS;
 use crate::name::NodeName;
+use crate::rate::Rate;
 use crate::table::Table;
 use crate::wire::Instance;
 use crate::wire::ask;

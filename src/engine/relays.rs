@@ -11,11 +11,11 @@
 use super::discovery::Origin;
 use super::fault::RelayFault;
 use super::links::{Link, State, Via};
-use super::rate::Rate;
 use super::{Config, Engine, Event, LinkId, Now, Output, Phase, Time};
 use crate::address::RelayAddress;
 use crate::frame::{Frame, FrameType};
 use crate::limits::{ADVERT_RELAYS_MAX, REMOTES_MAX};
+use crate::rate::Rate;
 use crate::table::Table;
 use crate::wire::advert::Advert;
 use crate::wire::membership::{Challenge, RelayKey};

@@ -2,10 +2,10 @@
 
 use super::dialling::YIELD;
 use super::links::{CLOSED, Link, State, Target, Via};
-use super::rate::Rate;
 use super::{Engine, LinkId, Now};
 use crate::frame::FrameType;
 use crate::limits::FRAME_MAX;
+use crate::rate::Rate;
 use crate::table::Table;
 use crate::wire::Instance;
 use crate::wire::relay::{Forward, ROUTE_WINDOW, Route, ToRelay, encode_forward};
