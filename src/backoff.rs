@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// How much longer than the lower instance the higher one of two nodes waits before it dials, so that
-/// usually only one of the two does, and each does where only one hears the other.
+/// How much longer than the lower instance the higher one of two nodes waits before it dials, so
+/// that usually only one of the two does, and each does where only one hears the other.
 pub(crate) const YIELD: Duration = Duration::from_secs(1);
 
 /// Doublings beyond this change nothing: every pause has reached its longest by then.

@@ -1,8 +1,8 @@
 //! Bounds on how often something happens, and on how many bytes go.
 //!
-//! [`Rate`] counts within a window of one second; [`Shares`] does so for many sources, each of which that is
-//! known has a share of its own. [`Allowance`] and [`Throttle`] are token buckets: so many at once, and then
-//! so many a second, of things and of bytes.
+//! [`Rate`] counts within a window of one second; [`Shares`] does so for many sources, each of
+//! which that is known has a share of its own. [`Allowance`] and [`Throttle`] are token buckets: so
+//! many at once, and then so many a second, of things and of bytes.
 
 use crate::protocol::Time;
 use crate::table::Table;
@@ -37,9 +37,9 @@ impl Rate {
     }
 }
 
-/// A bound on how often anybody does something, a quarter of which is kept for those who are known, each of
-/// them alike. Where a source can be forged, strangers then cost each other their turns, and somebody who
-/// forges the source of one that is known costs no more than that one.
+/// A bound on how often anybody does something, a quarter of which is kept for those who are known,
+/// each of them alike. Where a source can be forged, strangers then cost each other their turns,
+/// and somebody who forges the source of one that is known costs no more than that one.
 #[derive(Debug, Default)]
 pub(crate) struct Shares {
     common: Rate,

@@ -5,7 +5,7 @@
 
 use super::ask::{Ask, Carried, Terms};
 use super::due::Due;
-use super::sending::Outlet;
+use super::links::Outlet;
 use super::stream::{Incoming, Outgoing};
 use super::{CallNumber, Engine, LinkId, Now, Output, Phase, RequestId, StreamId, Time, outcome};
 use crate::error::Error;
@@ -470,7 +470,7 @@ impl Engine {
         for number in lost {
             self.calls.set_waiting(number, Some(instance));
         }
-        let Some(name) = self.directory.get(&instance).map(|p| p.name.clone()) else {
+        let Some(name) = self.directory.get(&instance).map(|p| p.name().clone()) else {
             return;
         };
         if self.calls.waits_for(&name) {

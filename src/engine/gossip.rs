@@ -248,8 +248,8 @@ impl Engine {
         let peers: Vec<NodeName> = self
             .directory
             .iter()
-            .filter(|(i, p)| p.joined && Some(**i) != from && **i != broadcast.origin)
-            .map(|(_, p)| p.name.clone())
+            .filter(|(i, p)| p.is_joined() && Some(**i) != from && **i != broadcast.origin)
+            .map(|(_, p)| p.name().clone())
             .collect();
         let round = self.gossip.next_round;
         self.gossip.next_round += 1;

@@ -10,8 +10,7 @@
 use super::ask::{Ask, Unreadable};
 use super::due::Due;
 use super::evicted::Evicted;
-use super::links::{Source, Taken};
-use super::sending::Outlet;
+use super::links::{Outlet, Source, Taken};
 use super::stream::{Incoming, Outgoing};
 use super::{Engine, LinkId, Now, Output, Phase, StreamId, Time, reason};
 use crate::entropy::Entropy;
@@ -395,7 +394,7 @@ impl Engine {
         timeout_ms: u32,
         ask: ask::Ask<'_>,
     ) {
-        let Some(source) = self.links.get(&link).map(|l| Source::of(&l.via)) else {
+        let Some(source) = self.links.source(link) else {
             return;
         };
         let Some(session) = self.session(link) else {

@@ -12,7 +12,6 @@
 //! a caller that has not confirmed its answers is pinged, and the echo, which comes after all that was
 //! written before, tells that they have arrived. If the session ends instead, those that are left are asked.
 
-use super::links::State;
 use super::{Engine, LinkId, Now, Phase};
 use crate::error::Error;
 use crate::table::Table;
@@ -45,13 +44,7 @@ impl Engine {
 
     /// Whether a handshake with a peer is under way.
     fn is_meeting(&self, peer: Instance) -> bool {
-        self.links.values().any(|link| match &link.state {
-            State::Answered(session) => session.peer == peer,
-            State::Dialing(target) | State::Asked(target, _) => {
-                target.as_ref().is_some_and(|t| t.instance == peer)
-            }
-            _ => false,
-        })
+        self.links.is_meeting(peer)
     }
 
     fn await_session(&mut self, peer: Instance) {
@@ -64,7 +57,7 @@ impl Engine {
     pub fn is_flushed(&self) -> bool {
         let awaits = |s: &Stopping| !s.awaited.is_empty() || !s.cut_off.is_empty();
         self.phase == Phase::Stopped
-            || self.links.keys().all(|id| self.pending(*id).is_empty())
+            || self.links.are_drained()
                 && !self.stopping.as_ref().is_some_and(awaits)
                 && !self.serving.has_backlog()
                 && !self.has_unsent_answers()
@@ -78,8 +71,7 @@ impl Engine {
     }
 
     fn await_echoes(&mut self, now: Now, peer: Instance) {
-        let sessions = self.directory.get(&peer).map(|p| p.sessions.clone());
-        for link in sessions.into_iter().flatten() {
+        for link in self.directory.sessions(&peer).to_vec() {
             self.await_echo(now, link);
         }
     }
@@ -89,7 +81,7 @@ impl Engine {
         let Some(stopping) = &mut self.stopping else {
             return;
         };
-        let early = self.links.get(&link).is_some_and(|l| l.ping.is_some());
+        let early = self.links.awaits_echo(link);
         stopping.awaited.insert(link, early);
         if !early {
             self.send_ping(now, link);
@@ -113,7 +105,9 @@ impl Engine {
             return;
         }
         match self.directory.get(&peer) {
-            Some(known) if known.sessions.is_empty() && !known.left => self.await_session(peer),
+            Some(known) if known.sessions().is_empty() && !known.has_left() => {
+                self.await_session(peer)
+            }
             _ => self.await_echoes(now, peer),
         }
     }

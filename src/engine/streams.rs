@@ -5,7 +5,7 @@
 //! on from there. Nothing is sent that was not granted; whatever comes that was not granted, or out of
 //! place, ends the session it came in.
 
-use super::links::{Source, Taken, Via};
+use super::links::{Source, Taken};
 use super::stream::{Incoming, Outgoing, Piece, Violation};
 use super::{Engine, LinkId, Now, Output, RequestId, Time};
 use crate::error::Error;
@@ -303,13 +303,8 @@ impl Engine {
     /// Whether a link's peer reads what it is sent. What streams say of themselves is sent without waiting for
     /// room, and is small; a peer that makes us say it over and over and reads none of it is closed.
     fn is_read(&mut self, now: Now, link: LinkId) -> bool {
-        let window_is_used_up = match self.links.get(&link).map(|l| l.via) {
-            // What is left is for the words that end the link.
-            Some(Via::Relay(carrier, route)) => {
-                !self.routes.has_room(carrier, route, FRAME_MAX / 4)
-            }
-            _ => false,
-        };
+        // What is left is for the words that end the link.
+        let window_is_used_up = !self.links.has_window(link, FRAME_MAX / 4);
         let most = 2 * (self.core.config.limits.link_queue + FRAME_MAX);
         if self.waits_on(link) < most && !window_is_used_up {
             return true;
