@@ -49,14 +49,17 @@ pub mod protocol;
 pub mod relay;
 pub mod wire;
 
+mod backoff;
 mod buffer;
 mod driver;
 pub mod ffi;
 mod files;
 mod hkdf;
+mod inbox;
 mod json;
 mod logging;
 mod node;
+mod rate;
 mod reach;
 mod signals;
 mod stats;

@@ -49,6 +49,13 @@ impl<K: Ord, V> Table<K, V> {
         self.find(key).ok().map(|at| &mut self.0[at].1)
     }
 
+    /// The values of two keys, if they are two and both are there.
+    pub(crate) fn pair_mut(&mut self, a: &K, b: &K) -> Option<(&mut V, &mut V)> {
+        let (a, b) = (self.find(a).ok()?, self.find(b).ok()?);
+        let [(_, a), (_, b)] = self.0.get_disjoint_mut([a, b]).ok()?;
+        Some((a, b))
+    }
+
     pub(crate) fn contains_key(&self, key: &K) -> bool {
         self.find(key).is_ok()
     }
@@ -149,6 +156,18 @@ mod tests {
                 prop_assert_eq!(table.len(), map.len());
             }
         }
+    }
+
+    #[test]
+    fn two_values_can_be_changed_at_once_if_they_are_two() {
+        let mut table = Table::default();
+        table.insert(1, "a");
+        table.insert(2, "b");
+        let (one, two) = table.pair_mut(&2, &1).unwrap();
+        std::mem::swap(one, two);
+        assert_eq!((table.get(&1), table.get(&2)), (Some(&"b"), Some(&"a")));
+        assert!(table.pair_mut(&1, &1).is_none());
+        assert!(table.pair_mut(&1, &3).is_none());
     }
 
     #[test]

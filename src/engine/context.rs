@@ -1,9 +1,11 @@
-//! What every part of the engine works with: the time, who this node is, chance, and where outputs and counts go.
+//! What every part of the engine works with: the time, who this node is, chance, and where outputs
+//! and counts go.
 
 use super::{Config, Event, Output, Stats};
 use crate::entropy::Entropy;
 use crate::protocol::Now;
 use crate::wire::Instance;
+use crate::wire::advert::Advert;
 use std::collections::VecDeque;
 
 /// What the engine keeps for all of its parts, none of which owns it.
@@ -49,6 +51,17 @@ pub(super) struct Ctx<'a> {
 }
 
 impl Ctx<'_> {
+    /// Opens a sealed advert, wherever it came from. `opened` is where its plaintext goes.
+    pub(super) fn open_advert(&mut self, token: &[u8], opened: &mut Vec<u8>) -> Option<Advert> {
+        let Ok((plain, _)) = self.config.keys.open(token, opened) else {
+            self.stats.adverts_refused += 1;
+            return None;
+        };
+        let advert = Advert::decode(plain).ok();
+        self.stats.adverts_malformed += u64::from(advert.is_none());
+        advert
+    }
+
     pub(super) fn event(&mut self, event: Event) {
         self.outputs.push_back(Output::Event(event));
     }

@@ -21,46 +21,36 @@
 //! call:   Waiting --> Sent --(path died, same instance)--> Waiting … --> ended, once
 //! ```
 //!
-//! `directory` holds who is there, `discovery` what adverts do to it, `dialling` when and how to
-//! reach whom; `links`, `sending`, `handshake`, `keepalive` and `session` are how two nodes talk;
-//! `mesh` how others are found without advertising; `relays` is which relays we are linked to, `fault`
-//! what is wrong with one, `routes` how links to peers go through them. `calls` is what this node and its
-//! peers ask of each other, `streams` what programs stream along calls, `commands` how calls and streams
-//! find their way between these parts; `stopping` is how it all ends.
+//! Parts own what they know: `peers` is who is there and how others are found, `links` how two
+//! nodes talk, `relays` which relays we are linked to; `calls` is what this node and its peers ask
+//! of each other, `streams` what programs stream along calls; `stopping` is how it all ends. None
+//! of them sees another: `network` and `commands` hand what one returns to the next. `context` is
+//! what each of them works with.
 
 mod calls;
 mod commands;
 mod context;
-mod dialling;
-mod directory;
-mod discovery;
-mod fault;
-mod handshake;
+#[cfg(test)]
+mod fixture;
 mod ids;
-mod keepalive;
 mod links;
-mod mesh;
-mod rate;
+mod network;
+mod peers;
 mod relays;
-mod routes;
-mod sending;
-mod session;
 mod share;
 mod stats;
 mod stopping;
 mod streams;
-#[cfg(test)]
-mod test_core;
 
 pub use crate::protocol::{LinkId, Now, Time};
 pub use crate::wire::report::Report;
 pub use calls::ask::{Ask, Broadcast, Request, Terms};
 pub use calls::compat::CompatPlace;
 pub use calls::outgoing::SETTLED_WITH_CALL;
-pub use directory::{Path, PeerInfo, Ping};
-pub use fault::RelayFault;
 pub use ids::{CallNumber, RequestId, StreamId};
 pub(crate) use links::Source;
+pub use peers::{Path, PeerInfo, Ping};
+pub use relays::RelayFault;
 pub use stats::Stats;
 
 use crate::address::RelayAddress;
@@ -70,21 +60,17 @@ use crate::fernet::Keyring;
 use crate::limits::Limits;
 use crate::name::{CommandPath, NetworkName, NodeName};
 use crate::protocol::{LinkEvent, Protocol};
-use crate::table::Table;
 use crate::wire::Instance;
+use crate::wire::advert::Phase as AdvertPhase;
 use crate::wire::record::Status;
 use calls::broadcast::Broadcasts;
 use calls::compat::CompatPeers;
 use calls::incoming::Serving;
 use calls::outgoing::Calls;
 use context::Core;
-use directory::Directory;
-use discovery::Advertiser;
-use links::Link;
-use mesh::Mesh;
-use rate::Rate;
+use links::Links;
+use peers::{Advertiser, Dialler, Directory, Mesh, Presence};
 use relays::Relays;
-use routes::Routes;
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -156,8 +142,8 @@ pub enum Output {
     Broadcast(Vec<u8>),
     /// Connect to this address.
     Dial(LinkId, SocketAddr),
-    /// Find out what this relay's name means, without waiting for it here, and connect to it. Whether it
-    /// may be anywhere, [`Engine::dials_relay`] tells.
+    /// Find out what this relay's name means, without waiting for it here, and connect to it.
+    /// Whether it may be anywhere, [`Engine::dials_relay`] tells.
     DialRelay(LinkId, RelayAddress),
     /// A link has [`Engine::pending`] bytes, where it had none.
     Writable(LinkId),
@@ -200,8 +186,8 @@ pub enum Output {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A node has proved that it is there and holds the key; or one of PeerBase 0.7.1 is heard, which proves
-    /// nothing.
+    /// A node has proved that it is there and holds the key; or one of PeerBase 0.7.1 is heard,
+    /// which proves nothing.
     PeerJoined(NodeName),
     /// A node said goodbye, or was not heard for too long.
     PeerLeft(NodeName),
@@ -215,8 +201,8 @@ pub enum Event {
     },
     /// This node has joined its network at a relay.
     RelayUp(RelayAddress),
-    /// A relay cannot be joined, or was lost; it is tried again. Told once for each reason, not at each
-    /// attempt.
+    /// A relay cannot be joined, or was lost; it is tried again. Told once for each reason, not at
+    /// each attempt.
     RelayDown {
         /// Which.
         relay: RelayAddress,
@@ -241,6 +227,21 @@ enum Phase {
     Stopped,
 }
 
+/// What there is a time for, in the order in which it is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Timer {
+    Streams,
+    Probe,
+    Adverts,
+    Relays,
+    Links,
+    Peers,
+    Calls,
+    Serving,
+    Mesh,
+    Compat,
+}
+
 /// The state machine. See the module's documentation for how to drive it.
 pub struct Engine {
     core: Core,
@@ -251,21 +252,18 @@ pub struct Engine {
     #[cfg(test)]
     pub(crate) sabotaged: bool,
     advertiser: Advertiser,
+    presence: Presence,
     directory: Directory,
-    links: Table<LinkId, Box<Link>>,
+    dialler: Dialler,
+    mesh: Mesh,
+    links: Links,
     relays: Relays,
-    routes: Routes,
-    next_link: u64,
-    dial_rate: Rate,
-    /// No link can need attention before this.
-    links_due: Time,
     calls: Calls,
     serving: Serving,
     streams: Streams,
     broadcasts: Broadcasts,
-    mesh: Mesh,
     compat: CompatPeers,
-    /// Where tokens are opened; lent out while one is read.
+    /// Where tokens are opened.
     opened: Vec<u8>,
     /// Where plaintexts are put together.
     plain: Vec<u8>,
@@ -309,23 +307,21 @@ impl Engine {
             #[cfg(test)]
             sabotaged: false,
             advertiser: Advertiser::new(now.at),
+            presence: Presence::default(),
             directory: Directory::default(),
-            links: Table::default(),
+            dialler: Dialler::default(),
+            mesh: Mesh::default(),
+            links: Links::default(),
             relays,
-            routes: Routes::default(),
-            next_link: 0,
-            dial_rate: Rate::default(),
-            links_due: Time::NEVER,
             calls: Calls::default(),
             serving: Serving::default(),
             streams: Streams::default(),
             broadcasts: Broadcasts::default(),
-            mesh: Mesh::default(),
             compat: CompatPeers::default(),
             opened: Vec::new(),
             plain: Vec::new(),
         };
-        engine.start_probing(now);
+        engine.advertise(now, AdvertPhase::Probing);
         engine
     }
 
@@ -340,12 +336,11 @@ impl Engine {
             Input::Received(link, bytes) => self.received(now, link, bytes),
             Input::Sent(link, n) => self.sent(now, link, n),
             Input::Closed(link) => self.ended(now, link),
-            Input::InterfacesChanged => self.advertise_burst(now),
-            // Not with every input, as the rest of what is due.
-            Input::Tick if now.at >= self.streams.due() => self.tick_streams(now),
-            Input::Tick => {}
+            Input::InterfacesChanged => self.advertiser.burst(now.at),
+            Input::Tick => return self.tick(now, 0),
         }
-        self.tick(now);
+        // What streams wait for is looked at when time passes, and not with every input.
+        self.tick(now, 1);
     }
 
     /// What to do next, if anything.
@@ -368,55 +363,64 @@ impl Engine {
         if self.sabotaged {
             return Some(Time::default());
         }
+        let due = self.timers().into_iter().map(|(_, due)| due).min();
+        due.filter(|due| *due != Time::NEVER)
+    }
+
+    /// When each timer runs out.
+    #[inline]
+    fn timers(&self) -> [(Timer, Time); 10] {
         let probe = match self.phase {
             Phase::Probing { until, .. } => until,
-            _ => Time::NEVER,
+            Phase::Running | Phase::Stopped => Time::NEVER,
         };
-        let due = [
-            probe,
-            self.advertiser.due(),
-            self.directory.due(),
-            self.links_due,
-            self.relays.due(),
-            self.calls.due(),
-            self.serving.due(),
-            self.mesh.due(),
-            self.streams.due(),
-            self.compat.due(),
-        ];
-        due.into_iter().min().filter(|t| *t != Time::NEVER)
+        [
+            (Timer::Streams, self.streams.due()),
+            (Timer::Probe, probe),
+            (Timer::Adverts, self.advertiser.due()),
+            (Timer::Relays, self.relays.due()),
+            (Timer::Links, self.links.due()),
+            (Timer::Peers, self.directory.due()),
+            (Timer::Calls, self.calls.due()),
+            (Timer::Serving, self.serving.due()),
+            (Timer::Mesh, self.mesh.due()),
+            (Timer::Compat, self.compat.due()),
+        ]
     }
 
-    fn tick(&mut self, now: Now) {
-        if self.phase == Phase::Stopped {
-            return;
-        }
-        self.tick_discovery(now);
-        if now.at >= self.relays.due() {
-            self.tick_relays(now);
-        }
-        if now.at >= self.links_due {
-            self.tick_links(now);
-        }
-        if now.at >= self.directory.due() {
-            self.tick_directory(now);
-        }
-        if now.at >= self.calls.due() {
-            self.tick_calls(now);
-        }
-        if now.at >= self.serving.due() {
-            self.tick_serving(now);
-        }
-        if now.at >= self.mesh.due() {
-            self.tick_mesh(now);
-        }
-        if now.at >= self.compat.due() {
-            self.tick_compat(now);
+    /// Does what the timers that have run out are for, once for each but the first `skipped`.
+    #[inline]
+    fn tick(&mut self, now: Now, mut skipped: usize) {
+        while self.phase != Phase::Stopped {
+            // One that was done may have brought another forward, so they are looked at anew.
+            let timers = self.timers();
+            let mut rest = timers[skipped..].iter();
+            let Some(at) = rest.position(|(_, due)| now.at >= *due) else {
+                return;
+            };
+            let (timer, _) = timers[skipped + at];
+            skipped += at + 1;
+            self.run_out(now, timer);
         }
     }
 
-    /// Says goodbye, ends every call and link. Nothing but draining [`Engine::poll`] is left to do. What was
-    /// answered and is not written yet is lost, unless [`Engine::begin_stop`] came first.
+    fn run_out(&mut self, now: Now, timer: Timer) {
+        match timer {
+            Timer::Streams => self.tick_streams(now),
+            Timer::Probe => self.tick_probe(now),
+            Timer::Adverts => self.advertise(now, self.phase.advertised()),
+            Timer::Relays => self.tick_relays(now),
+            Timer::Links => self.tick_links(now),
+            Timer::Peers => self.tick_directory(now),
+            Timer::Calls => self.tick_calls(now),
+            Timer::Serving => self.tick_serving(now),
+            Timer::Mesh => self.tick_mesh(now),
+            Timer::Compat => self.tick_compat(now),
+        }
+    }
+
+    /// Says goodbye, ends every call and link. Nothing but draining [`Engine::poll`] is left to do.
+    /// What was answered and is not written yet is lost, unless [`Engine::begin_stop`] came first.
     pub fn stop(&mut self, now: Now) {
         if self.phase == Phase::Stopped {
             return;
@@ -433,7 +437,6 @@ impl Engine {
         self.end_own_calls(now, &why);
         self.close_all(now);
         self.relays = Relays::default();
-        self.routes = Routes::default();
         self.directory = Directory::default();
         self.serving = Serving::default();
         self.streams = Streams::default();
@@ -466,15 +469,10 @@ impl Engine {
     pub fn peers(&self, now: Now) -> Vec<PeerInfo> {
         let mut infos = self.directory.infos();
         for (instance, info) in &mut infos {
-            let link = self
+            let measured = self
                 .best_session(*instance)
-                .and_then(|id| self.links.get(&id));
-            info.ping = link.and_then(|link| {
-                Some(Ping {
-                    round_trip: link.round_trip?,
-                    ago: now.at - link.measured_at,
-                })
-            });
+                .and_then(|id| self.links.round_trip(now.at, id));
+            info.ping = measured.map(|(round_trip, ago)| Ping { round_trip, ago });
         }
         // Of two of one name the native one, which is also who is called.
         let native = |f: &PeerInfo| self.directory.lists(&f.name);
@@ -491,7 +489,7 @@ impl Engine {
         stats.calls_open = self.calls.len() as u64;
         stats.serving = (self.serving.len() + self.compat.requests()) as u64;
         stats.relays_up = self.relays.joined() as u64;
-        stats.routes = self.routes.len() as u64;
+        stats.routes = self.links.routes() as u64;
         stats.streams = self.streams.len() as u64;
         stats
     }

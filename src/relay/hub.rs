@@ -15,9 +15,8 @@
 //!
 //! `member` is one link and what waits for it, `lanes` what waits longer, `presence` hands adverts on, `forward`
 //! carries frames, `newcomers` are links that have not joined, `source` is where links come from, `budget` the
-//! memory of all, `allowance` so many a second, `stats` what is counted, `web` the side for Python nodes.
+//! memory of all, `stats` what is counted, `web` the side for Python nodes.
 
-mod allowance;
 mod budget;
 mod forward;
 mod lanes;

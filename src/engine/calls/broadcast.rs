@@ -11,11 +11,11 @@
 
 use super::ask::Broadcast;
 use crate::engine::context::Ctx;
-use crate::engine::rate::Rate;
 use crate::engine::{CallNumber, Output, RequestId, Time};
 use crate::error::Error;
 use crate::limits::BROADCAST_HOPS;
 use crate::name::NodeName;
+use crate::rate::Rate;
 use crate::table::Table;
 use crate::wire::Instance;
 use crate::wire::report::{self, Report};
@@ -287,7 +287,7 @@ fn encoded(report: &Report) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::engine::Now;
-    use crate::engine::test_core::core;
+    use crate::engine::fixture::core;
     use proptest::prelude::*;
     use std::collections::HashSet;
     use std::time::Duration;

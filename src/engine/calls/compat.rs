@@ -205,7 +205,7 @@ impl CompatPeers {
 mod tests {
     use super::*;
     use crate::engine::Now;
-    use crate::engine::test_core::core;
+    use crate::engine::fixture::core;
 
     fn name(text: &str) -> NodeName {
         NodeName::new(text).unwrap()

@@ -8,7 +8,7 @@ use crate::engine::calls::incoming::{
 };
 use crate::engine::calls::outcome::reason;
 use crate::engine::ids::CallOver;
-use crate::engine::sending::Outlet;
+use crate::engine::links::Outlet;
 use crate::engine::{CallNumber, Engine, LinkId, Now, RequestId, Source};
 use crate::error::Error;
 use crate::limits::BODY_MAX;
@@ -32,7 +32,7 @@ pub(in crate::engine) struct CallRecord<'a> {
 impl Engine {
     /// A call came.
     pub(in crate::engine) fn serve(&mut self, now: Now, link: LinkId, call: CallRecord<'_>) {
-        let Some(source) = self.links.get(&link).map(|l| Source::of(&l.via)) else {
+        let Some(source) = self.links.source(link) else {
             return;
         };
         let Some(session) = self.session(link) else {

@@ -16,7 +16,6 @@ use super::calls::ask::{Ask, Broadcast, Terms};
 use super::calls::broadcast::{Parent, RoundOver};
 use super::calls::compat::{self, CompatPlace};
 use super::calls::outgoing::Owner;
-use super::links::State;
 use super::stopping::Stopping;
 use super::{CallNumber, Engine, LinkId, Now, Output, Phase, RelayFault};
 use crate::address::RelayAddress;
@@ -85,8 +84,8 @@ impl Engine {
         let peers: Vec<NodeName> = self
             .directory
             .iter()
-            .filter(|(i, p)| p.joined && Some(**i) != from && **i != broadcast.origin)
-            .map(|(_, p)| p.name.clone())
+            .filter(|(i, p)| p.is_joined() && Some(**i) != from && **i != broadcast.origin)
+            .map(|(_, p)| p.name().clone())
             .collect();
         let round = self.broadcasts.begin_round(parent);
         if let Some(hops) = broadcast.hops.checked_sub(1) {
@@ -198,21 +197,10 @@ impl Engine {
         self.end_own_calls(now, &Error::Stopped);
         for caller in self.serving.unconfirmed() {
             self.await_echoes(now, caller);
-            if self.best_session(caller).is_none() && self.is_meeting(caller) {
+            if self.best_session(caller).is_none() && self.links.is_meeting(caller) {
                 self.await_session(caller);
             }
         }
-    }
-
-    /// Whether a handshake with a peer is under way.
-    fn is_meeting(&self, peer: Instance) -> bool {
-        self.links.values().any(|link| match &link.state {
-            State::Answered(session) => session.peer == peer,
-            State::Dialing(target) | State::Asked(target, _) => {
-                target.as_ref().is_some_and(|t| t.instance == peer)
-            }
-            _ => false,
-        })
     }
 
     fn await_session(&mut self, peer: Instance) {
@@ -224,7 +212,7 @@ impl Engine {
     /// Whether all that was answered has arrived, as far as its callers can be reached.
     pub fn is_flushed(&self) -> bool {
         self.phase == Phase::Stopped
-            || self.links.keys().all(|id| self.pending(*id).is_empty())
+            || self.links.are_drained()
                 && self.stopping.as_ref().is_none_or(Stopping::is_over)
                 && !self.serving.has_backlog()
                 && !self.has_unsent_answers()
@@ -239,8 +227,7 @@ impl Engine {
     }
 
     fn await_echoes(&mut self, now: Now, peer: Instance) {
-        let sessions = self.directory.get(&peer).map(|p| p.sessions.clone());
-        for link in sessions.into_iter().flatten() {
+        for link in self.directory.sessions(&peer).to_vec() {
             self.await_echo(now, link);
         }
     }
@@ -250,7 +237,7 @@ impl Engine {
         let Some(stopping) = &mut self.stopping else {
             return;
         };
-        let is_early = self.links.get(&link).is_some_and(|l| l.ping.is_some());
+        let is_early = self.links.awaits_echo(link);
         stopping.await_echo(link, is_early);
         if !is_early {
             self.send_ping(now, link);
@@ -273,7 +260,9 @@ impl Engine {
             return;
         }
         match self.directory.get(&peer) {
-            Some(known) if known.sessions.is_empty() && !known.left => self.await_session(peer),
+            Some(known) if known.sessions().is_empty() && !known.has_left() => {
+                self.await_session(peer)
+            }
             _ => self.await_echoes(now, peer),
         }
     }

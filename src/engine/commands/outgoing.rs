@@ -3,7 +3,7 @@
 use crate::engine::calls::ask::{Ask, Terms};
 use crate::engine::calls::outgoing::{Gone, NewCall, Owner, Reply, SETTLED_WITH_CALL, Verdict};
 use crate::engine::ids::CallOver;
-use crate::engine::sending::Outlet;
+use crate::engine::links::Outlet;
 use crate::engine::{CallNumber, Engine, LinkId, Now, Output, Phase, RequestId};
 use crate::error::Error;
 use crate::name::NodeName;
@@ -203,8 +203,7 @@ impl Engine {
         let Some((sequence, kind)) = self.begin_record(link) else {
             return;
         };
-        let session = self.links.get_mut(&link).and_then(|l| l.open_session());
-        if let Some(session) = session {
+        if let Some(session) = self.links.session(link) {
             session.used = now.at;
             let count = session.settled.len().min(SETTLED_WITH_CALL);
             let settled = &session.settled[..count];
@@ -242,7 +241,7 @@ impl Engine {
             self.serving.drop_refusals(instance);
         }
         self.calls.lose_link(link);
-        let Some(name) = self.directory.get(&instance).map(|p| p.name.clone()) else {
+        let Some(name) = self.directory.get(&instance).map(|p| p.name().clone()) else {
             return;
         };
         if self.calls.waits_for(&name) {

@@ -1,7 +1,6 @@
 //! The routing of the streams of calls.
 
 use crate::engine::ids::CallOver;
-use crate::engine::links::Via;
 use crate::engine::streams::{Feedback, Next, Speaker, Violation};
 use crate::engine::{Engine, LinkId, Now, StreamId};
 use crate::error::Error;
@@ -80,13 +79,8 @@ impl Engine {
     /// waiting for room, and is small; a peer that makes this node say it over and over and reads
     /// none of it loses its link.
     fn is_read(&mut self, now: Now, link: LinkId) -> bool {
-        let window_is_used_up = match self.links.get(&link).map(|l| l.via) {
-            // What is left is for the words that end the link.
-            Some(Via::Relay(carrier, route)) => {
-                !self.routes.has_room(carrier, route, FRAME_MAX / 4)
-            }
-            _ => false,
-        };
+        // What is left is for the words that end the link.
+        let window_is_used_up = !self.links.has_window(link, FRAME_MAX / 4);
         let most = 2 * (self.core.config.limits.link_queue + FRAME_MAX);
         if self.waits_on(link) < most && !window_is_used_up {
             return true;

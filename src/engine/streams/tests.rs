@@ -4,12 +4,12 @@ use super::records::Step;
 use super::*;
 use crate::engine::Now;
 use crate::engine::context::Core;
-use crate::engine::test_core::core;
+use crate::engine::fixture::core;
 use crate::wire::record::{Body, Record};
 use sha2::Digest;
 
 /// The node that calls, and the one that is called.
-const CALLER: Instance = Instance([1; 16]);
+const CALLER: Instance = Instance([5; 16]);
 const CALLEE: Instance = Instance([2; 16]);
 const LINK: LinkId = LinkId(1);
 

@@ -3,12 +3,12 @@
 //! What is to be sent next waits in the output, in order. When that is more than a little, what other members
 //! send waits behind it in [`Lanes`], and their adverts wait until there is room for the latest.
 
-use super::allowance::Throttle;
 use super::budget::Memory;
 use super::lanes::Lanes;
 use crate::buffer::Buffer;
 use crate::name::NetworkName;
 use crate::protocol::{LinkId, Time};
+use crate::rate::Throttle;
 use crate::table::Table;
 use crate::wire::membership::Challenge;
 use crate::wire::relay::Route;

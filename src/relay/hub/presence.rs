@@ -8,7 +8,6 @@
 //! much the others have to tell.
 
 use super::Hub;
-use super::allowance::Throttle;
 use super::lanes::QUANTUM;
 use super::member::AHEAD;
 use super::member::Member;
@@ -16,6 +15,7 @@ use crate::frame::{Frame, FrameType};
 use crate::limits::{DATAGRAM_MAX, RelayLimits};
 use crate::name::NetworkName;
 use crate::protocol::{LinkId, Now, Time};
+use crate::rate::Throttle;
 use crate::table::Table;
 use crate::wire::relay::{FromRelay, Refusal, Route, encode_forward};
 use std::net::IpAddr;

@@ -1,9 +1,9 @@
 //! Where links come from, and what those from one place may do together.
 
-use super::allowance::Allowance;
 use super::budget::Memory;
 use crate::limits::RelayLimits;
 use crate::protocol::Time;
+use crate::rate::Allowance;
 use crate::reach::prefix;
 use std::net::IpAddr;
 

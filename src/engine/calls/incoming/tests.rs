@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::engine::context::Core;
-use crate::engine::test_core::core;
+use crate::engine::fixture::core;
 use crate::engine::{LinkId, Now};
 use crate::wire::record::{Body, Record};
 

@@ -4,7 +4,7 @@ use super::answers::KeptValue;
 use super::*;
 use crate::engine::Now;
 use crate::engine::context::Core;
-use crate::engine::test_core::core;
+use crate::engine::fixture::core;
 use crate::name::CommandPath;
 use crate::wire::record::{Body, Record};
 use std::time::Duration;

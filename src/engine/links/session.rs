@@ -1,20 +1,13 @@
 //! The keys and sequence numbers of one session: what makes a record acceptable exactly once, in
 //! its place, from the other side.
 
-use super::Time;
+use super::{Refuse, Time};
 use crate::fernet::Sealer;
 use crate::frame::FrameType;
 use crate::name::NodeName;
 use crate::wire::Instance;
 use crate::wire::record::Record;
 use sha2::Sha256;
-
-/// Why a record was refused. The peer is not told which.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rejection {
-    Token,
-    Record,
-}
 
 #[derive(Debug)]
 struct Direction {
@@ -24,24 +17,24 @@ struct Direction {
 }
 
 #[derive(Debug)]
-pub(super) struct Session {
-    pub(super) peer: Instance,
-    pub(super) name: NodeName,
+pub(crate) struct Session {
+    pub(crate) peer: Instance,
+    pub(crate) name: NodeName,
     /// The TCP port the peer listens on.
     pub(super) port: u16,
     /// Whether the peer was still asking for its name.
     pub(super) probing: bool,
     /// Calls whose answers have come, for the callee to forget.
-    pub(super) settled: Vec<u64>,
+    pub(crate) settled: Vec<u64>,
     /// The highest number of a call that came.
-    pub(super) last_call: Option<u64>,
+    pub(crate) last_call: Option<u64>,
     /// When a call or answer last passed.
-    pub(super) used: Time,
+    pub(crate) used: Time,
     outbound: Direction,
     inbound: Direction,
 }
 
-/// Who the session is with, as its hello said.
+/// The other side of a session, as its hello said.
 pub(super) struct Party {
     pub(super) peer: Instance,
     pub(super) name: NodeName,
@@ -50,7 +43,8 @@ pub(super) struct Party {
 }
 
 impl Session {
-    /// `asked` is whether we are the side that asked; the sealers are the asker's and the answerer's.
+    /// `asked` is whether we are the side that asked; the sealers are the asker's and the
+    /// answerer's.
     pub(super) fn new(
         with: Party,
         asked: bool,
@@ -86,41 +80,41 @@ impl Session {
         }
     }
 
-    /// Opens the next record of the other side.
+    /// Opens the next record of the other side. The peer is not told why one is refused.
     pub(super) fn open<'b>(
         &mut self,
         kind: FrameType,
         token: &[u8],
         buf: &'b mut Vec<u8>,
-    ) -> Result<Record<'b>, Rejection> {
+    ) -> Result<Record<'b>, Refuse> {
         if kind != self.inbound.kind {
-            return Err(Rejection::Record);
+            return Err(Refuse::Record);
         }
         let plain = self
             .inbound
             .sealer
             .open(token, buf)
-            .map_err(|_| Rejection::Token)?;
-        let record = Record::decode(plain).map_err(|_| Rejection::Record)?;
+            .map_err(|_| Refuse::Token)?;
+        let record = Record::decode(plain).map_err(|_| Refuse::Record)?;
         if record.sequence != self.inbound.sequence {
-            return Err(Rejection::Record);
+            return Err(Refuse::Record);
         }
         self.inbound.sequence += 1;
         Ok(record)
     }
 
     /// The sequence number the next record of ours must carry.
-    pub(super) fn next_sequence(&self) -> u64 {
+    pub(crate) fn next_sequence(&self) -> u64 {
         self.outbound.sequence
     }
 
     /// The type of the frames that carry our records.
-    pub(super) fn kind(&self) -> FrameType {
+    pub(crate) fn kind(&self) -> FrameType {
         self.outbound.kind
     }
 
-    /// Seals the record that `plain` holds, and appends its token; if something is to be added to a digest,
-    /// that is done along the way.
+    /// Seals the record that `plain` holds, and appends its token; if something is to be added to a
+    /// digest, that is done along the way.
     pub(super) fn seal(
         &mut self,
         plain: &[u8],
@@ -170,7 +164,7 @@ mod tests {
         out
     }
 
-    fn take(to: &mut Session, bytes: &[u8]) -> Result<u64, Rejection> {
+    fn take(to: &mut Session, bytes: &[u8]) -> Result<u64, Refuse> {
         let Ok(Parsed::Complete(f, _)) = parse(bytes, FRAME_MAX) else {
             panic!()
         };
@@ -182,14 +176,10 @@ mod tests {
     fn records_are_accepted_once_and_in_order() {
         let (mut a, mut b) = pair((1, 2));
         let frames: Vec<_> = (0..3).map(|_| send(&mut a)).collect();
-        assert_eq!(take(&mut b, &frames[1]), Err(Rejection::Record), "skipped");
+        assert_eq!(take(&mut b, &frames[1]), Err(Refuse::Record), "skipped");
         assert_eq!(take(&mut b, &frames[0]), Ok(0));
-        assert_eq!(take(&mut b, &frames[0]), Err(Rejection::Record), "replayed");
-        assert_eq!(
-            take(&mut b, &frames[2]),
-            Err(Rejection::Record),
-            "reordered"
-        );
+        assert_eq!(take(&mut b, &frames[0]), Err(Refuse::Record), "replayed");
+        assert_eq!(take(&mut b, &frames[2]), Err(Refuse::Record), "reordered");
         assert_eq!(take(&mut b, &frames[1]), Ok(1));
     }
 
@@ -197,17 +187,17 @@ mod tests {
     fn a_record_of_the_other_direction_or_another_session_is_refused() {
         let (mut a, mut b) = pair((1, 2));
         let own = send(&mut a);
-        assert_eq!(take(&mut a, &own), Err(Rejection::Record), "reflected");
+        assert_eq!(take(&mut a, &own), Err(Refuse::Record), "reflected");
         let renamed = String::from_utf8(own.clone())
             .unwrap()
             .replace("|msg|", "|rsp|");
         assert_eq!(
             take(&mut a, renamed.as_bytes()),
-            Err(Rejection::Token),
+            Err(Refuse::Token),
             "reflected under the other type"
         );
         let (mut other, _) = pair((3, 4));
-        assert_eq!(take(&mut b, &send(&mut other)), Err(Rejection::Token));
+        assert_eq!(take(&mut b, &send(&mut other)), Err(Refuse::Token));
         assert_eq!(take(&mut b, &own), Ok(0));
     }
 }

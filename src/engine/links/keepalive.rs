@@ -1,0 +1,354 @@
+//! Signs of life: asking for them, giving them, and finding links that are late, silent, or do not
+//! read.
+
+use super::{Config, Ctx, KEPT_CAPACITY, Link, LinkId, Links, State, Time};
+use crate::frame::FrameType;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE;
+use std::time::Duration;
+
+/// Bytes of a keepalive's nonce, as text; longer ones are nobody's.
+const PING_TEXT: usize = 16;
+/// Of those, the ones that all nonces which a node makes for one link have in common.
+const PING_OWN: usize = 8;
+/// How many of the nonces that were echoed last a link remembers.
+const ECHOED: usize = 4;
+/// How long a measured round trip is taken for the present one.
+const MEASURED: Duration = Duration::from_secs(30);
+/// The time between two echoes on a link. A peer waits for one at a time, so more are of nonces
+/// that a stranger on the way has made up, which the two nodes might echo to each other for ever.
+const ECHO_GAP: Duration = Duration::from_millis(100);
+/// How long an instance has to show that it lives when another has proved to go by its name.
+const CHALLENGE: Duration = Duration::from_secs(1);
+
+/// What a keepalive says, as text.
+pub(super) type Nonce = [u8; PING_TEXT];
+
+/// A keepalive that was not echoed yet.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    nonce: Nonce,
+    at: Time,
+}
+
+/// The signs of life on one link.
+#[derive(Debug)]
+pub(super) struct Pulse {
+    asked: Option<Asked>,
+    /// The round trip, as keepalives measure it.
+    round_trip: Option<Duration>,
+    /// When it was measured last.
+    measured_at: Time,
+    /// A keepalive to be echoed once there is room, and not before `echo_after`.
+    owed: Option<Nonce>,
+    echo_after: Time,
+    /// What all nonces of this node's own keepalives begin with, once there was one.
+    own: Option<[u8; PING_OWN]>,
+    /// Those that were echoed last, the newest first.
+    echoed: [Option<Nonce>; ECHOED],
+}
+
+/// What a keepalive that came is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// The echo of ours.
+    Echo,
+    /// One to be echoed.
+    Ask,
+    /// One of those that two nodes would echo to each other for ever.
+    Stray,
+    /// None.
+    Nonsense,
+}
+
+impl Pulse {
+    /// Of a link that was begun at `opened`.
+    pub(super) fn new(opened: Time) -> Pulse {
+        Pulse {
+            asked: None,
+            round_trip: None,
+            measured_at: opened,
+            owed: None,
+            echo_after: opened,
+            own: None,
+            echoed: [None; ECHOED],
+        }
+    }
+
+    pub(super) fn round_trip(&self) -> Option<Duration> {
+        self.round_trip
+    }
+
+    pub(super) fn measured_at(&self) -> Time {
+        self.measured_at
+    }
+
+    pub(super) fn awaits_echo(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    /// The round trip, or for how long an echo is awaited if that is longer by now.
+    pub(super) fn at_least(&self, now: Time) -> Duration {
+        let waited = self.asked.map_or(Duration::ZERO, |asked| now - asked.at);
+        self.round_trip.unwrap_or_default().max(waited)
+    }
+
+    /// Takes a measured round trip in.
+    pub(super) fn measured(&mut self, now: Time, round_trip: Duration) {
+        self.measured_at = now;
+        self.round_trip = Some(match self.round_trip {
+            // There are few measurements, and one may be off.
+            Some(before) => (before + round_trip) / 2,
+            None => round_trip,
+        });
+    }
+
+    /// Makes a keepalive of a nonce that was drawn.
+    fn ask(&mut self, now: Time, mut nonce: Nonce) -> Nonce {
+        let (own, _) = nonce.split_at_mut(PING_OWN);
+        match &self.own {
+            Some(before) => own.copy_from_slice(before),
+            None => self.own = own.try_into().ok(),
+        }
+        self.asked = Some(Asked { nonce, at: now });
+        nonce
+    }
+
+    /// Takes in a keepalive that came.
+    pub(super) fn hear(&mut self, now: Time, payload: &[u8]) -> Heard {
+        if let Some(asked) = self.asked.filter(|asked| asked.nonce == payload) {
+            self.asked = None;
+            self.measured(now, now - asked.at);
+            return Heard::Echo;
+        }
+        if self.own.is_some_and(|own| payload.starts_with(&own))
+            || self.echoed.iter().flatten().any(|e| e == payload)
+        {
+            // The two nodes would echo an echo that neither waits for any more for ever: the echo
+            // of a keepalive that a later one has replaced, or a nonce that a stranger on the way
+            // has made up.
+            return Heard::Stray;
+        }
+        let Ok(nonce) = payload.try_into() else {
+            return Heard::Nonsense;
+        };
+        // Of several that came while none could be echoed, the newest is enough.
+        self.owed = Some(nonce);
+        Heard::Ask
+    }
+
+    /// The echo that is owed, if its time has come.
+    fn take_echo(&mut self, now: Time) -> Option<Nonce> {
+        if now < self.echo_after {
+            return None;
+        }
+        let nonce = self.owed.take()?;
+        self.echo_after = now + ECHO_GAP;
+        self.echoed.rotate_right(1);
+        self.echoed[0] = Some(nonce);
+        Some(nonce)
+    }
+
+    /// When the echo that is owed may be sent, if there is one.
+    fn owes_at(&self) -> Option<Time> {
+        self.owed.map(|_| self.echo_after)
+    }
+}
+
+/// The links that need attention.
+#[derive(Debug, Default)]
+pub(crate) struct Overdue {
+    /// Their handshake takes too long.
+    pub(crate) late: Vec<LinkId>,
+    /// Nothing is heard of them, or they do not read.
+    pub(crate) silent: Vec<LinkId>,
+    /// They are owed an echo.
+    echo: Vec<LinkId>,
+    /// They are to be asked for a sign of life.
+    ask: Vec<LinkId>,
+}
+
+impl Links {
+    /// Asks the other side of a link for a sign of life.
+    pub(crate) fn send_ping(&mut self, ctx: &mut Ctx<'_>, id: LinkId) {
+        let mut drawn = [0; PING_TEXT / 4 * 3];
+        ctx.entropy.fill(&mut drawn);
+        let mut nonce = [0; PING_TEXT];
+        if URL_SAFE.encode_slice(drawn, &mut nonce) != Ok(PING_TEXT) {
+            return;
+        }
+        let pulse = self.table.get_mut(&id).and_then(|l| l.pulse_mut());
+        if let Some(nonce) = pulse.map(|pulse| pulse.ask(ctx.now.at, nonce)) {
+            self.send_nonce(ctx, id, &nonce);
+        }
+    }
+
+    fn send_nonce(&mut self, ctx: &mut Ctx<'_>, id: LinkId, nonce: &Nonce) {
+        self.emit(ctx, id, FrameType::PING, &mut |_, out| {
+            out.extend_from_slice(nonce)
+        });
+    }
+
+    /// Echoes the newest keepalive that is not echoed yet, if any: now, or once the time for that
+    /// has come.
+    pub(super) fn echo_owed(&mut self, ctx: &mut Ctx<'_>, id: LinkId) {
+        let Some(pulse) = self.table.get_mut(&id).and_then(|l| l.pulse_mut()) else {
+            return;
+        };
+        let Some(at) = pulse.owes_at() else {
+            return;
+        };
+        match pulse.take_echo(ctx.now.at) {
+            Some(nonce) => self.send_nonce(ctx, id, &nonce),
+            None => self.wake_at(at),
+        }
+    }
+
+    /// Has the peer of these sessions show that it lives, or else they count as silent.
+    pub(crate) fn challenge(&mut self, ctx: &mut Ctx<'_>, sessions: &[LinkId]) {
+        let until = ctx.now.at + CHALLENGE;
+        for id in sessions {
+            self.send_ping(ctx, *id);
+            if let Some(State::Open { challenge, .. }) =
+                self.table.get_mut(id).map(|l| &mut l.state)
+            {
+                *challenge = Some(until);
+            }
+        }
+        self.wake_at(until);
+    }
+
+    /// Looks at every link. Those that are late or silent are to be ended; [`Links::beat`] is for
+    /// the others.
+    pub(crate) fn take_due(&mut self, config: &Config, now: Time) -> Overdue {
+        let mut overdue = Overdue::default();
+        let mut due = Time::NEVER;
+        for (id, link) in self.table.iter() {
+            if !link.is_up() {
+                let limit = link.opened + config.limits.handshake;
+                match now >= limit {
+                    true => overdue.late.push(*id),
+                    false => due = due.min(limit),
+                }
+                continue;
+            }
+            let limit = link.silent_at(config);
+            if now >= limit {
+                overdue.silent.push(*id);
+                continue;
+            }
+            due = due.min(limit);
+            let Some(pulse) = link.pulse() else {
+                continue;
+            };
+            match pulse.owes_at() {
+                Some(at) if now < at => due = due.min(at),
+                Some(_) if self.takes_more(config, *id) => overdue.echo.push(*id),
+                _ => {}
+            }
+            if !pulse.awaits_echo() {
+                // A link that is busy is measured as well, now and then.
+                let (keepalive, _) = link.patience(config);
+                let when = (link.heard + keepalive).min(pulse.measured_at + MEASURED);
+                match now >= when {
+                    true => overdue.ask.push(*id),
+                    false => due = due.min(when),
+                }
+            }
+        }
+        self.due = due;
+        overdue
+    }
+
+    /// Gives the signs of life that are owed, and asks for those that are missed.
+    pub(crate) fn beat(&mut self, ctx: &mut Ctx<'_>, overdue: &Overdue) {
+        for id in &overdue.echo {
+            self.echo_owed(ctx, *id);
+        }
+        for id in &overdue.ask {
+            if let Some(link) = self.table.get_mut(id) {
+                link.rest();
+            }
+            self.send_ping(ctx, *id);
+        }
+    }
+}
+
+impl Link {
+    /// Whether it is past its handshake.
+    fn is_up(&self) -> bool {
+        match &self.state {
+            State::Open { .. } => true,
+            State::Relay { carrier, .. } => carrier.is_up(),
+            _ => false,
+        }
+    }
+
+    /// After which silence a sign of life is asked for, and after which one the link is dead.
+    fn patience(&self, config: &Config) -> (Duration, Duration) {
+        match self.is_relayed() {
+            true => (config.relay_keepalive, config.relay_keepalive * 3),
+            false => (config.limits.keepalive, config.limits.dead),
+        }
+    }
+
+    /// When it counts as silent, or as one that does not read.
+    fn silent_at(&self, config: &Config) -> Time {
+        let (_, dead) = self.patience(config);
+        let mut limit = self.heard + dead;
+        if !self.output.is_empty() {
+            limit = limit.min(self.progress + dead);
+        }
+        if let Some(since) = self.inbox.unfinished() {
+            limit = limit.min(since + config.limits.frame);
+        }
+        if let State::Open {
+            challenge: Some(challenge),
+            ..
+        } = self.state
+        {
+            limit = limit.min(challenge);
+        }
+        limit
+    }
+
+    /// Gives back the room that it needed while it was busy.
+    pub(super) fn rest(&mut self) {
+        self.output.consume(0, KEPT_CAPACITY);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::fixture::at;
+
+    #[test]
+    fn an_echo_measures_the_round_trip_and_comes_once() {
+        let mut pulse = Pulse::new(at(0));
+        let nonce = pulse.ask(at(100), *b"0123456789abcdef");
+        assert!(pulse.awaits_echo());
+        assert_eq!(pulse.at_least(at(150)), Duration::from_millis(50));
+        assert_eq!(pulse.hear(at(140), &nonce), Heard::Echo);
+        assert_eq!(pulse.round_trip(), Some(Duration::from_millis(40)));
+        assert_eq!(pulse.hear(at(141), &nonce), Heard::Stray, "not for ever");
+        let next = pulse.ask(at(200), *b"xxxxxxxxyyyyyyyy");
+        assert_eq!(&next, b"01234567yyyyyyyy", "ours begin alike");
+        assert_eq!(pulse.hear(at(280), &next), Heard::Echo);
+        assert_eq!(pulse.round_trip(), Some(Duration::from_millis(60)));
+    }
+
+    #[test]
+    fn of_many_keepalives_the_newest_is_echoed_and_not_too_often() {
+        let mut pulse = Pulse::new(at(0));
+        assert_eq!(pulse.hear(at(0), b"aaaaaaaaaaaaaaaa"), Heard::Ask);
+        assert_eq!(pulse.hear(at(0), b"bbbbbbbbbbbbbbbb"), Heard::Ask);
+        assert_eq!(pulse.take_echo(at(1)), Some(*b"bbbbbbbbbbbbbbbb"));
+        assert_eq!(pulse.hear(at(2), b"bbbbbbbbbbbbbbbb"), Heard::Stray);
+        assert_eq!(pulse.hear(at(3), b"cccccccccccccccc"), Heard::Ask);
+        assert_eq!(pulse.take_echo(at(100)), None);
+        assert_eq!(pulse.owes_at(), Some(at(101)));
+        assert_eq!(pulse.take_echo(at(101)), Some(*b"cccccccccccccccc"));
+        assert_eq!(pulse.hear(at(102), b"too short"), Heard::Nonsense);
+    }
+}

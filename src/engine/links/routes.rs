@@ -1,0 +1,313 @@
+//! Links to peers that go through a relay: which there are, and how much may be under way on each.
+
+use super::{CLOSED, Came, Ctx, LinkId, Links, State, Target, Via};
+use crate::frame::FrameType;
+use crate::limits::FRAME_MAX;
+use crate::rate::Rate;
+use crate::table::Table;
+use crate::wire::relay::{Forward, ROUTE_WINDOW, Route, ToRelay, encode_forward};
+
+/// Words a second to nodes that send to links that are no more.
+const TURNED_AWAY_PER_SECOND: u32 = 100;
+
+#[derive(Debug, Default)]
+struct Way {
+    /// The link over it, if there is one.
+    link: Option<LinkId>,
+    /// Bytes under way: sent, and not given back by the relay.
+    used: u32,
+    /// Frames that made no sense.
+    faults: u32,
+    /// Whether a session was made over it: a node of the network is there.
+    proved: bool,
+}
+
+impl Way {
+    fn is_forgettable(&self) -> bool {
+        self.link.is_none() && self.used == 0 && self.faults == 0 && !self.proved
+    }
+}
+
+/// The ways through relays, by the link to the relay and the route there.
+#[derive(Debug, Default)]
+pub(super) struct Routes {
+    ways: Table<(LinkId, Route), Way>,
+    turned_away: Rate,
+}
+
+impl Routes {
+    pub(super) fn len(&self) -> usize {
+        self.ways.len()
+    }
+
+    fn link(&self, carrier: LinkId, route: Route) -> Option<LinkId> {
+        self.ways.get(&(carrier, route))?.link
+    }
+
+    /// A link goes over it from now on.
+    fn set_link(&mut self, carrier: LinkId, route: Route, link: LinkId) {
+        let way = self.ways.or_insert_with((carrier, route), Way::default);
+        way.link = Some(link);
+    }
+
+    /// Every link that goes over `carrier`.
+    pub(super) fn links_over(&self, carrier: LinkId) -> Vec<LinkId> {
+        self.ways
+            .iter()
+            .filter(|((over, _), _)| *over == carrier)
+            .filter_map(|(_, way)| way.link)
+            .collect()
+    }
+
+    /// Whether there is room for this one at a relay, of which at most `max` ways are kept. A relay
+    /// that invents routes runs into this, and no other relay does.
+    fn has_room_at(&self, max: usize, carrier: LinkId, route: Route) -> bool {
+        let here = self.ways.keys().filter(|(over, _)| *over == carrier);
+        self.ways.contains_key(&(carrier, route)) || here.count() < max
+    }
+
+    pub(super) fn unlink(&mut self, carrier: LinkId, route: Route) {
+        if let Some(way) = self.ways.get_mut(&(carrier, route)) {
+            way.link = None;
+            if way.is_forgettable() {
+                self.ways.remove(&(carrier, route));
+            }
+        }
+    }
+
+    /// Counts a frame that made no sense; how many there were. If it is from a node of the network,
+    /// the relay has altered it.
+    fn fault(&mut self, carrier: LinkId, route: Route) -> u32 {
+        let way = self.ways.or_insert_with((carrier, route), Way::default);
+        way.faults += u32::from(!way.proved);
+        way.faults
+    }
+
+    /// A session has been made over it.
+    pub(super) fn proved(&mut self, carrier: LinkId, route: Route) {
+        if let Some(way) = self.ways.get_mut(&(carrier, route)) {
+            way.proved = true;
+            way.faults = 0;
+        }
+    }
+
+    fn is_proved(&self, carrier: LinkId, route: Route) -> bool {
+        self.ways.get(&(carrier, route)).is_some_and(|w| w.proved)
+    }
+
+    pub(super) fn spend(&mut self, carrier: LinkId, route: Route, bytes: usize) {
+        if let Some(way) = self.ways.get_mut(&(carrier, route)) {
+            way.used = way.used.saturating_add(bytes as u32);
+        }
+    }
+
+    /// Whether the largest frame may still be sent, and what streams say of themselves besides.
+    pub(super) fn is_free(&self, carrier: LinkId, route: Route) -> bool {
+        self.has_room(carrier, route, FRAME_MAX + FRAME_MAX / 2)
+    }
+
+    /// Whether so many bytes may still be sent.
+    pub(super) fn has_room(&self, carrier: LinkId, route: Route, bytes: usize) -> bool {
+        let used = self.ways.get(&(carrier, route)).map_or(0, |way| way.used);
+        used as usize + bytes <= ROUTE_WINDOW as usize
+    }
+
+    /// The relay gave bytes back; the link that may go on.
+    pub(super) fn credit(&mut self, carrier: LinkId, route: Route, bytes: u32) -> Option<LinkId> {
+        let way = self.ways.get_mut(&(carrier, route))?;
+        way.used = way.used.saturating_sub(bytes);
+        if way.is_forgettable() {
+            self.ways.remove(&(carrier, route));
+            return None;
+        }
+        way.link
+    }
+
+    /// The route, or all of a relay's, lead nowhere any more.
+    fn forget(&mut self, carrier: LinkId, route: Option<Route>) {
+        self.ways
+            .retain(|(over, r), _| *over != carrier || route.is_some_and(|gone| *r != gone));
+    }
+}
+
+impl Links {
+    /// Makes a link to a peer through a relay, unless there is one that way. `probing` is whether
+    /// we still ask for our name, `plain` where the hello is put together.
+    pub(crate) fn dial_route(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        plain: &mut Vec<u8>,
+        probing: bool,
+        target: Target,
+        (carrier, route): (LinkId, Route),
+    ) -> Option<LinkId> {
+        if self.routes.link(carrier, route).is_some() {
+            return None;
+        }
+        let via = Via::Relay(carrier, route);
+        let id = self.add(ctx, State::Dialing(Some(target)), via);
+        self.routes.set_link(carrier, route, id);
+        ctx.stats.dials += 1;
+        // The relay is connected already.
+        self.connected(ctx, plain, probing, id);
+        Some(id)
+    }
+
+    /// Room for a link that another node makes through a relay, on a route where there is none.
+    pub(crate) fn accept_route(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        carrier: LinkId,
+        route: Route,
+    ) -> Option<LinkId> {
+        let has_room = self
+            .routes
+            .has_room_at(ctx.config.limits.peers, carrier, route);
+        // A node that does not take the answers need not ask.
+        if !has_room || !self.routes.is_free(carrier, route) {
+            ctx.stats.forwards_stray += 1;
+            return None;
+        }
+        let id = self.add_listening(ctx, Via::Relay(carrier, route));
+        self.routes.set_link(carrier, route, id);
+        Some(id)
+    }
+
+    /// A frame from a route made no sense. A node that goes on like that is not listened to any
+    /// more: whether the route is to be forgotten.
+    pub(crate) fn route_fault(&mut self, ctx: &mut Ctx<'_>, carrier: LinkId, route: Route) -> bool {
+        let limits = &ctx.config.limits;
+        if !self.routes.has_room_at(limits.peers, carrier, route)
+            || self.routes.fault(carrier, route) < limits.route_faults
+        {
+            return false;
+        }
+        ctx.stats.routes_blocked += 1;
+        self.register(ctx, carrier, &|_| ToRelay::Block(route));
+        true
+    }
+
+    /// A frame of a peer came through a relay.
+    pub(super) fn forwarded<'o>(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        carrier: LinkId,
+        inner: Forward<'_>,
+        opened: &'o mut Vec<u8>,
+    ) -> (LinkId, Came<'o>) {
+        let link = match (self.routes.link(carrier, inner.route), inner.kind) {
+            (None, FrameType::HELLO) => self.accept_route(ctx, carrier, inner.route),
+            (None, FrameType::ERROR) => None,
+            (None, _) => {
+                // The sender takes a link for open that is not; a word of this size is no
+                // more than was sent.
+                ctx.stats.forwards_stray += 1;
+                self.turn_away(ctx, carrier, inner.route);
+                None
+            }
+            (link, _) => link,
+        };
+        let Some(id) = link else {
+            return (carrier, Came::Nothing);
+        };
+        if let Some(link) = self.table.get_mut(&id) {
+            link.heard = ctx.now.at;
+        }
+        let came = match inner.kind {
+            // The other side has ended it: because it was to end, or because of what came there.
+            FrameType::ERROR => Came::Over {
+                altered: inner.payload != CLOSED,
+            },
+            kind => self.peer_frame(ctx, id, kind, inner.payload, opened),
+        };
+        (id, came)
+    }
+
+    /// Says that there is no link, unless that was said often enough: there may be a whole window
+    /// of frames on their way to it.
+    fn turn_away(&mut self, ctx: &mut Ctx<'_>, carrier: LinkId, route: Route) {
+        let max = ctx.config.limits.peers;
+        if !self.routes.has_room_at(max, carrier, route)
+            || !self.routes.is_free(carrier, route)
+            || !self
+                .routes
+                .turned_away
+                .take(ctx.now.at, TURNED_AWAY_PER_SECOND)
+        {
+            return;
+        }
+        let Some(link) = self.table.get_mut(&carrier) else {
+            return;
+        };
+        let was_empty = link.output.is_empty();
+        let net = ctx.config.network.as_str();
+        let bytes = link.output.append(|out| {
+            encode_forward(net, &route, FrameType::ERROR, out, |out| {
+                out.extend_from_slice(CLOSED);
+            });
+        });
+        self.routes
+            .ways
+            .or_insert_with((carrier, route), Way::default);
+        self.routes.spend(carrier, route, bytes);
+        self.queued(ctx, carrier, was_empty);
+    }
+
+    /// Whether a peer has proved to be at a route.
+    pub(crate) fn is_proved(&self, carrier: LinkId, route: Route) -> bool {
+        self.routes.is_proved(carrier, route)
+    }
+
+    /// A route leads nowhere any more; the link that went over it, if there was one.
+    pub(crate) fn forget_route(&mut self, carrier: LinkId, route: Route) -> Option<LinkId> {
+        let link = self.routes.link(carrier, route);
+        self.routes.forget(carrier, Some(route));
+        link
+    }
+
+    /// Every link that goes through a relay, by the link to it.
+    pub(crate) fn links_over(&self, carrier: LinkId) -> Vec<LinkId> {
+        self.routes.links_over(carrier)
+    }
+
+    /// No route of a relay leads anywhere any more.
+    pub(crate) fn forget_routes(&mut self, carrier: LinkId) {
+        self.routes.forget(carrier, None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RELAY: LinkId = LinkId(1);
+
+    #[test]
+    fn what_is_under_way_on_a_route_is_bounded_by_what_the_relay_gives_back() {
+        let (mut routes, route) = (Routes::default(), Route::default());
+        routes.set_link(RELAY, route, LinkId(2));
+        assert!(routes.is_free(RELAY, route));
+        routes.spend(RELAY, route, ROUTE_WINDOW as usize);
+        assert!(!routes.is_free(RELAY, route) && !routes.has_room(RELAY, route, 1));
+        assert_eq!(routes.credit(RELAY, route, ROUTE_WINDOW), Some(LinkId(2)));
+        assert!(routes.is_free(RELAY, route));
+    }
+
+    #[test]
+    fn a_route_is_remembered_for_as_long_as_it_means_something() {
+        let (mut routes, route) = (Routes::default(), Route::default());
+        routes.set_link(RELAY, route, LinkId(2));
+        routes.spend(RELAY, route, 10);
+        routes.unlink(RELAY, route);
+        assert_eq!(routes.len(), 1, "the relay holds some of its bytes");
+        assert_eq!(routes.credit(RELAY, route, 10), None);
+        assert_eq!(routes.len(), 0);
+        routes.set_link(RELAY, route, LinkId(3));
+        routes.proved(RELAY, route);
+        routes.unlink(RELAY, route);
+        assert!(routes.is_proved(RELAY, route));
+        assert_eq!(routes.fault(RELAY, route), 0, "the relay has altered it");
+        routes.forget(RELAY, None);
+        assert_eq!(routes.len(), 0);
+    }
+}

@@ -1,0 +1,250 @@
+//! What goes out on links, straight or through a relay, and how much may wait there.
+
+use super::session::Session;
+use super::{Config, Ctx, Link, LinkId, Links, Output, State, Via};
+use crate::fernet::KeyIndex;
+use crate::frame::{self, FrameType};
+use crate::wire::hello::Hello;
+use crate::wire::relay::encode_forward;
+use sha2::Sha256;
+
+/// Where something for a peer can go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outlet {
+    /// This link takes more.
+    Ready(LinkId),
+    /// There is one, but it must drain first.
+    Full,
+    /// There is none.
+    None,
+}
+
+/// Which links take more, after one has drained.
+#[derive(Debug)]
+pub(crate) enum Room {
+    /// None that did not before.
+    None,
+    /// This one, to a peer.
+    Session,
+    /// Those of streams that go over this one, to a relay,
+    Relay {
+        /// and these, which waited for it to drain.
+        waited: Vec<LinkId>,
+    },
+}
+
+impl Links {
+    /// Bytes that wait to be written to a link.
+    #[inline]
+    pub(crate) fn pending(&self, link: LinkId) -> &[u8] {
+        self.table.get(&link).map_or(&[], |l| l.output.as_slice())
+    }
+
+    /// Whether nothing waits to be written to any link.
+    pub(crate) fn are_drained(&self) -> bool {
+        self.table.values().all(|l| l.output.is_empty())
+    }
+
+    /// Appends a frame whose payload `write` produces to what waits for a link: to its own output,
+    /// or wrapped to that of the link to its relay. Not generic: of what is this long, one copy is
+    /// enough.
+    pub(super) fn emit(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        id: LinkId,
+        kind: FrameType,
+        write: &mut dyn FnMut(&mut State, &mut Vec<u8>),
+    ) {
+        let Some(link) = self.table.get_mut(&id) else {
+            return;
+        };
+        let net = ctx.config.network.as_str();
+        let Via::Relay(carrier, route) = link.via else {
+            let Link { state, output, .. } = &mut **link;
+            let was_empty = output.is_empty();
+            output.append(|out| frame::encode_with(net, kind, out, |out| write(state, out)));
+            return self.queued(ctx, id, was_empty);
+        };
+        let Some((link, over)) = self.table.pair_mut(&id, &carrier) else {
+            return;
+        };
+        let was_empty = over.output.is_empty();
+        let state = &mut link.state;
+        let bytes = over.output.append(|out| {
+            encode_forward(net, &route, kind, out, |out| write(state, out));
+        });
+        self.routes.spend(carrier, route, bytes);
+        self.queued(ctx, carrier, was_empty);
+    }
+
+    /// After a frame was appended to a link's output.
+    pub(super) fn queued(&mut self, ctx: &mut Ctx<'_>, id: LinkId, was_empty: bool) {
+        ctx.stats.frames_out += 1;
+        if was_empty {
+            if let Some(link) = self.table.get_mut(&id) {
+                link.progress = ctx.now.at;
+            }
+            self.wake_at(ctx.now.at + ctx.config.limits.dead);
+            ctx.outputs.push_back(Output::Writable(id));
+        }
+    }
+
+    /// Sends one record on an open session; `encode` is given its sequence number, and `plain`,
+    /// where it is put together.
+    #[inline]
+    pub(crate) fn send_record(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        plain: &mut Vec<u8>,
+        id: LinkId,
+        encode: impl FnOnce(u64, &mut Vec<u8>),
+    ) {
+        if let Some(session) = self.session(id) {
+            let (sequence, kind) = (session.next_sequence(), session.kind());
+            plain.clear();
+            encode(sequence, plain);
+            self.send_plain_record(ctx, id, kind, plain, None);
+        }
+    }
+
+    /// Seals and sends the record that was put together in `plain`; with a digest that what begins
+    /// at an offset in it is to be added to.
+    pub(crate) fn send_plain_record(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        id: LinkId,
+        kind: FrameType,
+        plain: &[u8],
+        mut digest: Option<(usize, &mut Sha256)>,
+    ) {
+        let mut iv = [0; 16];
+        ctx.entropy.fill(&mut iv);
+        let unix = ctx.now.unix;
+        self.emit(ctx, id, kind, &mut |state, out| {
+            if let State::Open { session, .. } = state {
+                let digest = digest.take().map(|(at, hash)| (&plain[at..], hash));
+                session.seal(plain, unix, &iv, out, digest);
+            }
+        });
+    }
+
+    pub(super) fn send_hello(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        plain: &mut Vec<u8>,
+        id: LinkId,
+        hello: &Hello,
+        key: KeyIndex,
+    ) {
+        plain.clear();
+        hello.encode(plain);
+        let mut iv = [0; 16];
+        ctx.entropy.fill(&mut iv);
+        let (config, unix) = (ctx.config, ctx.now.unix);
+        self.emit(ctx, id, FrameType::HELLO, &mut |_, out| {
+            config.keys.sealer(key).seal(plain, unix, &iv, out);
+        });
+    }
+
+    /// A link took `n` of the pending bytes; which links take more now.
+    pub(crate) fn sent(&mut self, ctx: &mut Ctx<'_>, id: LinkId, n: usize) -> Room {
+        let queue = ctx.config.limits.link_queue;
+        let Some(link) = self.table.get_mut(&id) else {
+            return Room::None;
+        };
+        let before = link.output.len();
+        link.progress = ctx.now.at;
+        // A busy link keeps its room; one that has become idle gives it back at its keepalive.
+        link.output.consume(n, queue / 2);
+        if link.output.len() > queue / 2 {
+            return Room::None;
+        }
+        self.echo_owed(ctx, id);
+        match self.table.get(&id).map(|l| &l.state) {
+            Some(State::Open { .. }) => Room::Session,
+            Some(State::Relay { .. }) => Room::Relay {
+                // What waits for the link to drain waits until it is half empty.
+                waited: match before > queue / 2 {
+                    true => self.routes.links_over(id),
+                    false => Vec::new(),
+                },
+            },
+            _ => Room::None,
+        }
+    }
+
+    /// The session of a link that may go on, if it is open. Before anything else it gives the echo
+    /// that it owes.
+    pub(crate) fn resume(&mut self, ctx: &mut Ctx<'_>, id: LinkId) -> Option<&mut Session> {
+        self.session(id)?;
+        if self.takes_more(ctx.config, id) {
+            self.echo_owed(ctx, id);
+        }
+        self.session(id)
+    }
+
+    /// Bytes that wait to be written, for a link or for the one it goes over.
+    #[inline]
+    pub(crate) fn waits_on(&self, id: LinkId) -> usize {
+        let Some(link) = self.table.get(&id) else {
+            return 0;
+        };
+        match link.via {
+            Via::Relay(carrier, _) => self.pending(carrier).len(),
+            _ => link.output.len(),
+        }
+    }
+
+    /// Whether a link takes whatever comes next. What is not asked before it is sent is small, and
+    /// comes seldom: a relay ends the link of a node that overruns a window.
+    pub(crate) fn takes_more(&self, config: &Config, id: LinkId) -> bool {
+        let free = match self.way(id) {
+            Some((carrier, route)) => self.routes.is_free(carrier, route),
+            None => true,
+        };
+        free && self.waits_on(id) < config.limits.link_queue
+    }
+
+    /// Whether so many bytes may still be sent through the relay that a link goes through, if it
+    /// does.
+    pub(crate) fn has_window(&self, id: LinkId, bytes: usize) -> bool {
+        let way = self.way(id);
+        way.is_none_or(|(carrier, route)| self.routes.has_room(carrier, route, bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::fixture::Fixture;
+
+    #[test]
+    fn a_link_whose_reader_is_steady_but_slow_holds_what_waits_and_not_what_has_passed() {
+        let (mut fixture, mut links) = (Fixture::default(), Links::default());
+        let from = "10.0.0.1:1".parse().unwrap();
+        let id = links.accept(&mut fixture.ctx(), from);
+        let say = |links: &mut Links, fixture: &mut Fixture| {
+            links.emit(&mut fixture.ctx(), id, FrameType::PING, &mut |_, out| {
+                out.extend_from_slice(&[b'x'; 1_000]);
+            });
+        };
+        let queue = fixture.core.config.limits.link_queue;
+        while links.waits_on(id) < queue {
+            say(&mut links, &mut fixture);
+        }
+        let mut most = 0;
+        for _ in 0..20_000 {
+            say(&mut links, &mut fixture);
+            most = most.max(links.table.get(&id).unwrap().output.capacity());
+            let n = links.waits_on(id) - queue;
+            links.sent(&mut fixture.ctx(), id, n);
+        }
+        assert!(links.waits_on(id) >= queue, "it is never empty");
+        assert!(most <= 4 * queue, "{most} bytes for {queue} that wait");
+        // What it needed while it was busy it gives back once it is idle.
+        links.sent(&mut fixture.ctx(), id, usize::MAX);
+        links.table.get_mut(&id).unwrap().rest();
+        let capacity = links.table.get(&id).unwrap().output.capacity();
+        assert!(capacity <= 4 * 1024, "{capacity}");
+    }
+}

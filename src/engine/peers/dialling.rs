@@ -1,0 +1,478 @@
+//! When to dial which peer, and how: straight first, then through relays, never more or faster than
+//! the bounds on dials allow.
+//!
+//! Each peer has a plan for its addresses and one for its routes. Through relays all routes are
+//! tried at once and the first to be answered is kept: that is the shortest round trip, measured.
+//! While a peer is reached through a relay the direct path is still tried, now and then.
+
+use super::peer::Peer;
+use super::presence::expiry;
+use super::{Ctx, Directory, LinkId, Path, Time};
+use crate::backoff::{Backoff, YIELD};
+use crate::rate::Rate;
+use crate::wire::Instance;
+use crate::wire::relay::Route;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How soon to look again for a slot to dial in; a dial that ends makes it sooner.
+pub(crate) const SLOT_WAIT: Duration = Duration::from_millis(100);
+/// How often the relay that is used is compared with the others, while it is used.
+pub(crate) const COMPARE: Duration = Duration::from_secs(30);
+/// Places at one relay where a peer is looked for.
+const ROUTES_PER_RELAY: usize = 4;
+/// How long another relay is preferred for a peer to one that has altered what it carried.
+const SPOILT: Duration = Duration::from_secs(30);
+
+/// How fast dials may begin, of addresses and through relays together.
+#[derive(Debug, Default)]
+pub(crate) struct Dialler {
+    rate: Rate,
+}
+
+impl Dialler {
+    /// Whether a dial may begin now, besides those under way; it is counted if so.
+    pub(crate) fn may_dial(&mut self, ctx: &Ctx<'_>, under_way: usize) -> bool {
+        let limits = &ctx.config.limits;
+        under_way < limits.dials && self.rate.take(ctx.now.at, limits.dials_per_second)
+    }
+}
+
+/// When to dial a peer again that could not be dialled `failures` times. `reachable` is whether a
+/// path through a relay works meanwhile, so that only the direct one is missing.
+pub(super) fn redial_pause(
+    ctx: &mut Ctx<'_>,
+    failures: u32,
+    peer: Instance,
+    reachable: bool,
+) -> Duration {
+    let limits = &ctx.config.limits;
+    let (first, longest) = limits.redial;
+    if reachable {
+        let backoff = Backoff::new((first, limits.redial_direct));
+        return ctx.entropy.jitter(backoff.after(failures));
+    }
+    let backoff = Backoff::new((first, longest));
+    let pause = ctx.entropy.jitter(backoff.after(failures));
+    let yields = ctx.instance >= peer;
+    pause + if yields { YIELD } else { Duration::ZERO }
+}
+
+/// The peers that need attention.
+#[derive(Debug, Default)]
+pub(crate) struct Due {
+    /// They were not heard for too long.
+    pub(crate) gone: Vec<Instance>,
+    /// They are to be dialled at an address,
+    pub(crate) straight: Vec<Instance>,
+    /// through relays,
+    pub(crate) routed: Vec<Instance>,
+    /// and through the relays that are not used, to compare.
+    pub(crate) compared: Vec<Instance>,
+}
+
+impl Directory {
+    /// Looks at every peer. [`Directory::plan_next`] is to follow.
+    pub(crate) fn take_due(&mut self, now: Time) -> Due {
+        self.woken();
+        let mut found = Due::default();
+        let due = |at: Option<Time>| at.is_some_and(|at| now >= at);
+        for (instance, peer) in self.iter_mut() {
+            if now >= peer.expires && peer.path != Some(Path::Direct) {
+                // Not heard on the LAN any more. At a relay it may still be.
+                if peer.routes.is_empty() && peer.sessions.is_empty() {
+                    found.gone.push(*instance);
+                    continue;
+                }
+                if peer.dial.link.is_none() {
+                    peer.addresses = peer.advertised.into_iter().collect();
+                }
+            }
+            if peer.wants_direct() && due(peer.dial.at) {
+                found.straight.push(*instance);
+            }
+            if peer.wants_route() && due(peer.route_dial.at) {
+                found.routed.push(*instance);
+            }
+            if due(peer.route_dial.compare) {
+                found.compared.push(*instance);
+            }
+        }
+        found
+    }
+
+    /// Sets the next wake-up: not before `again` for peers that are to be dialled, which is later
+    /// than `now` if they wait for a slot.
+    pub(crate) fn plan_next(&mut self, now: Time, again: Time) {
+        let next = |(_, peer): (&Instance, &Peer)| {
+            let mut next = peer.route_dial.compare.unwrap_or(Time::NEVER);
+            if peer.sessions.is_empty() && peer.routes.is_empty()
+                || now < peer.expires && peer.path != Some(Path::Direct)
+            {
+                next = next.min(peer.expires);
+            }
+            if peer.wants_direct()
+                && let Some(at) = peer.dial.at
+            {
+                next = next.min(at.max(again));
+            }
+            if peer.wants_route()
+                && let Some(at) = peer.route_dial.at
+            {
+                next = next.min(at.max(again));
+            }
+            next
+        };
+        let next = self.iter().map(next).min().unwrap_or(Time::NEVER);
+        self.wake_at(next);
+    }
+
+    /// The address at which a peer is to be dialled now.
+    pub(crate) fn next_address(&self, instance: &Instance) -> Option<SocketAddr> {
+        let peer = self.get(instance)?;
+        let at = peer.dial.next % peer.addresses.len().max(1);
+        peer.addresses.get(at).copied()
+    }
+
+    /// A peer is being dialled at an address, or cannot be.
+    pub(crate) fn dials(&mut self, instance: &Instance, link: Option<LinkId>) {
+        if let Some(peer) = self.get_mut(instance) {
+            peer.dial.at = None;
+            peer.dial.link = link;
+        }
+    }
+
+    /// A peer is being dialled through a relay.
+    pub(crate) fn dials_route(&mut self, instance: &Instance, link: LinkId) {
+        if let Some(peer) = self.get_mut(instance) {
+            peer.route_dial.links.push(link);
+        }
+    }
+
+    /// The routes through which a peer is to be dialled now: at every relay where it is, but not
+    /// through one that alters what it carries as long as there is another.
+    pub(crate) fn take_routes(&mut self, now: Time, instance: &Instance) -> Vec<(LinkId, Route)> {
+        let Some(peer) = self.get_mut(instance) else {
+            return Vec::new();
+        };
+        peer.route_dial.at = None;
+        peer.spoilt.retain(|_, until| *until > now);
+        let mut routes = peer.routes.clone();
+        let is_good = |(over, _): &(LinkId, Route)| !peer.spoilt.contains_key(over);
+        if routes.iter().any(is_good) {
+            routes.retain(is_good);
+        }
+        routes
+    }
+
+    /// The routes to compare with the one that is `used`, unless such a comparison is under way.
+    pub(crate) fn other_routes(
+        &self,
+        instance: &Instance,
+        used: Option<(LinkId, Route)>,
+    ) -> Vec<(LinkId, Route)> {
+        let Some(peer) = self.get(instance) else {
+            return Vec::new();
+        };
+        if !peer.route_dial.links.is_empty() {
+            return Vec::new();
+        }
+        let others = peer.routes.iter().filter(|(carrier, route)| {
+            used != Some((*carrier, *route)) && !peer.spoilt.contains_key(carrier)
+        });
+        others.copied().collect()
+    }
+
+    /// A session through a relay is compared with the other relays while it is used, if `compares`:
+    /// by the side that dialled it, since of two of its sessions the newer is kept.
+    pub(crate) fn plan_comparison(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        instance: &Instance,
+        compares: bool,
+    ) {
+        let at = compares.then(|| ctx.now.at + ctx.entropy.jitter(COMPARE));
+        if let Some(peer) = self.get_mut(instance) {
+            peer.route_dial.compare = at;
+            self.wake_at(at.unwrap_or(Time::NEVER));
+        }
+    }
+
+    /// A dial of an address was in vain.
+    pub(crate) fn dial_failed(&mut self, ctx: &mut Ctx<'_>, instance: Instance) {
+        let Some(peer) = self.get_mut(&instance) else {
+            return;
+        };
+        peer.dial.link = None;
+        peer.dial.next += 1;
+        if peer.path == Some(Path::Direct) {
+            return;
+        }
+        let mut at = ctx.now.at;
+        // Every address once, then a pause.
+        if peer.dial.next.is_multiple_of(peer.addresses.len().max(1)) {
+            peer.dial.failures += 1;
+            let reachable = !peer.sessions.is_empty();
+            at = at + redial_pause(ctx, peer.dial.failures, instance, reachable);
+        }
+        peer.dial.at = Some(at);
+        self.wake_at(at);
+    }
+
+    /// A dial through a relay was in vain.
+    pub(crate) fn route_dial_failed(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        instance: Instance,
+        link: LinkId,
+    ) {
+        let Some(peer) = self.get_mut(&instance) else {
+            return;
+        };
+        peer.route_dial.links.retain(|l| *l != link);
+        if !peer.wants_route() || !peer.route_dial.links.is_empty() {
+            return;
+        }
+        peer.route_dial.failures += 1;
+        let at = ctx.now.at + redial_pause(ctx, peer.route_dial.failures, instance, false);
+        peer.route_dial.at = Some(at);
+        self.wake_at(at);
+    }
+
+    /// A session with a peer is there: if it goes through a relay, the direct path is still looked
+    /// for.
+    pub(crate) fn plan_direct(&mut self, ctx: &mut Ctx<'_>, instance: Instance) {
+        let at = ctx.now.at + redial_pause(ctx, 0, instance, true);
+        if let Some(peer) = self.get_mut(&instance)
+            && peer.wants_direct()
+            && peer.dial.at.is_none()
+        {
+            peer.dial.at = Some(at);
+            self.wake_at(at);
+        }
+    }
+
+    /// A call wants this peer: dials it without waiting for the other side to do it.
+    pub(crate) fn want_dial(&mut self, ctx: &Ctx<'_>, instance: &Instance) {
+        let now = ctx.now.at;
+        let Some(peer) = self.get_mut(instance) else {
+            return;
+        };
+        if !peer.sessions.is_empty() {
+            return;
+        }
+        let mut due = Time::NEVER;
+        if peer.wants_direct() {
+            // After failures the pause that is running is kept.
+            if peer.dial.failures == 0 || peer.dial.at.is_none() {
+                peer.dial.at = Some(now);
+            }
+            due = peer.dial.at.unwrap_or(now);
+        }
+        if peer.wants_route() {
+            if peer.route_dial.failures == 0 || peer.route_dial.at.is_none() {
+                let tries_direct = !peer.addresses.is_empty() && peer.dial.failures == 0;
+                let head_start = match tries_direct {
+                    true => ctx.config.limits.direct_first,
+                    false => Duration::ZERO,
+                };
+                peer.route_dial.at = Some(now + head_start);
+            }
+            due = due.min(peer.route_dial.at.unwrap_or(now));
+        }
+        self.wake_at(due);
+    }
+
+    /// Remembers where a peer is at a relay, and plans to dial it there if it is nowhere else.
+    /// Any member of a relay can show the sealed advert of another there as its own: a few places
+    /// are tried, and one where the peer has proved to be, as `is_proved` tells, is kept. Whether
+    /// it is planned to be dialled.
+    pub(crate) fn learn_route(
+        &mut self,
+        ctx: &Ctx<'_>,
+        instance: &Instance,
+        place: (LinkId, Route),
+        is_proved: impl Fn(LinkId, Route) -> bool,
+    ) -> bool {
+        let Some(peer) = self.get_mut(instance) else {
+            return false;
+        };
+        if peer.routes.contains(&place) {
+            return false;
+        }
+        let (carrier, _) = place;
+        let here = peer.routes.iter().filter(|(over, _)| *over == carrier);
+        if here.count() >= ROUTES_PER_RELAY {
+            let unproved = |(over, r): &(LinkId, Route)| *over == carrier && !is_proved(*over, *r);
+            match peer.routes.iter().position(unproved) {
+                Some(at) => drop(peer.routes.remove(at)),
+                None => return false,
+            }
+        }
+        peer.routes.push(place);
+        if !peer.wants_route() {
+            return false;
+        }
+        let mut wait = Duration::ZERO;
+        if !peer.addresses.is_empty() {
+            wait += ctx.config.limits.direct_first;
+        }
+        if ctx.instance > *instance {
+            wait += YIELD;
+        }
+        // What failed before was another way.
+        let at = ctx.now.at + wait;
+        let at = peer.route_dial.at.map_or(at, |before| before.min(at));
+        peer.route_dial.at = Some(at);
+        peer.route_dial.failures = 0;
+        self.wake_at(at);
+        true
+    }
+
+    /// A peer is not at some relay any more. If it is nowhere else, it has a while to come back.
+    pub(crate) fn route_lost(&mut self, now: Time, instance: &Instance) {
+        if let Some(peer) = self.get_mut(instance)
+            && peer.sessions.is_empty()
+            && peer.routes.is_empty()
+        {
+            let expires = expiry(now, peer.interval);
+            peer.expires = peer.expires.max(expires);
+            self.wake_at(expires);
+        }
+    }
+
+    /// What came through a relay from a peer was not what the peer had sent: a relay that alters
+    /// what it carries does so again.
+    pub(crate) fn spoil(&mut self, now: Time, instance: &Instance, carrier: LinkId) {
+        if let Some(peer) = self.get_mut(instance) {
+            peer.spoilt.retain(|_, until| *until > now);
+            peer.spoilt.insert(carrier, now + SPOILT);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::fixture::{Fixture, at, name};
+
+    const LOWER: Instance = Instance([1; 16]);
+    const HIGHER: Instance = Instance([9; 16]);
+
+    fn directory(instance: Instance) -> Directory {
+        let mut directory = Directory::default();
+        let peer = Peer::new(name("p"), Duration::from_secs(1), at(100_000));
+        directory.insert(instance, peer);
+        directory
+    }
+
+    fn peer(directory: &mut Directory, instance: Instance) -> &mut Peer {
+        directory.get_mut(&instance).unwrap()
+    }
+
+    fn route(n: u8) -> Route {
+        struct Same(u8);
+        impl crate::entropy::Entropy for Same {
+            fn fill(&mut self, out: &mut [u8]) {
+                out.fill(self.0);
+            }
+        }
+        Route::draw(&mut Same(n))
+    }
+
+    #[test]
+    fn every_address_is_tried_before_a_pause_that_grows() {
+        let mut fixture = Fixture::default();
+        let mut directory = directory(HIGHER);
+        let addresses = ["10.0.0.1:1".parse().unwrap(), "10.0.0.2:1".parse().unwrap()];
+        peer(&mut directory, HIGHER).addresses = addresses.to_vec();
+        let mut pauses = Vec::new();
+        for round in 0..6 {
+            let next = directory.next_address(&HIGHER).unwrap();
+            assert_eq!(next, addresses[round % 2]);
+            directory.dials(&HIGHER, Some(LinkId(1)));
+            directory.dial_failed(&mut fixture.ctx(), HIGHER);
+            pauses.push(peer(&mut directory, HIGHER).dial.at.unwrap());
+        }
+        assert_eq!((pauses[0], pauses[2], pauses[4]), (at(0), at(0), at(0)));
+        assert!(at(0) < pauses[1] && pauses[1] < pauses[3] && pauses[3] < pauses[5]);
+    }
+
+    #[test]
+    fn the_higher_instance_waits_for_the_lower_one_to_dial() {
+        let mut fixture = Fixture::default();
+        let mut ctx = fixture.ctx();
+        let pause = |ctx: &mut Ctx<'_>, peer| redial_pause(ctx, 0, peer, false);
+        assert!(pause(&mut ctx, HIGHER) < YIELD);
+        assert!(pause(&mut ctx, LOWER) > YIELD);
+    }
+
+    #[test]
+    fn dials_are_bounded_in_number_and_in_rate() {
+        let mut fixture = Fixture::default();
+        fixture.core.config.limits.dials = 2;
+        fixture.core.config.limits.dials_per_second = 3;
+        let mut dialler = Dialler::default();
+        assert!(!dialler.may_dial(&fixture.ctx(), 2));
+        let allowed = (0..9).filter(|_| dialler.may_dial(&fixture.ctx(), 1));
+        assert_eq!(allowed.count(), 3);
+    }
+
+    #[test]
+    fn a_silent_peer_is_gone_unless_it_is_at_a_relay() {
+        let mut directory = directory(HIGHER);
+        let mut other = Peer::new(name("q"), Duration::from_secs(1), at(100_000));
+        other.routes.push((LinkId(1), route(1)));
+        other.addresses.push("10.0.0.1:1".parse().unwrap());
+        directory.insert(LOWER, other);
+        assert!(directory.take_due(at(99_999)).gone.is_empty());
+        assert_eq!(directory.take_due(at(100_000)).gone, [HIGHER]);
+        assert!(peer(&mut directory, LOWER).addresses.is_empty());
+    }
+
+    #[test]
+    fn a_relay_that_alters_what_it_carries_comes_last() {
+        let mut directory = directory(HIGHER);
+        let (bad, good) = ((LinkId(1), route(1)), (LinkId(2), route(2)));
+        peer(&mut directory, HIGHER).routes = vec![bad, good];
+        directory.spoil(at(0), &HIGHER, LinkId(1));
+        assert_eq!(directory.take_routes(at(1), &HIGHER), [good]);
+        assert_eq!(directory.other_routes(&HIGHER, Some(good)), []);
+        peer(&mut directory, HIGHER).routes = vec![bad];
+        let only = directory.take_routes(at(1), &HIGHER);
+        assert_eq!(only, [bad], "there is no other");
+        peer(&mut directory, HIGHER).routes = vec![bad, good];
+        assert_eq!(directory.take_routes(at(30_001), &HIGHER), [bad, good]);
+    }
+
+    #[test]
+    fn of_many_places_at_one_relay_the_proved_one_is_kept() {
+        let mut fixture = Fixture::default();
+        let mut directory = directory(HIGHER);
+        let proved = |_, r| r == route(0);
+        for n in 0..20 {
+            directory.learn_route(&fixture.ctx(), &HIGHER, (LinkId(1), route(n)), proved);
+        }
+        let routes = &peer(&mut directory, HIGHER).routes;
+        assert_eq!(routes.len(), ROUTES_PER_RELAY);
+        assert!(routes.contains(&(LinkId(1), route(0))));
+        assert!(routes.contains(&(LinkId(1), route(19))));
+    }
+
+    #[test]
+    fn a_call_has_a_peer_dialled_at_once_and_through_relays_a_little_later() {
+        let mut fixture = Fixture::default();
+        let mut directory = directory(HIGHER);
+        let known = peer(&mut directory, HIGHER);
+        known.addresses = vec!["10.0.0.1:1".parse().unwrap()];
+        known.routes = vec![(LinkId(1), route(1))];
+        fixture.now = at(500);
+        directory.want_dial(&fixture.ctx(), &HIGHER);
+        let head_start = fixture.core.config.limits.direct_first;
+        let known = peer(&mut directory, HIGHER);
+        assert_eq!(known.dial.at, Some(at(500)));
+        assert_eq!(known.route_dial.at, Some(at(500) + head_start));
+        let due = directory.take_due(at(500));
+        assert_eq!((due.straight.len(), due.routed.len()), (1, 0));
+    }
+}

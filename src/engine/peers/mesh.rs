@@ -1,0 +1,467 @@
+//! Networks without advertising: an address is dialled, and whichever node answers tells of others.
+//!
+//! What a peer tells makes others known, as an advert does, and never reachable: the handshake
+//! decides. An address that a program gave is dialled again for as long as nobody there is reached.
+
+use super::peer::Peer;
+use super::{CallNumber, Ctx, Directory, LinkId, Output, Time};
+use crate::backoff::{Backoff, YIELD};
+use crate::error::Error;
+use crate::limits::SEEDS_MAX;
+use crate::name::NodeName;
+use crate::reach::{self, Word};
+use crate::table::Table;
+use crate::wire::Instance;
+use crate::wire::peers::Acquaintance;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How long news of peers are put together before they are told.
+const NEWS_GAP: Duration = Duration::from_millis(100);
+/// How often everything is told again: what was not taken in the first time may be now.
+const RETOLD: Duration = Duration::from_secs(30);
+/// How long a peer that was told of has time to be reached.
+const HEARSAY: Duration = Duration::from_secs(30);
+/// Peers known from one peer's word alone: what a member can make us dial by inventing them.
+const HEARSAY_MAX: usize = 32;
+
+/// A program's call that waits for an address to be linked to, and until when.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    number: CallNumber,
+    until: Time,
+}
+
+/// An address to be linked to.
+#[derive(Debug)]
+struct Seed {
+    address: SocketAddr,
+    /// The dial that is under way.
+    link: Option<LinkId>,
+    /// The instance that answered there last.
+    peer: Option<Instance>,
+    /// When to dial it next.
+    at: Time,
+    failures: u32,
+    waiting: Vec<Waiting>,
+    /// Whether it is dialled for ever: a node has answered there, or a program said so.
+    keep: bool,
+}
+
+/// A seed that nobody is reached at, and that is not being dialled.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Undialled {
+    seed: usize,
+    pub(crate) address: SocketAddr,
+    /// When to dial it.
+    pub(crate) at: Time,
+}
+
+#[derive(Debug)]
+pub(crate) struct Mesh {
+    seeds: Vec<Seed>,
+    /// Whether this node has to do with others that are not all found by advertising.
+    active: bool,
+    /// When to tell what is new.
+    news_at: Time,
+    /// When to tell everything.
+    all_at: Time,
+    /// When to look at the seeds.
+    due: Time,
+    /// Peers that the other side of each link was told of, in ascending order.
+    told: Table<LinkId, Vec<Instance>>,
+}
+
+impl Default for Mesh {
+    fn default() -> Mesh {
+        Mesh {
+            seeds: Vec::new(),
+            active: false,
+            news_at: Time::NEVER,
+            all_at: Time::NEVER,
+            due: Time::NEVER,
+            told: Table::default(),
+        }
+    }
+}
+
+impl Mesh {
+    pub(crate) fn due(&self) -> Time {
+        self.due.min(self.news_at).min(self.all_at)
+    }
+
+    pub(crate) fn activate(&mut self, now: Time) {
+        if !self.active {
+            self.active = true;
+            self.all_at = now + NEWS_GAP;
+        }
+    }
+
+    /// How many calls wait for an address to be linked to.
+    pub(crate) fn waiting(&self) -> usize {
+        self.seeds.iter().map(|s| s.waiting.len()).sum()
+    }
+
+    fn by_link(&mut self, link: LinkId) -> Option<&mut Seed> {
+        self.seeds.iter_mut().find(|s| s.link == Some(link))
+    }
+
+    /// An address to be linked to, as a seed that [`Mesh::keep`] or [`Mesh::wait`] is to be told
+    /// of. An error if nobody can be there, or there are too many.
+    pub(crate) fn seed(&mut self, now: Time, address: SocketAddr) -> Result<usize, Error> {
+        if !reach::may_dial(address, Word::Program) {
+            return Err(Error::Address(address.to_string()));
+        }
+        self.activate(now);
+        if let Some(at) = self.seeds.iter().position(|s| s.address == address) {
+            return Ok(at);
+        }
+        if self.seeds.len() >= SEEDS_MAX {
+            return Err(Error::Overloaded("too many addresses to be linked to"));
+        }
+        self.seeds.push(Seed {
+            address,
+            link: None,
+            peer: None,
+            at: now,
+            failures: 0,
+            waiting: Vec::new(),
+            keep: false,
+        });
+        Ok(self.seeds.len() - 1)
+    }
+
+    /// Keeps a seed for as long as this node runs.
+    pub(crate) fn keep(&mut self, now: Time, seed: usize) {
+        self.seeds[seed].keep = true;
+        self.due = now;
+    }
+
+    /// Has a call wait for a seed to be linked to.
+    pub(crate) fn wait(&mut self, now: Time, seed: usize, number: CallNumber, until: Time) {
+        self.seeds[seed].waiting.push(Waiting { number, until });
+        self.due = now;
+    }
+
+    /// Ends the calls whose seed is linked to, or whose time is over, and forgets seeds that nobody
+    /// wants. `reached` is the name of a peer with which a session is open.
+    pub(crate) fn end_waits<'n>(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        reached: impl Fn(&Instance) -> Option<&'n NodeName>,
+    ) {
+        self.due = Time::NEVER;
+        let now = ctx.now.at;
+        for seed in &mut self.seeds {
+            let name = seed.peer.as_ref().and_then(&reached);
+            let address = seed.address;
+            seed.waiting.retain(|wait| {
+                let outcome = match name {
+                    Some(name) => Ok(name.as_str().as_bytes().to_vec()),
+                    None if now >= wait.until => Err(Error::Unreachable(address.to_string())),
+                    None => {
+                        self.due = self.due.min(wait.until);
+                        return true;
+                    }
+                };
+                ctx.outputs.push_back(Output::Ended(wait.number, outcome));
+                false
+            });
+        }
+        self.seeds
+            .retain(|s| s.keep || !s.waiting.is_empty() || s.link.is_some());
+    }
+
+    /// The seeds that nobody is reached at, and that are not being dialled. [`Mesh::dials`] is to
+    /// follow for each of them.
+    pub(crate) fn undialled(&self, is_reached: impl Fn(&Instance) -> bool) -> Vec<Undialled> {
+        let seeds = self.seeds.iter().enumerate();
+        let undialled =
+            seeds.filter(|(_, s)| s.link.is_none() && !s.peer.as_ref().is_some_and(&is_reached));
+        let undialled = undialled.map(|(seed, s)| Undialled {
+            seed,
+            address: s.address,
+            at: s.at,
+        });
+        undialled.collect()
+    }
+
+    /// A seed is being dialled, or has to wait.
+    pub(crate) fn dials(&mut self, now: Time, undialled: Undialled, link: Option<LinkId>) {
+        if link.is_some() {
+            self.seeds[undialled.seed].link = link;
+        } else {
+            let again = undialled.at.max(now + NEWS_GAP);
+            self.due = self.due.min(again);
+        }
+    }
+
+    /// A dial was in vain; it may have been that of a seed.
+    pub(crate) fn seed_failed(&mut self, ctx: &mut Ctx<'_>, link: LinkId) {
+        let Some(seed) = self.by_link(link) else {
+            return;
+        };
+        seed.failures += 1;
+        let pause = Backoff::new(ctx.config.limits.redial).after(seed.failures);
+        seed.at = ctx.now.at + ctx.entropy.jitter(pause);
+        seed.link = None;
+        self.due = ctx.now.at;
+    }
+
+    /// A session is there: calls that wait for it are to end, and others to be told of it.
+    /// `is_guest` is whether its peer was not found by advertising.
+    pub(crate) fn session_up(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        instance: Instance,
+        is_guest: bool,
+    ) {
+        if let Some(seed) = self.by_link(link) {
+            seed.link = None;
+            seed.peer = Some(instance);
+            seed.failures = 0;
+            seed.keep = true;
+        }
+        self.due = now;
+        if (self.active || is_guest) && self.news_at == Time::NEVER {
+            self.news_at = now + NEWS_GAP;
+        }
+    }
+
+    /// A link has ended: what its other side was told is forgotten.
+    pub(crate) fn unlink(&mut self, link: LinkId) {
+        self.told.remove(&link);
+    }
+
+    /// A session is lost: if it was with a seed, that is dialled again.
+    pub(crate) fn session_down(&mut self, ctx: &Ctx<'_>, instance: Instance) {
+        let (pause, _) = ctx.config.limits.redial;
+        for seed in &mut self.seeds {
+            if seed.peer == Some(instance) {
+                seed.at = ctx.now.at + pause;
+                self.due = self.due.min(seed.at);
+            }
+        }
+    }
+
+    /// Whether peers are to be told of others now: of all if it is `Some(true)`, of those that are
+    /// new if it is `Some(false)`. `has_guest` is whether one of them was not found by advertising.
+    pub(crate) fn take_news(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        has_guest: impl FnOnce() -> bool,
+    ) -> Option<bool> {
+        let now = ctx.now.at;
+        if now < self.news_at && now < self.all_at {
+            return None;
+        }
+        self.news_at = Time::NEVER;
+        if !self.active {
+            // A peer that was not heard before it dialled may have been since, on a LAN that is
+            // just slow to tell.
+            if !has_guest() {
+                return None;
+            }
+            self.active = true;
+            self.all_at = now;
+        }
+        let all = now >= self.all_at;
+        if all {
+            self.all_at = now + ctx.entropy.jitter(RETOLD);
+        }
+        Some(all)
+    }
+
+    /// Which of the peers that are `known` the peer `to` at `place` is to be told of, over `link`:
+    /// all of them, or those that it was not told of.
+    pub(crate) fn untold(
+        &mut self,
+        link: LinkId,
+        (to, place): (Instance, SocketAddr),
+        known: &[Acquaintance],
+        all: bool,
+    ) -> Vec<Acquaintance> {
+        let told = self.told.or_insert_with(link, Vec::new);
+        told.retain(|i| known.iter().any(|k| k.instance == *i));
+        known
+            .iter()
+            .filter(|k| k.instance != to && (all || !told.contains(&k.instance)))
+            // A loopback address means something else on another host.
+            .filter(|k| !k.address.ip().is_loopback() || place.ip().is_loopback())
+            .cloned()
+            .collect()
+    }
+
+    /// The other side of a link was told of some peers.
+    pub(crate) fn were_told(&mut self, link: LinkId, some: &[Acquaintance]) {
+        if let Some(told) = self.told.get_mut(&link) {
+            told.extend(some.iter().map(|k| k.instance));
+            told.sort_unstable();
+            told.dedup();
+        }
+    }
+
+    /// Calls that wait for an address wait in vain: the node is stopped.
+    pub(crate) fn end_all_waits(&mut self, outputs: &mut VecDeque<Output>, why: &Error) {
+        for seed in std::mem::take(&mut self.seeds) {
+            for wait in seed.waiting {
+                outputs.push_back(Output::Ended(wait.number, Err(why.clone())));
+            }
+        }
+    }
+}
+
+impl Directory {
+    /// The peer `from` tells of another. `word` is how far an address is believed on its word, and
+    /// `is_full` whether there are as many sessions as there may be.
+    pub(crate) fn told_of(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        from: Instance,
+        word: Word,
+        other: Acquaintance,
+        is_full: bool,
+    ) {
+        if other.instance == ctx.instance || other.name == ctx.config.name {
+            return;
+        }
+        if !reach::may_dial(other.address, word) {
+            ctx.stats.addresses_refused += 1;
+            return;
+        }
+        if self.get(&other.instance).is_some() {
+            return self.told_again(ctx, &other);
+        }
+        let hearsay = self.iter();
+        let hearsay = hearsay.filter(|(_, p)| p.told_by == Some(from) && !p.joined);
+        let too_many = hearsay.count() >= HEARSAY_MAX || is_full;
+        if too_many || !self.makes_room(ctx.config.limits.peers) {
+            ctx.stats.hearsay_dropped += 1;
+            return;
+        }
+        let now = ctx.now.at;
+        let mut fresh = Peer::new(other.name, ctx.config.interval, now + HEARSAY);
+        fresh.told_by = Some(from);
+        fresh.learn_address(other.address, ctx.config.limits.addresses_per_peer);
+        // The other side is told of us as well.
+        let yields = ctx.instance > other.instance;
+        let wait = if yields { YIELD } else { Duration::ZERO };
+        fresh.dial.at = Some(now + wait);
+        self.wake_at(now + wait);
+        self.insert(other.instance, fresh);
+    }
+
+    /// A peer tells of another that is known already.
+    fn told_again(&mut self, ctx: &Ctx<'_>, other: &Acquaintance) {
+        let now = ctx.now.at;
+        let Some(known) = self.get_mut(&other.instance) else {
+            return;
+        };
+        if known.name == other.name && known.sessions.is_empty() && !known.left {
+            known.learn_address(other.address, ctx.config.limits.addresses_per_peer);
+            known.expires = known.expires.max(now + HEARSAY);
+            if known.dial.at.is_none() && known.dial.link.is_none() {
+                known.dial.at = Some(now);
+                self.wake_at(now);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::fixture::{Fixture, at, name};
+
+    fn address(n: u8) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, n], 7))
+    }
+
+    fn acquaintance(n: u8) -> Acquaintance {
+        Acquaintance {
+            instance: Instance([n; 16]),
+            name: name(&format!("p{n}")),
+            address: address(n),
+        }
+    }
+
+    #[test]
+    fn a_call_for_an_address_ends_with_the_name_of_the_node_there_or_in_time() {
+        let (mut fixture, mut mesh) = (Fixture::default(), Mesh::default());
+        let seed = mesh.seed(at(0), address(1)).unwrap();
+        mesh.wait(at(0), seed, CallNumber(1), at(50));
+        mesh.wait(at(0), seed, CallNumber(2), at(500));
+        assert_eq!(mesh.waiting(), 2);
+        fixture.now = at(50);
+        mesh.end_waits(&mut fixture.ctx(), |_| None);
+        assert!(matches!(
+            fixture.core.outputs.pop_front(),
+            Some(Output::Ended(CallNumber(1), Err(Error::Unreachable(_))))
+        ));
+        let undialled = mesh.undialled(|_| false);
+        mesh.dials(at(50), undialled[0], Some(LinkId(3)));
+        assert!(mesh.undialled(|_| false).is_empty());
+        mesh.session_up(at(60), LinkId(3), Instance([1; 16]), true);
+        let reached = name("p1");
+        mesh.end_waits(&mut fixture.ctx(), |_| Some(&reached));
+        let ended = fixture.core.outputs.pop_front();
+        assert!(matches!(ended, Some(Output::Ended(CallNumber(2), Ok(who))) if who == b"p1"));
+        assert!(mesh.undialled(|_| true).is_empty());
+        assert_eq!(mesh.undialled(|_| false).len(), 1, "it is kept");
+    }
+
+    #[test]
+    fn a_seed_is_dialled_again_later_each_time() {
+        let (mut fixture, mut mesh) = (Fixture::default(), Mesh::default());
+        let seed = mesh.seed(at(0), address(1)).unwrap();
+        mesh.keep(at(0), seed);
+        let mut pauses = Vec::new();
+        for link in 0..4 {
+            let undialled = mesh.undialled(|_| false)[0];
+            mesh.dials(at(0), undialled, Some(LinkId(link)));
+            mesh.seed_failed(&mut fixture.ctx(), LinkId(link));
+            pauses.push(mesh.undialled(|_| false)[0].at);
+        }
+        assert!(pauses.is_sorted_by(|a, b| a < b), "{pauses:?}");
+    }
+
+    #[test]
+    fn a_peer_is_told_once_of_each_other_and_of_all_now_and_then() {
+        let mut mesh = Mesh::default();
+        let known = [acquaintance(1), acquaintance(2), acquaintance(3)];
+        let to = (Instance([1; 16]), address(1));
+        let link = LinkId(4);
+        let news = mesh.untold(link, to, &known, false);
+        assert_eq!(news, known[1..], "not of itself");
+        mesh.were_told(link, &news);
+        assert!(mesh.untold(link, to, &known, false).is_empty());
+        assert_eq!(mesh.untold(link, to, &known, true).len(), 2);
+        mesh.unlink(link);
+        assert_eq!(mesh.untold(link, to, &known, false).len(), 2);
+    }
+
+    #[test]
+    fn what_one_peer_can_make_us_dial_by_inventing_others_is_bounded() {
+        let (mut fixture, mut directory) = (Fixture::default(), Directory::default());
+        let from = Instance([200; 16]);
+        for n in 100..180 {
+            let word = Word::From(address(200).ip());
+            directory.told_of(&mut fixture.ctx(), from, word, acquaintance(n), false);
+        }
+        assert_eq!(directory.len(), HEARSAY_MAX);
+        assert_eq!(fixture.core.stats.hearsay_dropped, 80 - HEARSAY_MAX as u64);
+        let mut loopback = acquaintance(190);
+        loopback.address = "127.0.0.1:5".parse().unwrap();
+        let word = Word::From(address(200).ip());
+        directory.told_of(
+            &mut fixture.ctx(),
+            Instance([201; 16]),
+            word,
+            loopback,
+            false,
+        );
+        assert_eq!(fixture.core.stats.addresses_refused, 1);
+    }
+}
