@@ -5,11 +5,10 @@
 //! tried at once and the first to be answered is kept: that is the shortest round trip, measured.
 //! While a peer is reached through a relay the direct path is still tried, now and then.
 
+use super::heard::expiry;
 use super::peer::Peer;
-use super::presence::expiry;
 use super::{Ctx, Directory, LinkId, Path, Time};
 use crate::backoff::{Backoff, YIELD};
-use crate::rate::Rate;
 use crate::wire::Instance;
 use crate::wire::relay::Route;
 use std::net::SocketAddr;
@@ -23,20 +22,6 @@ pub(crate) const COMPARE: Duration = Duration::from_secs(30);
 const ROUTES_PER_RELAY: usize = 4;
 /// How long another relay is preferred for a peer to one that has altered what it carried.
 const SPOILT: Duration = Duration::from_secs(30);
-
-/// How fast dials may begin, of addresses and through relays together.
-#[derive(Debug, Default)]
-pub(crate) struct Dialler {
-    rate: Rate,
-}
-
-impl Dialler {
-    /// Whether a dial may begin now, besides those under way; it is counted if so.
-    pub(crate) fn may_dial(&mut self, ctx: &Ctx<'_>, under_way: usize) -> bool {
-        let limits = &ctx.config.limits;
-        under_way < limits.dials && self.rate.take(ctx.now.at, limits.dials_per_second)
-    }
-}
 
 /// When to dial a peer again that could not be dialled `failures` times. `reachable` is whether a
 /// path through a relay works meanwhile, so that only the direct one is missing.
@@ -405,17 +390,6 @@ mod tests {
         let pause = |ctx: &mut Ctx<'_>, peer| redial_pause(ctx, 0, peer, false);
         assert!(pause(&mut ctx, HIGHER) < YIELD);
         assert!(pause(&mut ctx, LOWER) > YIELD);
-    }
-
-    #[test]
-    fn dials_are_bounded_in_number_and_in_rate() {
-        let mut fixture = Fixture::default();
-        fixture.core.config.limits.dials = 2;
-        fixture.core.config.limits.dials_per_second = 3;
-        let mut dialler = Dialler::default();
-        assert!(!dialler.may_dial(&fixture.ctx(), 2));
-        let allowed = (0..9).filter(|_| dialler.may_dial(&fixture.ctx(), 1));
-        assert_eq!(allowed.count(), 3);
     }
 
     #[test]

@@ -1,11 +1,10 @@
 //! Networks without advertising: an address is dialled, and whichever node answers tells of others.
 //!
-//! What a peer tells makes others known, as an advert does, and never reachable: the handshake
-//! decides. An address that a program gave is dialled again for as long as nobody there is reached.
+//! An address that a program gave is dialled again for as long as nobody there is reached. Peers are
+//! told of each other when one of them cannot find the others by their adverts.
 
-use super::peer::Peer;
-use super::{CallNumber, Ctx, Directory, LinkId, Output, Time};
-use crate::backoff::{Backoff, YIELD};
+use super::{CallNumber, Ctx, LinkId, Output, Time};
+use crate::backoff::Backoff;
 use crate::error::Error;
 use crate::limits::SEEDS_MAX;
 use crate::name::NodeName;
@@ -21,10 +20,6 @@ use std::time::Duration;
 const NEWS_GAP: Duration = Duration::from_millis(100);
 /// How often everything is told again: what was not taken in the first time may be now.
 const RETOLD: Duration = Duration::from_secs(30);
-/// How long a peer that was told of has time to be reached.
-const HEARSAY: Duration = Duration::from_secs(30);
-/// Peers known from one peer's word alone: what a member can make us dial by inventing them.
-const HEARSAY_MAX: usize = 32;
 
 /// A program's call that waits for an address to be linked to, and until when.
 #[derive(Clone, Copy, Debug)]
@@ -313,63 +308,6 @@ impl Mesh {
     }
 }
 
-impl Directory {
-    /// The peer `from` tells of another. `word` is how far an address is believed on its word, and
-    /// `is_full` whether there are as many sessions as there may be.
-    pub(crate) fn told_of(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        from: Instance,
-        word: Word,
-        other: Acquaintance,
-        is_full: bool,
-    ) {
-        if other.instance == ctx.instance || other.name == ctx.config.name {
-            return;
-        }
-        if !reach::may_dial(other.address, word) {
-            ctx.stats.addresses_refused += 1;
-            return;
-        }
-        if self.get(&other.instance).is_some() {
-            return self.told_again(ctx, &other);
-        }
-        let hearsay = self.iter();
-        let hearsay = hearsay.filter(|(_, p)| p.told_by == Some(from) && !p.joined);
-        let too_many = hearsay.count() >= HEARSAY_MAX || is_full;
-        if too_many || !self.makes_room(ctx.config.limits.peers) {
-            ctx.stats.hearsay_dropped += 1;
-            return;
-        }
-        let now = ctx.now.at;
-        let mut fresh = Peer::new(other.name, ctx.config.interval, now + HEARSAY);
-        fresh.told_by = Some(from);
-        fresh.learn_address(other.address, ctx.config.limits.addresses_per_peer);
-        // The other side is told of us as well.
-        let yields = ctx.instance > other.instance;
-        let wait = if yields { YIELD } else { Duration::ZERO };
-        fresh.dial.at = Some(now + wait);
-        self.wake_at(now + wait);
-        self.insert(other.instance, fresh);
-    }
-
-    /// A peer tells of another that is known already.
-    fn told_again(&mut self, ctx: &Ctx<'_>, other: &Acquaintance) {
-        let now = ctx.now.at;
-        let Some(known) = self.get_mut(&other.instance) else {
-            return;
-        };
-        if known.name == other.name && known.sessions.is_empty() && !known.left {
-            known.learn_address(other.address, ctx.config.limits.addresses_per_peer);
-            known.expires = known.expires.max(now + HEARSAY);
-            if known.dial.at.is_none() && known.dial.link.is_none() {
-                known.dial.at = Some(now);
-                self.wake_at(now);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -440,28 +378,5 @@ mod tests {
         assert_eq!(mesh.untold(link, to, &known, true).len(), 2);
         mesh.unlink(link);
         assert_eq!(mesh.untold(link, to, &known, false).len(), 2);
-    }
-
-    #[test]
-    fn what_one_peer_can_make_us_dial_by_inventing_others_is_bounded() {
-        let (mut fixture, mut directory) = (Fixture::default(), Directory::default());
-        let from = Instance([200; 16]);
-        for n in 100..180 {
-            let word = Word::From(address(200).ip());
-            directory.told_of(&mut fixture.ctx(), from, word, acquaintance(n), false);
-        }
-        assert_eq!(directory.len(), HEARSAY_MAX);
-        assert_eq!(fixture.core.stats.hearsay_dropped, 80 - HEARSAY_MAX as u64);
-        let mut loopback = acquaintance(190);
-        loopback.address = "127.0.0.1:5".parse().unwrap();
-        let word = Word::From(address(200).ip());
-        directory.told_of(
-            &mut fixture.ctx(),
-            Instance([201; 16]),
-            word,
-            loopback,
-            false,
-        );
-        assert_eq!(fixture.core.stats.addresses_refused, 1);
     }
 }

@@ -1,8 +1,8 @@
 //! What the sessions with a peer change in the directory.
 
 use super::dialling::redial_pause;
+use super::heard::expiry;
 use super::peer::Peer;
-use super::presence::expiry;
 use super::{Ctx, Directory, Event, LinkId, Path};
 use crate::name::NodeName;
 use crate::reach::{self, Word};
