@@ -143,8 +143,10 @@ pub(crate) fn relay_event(
     relay: RelayAddress,
     state: Result<(), RelayFault>,
 ) -> Option<Event> {
-    let is_ours = config.relays.contains(&relay);
-    (!is_ours).then(|| match state {
+    if config.relays.contains(&relay) {
+        return None;
+    }
+    Some(match state {
         Ok(()) => Event::RelayUp(relay),
         Err(why) => Event::RelayDown { relay, why },
     })
