@@ -4,9 +4,9 @@ use crate::source::{ROOT, Tree, child, is_within, list, parent};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// The most lines that a file of `src/` may have: what one reads in one go.
+/// The most lines that a file of `src/` may have, so that it can be read from top to bottom.
 const LINES: usize = 600;
-/// The most columns that a line may have, in Rust and in Markdown.
+/// The most columns that a line may have: as many as two files side by side leave room for.
 const COLUMNS: usize = 100;
 /// The folders whose Rust and Markdown is measured, beside the Markdown of the project's own
 /// folder.
@@ -18,7 +18,8 @@ pub(crate) const FOLDERS: [&str; 6] = [
     "fuzz/fuzz_targets",
     "models/src",
 ];
-/// The most files in which the routing of an engine may stand.
+/// The most files in which the routing of an engine may stand. More of them, and what happens next
+/// is decided everywhere.
 const ROUTERS: usize = 3;
 
 /// The engines: a module, and the type that holds its parts and routes between them.
@@ -48,7 +49,7 @@ const LAYERS: [(&str, &[&str]); 8] = [
     ("ffi", &["ffi"]),
 ];
 
-/// Files of `src/` that are too long to be read in one go.
+/// Files of `src/` that are too long.
 pub(crate) fn long_files(tree: &Tree) -> BTreeSet<String> {
     let long = tree.modules.values().filter(|m| m.lines > LINES);
     long.map(|m| format!("lines: {}", m.file)).collect()
@@ -135,8 +136,7 @@ pub(crate) fn circles(tree: &Tree) -> BTreeSet<String> {
     let mut siblings: BTreeMap<&str, BTreeSet<(&str, &str)>> = BTreeMap::new();
     let edges = tree.edges();
     for (from, to) in &edges {
-        if let Some((folder, from, to)) = branches(from, to).filter(|b| b.1 != ROOT && b.2 != ROOT)
-        {
+        if let Some((folder, from, to)) = branches(from, to) {
             siblings.entry(folder).or_default().insert((from, to));
         }
     }
