@@ -58,6 +58,7 @@ mod json;
 mod logging;
 mod node;
 mod reach;
+mod share;
 mod signals;
 mod stats;
 mod sync;

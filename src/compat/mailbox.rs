@@ -20,7 +20,7 @@ use crate::json::quoted;
 use crate::limits::{RelayLimits, SERVERS_MAX};
 use crate::name::{NetworkName, NodeName};
 use crate::protocol::{LinkId, Now, Time};
-use crate::relay::hub::is_within_share;
+use crate::share::is_within_share;
 use crate::table::Table;
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -103,6 +103,14 @@ pub(crate) struct Asker {
     pub(crate) link: LinkId,
     pub(crate) address: IpAddr,
     pub(crate) site: IpAddr,
+}
+
+/// A request that is whole.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request<'a> {
+    pub(crate) asker: Asker,
+    pub(crate) head: &'a RequestHead,
+    pub(crate) body: &'a [u8],
 }
 
 /// Mailboxes, and bytes of packets.
@@ -224,13 +232,13 @@ impl Mailboxes {
     /// may be made for that address now.
     pub(crate) fn request(
         &mut self,
-        (now, asker): (Now, Asker),
-        head: &RequestHead,
-        body: &[u8],
+        now: Now,
+        request: Request<'_>,
         limits: &RelayLimits,
         admits: impl Fn(&NetworkName) -> bool,
         may_join: impl FnOnce() -> bool,
     ) -> Outcome {
+        let Request { asker, head, body } = request;
         self.expire(now, limits);
         match (head.method, head.path.as_str()) {
             // What nodes look at to see whether a relay lives.

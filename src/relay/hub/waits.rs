@@ -25,6 +25,10 @@ impl Waits {
         self.due
     }
 
+    pub(super) fn contains(&self, id: LinkId) -> bool {
+        self.until.contains_key(&id)
+    }
+
     pub(super) fn get(&self, id: LinkId) -> Option<Time> {
         self.until.get(&id).copied()
     }
@@ -48,5 +52,27 @@ impl Waits {
         self.until.retain(|_, until| now < *until);
         self.due = self.until.values().min().copied().unwrap_or(Time::NEVER);
         over
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::context::tests::at;
+    use super::*;
+
+    #[test]
+    fn those_that_are_over_are_taken_out_and_the_next_is_due() {
+        let mut waits = Waits::default();
+        for (id, seconds) in [(1, 5), (2, 3), (3, 9)] {
+            waits.insert(LinkId(id), at(seconds).at);
+        }
+        assert_eq!(waits.due(), at(3).at);
+        assert!(waits.over(at(2).at).is_empty());
+        assert_eq!(waits.over(at(5).at), [LinkId(1), LinkId(2)]);
+        assert_eq!((waits.due(), waits.contains(LinkId(1))), (at(9).at, false));
+        assert_eq!(waits.get(LinkId(3)), Some(at(9).at));
+        waits.remove(LinkId(3));
+        assert!(waits.over(at(9).at).is_empty());
+        assert_eq!(waits.due(), Time::NEVER);
     }
 }
