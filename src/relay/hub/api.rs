@@ -8,7 +8,8 @@ use crate::wire::membership::RelayKey;
 /// Which networks a relay serves, and how much.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
-    /// The networks; an empty list means any. Where a key is given, members prove that they have it.
+    /// The networks; an empty list means any. Where a key is given, members prove that they have
+    /// it.
     pub networks: Vec<(NetworkName, Option<RelayKey>)>,
     /// Bounds.
     pub limits: RelayLimits,

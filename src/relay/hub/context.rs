@@ -1,5 +1,5 @@
-//! What every part of the hub works with: the time, the configuration, chance, and where outputs and
-//! counts go.
+//! What every part of the hub works with: the time, the configuration, chance, and where outputs
+//! and counts go.
 
 use super::{Config, Output, RelayStats};
 use crate::entropy::Entropy;

@@ -1,8 +1,8 @@
-//! What a member has under way to others, from which others it wants nothing, and how the address of
-//! a carried frame changes.
+//! What a member has under way to others, from which others it wants nothing, and how the address
+//! of a carried frame changes.
 //!
-//! A member has at most a window of bytes under way to each other member. The bytes come back to it as
-//! credit once they have left the relay.
+//! A member has at most a window of bytes under way to each other member. The bytes come back to it
+//! as credit once they have left the relay.
 
 use crate::frame::FrameType;
 use crate::limits::FRAME_MAX;
@@ -10,8 +10,8 @@ use crate::protocol::LinkId;
 use crate::table::Table;
 use crate::wire::relay::{ROUTE_WINDOW, Route, route_range};
 
-/// What a member may have under way to one other before it is taken for a flood: the window, and what
-/// keepalives and the like may add to it.
+/// What a member may have under way to one other before it is taken for a flood: the window, and
+/// what keepalives and the like may add to it.
 const FLOOD: u32 = ROUTE_WINDOW + 2 * FRAME_MAX as u32;
 
 /// Whether members may send frames of this type to each other.
@@ -26,8 +26,8 @@ pub(super) fn is_carried(kind: FrameType) -> bool {
     )
 }
 
-/// Appends a whole `fwd` frame with the sender's route in place of the receiver's. All else is the same
-/// bytes.
+/// Appends a whole `fwd` frame with the sender's route in place of the receiver's. All else is the
+/// same bytes.
 pub(super) fn readdress(net: &str, raw: &[u8], from: &Route, out: &mut Vec<u8>) {
     let at = out.len();
     out.extend_from_slice(raw);
@@ -76,8 +76,8 @@ impl Flows {
         self.0.get(&to).map_or(0, Flow::waits) as usize
     }
 
-    /// Makes room for a flow to one more member, if there are `most`: those that have nothing waiting
-    /// give way.
+    /// Makes room for a flow to one more member, if there are `most`: those that have nothing
+    /// waiting give way.
     pub(super) fn make_room(&mut self, to: LinkId, most: usize) -> FlowRoom {
         if self.0.len() < most || self.0.contains_key(&to) {
             return FlowRoom {
@@ -105,8 +105,8 @@ impl Flows {
         flow.window_used <= FLOOD
     }
 
-    /// Bytes have left the relay; what is given back for them, which is nothing below half of a window:
-    /// less is not worth a frame.
+    /// Bytes have left the relay; what is given back for them, which is nothing below half of a
+    /// window: less is not worth a frame.
     pub(super) fn drained(&mut self, to: LinkId, bytes: u32) -> Option<Credit> {
         let flow = self.0.get_mut(&to)?;
         flow.drained += bytes;

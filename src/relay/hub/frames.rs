@@ -19,7 +19,8 @@ impl Hub {
     /// Takes in the bytes of a link that speaks in frames.
     pub(super) fn take_frames(&mut self, now: Now, id: LinkId, bytes: &[u8]) {
         let (mut begun, since) = self.members.take_unfinished(id);
-        // A frame has one line feed, at its end: no more is copied than finishes the one that was begun.
+        // A frame has one line feed, at its end: no more is copied than finishes the one that was
+        // begun.
         let finishes = match begun.is_empty() {
             true => 0,
             false => memchr::memchr(b'\n', bytes).map_or(bytes.len(), |at| at + 1),
@@ -195,8 +196,8 @@ impl Hub {
         }
     }
 
-    /// Until when a member's advert must wait, because its network or its site has too much to tell. One
-    /// that need not wait is counted.
+    /// Until when a member's advert must wait, because its network or its site has too much to
+    /// tell. One that need not wait is counted.
     fn must_wait(&mut self, now: Now, id: LinkId) -> Option<Time> {
         let site = self.presence.site(id)?;
         let ctx = self.core.at(now);
@@ -226,7 +227,8 @@ impl Hub {
         }
     }
 
-    /// A member's output has room: hands it adverts that it lacks, and what others have sent it, in turns.
+    /// A member's output has room: hands it adverts that it lacks, and what others have sent it, in
+    /// turns.
     pub(super) fn refill(&mut self, now: Now, id: LinkId) {
         if !self.members.is_behind(id) {
             return;
@@ -241,8 +243,8 @@ impl Hub {
         self.members.refilled(&mut self.core.at(now), id, was_empty);
     }
 
-    /// Hands a member the adverts that it lacks, as far as there is room; and a new one, when it has them
-    /// all, that it has joined.
+    /// Hands a member the adverts that it lacks, as far as there is room; and a new one, when it
+    /// has them all, that it has joined.
     fn catch_up(&mut self, now: Now, id: LinkId) {
         let end = self.members.adverts_end(id);
         while let Some(missing) = self.members.first_missing(id, end) {
@@ -305,8 +307,8 @@ impl Hub {
         }
     }
 
-    /// Whether one more member may have bytes of this one waiting. Others that have none give way, and the
-    /// credit that they hold is given back.
+    /// Whether one more member may have bytes of this one waiting. Others that have none give way,
+    /// and the credit that they hold is given back.
     fn has_flow(&mut self, now: Now, id: LinkId, to: LinkId) -> bool {
         let limits = &self.core.config.limits;
         let Some(room) = self.members.make_flow_room(limits, id, to) else {

@@ -77,8 +77,8 @@ impl Http {
         self.mailboxes.networks()
     }
 
-    /// Takes in bytes of a request, those that came before it was known to be one first; whether it is
-    /// whole.
+    /// Takes in bytes of a request, those that came before it was known to be one first; whether it
+    /// is whole.
     pub(super) fn read(
         &mut self,
         limits: &RelayLimits,
@@ -100,7 +100,8 @@ impl Http {
         taken
     }
 
-    /// Takes a request off its link, which is then to be answered; none if it had been taken before.
+    /// Takes a request off its link, which is then to be answered; none if it had been taken
+    /// before.
     pub(super) fn take_request(
         &mut self,
         now: Now,
@@ -121,8 +122,8 @@ impl Http {
         }
     }
 
-    /// What a whole request is answered with. `may_join` tells whether its site may have one more mailbox
-    /// made now.
+    /// What a whole request is answered with. `may_join` tells whether its site may have one more
+    /// mailbox made now.
     pub(super) fn request(
         &mut self,
         ctx: &mut Ctx<'_>,
@@ -164,7 +165,8 @@ impl Http {
         self.mailboxes.delivered(now, id);
     }
 
-    /// A link is gone, and what it has not taken is back; the link that waits for that, if one does.
+    /// A link is gone, and what it has not taken is back; the link that waits for that, if one
+    /// does.
     pub(super) fn undelivered(&mut self, now: Now, id: LinkId) -> Option<LinkId> {
         self.mailboxes.undelivered(now, id)
     }

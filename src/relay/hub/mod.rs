@@ -8,13 +8,14 @@
 //!       New --join------------------------> Joined    (one without)
 //! ```
 //!
-//! A link that goes over a limit is told which by an `err` frame, and closed; no other link notices. What
-//! one member can make wait for another is bounded by a window, for all by the other's queue; a frame
-//! beyond that is turned away, and its sender told. A member that sends too fast is not read for a while.
-//! The memory of all together is bounded, and each site's share of it.
+//! A link that goes over a limit is told which by an `err` frame, and closed; no other link
+//! notices. What one member can make wait for another is bounded by a window, for all by the
+//! other's queue; a frame beyond that is turned away, and its sender told. A member that sends too
+//! fast is not read for a while. The memory of all together is bounded, and each site's share of
+//! it.
 //!
-//! The hub is made of parts. Each owns its state, is handed a [`Ctx`](context::Ctx), and sees no other
-//! part:
+//! The hub is made of parts. Each owns its state, is handed a [`Ctx`](context::Ctx), and sees no
+//! other part:
 //!
 //! * `members`: all links, what waits for each, and the memory of all;
 //! * `presence`: the networks, their routes, and adverts;
@@ -22,9 +23,9 @@
 //! * `newcomers`: links that have not joined;
 //! * `http`: requests of Python nodes.
 //!
-//! `stage` is how far a link has come, `joining` what leads to a membership, `overdue` when a link is
-//! over, `forward` what a member has under way to others. All routing between the parts is here, in
-//! `frames` and in `requests`.
+//! `stage` is how far a link has come, `joining` what leads to a membership, `overdue` when a link
+//! is over, `forward` what a member has under way to others. All routing between the parts is here,
+//! in `frames` and in `requests`.
 
 mod allowance;
 mod api;
@@ -66,7 +67,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use waits::Waits;
 
-/// Between two times that all links are looked at: many that are over one after the other cost no more.
+/// Between two times that all links are looked at: many that are over one after the other cost no
+/// more.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// The state machine. See the module's documentation for how to drive it.
@@ -133,8 +135,8 @@ impl Hub {
         }
     }
 
-    /// A link that another program opened, or `None` if the relay has been stopped. One that is over a
-    /// limit is told so, and closed.
+    /// A link that another program opened, or `None` if the relay has been stopped. One that is
+    /// over a limit is told so, and closed.
     pub fn accept(&mut self, now: Now, from: SocketAddr) -> Option<LinkId> {
         if self.stopped {
             return None;
@@ -155,8 +157,8 @@ impl Hub {
         Some(id)
     }
 
-    /// A link has come. Another newcomer gives way to it if there are too many; if there is none it is the
-    /// relay that is full.
+    /// A link has come. Another newcomer gives way to it if there are too many; if there is none it
+    /// is the relay that is full.
     fn admit(&mut self, now: Now, id: LinkId) {
         let limits = &self.core.config.limits;
         let (links, newcomers) = (limits.links, limits.newcomers);
@@ -165,7 +167,8 @@ impl Hub {
             let Some(other) = other else {
                 return self.refuse(now, id, Refusal::Full);
             };
-            // Without a word, which would keep an honest node away for longer than a link that broke.
+            // Without a word, which would keep an honest node away for longer than a link that
+            // broke.
             self.core.stats.gave_way += 1;
             self.close(now, other, Vec::new());
         }
@@ -283,8 +286,8 @@ impl Hub {
         let network = match self.members.stage(id) {
             #[cfg(feature = "compat")]
             Some(Stage::Http(_)) => {
-                // What is left of an answer goes back to its mailbox, unless the relay ends: not out as
-                // well.
+                // What is left of an answer goes back to its mailbox, unless the relay ends: not
+                // out as well.
                 last.truncate(if self.stopped { last.len() } else { 0 });
                 return self.close(now, id, last);
             }
@@ -303,7 +306,8 @@ impl Hub {
         self.closed(now, id);
     }
 
-    /// Closes links until all are within their budget of memory, and no site has more than half of it.
+    /// Closes links until all are within their budget of memory, and no site has more than half of
+    /// it.
     fn relieve(&mut self, now: Now) {
         while let Some(id) = self.members.largest_over(&self.core.config.limits) {
             // On the wire it is the same as slow: nodes of earlier versions know no other word.

@@ -37,8 +37,8 @@ impl Newcomers {
         }
     }
 
-    /// The oldest link of the site that has most: a site that opens many takes their place from itself,
-    /// and one that opens a single link keeps it as long as any other has more.
+    /// The oldest link of the site that has most: a site that opens many takes their place from
+    /// itself, and one that opens a single link keeps it as long as any other has more.
     pub(super) fn gives_way(&self) -> Option<LinkId> {
         let most = self.sites.values().max()?;
         let of_most = |(_, site): &(&LinkId, &IpAddr)| self.sites.get(site) == Some(most);

@@ -4,9 +4,9 @@
 //! A relay is a LAN that is far away, but one that loses nothing: an advert is handed on when it is
 //! new, not again and again.
 //!
-//! A network's adverts are numbered as they are handed on. A member that is too slow for one, or new,
-//! is handed from its number on what is the latest then, as it takes it: what waits for it does not
-//! grow, however much the others have to tell.
+//! A network's adverts are numbered as they are handed on. A member that is too slow for one, or
+//! new, is handed from its number on what is the latest then, as it takes it: what waits for it
+//! does not grow, however much the others have to tell.
 
 use super::allowance::Throttle;
 use super::context::Ctx;
@@ -171,7 +171,8 @@ impl Presence {
         }
     }
 
-    /// Takes in what a member tells of itself; whether it was not waiting before, so that it may be due.
+    /// Takes in what a member tells of itself; whether it was not waiting before, so that it may be
+    /// due.
     pub(super) fn advertise(
         &mut self,
         ctx: &mut Ctx<'_>,
@@ -211,8 +212,9 @@ impl Presence {
         self.waits.contains(id)
     }
 
-    /// Takes out the members whose time to have an advert handed on has come. First those of the site that
-    /// had one handed on the longest ago, so that many of one site do not keep others waiting.
+    /// Takes out the members whose time to have an advert handed on has come. First those of the
+    /// site that had one handed on the longest ago, so that many of one site do not keep others
+    /// waiting.
     pub(super) fn take_due(
         &mut self,
         now: Time,

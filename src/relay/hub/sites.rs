@@ -1,7 +1,7 @@
 //! What all links from one address or one site may do together.
 //!
-//! An address has a number of links. A site also has a rate of joins and of adverts, because each of
-//! them is told to every member of a network.
+//! An address has a number of links. A site also has a rate of joins and of adverts, because each
+//! of them is told to every member of a network.
 
 use super::allowance::Allowance;
 use super::context::Ctx;
@@ -49,8 +49,8 @@ pub(super) struct Sites {
 }
 
 impl Sites {
-    /// Counts a new link, with which there are `all` links; false if there are too many from where it
-    /// comes from.
+    /// Counts a new link, with which there are `all` links; false if there are too many from where
+    /// it comes from.
     pub(super) fn enter(&mut self, ctx: &Ctx<'_>, origin: Origin, all: usize) -> bool {
         let limits = ctx.limits();
         let links = self.addresses.or_insert_with(origin.address, || 0);
@@ -86,8 +86,8 @@ impl Sites {
             .is_none_or(|site| site.joins.take(now))
     }
 
-    /// Counts an advert of a site that is handed on now; or until when it must wait, because the site
-    /// has too much to tell.
+    /// Counts an advert of a site that is handed on now; or until when it must wait, because the
+    /// site has too much to tell.
     pub(super) fn take_advert(&mut self, ctx: &Ctx<'_>, site: IpAddr) -> Option<Time> {
         let (now, interval) = (ctx.now.at, ctx.limits().advert_interval);
         let site = self.sites.get_mut(&site)?;
@@ -103,8 +103,8 @@ impl Sites {
         self.sites.get(&site).map(|site| site.handed)
     }
 
-    /// Forgets sites without links. A site is remembered until it could have been here for the first
-    /// time.
+    /// Forgets sites without links. A site is remembered until it could have been here for the
+    /// first time.
     pub(super) fn forget(&mut self, now: Time) {
         self.sites.retain(|_, site| !site.is_forgettable(now));
     }

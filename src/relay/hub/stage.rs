@@ -53,7 +53,8 @@ pub(super) struct Membership {
 /// Which of its network's numbered adverts a member has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Adverts {
-    /// It is new: it lacks those from this number on, and is told that it has joined when it has them.
+    /// It is new: it lacks those from this number on, and is told that it has joined when it has
+    /// them.
     Joining(u64),
     /// It was too slow: it lacks those from this number on.
     Behind(u64),

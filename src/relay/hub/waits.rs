@@ -3,7 +3,8 @@
 use crate::protocol::{LinkId, Time};
 use crate::table::Table;
 
-/// The links, and when the first of them is over, so that asking for that does not look at all of them.
+/// The links, and when the first of them is over, so that asking for that does not look at all of
+/// them.
 #[derive(Debug)]
 pub(super) struct Waits {
     until: Table<LinkId, Time>,

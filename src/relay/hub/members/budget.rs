@@ -1,10 +1,10 @@
 //! The memory of all links together, and each site's share of it.
 //!
-//! Two budgets, because a member cannot help what others send to it. What waits in lanes for members
-//! that are behind stops growing when their site has as much as is left for all others, so a site that is
-//! new always finds room; frames beyond are turned away, and their senders told. All else is a link's own
-//! doing: it does not read what the relay tells it, or does not finish what it sends. When that is too
-//! much, the largest link of the site that has most is closed.
+//! Two budgets, because a member cannot help what others send to it. What waits in lanes for
+//! members that are behind stops growing when their site has as much as is left for all others, so
+//! a site that is new always finds room; frames beyond are turned away, and their senders told. All
+//! else is a link's own doing: it does not read what the relay tells it, or does not finish what it
+//! sends. When that is too much, the largest link of the site that has most is closed.
 
 use crate::limits::RelayLimits;
 use crate::share::is_within_share;
@@ -67,14 +67,15 @@ impl Budget {
         }
     }
 
-    /// Whether the lanes of a site's members may grow by `more` bytes: to no more than is left then.
+    /// Whether the lanes of a site's members may grow by `more` bytes: to no more than is left
+    /// then.
     pub(super) fn has_share(&self, site: IpAddr, more: usize, limits: &RelayLimits) -> bool {
         let own = self.sites.get(&site).map_or(0, |s| s.memory.lanes);
         is_within_share(self.all.lanes + more, own + more, limits.queues_bytes)
     }
 
-    /// The site that must give memory back, if all take more than the budget, or one site more than half
-    /// of it.
+    /// The site that must give memory back, if all take more than the budget, or one site more than
+    /// half of it.
     #[inline]
     pub(super) fn site_over(&self, limits: &RelayLimits) -> Option<IpAddr> {
         // None can have more than all.

@@ -1,11 +1,11 @@
 //! All links of a relay, and the memory that they take together.
 //!
-//! What one member can make wait for another is bounded by a window, for all by the other's queue. What
-//! waits for a member may take up its queue, but no sender has more there than is left for all others: so a
-//! dozen that flood it leave room for one that does not.
+//! What one member can make wait for another is bounded by a window, for all by the other's queue.
+//! What waits for a member may take up its queue, but no sender has more there than is left for all
+//! others: so a dozen that flood it leave room for one that does not.
 //!
-//! `member` is one link, `outbox` what waits to be written to it, `lanes` what waits longer, `budget` the
-//! memory of all.
+//! `member` is one link, `outbox` what waits to be written to it, `lanes` what waits longer,
+//! `budget` the memory of all.
 
 mod budget;
 mod lanes;
@@ -151,8 +151,8 @@ impl Members {
         links.map(move |(id, member)| (*id, &member.stage, member.clocks(held(*id))))
     }
 
-    /// The link to close, if all links take too much memory or those of a site: the largest of the site
-    /// that has most.
+    /// The link to close, if all links take too much memory or those of a site: the largest of the
+    /// site that has most.
     #[inline]
     pub(super) fn largest_over(&self, limits: &RelayLimits) -> Option<LinkId> {
         let site = self.budget.site_over(limits)?;
@@ -389,7 +389,8 @@ impl Members {
         self.table.get(&id).is_some_and(|m| m.outbox.is_empty())
     }
 
-    /// Moves to a link's output what waits behind it, one turn; false if there is no room or no more.
+    /// Moves to a link's output what waits behind it, one turn; false if there is no room or no
+    /// more.
     pub(super) fn take_turn(&mut self, ctx: &Ctx<'_>, id: LinkId) -> bool {
         let member = self.table.get_mut(&id);
         member.is_some_and(|member| member.outbox.take_turn(ctx.now.at))
@@ -407,7 +408,8 @@ impl Members {
         }
     }
 
-    /// A link's output may have become empty: its buffer is for the next that has something to send.
+    /// A link's output may have become empty: its buffer is for the next that has something to
+    /// send.
     pub(super) fn set_aside(&mut self, id: LinkId) {
         let Some(member) = self.table.get_mut(&id) else {
             return;
@@ -436,8 +438,8 @@ impl Members {
 
 /// Adverts, and members that leave.
 impl Members {
-    /// Hands a member an advert of another, unless it lacks some before it or is too busy, so that it is
-    /// handed this one later.
+    /// Hands a member an advert of another, unless it lacks some before it or is too busy, so that
+    /// it is handed this one later.
     pub(super) fn hand(
         &mut self,
         ctx: &mut Ctx<'_>,
@@ -504,8 +506,8 @@ impl Members {
         }
     }
 
-    /// Tells a member that another is gone: after what that has sent, which may be an answer, because
-    /// nothing comes from a route that is gone.
+    /// Tells a member that another is gone: after what that has sent, which may be an answer,
+    /// because nothing comes from a route that is gone.
     pub(super) fn tell_gone(&mut self, ctx: &mut Ctx<'_>, to: LinkId, gone: &Gone<'_>) -> Room {
         let Some(member) = self.table.get_mut(&to) else {
             return Room::Within;

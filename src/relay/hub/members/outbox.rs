@@ -1,7 +1,8 @@
 //! What waits to be written to one link.
 //!
-//! What is to be sent next waits in the output, in order. When that is more than a little, what other
-//! members send waits behind it in [`Lanes`], and their adverts wait until there is room for the latest.
+//! What is to be sent next waits in the output, in order. When that is more than a little, what
+//! other members send waits behind it in [`Lanes`], and their adverts wait until there is room for
+//! the latest.
 
 use super::lanes::{Lanes, QUANTUM};
 use crate::buffer::Buffer;
@@ -45,7 +46,8 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    /// Of what waits the link must take `least` bytes, or all, each time that it may be stalled for.
+    /// Of what waits the link must take `least` bytes, or all, each time that it may be stalled
+    /// for.
     pub(super) fn new(least: usize, now: Time) -> Outbox {
         Outbox {
             output: Buffer::default(),
@@ -85,16 +87,16 @@ impl Outbox {
         self.output.len() >= AHEAD
     }
 
-    /// Whether more waits than may. Forwards stop at the queue, so members cannot drive one of them out
-    /// by filling it: this much is what the relay itself has to tell. A newcomer is told of so much before
-    /// anything of it can be written.
+    /// Whether more waits than may. Forwards stop at the queue, so members cannot drive one of them
+    /// out by filling it: this much is what the relay itself has to tell. A newcomer is told of so
+    /// much before anything of it can be written.
     pub(super) fn exceeds(&self, queue: usize) -> bool {
         let most = queue.max(AHEAD).saturating_mul(2);
         self.waiting() > most.saturating_add(FRAME_MAX)
     }
 
-    /// Bytes of output up to which adverts that the member lacks are handed to it now: no more than their
-    /// share of the line, if others wait.
+    /// Bytes of output up to which adverts that the member lacks are handed to it now: no more than
+    /// their share of the line, if others wait.
     pub(super) fn adverts_end(&self) -> usize {
         match self.lanes.is_empty() {
             true => AHEAD,
@@ -220,8 +222,8 @@ impl Outbox {
         }
     }
 
-    /// Moves from the next lane in turn to the output what may go now; false if the output is full, or
-    /// nothing waits behind it.
+    /// Moves from the next lane in turn to the output what may go now; false if the output is full,
+    /// or nothing waits behind it.
     pub(super) fn take_turn(&mut self, now: Time) -> bool {
         if self.is_full() {
             return false;

@@ -216,7 +216,7 @@ fn a_sender_is_told_of_credit_when_half_a_window_has_left() {
 #[test]
 fn an_advert_is_handed_to_members_that_lack_none_and_are_not_busy() {
     let mut world = world(RelayLimits::default());
-    let mut hand = |world: &mut World, version| {
+    let hand = |world: &mut World, version| {
         let mut ctx = world.core.at(at(1));
         world
             .members
