@@ -1,7 +1,7 @@
 //! How much of what there is for all one site may have.
 
-/// Whether a site may have `own` when `all` have so much: no more than is left then. Up to half of the
-/// budget it may, because none can have more than all.
+/// Whether a site may have `own` when `all` have so much: no more than is left then. Up to half of
+/// the budget it may, because none can have more than all.
 pub(crate) fn is_within_share(all: usize, own: usize, budget: usize) -> bool {
     2 * all <= budget || own <= budget.saturating_sub(all)
 }

@@ -193,8 +193,9 @@ impl Links {
         if opened().count() >= limits.compat_links {
             // A link that has not said what it wants gives way: an honest request takes
             // milliseconds.
-            let is_reading = |(_, l): &(&LinkId, &Box<Link>)| matches!(l.state, State::Reading(_));
-            let oldest = opened().find(is_reading).map(|(id, _)| *id)?;
+            let is_reading = |link: &Link| matches!(link.state, State::Reading(_));
+            let oldest = opened().find(|(_, link)| is_reading(link));
+            let oldest = oldest.map(|(id, _)| *id)?;
             *ctx.refused += 1;
             self.close(ctx, oldest);
         }
@@ -272,8 +273,8 @@ impl Links {
 
     /// Requests of ours that are under way.
     pub(super) fn asking(&self) -> usize {
-        let is_asking = |link: &&Box<Link>| matches!(link.state, State::Asking(_));
-        self.table.values().filter(is_asking).count()
+        let asking = |link: &Link| matches!(link.state, State::Asking(_));
+        self.table.values().filter(|link| asking(link)).count()
     }
 
     /// The links of a call's requests.
