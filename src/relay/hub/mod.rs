@@ -283,16 +283,15 @@ impl Hub {
         let Some(mut last) = self.members.take_output(id) else {
             return;
         };
-        let network = match self.members.stage(id) {
-            #[cfg(feature = "compat")]
-            Some(Stage::Http(_)) => {
-                // What is left of an answer goes back to its mailbox, unless the relay ends: not
-                // out as well.
-                last.truncate(if self.stopped { last.len() } else { 0 });
-                return self.close(now, id, last);
-            }
-            stage => stage.and_then(Stage::network),
-        };
+        let stage = self.members.stage(id);
+        #[cfg(feature = "compat")]
+        if let Some(Stage::Http(_)) = stage {
+            // What is left of an answer goes back to its mailbox, unless the relay ends: not out as
+            // well.
+            last.truncate(if self.stopped { last.len() } else { 0 });
+            return self.close(now, id, last);
+        }
+        let network = stage.and_then(Stage::network);
         let network = network.map_or("relay", |network| network.as_str());
         frame::encode_with(network, FrameType::ERROR, &mut last, |out| {
             out.extend_from_slice(why.as_str().as_bytes());

@@ -50,6 +50,7 @@ impl Member {
         self.origin
     }
 
+    #[cfg(feature = "compat")]
     pub(super) fn opened(&self) -> Time {
         self.opened
     }
