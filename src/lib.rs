@@ -61,6 +61,7 @@ mod logging;
 mod node;
 mod rate;
 mod reach;
+mod share;
 mod signals;
 mod stats;
 mod sync;

@@ -1,4 +1,5 @@
-//! The advert of PeerBase 0.7.1: the datagram `network.name|ip:port`, in clear, broadcast every second.
+//! The advert of PeerBase 0.7.1: the datagram `network.name|ip:port`, in clear, broadcast every
+//! second.
 
 use crate::name::{NetworkName, NodeName};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -6,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 /// Bytes of a datagram: PeerBase 0.7.1 reads no more.
 const ADVERT_MAX: usize = 1_024;
 
-/// Who is where, as somebody says.
+/// Where a node is, as a datagram says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Advert {
     /// Its network.
@@ -23,8 +24,8 @@ impl Advert {
         let text = std::str::from_utf8(bytes)
             .ok()
             .filter(|_| bytes.len() <= ADVERT_MAX)?;
-        let (who, place) = text.split_once('|')?;
-        let (network, name) = who.split_once('.')?;
+        let (node, place) = text.split_once('|')?;
+        let (network, name) = node.split_once('.')?;
         let (ip, port) = place.split_once(':')?;
         let port = port
             .parse()

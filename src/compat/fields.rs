@@ -1,11 +1,11 @@
-//! JSON objects and lists of which a few members matter. Nothing is built of the others: a text of so many bytes
-//! never takes many times as much memory, whoever wrote it.
+//! JSON objects and lists of which a few members matter. Nothing is built of the others: a text of
+//! so many bytes never takes many times as much memory as itself, whatever is in it.
 
 use serde_core::de::{Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::fmt;
 
-/// Members of an object of the old protocol: six are usual.
+/// Members of an object that a Python node or relay sent: six are usual.
 const MEMBERS_MAX: usize = 32;
 
 /// A member, as it was written.

@@ -1,14 +1,15 @@
-//! As much of HTTP/1 as PeerBase 0.7.1 speaks: one request, one answer, and the connection is closed.
+//! As much of HTTP/1 as PeerBase 0.7.1 speaks: one request, one answer, and the connection is
+//! closed.
 //!
-//! Read strictly ([RFC 9112](https://www.rfc-editor.org/rfc/rfc9112), sections 2.2, 3.2, 5 and 6), because
-//! what two readers of one request could read differently is how requests are smuggled: lines end with
-//! CR LF, a body has exactly one `Content-Length`, nothing is transfer-encoded, and nothing may follow it.
-//! The head is read by `httparse`; where the body ends is decided here.
+//! Read strictly ([RFC 9112](https://www.rfc-editor.org/rfc/rfc9112), sections 2.2, 3.2, 5 and 6),
+//! because what two readers of one request could read differently is how requests are smuggled:
+//! lines end with CR LF, a body has exactly one `Content-Length`, nothing is transfer-encoded, and
+//! nothing may follow it. The head is read by `httparse`; where the body ends is decided here.
 
 use crate::limits::{HTTP_FIELDS_MAX, HTTP_HEAD_MAX, NAME_MAX};
 use std::fmt::Write;
 
-/// Digits of a `Content-Length`: more would be no length that anybody means.
+/// Digits of a `Content-Length`: more would be no length that a program means.
 const LENGTH_DIGITS: usize = 10;
 
 /// Why a message is not taken: the status that says so, and words.
@@ -65,8 +66,8 @@ pub struct AnswerHead {
     pub length: Option<usize>,
 }
 
-/// Whether the first bytes of a connection are a request's and no frame's; `None` while that is open. A
-/// frame has a `|` before any `.` or line's end, a request the dot of its version.
+/// Whether the first bytes of a connection are a request's and no frame's; `None` while that is
+/// open. A frame has a `|` before any `.` or line's end, a request the dot of its version.
 pub fn is_request(bytes: &[u8]) -> Option<bool> {
     let methods: [&[u8]; 3] = [b"POST /", b"GET /", b"HEAD /"];
     let n = |method: &[u8]| method.len().min(bytes.len());
@@ -92,7 +93,8 @@ fn head_end(bytes: &[u8]) -> Result<Option<usize>, Fault> {
     }
 }
 
-/// Lines end with CR LF and nothing else: a reader that takes a lone one for an end sees other fields.
+/// Lines end with CR LF and nothing else: a reader that takes a lone one for an end sees other
+/// fields.
 fn has_plain_lines(head: &[u8]) -> bool {
     memchr::memchr2_iter(b'\r', b'\n', head).all(|at| match head[at] {
         // What follows the last may still come.
@@ -135,7 +137,8 @@ fn length(fields: &[httparse::Header<'_>]) -> Result<Option<usize>, Fault> {
     text.parse().map(Some).map_err(|_| wrong)
 }
 
-/// Reads the head of a request whose body may have `body_max` bytes; `None` while it is not all there.
+/// Reads the head of a request whose body may have `body_max` bytes; `None` while it is not all
+/// there.
 pub fn request(bytes: &[u8], body_max: usize) -> Result<Option<RequestHead>, Fault> {
     let end = head_end(bytes)?;
     let head = &bytes[..end.unwrap_or(bytes.len())];
@@ -192,7 +195,8 @@ fn wait(value: &[u8]) -> Option<u32> {
     text.strip_prefix("wait=")?.parse().ok()
 }
 
-/// Reads the head of an answer whose body may have `body_max` bytes; `None` while it is not all there.
+/// Reads the head of an answer whose body may have `body_max` bytes; `None` while it is not all
+/// there.
 pub fn answer(bytes: &[u8], body_max: usize) -> Result<Option<AnswerHead>, Fault> {
     let Some(size) = head_end(bytes)? else {
         return Ok(None);

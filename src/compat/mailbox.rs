@@ -1,16 +1,18 @@
 //! The relay's HTTP side without IO: a mailbox for each Python node, which it empties by asking.
 //!
-//! Takes the place of `relay.py`, and is kinder to the network in four ways: networks are apart, what
-//! waits is bounded, a sender is told when it cannot be kept, and a question to which there is nothing new to
-//! answer is kept until there is, for a second at most. So a Python node, which asks again only after a pause, hears
-//! of most things at once. One that says `Prefer: wait=N` (RFC 7240) is told that it was kept, and need not pause.
+//! Takes the place of `relay.py`, and is kinder to the network in four ways: networks are apart,
+//! what waits is bounded, a sender is told when it cannot be kept, and a question to which there is
+//! nothing new to answer is kept until there is, for a second at most. So a Python node, which asks
+//! again only after a pause, hears of most things at once. One that says `Prefer: wait=N` (RFC
+//! 7240) is told that it was kept, and need not pause.
 //!
-//! What an answer hands over stays here until the link has taken the whole answer. If the link ends before, the
-//! packets are back at the front of the mailbox, within its bounds, for they have counted all the while. Until the
-//! link has taken the answer or ends, the mailbox does not go.
+//! What an answer hands over stays here until the link has taken the whole answer. If the link ends
+//! before, the packets are back at the front of the mailbox, within its bounds, for they have
+//! counted all the while. Until the link has taken the answer or ends, the mailbox does not go.
 //!
-//! Nothing here is proven: whoever knows a network's name may take a mailbox in it, another's too. What
-//! is in it is sealed. But no site takes more of what there is for all than it leaves for others.
+//! Nothing here is proven: any program that knows a network's name may take a mailbox in it, another's too.
+//! What is in it is sealed. But no site takes more of what there is for all than it leaves for
+//! others.
 
 use super::http::{Fault, Method, RequestHead};
 use super::post::{Packet, Ping, Pong};
@@ -20,7 +22,7 @@ use crate::json::quoted;
 use crate::limits::{RelayLimits, SERVERS_MAX};
 use crate::name::{NetworkName, NodeName};
 use crate::protocol::{LinkId, Now, Time};
-use crate::relay::hub::is_within_share;
+use crate::share::is_within_share;
 use crate::table::Table;
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -59,8 +61,8 @@ struct Mailbox {
     /// Bytes of both.
     bytes: usize,
     servers: Vec<RelayAddress>,
-    /// Links that wait for something to come, the first of them for what comes first. More than one, if a node
-    /// knows this relay by several names.
+    /// Links that wait for something to come, the first of them for what comes first. More than
+    /// one, if a node knows this relay by several names.
     waiting: VecDeque<LinkId>,
     /// Which of the network's states it was told last.
     told: u64,
@@ -91,7 +93,7 @@ impl Mailbox {
 #[derive(Debug)]
 struct Network {
     members: Table<NodeName, Box<Mailbox>>,
-    /// Counts who came and went.
+    /// Counts the nodes that came and went.
     state: u64,
     /// The site of its first member.
     site: IpAddr,
@@ -103,6 +105,14 @@ pub(crate) struct Asker {
     pub(crate) link: LinkId,
     pub(crate) address: IpAddr,
     pub(crate) site: IpAddr,
+}
+
+/// A request that is whole.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request<'a> {
+    pub(crate) asker: Asker,
+    pub(crate) head: &'a RequestHead,
+    pub(crate) body: &'a [u8],
 }
 
 /// Mailboxes, and bytes of packets.
@@ -220,17 +230,17 @@ impl Mailboxes {
         self.shares.all.bytes
     }
 
-    /// Answers a request. `admits` says whether a network is served, `may_join` whether one more mailbox
-    /// may be made for that address now.
+    /// Answers a request. `admits` says whether a network is served, `may_join` whether one more
+    /// mailbox may be made for that address now.
     pub(crate) fn request(
         &mut self,
-        (now, asker): (Now, Asker),
-        head: &RequestHead,
-        body: &[u8],
+        now: Now,
+        request: Request<'_>,
         limits: &RelayLimits,
         admits: impl Fn(&NetworkName) -> bool,
         may_join: impl FnOnce() -> bool,
     ) -> Outcome {
+        let Request { asker, head, body } = request;
         self.expire(now, limits);
         match (head.method, head.path.as_str()) {
             // What nodes look at to see whether a relay lives.
@@ -300,7 +310,7 @@ impl Mailboxes {
         });
         let mut woken = Vec::new();
         if new {
-            // Those who wait are told who came.
+            // The nodes that wait are told which one came.
             network.state += 1;
             woken.extend(network.members.values().flat_map(|m| &m.waiting));
         }
@@ -369,8 +379,8 @@ impl Mailboxes {
         }
     }
 
-    /// A link is gone. If it has not taken its whole answer, the packets in it are back; the link that waits for
-    /// them, if one does.
+    /// A link is gone. If it has not taken its whole answer, the packets in it are back; the link
+    /// that waits for them, if one does.
     pub(crate) fn undelivered(&mut self, now: Now, link: LinkId) -> Option<LinkId> {
         let (mailbox, shares, packets) = self.handed(link)?;
         mailbox.seen = now.at;
@@ -388,7 +398,8 @@ impl Mailboxes {
         mailbox.waiting.front().copied()
     }
 
-    /// The answer for a link that waited, because something has come, its time is over, or too many wait.
+    /// The answer for a link that waited, because something has come, its time is over, or too many
+    /// wait.
     pub(crate) fn collect(&mut self, now: Now, link: LinkId) -> String {
         let Some(place) = self.waiting.remove(&link) else {
             return Pong::text([].into_iter(), &[], [].into_iter());
@@ -466,8 +477,8 @@ impl Mailboxes {
         }
     }
 
-    /// A packet does not say in which network it is; both its ends must be there. Of several such, the one
-    /// whose originator asked from the same address.
+    /// A packet does not say in which network it is; both its ends must be there. Of several such,
+    /// the one whose originator asked from the same address.
     fn network_of(
         &self,
         from: IpAddr,
@@ -503,7 +514,7 @@ impl Mailboxes {
         self.due
     }
 
-    /// Takes away the mailboxes of those who do not ask any more, and what is in them.
+    /// Takes away the mailboxes of nodes that do not ask any more, and what is in them.
     pub(crate) fn expire(&mut self, now: Now, limits: &RelayLimits) {
         if now.at < self.due {
             return;
@@ -513,7 +524,8 @@ impl Mailboxes {
         for (_, Network { members, state, .. }) in self.networks.iter_mut() {
             let before = members.len();
             members.retain(|_, mailbox| {
-                // Whoever is being sent an answer is there: the hub closes a link that takes nothing of it.
+                // Whoever is being sent an answer is there: the hub closes a link that takes
+                // nothing of it.
                 let seen = match mailbox.waiting.is_empty() && mailbox.handed.is_empty() {
                     true => mailbox.seen,
                     false => now.at,

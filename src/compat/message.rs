@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! body   = base64url( Fernet token of a JSON text )          the token is base64url already
-//! call   = {"timestamp": s, "command": path, "args": […], "kwargs": {…}, "initiator": "network.name"}
-//! answer = {"timestamp": s, "response": value}               straight; the HTTP status says how it went
-//! answer = {"status": 200, "result": value}                  through a relay
+//! call   = {"timestamp": s, "command": path, "args": […], "kwargs": {…},
+//!           "initiator": "network.name"}
+//! answer = {"timestamp": s, "response": value}    straight; the HTTP status says how it went
+//! answer = {"status": 200, "result": value}       through a relay
 //! ```
 //!
-//! Nothing in an answer says which call it is for, and nothing in a call that it was not sent before:
-//! whoever recorded one can send it again, and that cannot be told.
+//! Nothing in an answer says which call it is for, and nothing in a call that it was not sent
+//! before: any program that recorded one can send it again, and that cannot be told.
 
 use super::fields::Object;
 use crate::entropy::Entropy;

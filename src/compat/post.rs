@@ -129,7 +129,8 @@ impl Ping {
 }
 
 impl Packet {
-    /// Reads the body of a `/send/`, and for whom it is; `None` if a field is missing or breaks a rule.
+    /// Reads the body of a `/send/`, and its target; `None` if a field is missing or breaks a
+    /// rule.
     pub fn decode(body: &[u8]) -> Option<(NodeName, Packet)> {
         let sent = object(body)?;
         let target = NodeName::new(&sent.text("target")?).ok()?;

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-/// A JSON text as Python's `repr` writes its value. Not through a [`serde_json::Value`], whose numbers would bring
-/// 30 KiB of tables into a C program, and whose order is not the sender's.
+/// A JSON text as Python's `repr` writes its value. Not through a [`serde_json::Value`], whose
+/// numbers would bring 30 KiB of tables into a C program, and whose order is not the sender's.
 pub(super) fn repr(json: &str, out: &mut String) {
     let mut rest = json;
     while let Some(c) = rest.chars().next() {

@@ -1,7 +1,7 @@
 //! A relay on the event loop: the hub's sockets, on a thread of its own.
 //!
-//! However that thread ends, every socket is closed with it: members must notice at once that nobody serves
-//! them any more.
+//! However that thread ends, every socket is closed with it: members must notice at once that
+//! nobody serves them any more.
 
 use super::hub::{Config, Hub, Output, RelayStats};
 use crate::driver::{Clock, Lane, Links, Poller};
@@ -39,9 +39,9 @@ pub struct RelayBuilder {
 }
 
 impl RelayBuilder {
-    /// Serves this network, besides those named before; any network unless one is named. With a key,
-    /// members prove that they have the network's key; without, whoever knows the name may join, and
-    /// can still read nothing.
+    /// Serves this network, besides those named before; any network unless one is named. With a
+    /// key, members prove that they have the network's key; without, any node that knows the
+    /// name may join, and can still read nothing.
     #[must_use]
     pub fn network(mut self, name: &str, key: Option<RelayKey>) -> Self {
         self.networks.push((NetworkName::new(name), key));
@@ -55,10 +55,10 @@ impl RelayBuilder {
         self
     }
 
-    /// Whether to serve Python nodes as well, in place of the `relay.py` of PeerBase 0.7.1 at the same
-    /// address, in networks that have no relay key; off by default. The relay sees the names of Python nodes
-    /// in clear, and holds the packets for them, which it cannot decrypt, until they fetch them. Only nodes
-    /// that speak the old protocol (`Builder::compat`) can call Python nodes through the relay.
+    /// Whether to serve Python nodes as well, in place of the `relay.py` of PeerBase 0.7.1 at the
+    /// same address, in networks that have no relay key; off by default. The relay sees the names
+    /// of Python nodes in clear, and holds the packets for them, which it cannot decrypt, until
+    /// they fetch them. Only nodes with `Builder::compat` can call Python nodes through the relay.
     #[cfg(feature = "compat")]
     #[must_use]
     pub fn compat(mut self, on: bool) -> Self {
@@ -66,12 +66,12 @@ impl RelayBuilder {
         self
     }
 
-    /// Listens at `address`, on a thread named `peerbase-relay`. Fails if a network's name breaks a rule
-    /// or is given twice, or if the address cannot be had.
+    /// Listens at `address`, on a thread named `peerbase-relay`. Fails if a network's name breaks a
+    /// rule or is given twice, or if the address cannot be had.
     ///
-    /// The soft limit of descriptors of the process (`RLIMIT_NOFILE`) is raised, as far as it may be, if there
-    /// are too few for [`RelayLimits::links`]; where that is not enough fewer links are served, and a
-    /// warning is logged.
+    /// The soft limit of descriptors of the process (`RLIMIT_NOFILE`) is raised, as far as it may
+    /// be, if there are too few for [`RelayLimits::links`]; where that is not enough fewer links
+    /// are served, and a warning is logged.
     pub fn start(self, address: SocketAddr) -> Result<RelayServer, Error> {
         self.start_with(address, Box::new(OsEntropy::new()?))
     }
@@ -169,8 +169,8 @@ impl RelayServer {
         self.shared.stop();
     }
 
-    /// Waits until the relay has ended. An error if it was not stopped but failed: its event loop, or by a bug.
-    /// Its links are closed then, and the address is free.
+    /// Waits until the relay has ended. An error if it was not stopped but failed: its event loop,
+    /// or by a bug. Its links are closed then, and the address is free.
     pub fn wait(&self) -> Result<(), Error> {
         // Whoever else waits, waits for the lock.
         let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
@@ -201,8 +201,8 @@ impl Shared {
         }
     }
 
-    /// Serves until it is stopped or fails, and closes everything. After a panic the hub may be in any state,
-    /// so it is left as it is, and not even told to say goodbye.
+    /// Serves until it is stopped or fails, and closes everything. After a panic the hub may be in
+    /// any state, so it is left as it is, and not even told to say goodbye.
     fn run(&self, poller: Poller) {
         let served = catch_unwind(AssertUnwindSafe(|| self.serve(poller)));
         let failure = served.unwrap_or(Err(PANICKED)).err();
@@ -235,8 +235,8 @@ const PANICKED: Error = Error::Internal("the relay's thread panicked");
 /// Descriptors that are left for whatever else the process does, if it may have so many.
 const RESERVE: usize = 64;
 
-/// Raises how many descriptors this process may open to what the links need, and lowers the links to what it
-/// may.
+/// Raises how many descriptors this process may open to what the links need, and lowers the links
+/// to what it may.
 fn within_descriptors(mut limits: RelayLimits) -> RelayLimits {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
         return limits;

@@ -1,192 +1,218 @@
 //! A request of ours and its answer, on a connection of its own.
 
-use super::super::http::{self, AnswerHead};
-use super::super::message::body_len;
-use super::{Engine, Output, Role};
+use super::errand::{Answer, Errand};
 use crate::address::RelayAddress;
-use crate::protocol::{LinkId, Now, Time};
+use crate::compat::http::{self, AnswerHead};
+use crate::compat::message::body_len;
+use crate::limits::Limits;
 
 /// Bytes that an answer may have besides what is sealed.
 const ANSWER_ROOM: usize = 1_024;
 
-/// Times that a relay is dialled for one request: its name may mean several addresses, not all of them good.
+/// Times that a relay is dialled for one request: its name may mean several addresses, not all of
+/// them good.
 const ATTEMPTS: u32 = 3;
 
-/// What a request is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Errand {
-    /// A call, straight to its peer.
-    Call(u64),
-    /// What has come, at a relay.
-    Ping(RelayAddress),
-    /// A packet, for a relay; of a call, or an answer.
-    Post(RelayAddress, Option<u64>),
-}
-
-/// How a request ended.
-#[derive(Debug)]
-pub(super) enum Answer<'a> {
-    /// With an answer.
-    Came(&'a AnswerHead, &'a [u8]),
-    /// With what is no answer.
+/// How far an answer has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Received {
+    Part,
+    Whole,
+    /// It is no answer that is taken.
     Malformed(&'static str),
-    /// With none; whether the request may have been read.
-    None { sent: bool },
 }
 
+/// See the module's documentation.
 #[derive(Debug)]
 pub(super) struct Exchange {
     errand: Errand,
+    request: Vec<u8>,
+    /// Bytes of the request that the link took.
+    written: usize,
     /// Bytes of the answer's body at most.
     body_max: usize,
     /// Attempts to connect that have failed.
     failed: u32,
     /// Some of the request has left.
-    pub(super) sent: bool,
+    is_sent: bool,
     head: Option<AnswerHead>,
     input: Vec<u8>,
 }
 
 impl Exchange {
-    pub(super) fn held(&self) -> usize {
-        self.input.len()
-    }
-}
-
-impl Engine {
-    /// Makes a link for a request, to be dialled. It has until `deadline`.
-    pub(super) fn ask(&mut self, errand: Errand, request: Vec<u8>, deadline: Time) -> LinkId {
-        let exchange = Exchange {
+    pub(super) fn new(errand: Errand, request: Vec<u8>, limits: &Limits) -> Exchange {
+        Exchange {
             body_max: match errand {
-                Errand::Call(_) => body_len(self.config.limits.max_message + ANSWER_ROOM),
+                Errand::Call(_) => body_len(limits.max_message + ANSWER_ROOM),
                 // A mailbox may hold several messages.
-                Errand::Ping(_) => self.config.limits.message_bytes,
+                Errand::Ping(_) => limits.message_bytes,
                 Errand::Post(..) => ANSWER_ROOM,
             },
             errand,
+            request,
+            written: 0,
             failed: 0,
-            sent: false,
+            is_sent: false,
             head: None,
             input: Vec::new(),
-        };
-        let id = self.add_link(Role::Asking(exchange), None, deadline);
-        if let Some(link) = self.links.get_mut(&id) {
-            link.output = request;
-        }
-        id
-    }
-
-    /// Requests of ours that are under way.
-    pub(super) fn asking(&self) -> usize {
-        let links = self.links.values();
-        links.filter(|l| matches!(l.role, Role::Asking(_))).count()
-    }
-
-    /// A link that was to be dialled is connected.
-    pub fn connected(&mut self, now: Now, id: LinkId) {
-        let Some(link) = self.links.get_mut(&id) else {
-            return;
-        };
-        self.outputs.push_back(Output::Writable(id));
-        if let Role::Asking(exchange) = &link.role
-            && let Errand::Call(_) = exchange.errand
-        {
-            // From here on the call's own time counts, which the native engine keeps.
-            let most = self.config.limits.call_timeout;
-            self.extend(id, now.at + most);
         }
     }
 
-    pub(super) fn exchange_received(&mut self, now: Now, id: LinkId, bytes: &[u8]) {
-        let (held, _) = self.held(None);
-        let full = held + bytes.len() > self.config.limits.message_bytes * 2;
-        let Some(Role::Asking(exchange)) = self.links.get_mut(&id).map(|l| &mut l.role) else {
-            return;
-        };
-        exchange.input.extend_from_slice(bytes);
-        if exchange.head.is_none() {
-            match http::answer(&exchange.input, exchange.body_max) {
-                Ok(head) => exchange.head = head,
-                Err(fault) => return self.exchange_failed(now, id, fault.why),
+    pub(super) fn errand(&self) -> &Errand {
+        &self.errand
+    }
+
+    /// Bytes of memory held.
+    pub(super) fn held(&self) -> usize {
+        self.request.len() + self.input.len()
+    }
+
+    /// Bytes that wait to be written.
+    pub(super) fn pending(&self) -> &[u8] {
+        &self.request[self.written..]
+    }
+
+    /// The link took this many bytes of the request. A request that has left is not kept.
+    pub(super) fn sent(&mut self, n: usize) {
+        self.is_sent = true;
+        self.written = (self.written + n).min(self.request.len());
+        if self.written == self.request.len() {
+            (self.request, self.written) = (Vec::new(), 0);
+        }
+    }
+
+    /// Takes in bytes of the answer; `is_full` if there is no room for them.
+    pub(super) fn receive(&mut self, bytes: &[u8], is_full: bool) -> Received {
+        self.input.extend_from_slice(bytes);
+        if self.head.is_none() {
+            match http::answer(&self.input, self.body_max) {
+                Ok(head) => self.head = head,
+                Err(fault) => return Received::Malformed(fault.why),
             }
         }
-        let Some(head) = &exchange.head else { return };
-        let body = exchange.input.len() - head.size;
-        if full || body > head.length.unwrap_or(exchange.body_max) {
-            return self.exchange_failed(now, id, "the answer is too large");
-        }
-        if head.length == Some(body) {
-            self.exchange_over(now, id, false);
-        }
-    }
-
-    fn exchange_failed(&mut self, now: Now, id: LinkId, why: &'static str) {
-        if let Some(link) = self.close(id)
-            && let Role::Asking(exchange) = link.role
-        {
-            self.exchanged(now, &exchange.errand, &Answer::Malformed(why));
-        }
-    }
-
-    /// The answer is whole, or no more will come of it.
-    pub(super) fn exchange_over(&mut self, now: Now, id: LinkId, late: bool) {
-        let Some(link) = self.close(id) else { return };
-        let Role::Asking(exchange) = link.role else {
-            return;
+        let Some(head) = &self.head else {
+            return Received::Part;
         };
-        let sent = exchange.sent;
-        if !sent
-            && !late
-            && exchange.failed + 1 < ATTEMPTS
-            && let Errand::Ping(relay) | Errand::Post(relay, _) = &exchange.errand
-            && self.try_next_address(relay)
-        {
-            let (errand, failed) = (exchange.errand.clone(), exchange.failed + 1);
-            let link = self.dial_relay(errand, link.output, link.deadline);
-            if let Some(Role::Asking(again)) = self.links.get_mut(&link).map(|l| &mut l.role) {
-                again.failed = failed;
-            }
-            return;
+        let body = self.input.len() - head.size;
+        if is_full || body > head.length.unwrap_or(self.body_max) {
+            return Received::Malformed("the answer is too large");
         }
-        let answer = match &exchange.head {
-            // An answer without a length ends with its connection.
-            Some(head) if !late => {
-                let body = &exchange.input[head.size..];
+        match head.length == Some(body) {
+            true => Received::Whole,
+            false => Received::Part,
+        }
+    }
+
+    /// The relay whose next address may be tried, because this one could not be connected to.
+    pub(super) fn retries(&self) -> Option<&RelayAddress> {
+        let may = !self.is_sent && self.failed + 1 < ATTEMPTS;
+        self.errand.relay().filter(|_| may)
+    }
+
+    /// The same request, once more.
+    pub(super) fn again(self, limits: &Limits) -> Exchange {
+        let failed = self.failed + 1;
+        let exchange = Exchange::new(self.errand, self.request, limits);
+        Exchange { failed, ..exchange }
+    }
+
+    /// How it ended, if nothing more comes; `is_late` if its time was over before the connection
+    /// was.
+    pub(super) fn answer(&self, is_late: bool) -> Answer<'_> {
+        let sent = self.is_sent;
+        match &self.head {
+            Some(head) if !is_late => {
+                // An answer without a length ends with its connection.
+                let body = &self.input[head.size..];
                 match head.length {
                     Some(n) if n != body.len() => Answer::None { sent },
                     _ => Answer::Came(head, body),
                 }
             }
             _ => Answer::None { sent },
-        };
-        self.exchanged(now, &exchange.errand, &answer);
-    }
-
-    fn exchanged(&mut self, now: Now, errand: &Errand, answer: &Answer<'_>) {
-        match errand {
-            Errand::Call(number) => self.call_exchanged(now, *number, answer),
-            Errand::Ping(relay) => self.pinged(now, relay, answer),
-            Errand::Post(relay, of) => self.posted(now, relay, *of, answer),
         }
     }
+}
 
-    /// Gives up on a request of a call.
-    pub(super) fn forget_exchange(&mut self, now: Now, number: u64) {
-        let is_its = |role: &Role| match role {
-            Role::Asking(exchange) => match &exchange.errand {
-                Errand::Call(n) | Errand::Post(_, Some(n)) => *n == number,
-                _ => false,
-            },
-            _ => false,
-        };
-        let its = self.links.iter().filter(|(_, l)| is_its(&l.role));
-        for id in its.map(|(id, _)| *id).collect::<Vec<_>>() {
-            if let Some(link) = self.close(id)
-                && let Role::Asking(exchange) = link.role
-                && let Errand::Post(relay, _) = exchange.errand
-            {
-                self.post_over(now, &relay);
-            }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exchange(errand: Errand) -> Exchange {
+        Exchange::new(errand, b"request".to_vec(), &Limits::default())
+    }
+
+    fn ping() -> Exchange {
+        exchange(Errand::Ping(RelayAddress::new("relay:80").unwrap()))
+    }
+
+    fn answer(body: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        http::write_answer(200, "text/plain", "", body, &mut out);
+        out
+    }
+
+    #[test]
+    fn an_answer_that_comes_in_parts_is_whole_with_its_last_byte() {
+        let mut exchange = ping();
+        let answer = answer(b"hello");
+        let (last, before) = answer.split_last().unwrap();
+        for byte in before {
+            assert_eq!(exchange.receive(&[*byte], false), Received::Part);
         }
+        assert!(
+            matches!(exchange.answer(false), Answer::None { .. }),
+            "one byte is missing"
+        );
+        assert_eq!(exchange.receive(&[*last], false), Received::Whole);
+        let Answer::Came(head, body) = exchange.answer(false) else {
+            panic!("it came");
+        };
+        assert_eq!((head.status, body), (200, &b"hello"[..]));
+        assert!(
+            matches!(exchange.answer(true), Answer::None { .. }),
+            "it is too late"
+        );
+    }
+
+    #[test]
+    fn what_is_no_answer_or_too_large_is_malformed() {
+        let noise = exchange(Errand::Call(1)).receive(b"\r\n\r\n\r\n", false);
+        assert!(matches!(noise, Received::Malformed(_)), "{noise:?}");
+        let mut post = exchange(Errand::Post(RelayAddress::new("relay:80").unwrap(), None));
+        let large = post.receive(&answer(&[b'x'; ANSWER_ROOM + 1]), false);
+        assert!(matches!(large, Received::Malformed(_)), "{large:?}");
+        let full = ping().receive(&answer(b"hello"), true);
+        assert_eq!(full, Received::Malformed("the answer is too large"));
+    }
+
+    #[test]
+    fn a_relay_is_tried_three_times_and_never_after_something_was_sent() {
+        let limits = Limits::default();
+        let mut exchange = ping();
+        for _ in 0..2 {
+            assert!(exchange.retries().is_some());
+            exchange = exchange.again(&limits);
+            assert_eq!(exchange.pending(), b"request");
+        }
+        assert_eq!(exchange.retries(), None);
+        let mut exchange = ping();
+        exchange.sent(1);
+        assert_eq!(exchange.pending(), b"equest");
+        assert_eq!(exchange.retries(), None);
+        assert!(matches!(
+            exchange.answer(false),
+            Answer::None { sent: true }
+        ));
+        assert_eq!(super::tests::exchange(Errand::Call(1)).retries(), None);
+    }
+
+    #[test]
+    fn a_request_that_has_left_is_not_kept() {
+        let mut exchange = ping();
+        exchange.sent(3);
+        assert_eq!(exchange.held(), 7);
+        exchange.sent(4);
+        assert_eq!((exchange.held(), exchange.pending()), (0, &b""[..]));
     }
 }

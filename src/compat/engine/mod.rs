@@ -1,183 +1,90 @@
 //! A node's part in a network of Python nodes, without IO.
 //!
 //! Driven as [`crate::engine`] is: hand in what happened, drain [`Engine::poll`], write
-//! [`Engine::pending`], come back at [`Engine::deadline`]. What it learns and is asked goes to the native
-//! engine, to which all this is only another kind of peer; what that asks of such a peer comes back as
-//! [`Engine::call`].
+//! [`Engine::pending`], come back at [`Engine::deadline`]. What it learns and is asked goes to the
+//! native engine, to which the peers here are compat peers; what that asks of such a peer comes
+//! back as [`Engine::call`].
 //!
 //! ```text
 //! link: Reading --(a call)--> Serving --(an answer)--> Answering --> Lingering   (they connected)
 //!       Asking --(an answer, or the end)                                         (we did)
 //! ```
 //!
-//! `peers` is who is known, `exchange` a request of ours and its answer, `calling` what we ask, `relays`
-//! which relays we ask for what has come, `serving` what we are asked.
+//! The engine is made of parts. Each owns its state, is handed a [`Ctx`](context::Ctx), and sees no
+//! other part:
+//!
+//! * `peers`: which peers are known, and where;
+//! * `relays`: which relays are asked for what has come;
+//! * `links`: the links, and how far each has come; `exchange` is a request of ours and its answer;
+//! * `calling`: the calls of ours that have not ended;
+//! * `serving`: the calls of others that are not answered.
+//!
+//! All routing between them is here, in `outgoing` and in `incoming`.
 
+mod api;
 mod calling;
+mod context;
+mod errand;
 mod exchange;
+mod incoming;
+mod links;
+mod outgoing;
 mod peers;
 mod relays;
 mod serving;
 
-use super::http;
-use crate::address::RelayAddress;
-use crate::engine::{CallNumber, RelayFault};
+pub use api::{Config, Output, Place};
+
+use crate::compat::http::Fault;
 use crate::entropy::Entropy;
-use crate::error::Error;
-use crate::fernet::Keyring;
-use crate::limits::Limits;
-use crate::name::{CommandPath, NetworkName, NodeName};
 use crate::protocol::{LinkEvent, LinkId, Now, Protocol, Time};
-use crate::table::Table;
-use calling::Call;
-use exchange::Exchange;
+use calling::Calls;
+use context::Core;
+use links::{Links, State};
 use peers::Peers;
-pub use peers::Place;
 use relays::Relays;
-use serving::Served;
-use std::collections::VecDeque;
+use serving::Serving;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 /// Between two adverts: PeerBase 0.7.1 looks for 1.5 s at a time.
 const ADVERTISE_INTERVAL: Duration = Duration::from_secs(1);
-/// How long a connection is kept open after its answer for the other side to have read it.
-const LINGER: Duration = Duration::from_secs(2);
 
-/// Who the node is.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// The network.
-    pub network: NetworkName,
-    /// This node's name.
-    pub name: NodeName,
-    /// The network's keys.
-    pub keys: Keyring,
-    /// The TCP port that calls come to; 0 for nobody's.
-    pub port: u16,
-    /// Where others reach it, if not at the address of the interface an advert leaves by.
-    pub address: Option<Ipv4Addr>,
-    /// Keeps all traffic on 127.0.0.0/8.
-    pub loopback: bool,
-    /// Relays to ask, always.
-    pub relays: Vec<RelayAddress>,
-    /// Relays to ask at most, with those that relays tell of.
-    pub max_remotes: usize,
-    /// Between two questions to a relay that does not answer when something comes.
-    pub tick: Duration,
-    /// Bounds.
-    pub limits: Limits,
-}
-
-/// What to do.
-#[derive(Debug)]
-pub enum Output {
-    /// Broadcast [`Engine::advert`] on every interface.
-    Advertise,
-    /// Connect to this address.
-    Dial(LinkId, SocketAddr),
-    /// Find out what this relay's name means, and connect to it. One that was learnt may not be anywhere.
-    DialRelay {
-        /// The link it is for.
-        link: LinkId,
-        /// Its address.
-        relay: RelayAddress,
-        /// Which to take, if its name means several addresses, round and round.
-        nth: usize,
-        /// Whether another relay told of it.
-        learnt: bool,
-    },
-    /// A link has [`Engine::pending`] bytes, where it had none.
-    Writable(LinkId),
-    /// Say on this link that no more comes; go on reading it.
-    Finish(LinkId),
-    /// Close it.
-    Close(LinkId),
-    /// Where a peer is now, or that it is gone.
-    Peer(NodeName, Option<Place>),
-    /// A relay answers now, or does not, and why.
-    Relay(RelayAddress, Result<(), RelayFault>),
-    /// A command is called here: answer with [`Engine::reply`].
-    Request {
-        /// What to answer to.
-        ticket: u64,
-        /// Who calls, as it says.
-        caller: NodeName,
-        /// Which command.
-        path: CommandPath,
-        /// A JSON array.
-        args: Vec<u8>,
-        /// A JSON object.
-        kwargs: Vec<u8>,
-    },
-    /// Nobody waits for the answer to this any more.
-    Withdrawn(u64),
-    /// A call of ours ended.
-    Answered(CallNumber, Result<Vec<u8>, Error>),
-}
-
-#[derive(Debug)]
-enum Role {
-    /// A request is coming.
-    Reading(http::Reader),
-    /// It is being answered.
-    Serving(u64),
-    /// The answer is being read.
-    Answering,
-    /// All is said.
-    Lingering,
-    /// We ask.
-    Asking(Exchange),
-}
-
-#[derive(Debug)]
-struct Link {
-    role: Role,
-    /// Who connected.
-    from: Option<IpAddr>,
-    deadline: Time,
-    output: Vec<u8>,
-    written: usize,
-}
-
-impl Link {
-    /// Bytes that it makes us hold.
-    fn held(&self) -> usize {
-        self.output.len()
-            + match &self.role {
-                Role::Reading(reader) => reader.held(),
-                Role::Asking(exchange) => exchange.held(),
-                _ => 0,
-            }
-    }
-}
+const LATE: Fault = Fault::new(408, "the request took too long");
 
 /// The state machine. See the module's documentation for how to drive it.
 pub struct Engine {
-    config: Config,
-    entropy: Box<dyn Entropy>,
+    core: Core,
     running: bool,
     advertise_at: Time,
     peers: Peers,
     relays: Relays,
-    links: Table<LinkId, Box<Link>>,
-    next_link: u64,
-    calls: Table<u64, Call>,
-    served: Table<u64, Served>,
-    next_ticket: u64,
-    /// No link can be late before this.
-    links_due: Time,
-    outputs: VecDeque<Output>,
-    refused: u64,
-    /// Where tokens are opened; lent out while one is read.
-    opened: Vec<u8>,
+    links: Links,
+    calls: Calls,
+    serving: Serving,
+}
+
+/// What the engine does at a time of its own, in this order.
+#[derive(Clone, Copy, Debug)]
+enum Timer {
+    Advertise,
+    /// Peers that were not heard are gone.
+    Peers,
+    /// Links are late.
+    Links,
+    /// Relays are asked.
+    Relays,
+}
+
+impl Timer {
+    const ALL: [Timer; 4] = [Timer::Advertise, Timer::Peers, Timer::Links, Timer::Relays];
 }
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("compat::Engine")
-            .field("name", &self.config.name)
+            .field("name", &self.core.config.name)
             .finish_non_exhaustive()
     }
 }
@@ -187,27 +94,20 @@ impl Engine {
     pub fn new(config: Config, entropy: Box<dyn Entropy>) -> Engine {
         Engine {
             relays: Relays::new(&config.relays),
-            config,
-            entropy,
+            core: Core::new(config, entropy),
             running: false,
             advertise_at: Time::NEVER,
             peers: Peers::default(),
-            links: Table::default(),
-            next_link: 0,
-            calls: Table::default(),
-            served: Table::default(),
-            next_ticket: 0,
-            links_due: Time::NEVER,
-            outputs: VecDeque::new(),
-            refused: 0,
-            opened: Vec::new(),
+            links: Links::default(),
+            calls: Calls::default(),
+            serving: Serving::default(),
         }
     }
 
     /// The name is ours: takes part.
     pub fn start(&mut self, now: Now) {
         self.running = true;
-        if self.config.port != 0 {
+        if self.core.config.port != 0 {
             self.advertise_at = now.at;
         }
         self.relays.start(now.at);
@@ -218,42 +118,55 @@ impl Engine {
     pub fn stop(&mut self) {
         self.running = false;
         self.advertise_at = Time::NEVER;
-        for id in self.links.keys() {
-            self.outputs.push_back(Output::Close(*id));
-        }
-        self.links = Table::default();
-        self.calls = Table::default();
-        self.served = Table::default();
+        let closed = self.links.clear().into_iter().map(Output::Close);
+        self.core.outputs.extend(closed);
+        self.calls.clear();
+        self.serving.clear();
         self.relays = Relays::default();
         self.peers = Peers::default();
-        self.links_due = Time::NEVER;
     }
 
     /// Whether all that was answered has been written.
     pub fn is_flushed(&self) -> bool {
-        let answering = |link: &Link| matches!(link.role, Role::Answering);
-        !self.links.values().any(|link| answering(link)) && self.relays.held() == 0
+        !self.links.is_answering() && self.relays.held() == 0
     }
 
     /// What to do next, if anything.
     pub fn poll(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
-    }
-
-    /// When to call [`Engine::tick`] at the latest.
-    pub fn deadline(&self) -> Option<Time> {
-        let due = [
-            self.advertise_at,
-            self.peers.due(),
-            self.relays.due(),
-            self.links_due,
-        ];
-        due.into_iter().min().filter(|t| *t != Time::NEVER)
+        self.core.outputs.pop_front()
     }
 
     /// Requests and adverts that were turned away.
     pub fn refused(&self) -> u64 {
-        self.refused
+        self.core.refused
+    }
+
+    /// Bytes that wait to be written to a link.
+    pub fn pending(&self, id: LinkId) -> &[u8] {
+        self.links.pending(id)
+    }
+
+    /// The datagram to broadcast from an interface of this address.
+    pub fn advert(&self, interface: Ipv4Addr) -> Vec<u8> {
+        peers::advert(&self.core.config, interface)
+    }
+}
+
+/// Time.
+impl Engine {
+    fn due(&self, timer: Timer) -> Time {
+        match timer {
+            Timer::Advertise => self.advertise_at,
+            Timer::Peers => self.peers.due(),
+            Timer::Links => self.links.due(),
+            Timer::Relays => self.relays.due(),
+        }
+    }
+
+    /// When to call [`Engine::tick`] at the latest.
+    pub fn deadline(&self) -> Option<Time> {
+        let due = Timer::ALL.into_iter().map(|timer| self.due(timer)).min();
+        due.filter(|due| *due != Time::NEVER)
     }
 
     /// Time passed.
@@ -261,86 +174,84 @@ impl Engine {
         if !self.running {
             return;
         }
-        if now.at >= self.advertise_at {
-            self.advertise_at = now.at + ADVERTISE_INTERVAL;
-            self.outputs.push_back(Output::Advertise);
-        }
-        if now.at >= self.peers.due() {
-            self.expire_peers(now);
-        }
-        if now.at >= self.links_due {
-            self.tick_links(now);
-        }
-        if now.at >= self.relays.due() {
-            self.tick_relays(now);
-        }
-    }
-
-    /// Bytes that wait to be written to a link.
-    pub fn pending(&self, id: LinkId) -> &[u8] {
-        self.links.get(&id).map_or(&[], |l| &l.output[l.written..])
-    }
-
-    fn add_link(&mut self, role: Role, from: Option<IpAddr>, deadline: Time) -> LinkId {
-        let id = LinkId(self.next_link);
-        self.next_link += 1;
-        self.links_due = self.links_due.min(deadline);
-        let link = Link {
-            role,
-            from,
-            deadline,
-            output: Vec::new(),
-            written: 0,
-        };
-        self.links.insert(id, Box::new(link));
-        id
-    }
-
-    /// Gives a link until then.
-    fn extend(&mut self, id: LinkId, deadline: Time) {
-        self.links_due = self.links_due.min(deadline);
-        if let Some(link) = self.links.get_mut(&id) {
-            link.deadline = deadline;
-        }
-    }
-
-    /// Bytes that links make us hold: of all, and of those from one address.
-    fn held(&self, from: Option<IpAddr>) -> (usize, usize) {
-        let of = |wanted: bool| {
-            let links = self
-                .links
-                .values()
-                .filter(move |l| !wanted || l.from == from);
-            links.map(|l| l.held()).sum::<usize>()
-        };
-        (of(false) + self.relays.held(), of(true))
-    }
-
-    fn close(&mut self, id: LinkId) -> Option<Box<Link>> {
-        let link = self.links.remove(&id)?;
-        self.outputs.push_back(Output::Close(id));
-        Some(link)
-    }
-
-    fn tick_links(&mut self, now: Now) {
-        let late = self.links.iter().filter(|(_, l)| now.at >= l.deadline);
-        for id in late.map(|(id, _)| *id).collect::<Vec<_>>() {
-            match self.links.get(&id).map(|l| &l.role) {
-                Some(Role::Reading(_)) => self.refuse(now, id, serving::LATE),
-                Some(Role::Asking(_)) => self.exchange_over(now, id, true),
-                _ => self.drop_link(id),
+        for timer in Timer::ALL {
+            if now.at < self.due(timer) {
+                continue;
+            }
+            match timer {
+                Timer::Advertise => {
+                    self.advertise_at = now.at + ADVERTISE_INTERVAL;
+                    self.core.outputs.push_back(Output::Advertise);
+                }
+                Timer::Peers => {
+                    let gone = self.peers.expire(now.at);
+                    self.tell_places(now, &gone);
+                }
+                Timer::Links => self.end_late_links(now),
+                Timer::Relays => self.ask_relays(now),
             }
         }
-        let deadlines = self.links.values().map(|l| l.deadline);
-        self.links_due = deadlines.min().unwrap_or(Time::NEVER);
     }
 
-    /// Closes a link, on which somebody may have waited.
-    fn drop_link(&mut self, id: LinkId) {
-        if let Some(link) = self.close(id)
-            && let Role::Serving(ticket) = link.role
+    fn end_late_links(&mut self, now: Now) {
+        for id in self.links.late(now.at) {
+            match self.links.state(id) {
+                Some(State::Reading(_)) => self.refuse(now, id, LATE),
+                Some(State::Asking(_)) => self.exchange_over(now, id, true),
+                _ => self.drop_link(now, id),
+            }
+        }
+        self.links.recount_due();
+    }
+}
+
+/// What happens.
+impl Engine {
+    /// A datagram came on the advertise port; `near` if from this host, by whatever interface:
+    /// there a host's name often means 127.0.1.1.
+    pub fn datagram(&mut self, now: Now, near: bool, bytes: &[u8]) {
+        if !self.running {
+            return;
+        }
+        if let Some(name) = self.peers.hear(&mut self.core.at(now), near, bytes) {
+            self.tell_places(now, &[name]);
+        }
+    }
+
+    /// A link that was to be dialled is connected.
+    pub fn connected(&mut self, now: Now, id: LinkId) {
+        self.links.connected(&mut self.core.at(now), id);
+    }
+
+    /// Bytes came on a link.
+    pub fn received(&mut self, now: Now, id: LinkId, bytes: &[u8]) {
+        match self.links.state(id) {
+            Some(State::Asking(_)) => self.answer_received(now, id, bytes),
+            Some(_) => self.request_received(now, id, bytes),
+            None => {}
+        }
+    }
+
+    /// A link took this many of the [`Engine::pending`] bytes.
+    pub fn sent(&mut self, now: Now, id: LinkId, n: usize) {
+        self.links.sent(&mut self.core.at(now), id, n);
+    }
+
+    /// A link ended, or could not be made.
+    pub fn closed(&mut self, now: Now, id: LinkId) {
+        match self.links.state(id) {
+            Some(State::Asking(_)) => self.exchange_over(now, id, false),
+            _ => self.drop_link(now, id),
+        }
+    }
+
+    /// Closes a link, on which a caller may have waited.
+    fn drop_link(&mut self, now: Now, id: LinkId) {
+        let mut ctx = self.core.at(now);
+        if let Some(link) = self.links.close(&mut ctx, id)
+            && let State::Serving(ticket) = link.state
         {
-            self.withdraw(ticket);
+            self.serving.withdraw(&mut ctx, ticket);
         }
     }
 }
@@ -361,50 +272,5 @@ impl Protocol for Engine {
 
     fn pending(&self, id: LinkId) -> &[u8] {
         Engine::pending(self, id)
-    }
-}
-
-impl Engine {
-    /// Bytes came on a link.
-    pub fn received(&mut self, now: Now, id: LinkId, bytes: &[u8]) {
-        match self.links.get(&id).map(|link| &link.role) {
-            Some(Role::Asking(_)) => self.exchange_received(now, id, bytes),
-            Some(_) => self.request_received(now, id, bytes),
-            None => {}
-        }
-    }
-
-    /// A link ended, or could not be made.
-    pub fn closed(&mut self, now: Now, id: LinkId) {
-        match self.links.get(&id).map(|link| &link.role) {
-            Some(Role::Asking(_)) => self.exchange_over(now, id, false),
-            _ => self.drop_link(id),
-        }
-    }
-
-    /// A link took this many of the [`Engine::pending`] bytes.
-    pub fn sent(&mut self, now: Now, id: LinkId, n: usize) {
-        let patience = self.config.limits.frame;
-        let Some(link) = self.links.get_mut(&id) else {
-            return;
-        };
-        link.written = (link.written + n).min(link.output.len());
-        let all = link.written == link.output.len();
-        match &mut link.role {
-            Role::Asking(exchange) => {
-                exchange.sent = true;
-                if all {
-                    (link.output, link.written) = (Vec::new(), 0);
-                }
-            }
-            Role::Answering if all => {
-                link.role = Role::Lingering;
-                (link.output, link.written) = (Vec::new(), 0);
-                self.outputs.push_back(Output::Finish(id));
-                self.extend(id, now.at + LINGER);
-            }
-            Role::Answering => self.extend(id, now.at + patience),
-            _ => {}
-        }
     }
 }

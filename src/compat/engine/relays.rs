@@ -1,32 +1,42 @@
-//! Relays of the old protocol: asked again and again for what has come.
+//! The relays that are asked again and again for what has come.
 //!
-//! One that keeps a question until something comes is asked again at once, any other after the tick.
+//! One that keeps a question until something comes is asked again at once, any other after the
+//! tick.
 
-use super::super::http::{self, write_post};
-use super::super::post::{Kind, Packet, Ping, Pong};
-use super::exchange::{Answer, Errand};
-use super::{Config, Engine, Output};
+use super::context::Ctx;
+use super::errand::{Answer, Errand, Question};
+use super::{Config, Output};
 use crate::address::RelayAddress;
+use crate::compat::http::{self, write_post};
+use crate::compat::post::{Packet, Ping, Pong};
 use crate::engine::RelayFault;
 use crate::limits::SERVERS_MAX;
 use crate::logging::record;
 use crate::name::NodeName;
-use crate::protocol::{LinkId, Now, Time};
+use crate::protocol::Time;
 use crate::table::Table;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// How long a relay may keep a question. Shorter than it takes a relay to miss us.
+/// Seconds that a relay may keep a question. Shorter than it takes a relay to miss us.
 const WAIT: u32 = 1;
 /// What a relay may take to answer, besides.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two questions, whatever a relay says: it must not make us spin.
 const PAUSE: Duration = Duration::from_millis(5);
 
+/// A packet for a relay, before it is on its way.
+#[derive(Debug)]
+struct Waiting {
+    /// The call of ours that it is of; none for an answer.
+    of: Option<u64>,
+    request: Vec<u8>,
+}
+
 /// One relay.
 #[derive(Debug)]
-pub(super) struct Relay {
-    pub(super) address: RelayAddress,
+struct Relay {
+    address: RelayAddress,
     /// Another relay told of it.
     learnt: bool,
     /// When to ask next; never while a question is under way.
@@ -42,9 +52,10 @@ pub(super) struct Relay {
     pointed: bool,
     /// Which of its addresses is good.
     nth: usize,
-    /// Packets on their way to it, and those that wait for that: of which calls, and the requests.
+    /// Packets on their way to it.
     posting: usize,
-    outbox: VecDeque<(Option<u64>, Vec<u8>)>,
+    /// Packets that wait for one of those to have arrived.
+    outbox: VecDeque<Waiting>,
     /// In order.
     peers: Vec<NodeName>,
 }
@@ -70,60 +81,85 @@ impl Relay {
     fn path(&self, what: &str) -> String {
         format!("/{what}{}", if self.slash { "/" } else { "" })
     }
+
+    /// The question what has come, which is under way from now on.
+    fn ask(&mut self, now: Time, ping: &Ping) -> Question {
+        (self.next, self.asked) = (Time::NEVER, now);
+        let (host, path) = (self.address.as_str(), self.path("ping"));
+        let mut request = Vec::new();
+        write_post(host, &path, &ping.encode(), Some(WAIT), &mut request);
+        Question {
+            errand: Errand::Ping(self.address.clone()),
+            request,
+            deadline: now + PATIENCE + Duration::from_secs(WAIT.into()),
+        }
+    }
+
+    /// Asks the other paths from now on, if the answer points there; it may do so once.
+    fn follow(&mut self, answer: &Answer<'_>) -> bool {
+        let Answer::Came(head, _) = answer else {
+            return false;
+        };
+        let points = other_slash(head).is_some_and(|slash| slash != self.slash);
+        if self.pointed || !points {
+            return false;
+        }
+        self.pointed = true;
+        self.slash = !self.slash;
+        true
+    }
+
+    /// It is there, or not; whether that is news for the program.
+    fn is_news(&mut self, up: bool) -> bool {
+        self.up.replace(up) != Some(up)
+    }
+
+    /// It has answered that these peers are there; those that have come or gone.
+    fn update_peers(&mut self, mut peers: Vec<NodeName>) -> Vec<NodeName> {
+        peers.sort_unstable();
+        peers.dedup();
+        let old = std::mem::replace(&mut self.peers, peers);
+        let new = &self.peers;
+        let gone = old.iter().filter(|name| new.binary_search(name).is_err());
+        let come = new.iter().filter(|name| old.binary_search(name).is_err());
+        gone.chain(come).cloned().collect()
+    }
 }
 
+/// What came of a question.
+#[derive(Debug)]
+pub(super) enum Pinged {
+    /// It is asked again, or is not known any more.
+    Nothing,
+    /// It has not answered. These peers are not known to be there, and the packets of these calls
+    /// will not reach it.
+    Failed {
+        gone: Vec<NodeName>,
+        unsent: Vec<u64>,
+    },
+    /// These peers have come or gone, and these packets have come.
+    Answered {
+        changed: Vec<NodeName>,
+        packets: Vec<Packet>,
+    },
+}
+
+/// Which relay to connect to, and how.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) relay: RelayAddress,
+    /// Which of its addresses to take, round and round.
+    pub(super) nth: usize,
+    /// Whether another relay told of it.
+    pub(super) learnt: bool,
+}
+
+/// All relays.
 #[derive(Debug, Default)]
 pub(super) struct Relays {
     list: Vec<Relay>,
     /// Those that were learnt and did not answer, and until when they are not learnt again.
     shunned: Table<RelayAddress, Time>,
-}
-
-impl Relays {
-    pub(super) fn new(given: &[RelayAddress]) -> Relays {
-        let relay = |address: &RelayAddress| Relay::new(address.clone(), false, Time::NEVER);
-        Relays {
-            list: given.iter().map(relay).collect(),
-            shunned: Table::default(),
-        }
-    }
-
-    pub(super) fn start(&mut self, now: Time) {
-        for relay in &mut self.list {
-            relay.next = now;
-        }
-    }
-
-    pub(super) fn due(&self) -> Time {
-        self.list
-            .iter()
-            .map(|r| r.next)
-            .min()
-            .unwrap_or(Time::NEVER)
-    }
-
-    /// Those that have a peer.
-    pub(super) fn of(&self, name: &NodeName) -> impl Iterator<Item = &Relay> {
-        let there = |r: &&Relay| r.peers.binary_search(name).is_ok();
-        self.list.iter().filter(there)
-    }
-
-    /// Bytes that wait to be posted.
-    pub(super) fn held(&self) -> usize {
-        let waiting = self.list.iter().flat_map(|r| &r.outbox);
-        waiting.map(|(_, request)| request.len()).sum()
-    }
-
-    /// A call is over: what waits to be posted of it need not be.
-    pub(super) fn forget(&mut self, number: u64) {
-        for relay in &mut self.list {
-            relay.outbox.retain(|(of, _)| *of != Some(number));
-        }
-    }
-
-    fn get_mut(&mut self, address: &RelayAddress) -> Option<&mut Relay> {
-        self.list.iter_mut().find(|r| r.address == *address)
-    }
 }
 
 /// Where a relay that does not know a path points to: to itself, without the slash or with it.
@@ -142,225 +178,223 @@ fn other_slash(head: &http::AnswerHead) -> Option<bool> {
     }
 }
 
-impl Engine {
-    pub(super) fn tick_relays(&mut self, now: Now) {
-        let servers: Vec<RelayAddress> = {
-            let known = self.relays.list.iter().map(|r| r.address.clone());
-            known.take(SERVERS_MAX).collect()
-        };
-        let ping = Ping {
-            name: self.config.name.clone(),
-            network: self.config.network.clone(),
-            servers,
-        };
-        for at in 0..self.relays.list.len() {
-            let relay = &mut self.relays.list[at];
-            if now.at < relay.next {
-                continue;
-            }
-            (relay.next, relay.asked) = (Time::NEVER, now.at);
-            let address = relay.address.clone();
-            let mut request = Vec::new();
-            let path = relay.path("ping");
-            write_post(
-                address.as_str(),
-                &path,
-                &ping.encode(),
-                Some(WAIT),
-                &mut request,
-            );
-            let deadline = now.at + PATIENCE + Duration::from_secs(WAIT.into());
-            self.dial_relay(Errand::Ping(address), request, deadline);
+impl Relays {
+    pub(super) fn new(given: &[RelayAddress]) -> Relays {
+        let relay = |address: &RelayAddress| Relay::new(address.clone(), false, Time::NEVER);
+        Relays {
+            list: given.iter().map(relay).collect(),
+            shunned: Table::default(),
         }
-        self.relays.shunned.retain(|_, until| now.at < *until);
+    }
+
+    pub(super) fn start(&mut self, now: Time) {
+        for relay in &mut self.list {
+            relay.next = now;
+        }
+    }
+
+    pub(super) fn due(&self) -> Time {
+        let next = self.list.iter().map(|r| r.next).min();
+        next.unwrap_or(Time::NEVER)
+    }
+
+    fn of(&self, name: &NodeName) -> impl Iterator<Item = &RelayAddress> {
+        let there = |r: &&Relay| r.peers.binary_search(name).is_ok();
+        self.list.iter().filter(there).map(|relay| &relay.address)
+    }
+
+    /// The first relay that has a peer.
+    pub(super) fn first_of(&self, name: &NodeName) -> Option<&RelayAddress> {
+        self.of(name).next()
+    }
+
+    /// The first relay that has a peer and was not tried.
+    pub(super) fn untried(&self, name: &NodeName, tried: &[RelayAddress]) -> Option<RelayAddress> {
+        self.of(name).find(|relay| !tried.contains(relay)).cloned()
+    }
+
+    /// Bytes that wait to be posted.
+    pub(super) fn held(&self) -> usize {
+        let waiting = self.list.iter().flat_map(|r| &r.outbox);
+        waiting.map(|packet| packet.request.len()).sum()
+    }
+
+    /// A call is over: what waits to be posted of it need not be.
+    pub(super) fn forget(&mut self, number: u64) {
+        for relay in &mut self.list {
+            relay.outbox.retain(|packet| packet.of != Some(number));
+        }
+    }
+
+    fn get_mut(&mut self, address: &RelayAddress) -> Option<&mut Relay> {
+        self.list.iter_mut().find(|r| r.address == *address)
+    }
+
+    /// How to connect to a relay, if it is known.
+    pub(super) fn target(&self, address: &RelayAddress) -> Option<Target> {
+        let relay = self.list.iter().find(|r| r.address == *address)?;
+        Some(Target {
+            relay: relay.address.clone(),
+            nth: relay.nth,
+            learnt: relay.learnt,
+        })
     }
 
     /// Another of a relay's addresses is to be tried, if it is still known.
-    pub(super) fn try_next_address(&mut self, relay: &RelayAddress) -> bool {
-        let known = self.relays.get_mut(relay);
-        known.is_some_and(|relay| {
+    pub(super) fn try_next_address(&mut self, address: &RelayAddress) -> bool {
+        let relay = self.get_mut(address);
+        relay.is_some_and(|relay| {
             relay.nth = relay.nth.wrapping_add(1);
             true
         })
     }
+}
 
-    /// Makes a link to a relay that is known, for a request.
-    pub(super) fn dial_relay(
-        &mut self,
-        errand: Errand,
-        request: Vec<u8>,
-        deadline: Time,
-    ) -> LinkId {
-        let known = match &errand {
-            Errand::Ping(relay) | Errand::Post(relay, _) => self.relays.get_mut(relay),
-            Errand::Call(_) => None,
-        };
-        let known = known.map(|relay| (relay.address.clone(), relay.nth, relay.learnt));
-        let link = self.ask(errand, request, deadline);
-        if let Some((relay, nth, learnt)) = known {
-            self.outputs.push_back(Output::DialRelay {
-                link,
-                relay,
-                nth,
-                learnt,
-            });
-        }
-        link
-    }
-
-    /// Gives a packet to a relay, now or when those before it are there.
+/// Packets for relays.
+impl Relays {
+    /// Takes a packet for a relay, to be given to it when those before it are there.
     pub(super) fn post(
         &mut self,
-        now: Now,
-        relay: RelayAddress,
+        address: &RelayAddress,
         target: &NodeName,
         packet: &Packet,
         of: Option<u64>,
     ) {
-        let Some(known) = self.relays.get_mut(&relay) else {
+        let Some(relay) = self.get_mut(address) else {
             return;
         };
-        let path = known.path("send");
+        let (path, body) = (relay.path("send"), packet.encode(target));
         let mut request = Vec::with_capacity(packet.data.len() + 1_024);
-        write_post(
-            relay.as_str(),
-            &path,
-            &packet.encode(target),
-            None,
-            &mut request,
-        );
-        known.outbox.push_back((of, request));
-        self.post_next(now, &relay);
+        write_post(address.as_str(), &path, &body, None, &mut request);
+        relay.outbox.push_back(Waiting { of, request });
     }
 
-    fn post_next(&mut self, now: Now, address: &RelayAddress) {
-        let most = self.config.limits.compat_posts;
-        while let Some(relay) = self.relays.get_mut(address).filter(|r| r.posting < most)
-            && let Some((of, request)) = relay.outbox.pop_front()
-        {
-            relay.posting += 1;
-            let errand = Errand::Post(address.clone(), of);
-            self.dial_relay(errand, request, now.at + PATIENCE);
-        }
+    /// The next packet for a relay, if it may be on its way now.
+    pub(super) fn next_post(&mut self, ctx: &Ctx<'_>, address: &RelayAddress) -> Option<Question> {
+        let most = ctx.config.limits.compat_posts;
+        let relay = self.get_mut(address).filter(|r| r.posting < most)?;
+        let Waiting { of, request } = relay.outbox.pop_front()?;
+        relay.posting += 1;
+        Some(Question {
+            errand: Errand::Post(address.clone(), of),
+            request,
+            deadline: ctx.now.at + PATIENCE,
+        })
     }
 
     /// A packet is on its way no more.
-    pub(super) fn post_over(&mut self, now: Now, address: &RelayAddress) {
-        if let Some(relay) = self.relays.get_mut(address) {
+    pub(super) fn post_over(&mut self, address: &RelayAddress) {
+        if let Some(relay) = self.get_mut(address) {
             relay.posting = relay.posting.saturating_sub(1);
-            self.post_next(now, address);
         }
     }
+}
 
-    pub(super) fn posted(
-        &mut self,
-        now: Now,
-        relay: &RelayAddress,
-        of: Option<u64>,
-        answer: &Answer<'_>,
-    ) {
-        self.post_over(now, relay);
-        match of {
-            Some(number) => self.call_posted(now, number, answer),
-            None if matches!(answer, Answer::Came(head, _) if head.status == 200) => {}
-            None => {
-                record!(Debug, "an answer was lost at relay {relay}: {answer:?}");
-                self.refused += 1;
-            }
-        }
+/// Questions to relays.
+impl Relays {
+    /// The questions whose time has come.
+    pub(super) fn ask_due(&mut self, ctx: &Ctx<'_>) -> Vec<Question> {
+        let (now, config) = (ctx.now.at, ctx.config);
+        let known = self.list.iter().map(|r| r.address.clone());
+        let ping = Ping {
+            name: config.name.clone(),
+            network: config.network.clone(),
+            servers: known.take(SERVERS_MAX).collect(),
+        };
+        self.shunned.retain(|_, until| now < *until);
+        let due = self.list.iter_mut().filter(|relay| now >= relay.next);
+        due.map(|relay| relay.ask(now, &ping)).collect()
     }
 
     /// A relay has answered what has come, or has not.
-    pub(super) fn pinged(&mut self, now: Now, address: &RelayAddress, answer: &Answer<'_>) {
-        let Config {
-            tick, ref limits, ..
-        } = self.config;
-        let (first, last) = limits.relay_redial;
-        let attempts = limits.relay_attempts;
-        let Some(relay) = self.relays.get_mut(address) else {
-            return;
+    pub(super) fn pinged(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        address: &RelayAddress,
+        answer: &Answer<'_>,
+    ) -> Pinged {
+        let now = ctx.now.at;
+        let Some(relay) = self.get_mut(address) else {
+            return Pinged::Nothing;
         };
-        let pong = match answer {
-            Answer::Came(head, _)
-                if !relay.pointed
-                    && other_slash(head).is_some_and(|slash| slash != relay.slash) =>
-            {
-                relay.pointed = true;
-                relay.slash = !relay.slash;
-                relay.next = now.at;
-                return;
-            }
-            Answer::Came(head, body) if head.status == 200 => {
-                Pong::decode(body).map(|p| (p, head.waits))
-            }
-            _ => None,
-        };
-        let Some((pong, waits)) = pong else {
-            relay.failures += 1;
-            let pause = first * 2u32.saturating_pow(relay.failures.min(16));
-            relay.next = now.at + pause.min(last);
-            let given_up = relay.learnt && relay.failures >= attempts;
-            let gone = std::mem::take(&mut relay.peers);
-            if relay.up.replace(false) != Some(false) {
-                let why = match answer {
-                    Answer::None { .. } => RelayFault::Unreachable,
-                    _ => RelayFault::Protocol,
-                };
-                self.outputs
-                    .push_back(Output::Relay(address.clone(), Err(why)));
-            }
-            if given_up {
-                let until = now.at + self.config.limits.relay_shunned;
-                let unsent = std::mem::take(&mut relay.outbox);
-                self.relays.list.retain(|r| r.address != *address);
-                self.relays.shunned.insert(address.clone(), until);
-                for number in unsent.iter().filter_map(|(of, _)| *of) {
-                    self.call_relayed(now, number);
-                }
-            }
-            return gone.iter().for_each(|name| self.tell_place(name));
-        };
-        let mut peers = pong.peers;
-        peers.sort_unstable();
-        peers.dedup();
-        (relay.failures, relay.pointed) = (0, false);
-        relay.next = match waits {
-            true => now.at.max(relay.asked + PAUSE),
-            false => now.at.max(relay.asked + tick),
-        };
-        let changed: Vec<NodeName> = {
-            let (old, new) = (&relay.peers, &peers);
-            let gone = old.iter().filter(|name| new.binary_search(name).is_err());
-            let come = new.iter().filter(|name| old.binary_search(name).is_err());
-            gone.chain(come).cloned().collect()
-        };
-        relay.peers = peers;
-        if relay.up.replace(true) != Some(true) {
-            self.outputs
-                .push_back(Output::Relay(address.clone(), Ok(())));
+        if relay.follow(answer) {
+            relay.next = now;
+            return Pinged::Nothing;
         }
-        changed.iter().for_each(|name| self.tell_place(name));
-        for server in pong.servers {
-            self.learn_relay(now, server);
+        if let Answer::Came(head, body) = answer
+            && head.status == 200
+            && let Some(pong) = Pong::decode(body)
+        {
+            return self.answered(ctx, address, pong, head.waits);
         }
-        for packet in pong.packets {
-            match packet.kind {
-                Kind::Request => self.serve_packet(now, address.clone(), packet),
-                Kind::Response => self.call_answered(&packet),
-            }
-        }
+        let why = match answer {
+            Answer::None { .. } => RelayFault::Unreachable,
+            _ => RelayFault::Protocol,
+        };
+        self.failed(ctx, address, why)
     }
 
-    fn learn_relay(&mut self, now: Now, address: RelayAddress) {
-        let list = &mut self.relays.list;
-        let known = list.iter().any(|r| r.address == address);
-        if known
-            || list.len() >= self.config.max_remotes
-            || self.relays.shunned.contains_key(&address)
-        {
+    fn answered(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        address: &RelayAddress,
+        pong: Pong,
+        waits: bool,
+    ) -> Pinged {
+        let now = ctx.now.at;
+        let Some(relay) = self.get_mut(address) else {
+            return Pinged::Nothing;
+        };
+        (relay.failures, relay.pointed) = (0, false);
+        let pause = if waits { PAUSE } else { ctx.config.tick };
+        relay.next = now.max(relay.asked + pause);
+        let changed = relay.update_peers(pong.peers);
+        if relay.is_news(true) {
+            let output = Output::Relay(address.clone(), Ok(()));
+            ctx.outputs.push_back(output);
+        }
+        for server in pong.servers {
+            self.learn(ctx.config, now, server);
+        }
+        let packets = pong.packets;
+        Pinged::Answered { changed, packets }
+    }
+
+    fn failed(&mut self, ctx: &mut Ctx<'_>, address: &RelayAddress, why: RelayFault) -> Pinged {
+        let (now, limits) = (ctx.now.at, &ctx.config.limits);
+        let Some(relay) = self.get_mut(address) else {
+            return Pinged::Nothing;
+        };
+        relay.failures += 1;
+        let (first, last) = limits.relay_redial;
+        let pause = first * 2u32.saturating_pow(relay.failures.min(16));
+        relay.next = now + pause.min(last);
+        let gone = std::mem::take(&mut relay.peers);
+        if relay.is_news(false) {
+            let output = Output::Relay(address.clone(), Err(why));
+            ctx.outputs.push_back(output);
+        }
+        let mut unsent = Vec::new();
+        if relay.learnt && relay.failures >= limits.relay_attempts {
+            unsent.extend(relay.outbox.drain(..).filter_map(|packet| packet.of));
+            self.list.retain(|r| r.address != *address);
+            self.shunned
+                .insert(address.clone(), now + limits.relay_shunned);
+        }
+        Pinged::Failed { gone, unsent }
+    }
+
+    /// Another relay told of this one.
+    fn learn(&mut self, config: &Config, now: Time, address: RelayAddress) {
+        let is_known = self.list.iter().any(|r| r.address == address);
+        let is_full = self.list.len() >= config.max_remotes;
+        if is_known || is_full || self.shunned.contains_key(&address) {
             return;
         }
         record!(Debug, "learnt of relay {address}");
-        list.push(Relay::new(address, true, now.at));
+        self.list.push(Relay::new(address, true, now));
     }
 }
+
+#[cfg(test)]
+mod tests;

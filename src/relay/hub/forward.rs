@@ -1,161 +1,249 @@
-//! Carrying frames from one member to another, and the windows that keep it bounded.
+//! What a member has under way to others, from which others it wants nothing, and how the address
+//! of a carried frame changes.
 //!
-//! What waits for a member may take up its queue, but no sender has more there than is left for all others: so a
-//! dozen that flood it leave room for one that does not.
+//! A member has at most a window of bytes under way to each other member. The bytes come back to it
+//! as credit once they have left the relay.
 
-use super::Hub;
-use super::member::Flow;
-use crate::frame::{Frame, FrameType};
+use crate::frame::FrameType;
 use crate::limits::FRAME_MAX;
-use crate::protocol::{LinkId, Now};
-use crate::wire::relay::{Forward, FromRelay, ROUTE_WINDOW, Refusal, Route, ToRelay, route_range};
+use crate::protocol::LinkId;
+use crate::table::Table;
+use crate::wire::relay::{ROUTE_WINDOW, Route, route_range};
 
-/// What a member may have under way to one other before it is taken for a flood: the window, and what
-/// keepalives and the like may add to it.
+/// What a member may have under way to one other before it is taken for a flood: the window, and
+/// what keepalives and the like may add to it.
 const FLOOD: u32 = ROUTE_WINDOW + 2 * FRAME_MAX as u32;
 
-impl Hub {
-    /// A member sends something to another. `raw` is the whole frame: what goes on is the same bytes with
-    /// the sender's route in place of the receiver's.
-    pub(super) fn forward(&mut self, now: Now, id: LinkId, frame: Frame<'_>, raw: &[u8]) {
-        let Ok(inner) = Forward::decode(frame.payload) else {
-            return self.refuse(now, id, Refusal::Frame);
-        };
-        let carried = matches!(
-            inner.kind,
-            FrameType::HELLO
-                | FrameType::MESSAGE
-                | FrameType::RESPONSE
-                | FrameType::PING
-                | FrameType::ERROR
-        );
-        if !carried {
-            return self.refuse(now, id, Refusal::Frame);
-        }
-        let to = self.routes.get(&inner.route).copied();
-        let target = to.and_then(|to| Some((to, self.members.get(&to)?)));
-        let Some((to, target)) =
-            target.filter(|(_, t)| t.network().is_some_and(|n| n.as_str() == frame.net))
-        else {
-            self.stats.forwards_gone += 1;
-            let member = self.members.get(&id);
-            if member.is_some_and(|m| m.lanes.tells_gone(&inner.route)) {
-                // It is told so already, after the last that came from there.
-                return;
-            }
-            return self.tell_of(now, id, FromRelay::Gone(inner.route));
-        };
-        if target.blocked.contains_key(&id) {
-            self.stats.forwards_blocked += 1;
-            return self.tell_of(now, id, FromRelay::Gone(inner.route));
-        }
-        let Some((member, route)) = self.members.get(&id).and_then(|m| Some((m, m.route()?)))
-        else {
-            return;
-        };
-        let lane = target.is_busy();
-        let own = member.flows.get(&to).map_or(0, Flow::waits) as usize;
-        let free = self.config.limits.queue.saturating_sub(target.waiting());
-        let fits = own + raw.len() <= free
-            && (!lane || self.has_share(target.site, target.lanes.growth(id, raw.len())));
-        if !fits || !self.has_flow(now, id, to) {
-            self.stats.forwards_busy += 1;
-            return self.tell_of(now, id, FromRelay::Busy(inner.route, raw.len() as u32));
-        }
-        if !self.charge_flow(id, to, raw.len()) {
-            return self.refuse(now, id, Refusal::Flood);
-        }
-        self.stats.forwarded += 1;
-        self.stats.forwarded_bytes += raw.len() as u64;
-        let write = |out: &mut Vec<u8>| {
-            let at = out.len();
-            out.extend_from_slice(raw);
-            let place = route_range(frame.net);
-            out[at + place.start..at + place.end].copy_from_slice(route.as_bytes());
-        };
-        if lane {
-            self.append_behind(to, id, write);
-        } else {
-            self.append(now, to, id, write);
-        }
+/// Whether members may send frames of this type to each other.
+pub(super) fn is_carried(kind: FrameType) -> bool {
+    matches!(
+        kind,
+        FrameType::HELLO
+            | FrameType::MESSAGE
+            | FrameType::RESPONSE
+            | FrameType::PING
+            | FrameType::ERROR
+    )
+}
+
+/// Appends a whole `fwd` frame with the sender's route in place of the receiver's. All else is the
+/// same bytes.
+pub(super) fn readdress(net: &str, raw: &[u8], from: &Route, out: &mut Vec<u8>) {
+    let at = out.len();
+    out.extend_from_slice(raw);
+    let place = route_range(net);
+    out[at + place.start..at + place.end].copy_from_slice(from.as_bytes());
+}
+
+/// Bytes from one member to another.
+#[derive(Debug, Default)]
+struct Flow {
+    /// Taken in and not given back as credit.
+    window_used: u32,
+    /// Those of them that have left the relay.
+    drained: u32,
+}
+
+impl Flow {
+    /// Bytes that wait for the other member.
+    fn waits(&self) -> u32 {
+        self.window_used - self.drained
+    }
+}
+
+/// Bytes that a member may send to another again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Credit {
+    pub(super) to: LinkId,
+    pub(super) bytes: u32,
+}
+
+/// Whether one more member may have bytes of this one waiting.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct FlowRoom {
+    pub(super) is_free: bool,
+    /// What was held for members that have nothing waiting, and is given back to make room.
+    pub(super) given_back: Vec<Credit>,
+}
+
+/// All flows of one member.
+#[derive(Debug, Default)]
+pub(super) struct Flows(Table<LinkId, Flow>);
+
+impl Flows {
+    /// Bytes that wait for a member.
+    pub(super) fn waits(&self, to: LinkId) -> usize {
+        self.0.get(&to).map_or(0, Flow::waits) as usize
     }
 
-    /// Whether one more member may have bytes of this one waiting. Others that have none give way, and the
-    /// credit that they hold is given back.
-    fn has_flow(&mut self, now: Now, id: LinkId, to: LinkId) -> bool {
-        let most = self.config.limits.flows;
-        let Some(member) = self.members.get_mut(&id) else {
-            return false;
+    /// Makes room for a flow to one more member, if there are `most`: those that have nothing
+    /// waiting give way.
+    pub(super) fn make_room(&mut self, to: LinkId, most: usize) -> FlowRoom {
+        if self.0.len() < most || self.0.contains_key(&to) {
+            return FlowRoom {
+                is_free: true,
+                given_back: Vec::new(),
+            };
+        }
+        let idle = self.0.iter().filter(|(_, flow)| flow.waits() == 0);
+        let credit = |(to, flow): (&LinkId, &Flow)| Credit {
+            to: *to,
+            bytes: flow.drained,
         };
-        if member.flows.len() < most || member.flows.contains_key(&to) {
-            return true;
+        let given_back = idle.map(credit).collect();
+        self.0.retain(|_, flow| flow.waits() > 0);
+        FlowRoom {
+            is_free: self.0.len() < most,
+            given_back,
         }
-        let idle = member.flows.iter().filter(|(_, flow)| flow.waits() == 0);
-        let idle: Vec<(LinkId, u32)> = idle.map(|(to, flow)| (*to, flow.drained)).collect();
-        member.flows.retain(|_, flow| flow.waits() > 0);
-        let has_room = member.flows.len() < most;
-        for (to, drained) in idle {
-            self.tell_credit(now, id, to, drained);
-        }
-        has_room && self.members.contains_key(&id)
     }
 
     /// Notes that bytes wait; false if they are more than may.
-    fn charge_flow(&mut self, id: LinkId, to: LinkId, bytes: usize) -> bool {
-        let Some(member) = self.members.get_mut(&id) else {
-            return false;
-        };
-        let flow = member.flows.or_insert_with(to, Flow::default);
+    pub(super) fn charge(&mut self, to: LinkId, bytes: usize) -> bool {
+        let flow = self.0.or_insert_with(to, Flow::default);
         flow.window_used += bytes as u32;
         flow.window_used <= FLOOD
     }
 
-    /// A member wants nothing more from a route. Of those that it names the latest are remembered.
-    pub(super) fn block(&mut self, now: Now, id: LinkId, frame: Frame<'_>) {
-        let Ok(ToRelay::Block(route)) = ToRelay::decode(frame.payload) else {
-            return self.refuse(now, id, Refusal::Frame);
-        };
-        let most = self.config.limits.blocked;
-        let (Some(from), Some(member)) = (self.routes.get(&route), self.members.get_mut(&id))
-        else {
-            return;
-        };
-        let newest = member.blocked.values().max().map_or(0, |n| n + 1);
-        member.blocked.insert(*from, newest);
-        let oldest = member.blocked.iter().min_by_key(|(_, n)| **n);
-        if let Some(oldest) = oldest.map(|(id, _)| *id)
-            && member.blocked.len() > most
-        {
-            member.blocked.remove(&oldest);
-        }
-    }
-
-    fn tell_of(&mut self, now: Now, id: LinkId, word: FromRelay) {
-        if let Some(network) = self.members.get(&id).and_then(|m| m.network()).cloned() {
-            self.tell(now, id, &network, word);
-        }
-    }
-
-    /// Bytes of `of` for `to` have left the relay: half a window of them is worth a word.
-    pub(super) fn give_credit(&mut self, now: Now, of: LinkId, to: LinkId, bytes: u32) {
-        let Some(flow) = self.members.get_mut(&of).and_then(|m| m.flows.get_mut(&to)) else {
-            return;
-        };
+    /// Bytes have left the relay; what is given back for them, which is nothing below half of a
+    /// window: less is not worth a frame.
+    pub(super) fn drained(&mut self, to: LinkId, bytes: u32) -> Option<Credit> {
+        let flow = self.0.get_mut(&to)?;
         flow.drained += bytes;
         if flow.drained < ROUTE_WINDOW / 2 {
-            return;
+            return None;
         }
-        let drained = std::mem::take(&mut flow.drained);
-        flow.window_used -= drained;
-        self.tell_credit(now, of, to, drained);
+        let bytes = std::mem::take(&mut flow.drained);
+        flow.window_used -= bytes;
+        Some(Credit { to, bytes })
     }
 
-    fn tell_credit(&mut self, now: Now, of: LinkId, to: LinkId, bytes: u32) {
-        let route: Option<Route> = self.members.get(&to).and_then(|m| m.route());
-        if let Some(route) = route
-            && bytes > 0
+    /// The other member is gone.
+    pub(super) fn remove(&mut self, to: LinkId) {
+        self.0.remove(&to);
+    }
+
+    pub(super) fn memory(&self) -> usize {
+        self.0.memory()
+    }
+}
+
+/// The members from which one wants nothing, in the order in which it said so.
+#[derive(Debug, Default)]
+pub(super) struct Blocked(Table<LinkId, u64>);
+
+impl Blocked {
+    pub(super) fn contains(&self, from: LinkId) -> bool {
+        self.0.contains_key(&from)
+    }
+
+    /// Adds one; of more than `most` the latest are kept.
+    pub(super) fn add(&mut self, from: LinkId, most: usize) {
+        let newest = self.0.values().max().map_or(0, |n| n + 1);
+        self.0.insert(from, newest);
+        let oldest = self.0.iter().min_by_key(|(_, n)| **n);
+        if let Some(oldest) = oldest.map(|(id, _)| *id)
+            && self.0.len() > most
         {
-            self.tell_of(now, of, FromRelay::Credit(route, bytes));
+            self.0.remove(&oldest);
         }
+    }
+
+    pub(super) fn remove(&mut self, from: LinkId) {
+        self.0.remove(&from);
+    }
+
+    pub(super) fn memory(&self) -> usize {
+        self.0.memory()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::relay::encode_forward;
+
+    #[test]
+    fn bytes_are_given_back_when_they_are_half_of_a_window() {
+        let (mut flows, to) = (Flows::default(), LinkId(2));
+        assert!(flows.charge(to, ROUTE_WINDOW as usize));
+        assert_eq!(flows.drained(to, ROUTE_WINDOW / 2 - 1), None);
+        let bytes = ROUTE_WINDOW / 2;
+        assert_eq!(flows.drained(to, 1), Some(Credit { to, bytes }));
+        assert_eq!(flows.waits(to), ROUTE_WINDOW as usize / 2);
+        assert_eq!(flows.drained(LinkId(9), 1), None);
+    }
+
+    #[test]
+    fn more_than_the_window_is_a_flood() {
+        let (mut flows, to) = (Flows::default(), LinkId(2));
+        assert!(flows.charge(to, FLOOD as usize));
+        assert!(!flows.charge(to, 1));
+        assert!(flows.charge(LinkId(3), 1), "each has its own window");
+    }
+
+    #[test]
+    fn flows_without_waiting_bytes_give_way_and_their_credit_is_given_back() {
+        let mut flows = Flows::default();
+        for to in [2, 3] {
+            flows.charge(LinkId(to), 100);
+        }
+        assert!(flows.make_room(LinkId(3), 2).is_free, "it has one already");
+        assert_eq!(
+            flows.make_room(LinkId(4), 2),
+            FlowRoom {
+                is_free: false,
+                given_back: Vec::new()
+            },
+            "both have bytes waiting"
+        );
+        flows.drained(LinkId(2), 100);
+        let credit = Credit {
+            to: LinkId(2),
+            bytes: 100,
+        };
+        assert_eq!(
+            flows.make_room(LinkId(4), 2),
+            FlowRoom {
+                is_free: true,
+                given_back: vec![credit]
+            }
+        );
+    }
+
+    #[test]
+    fn of_those_that_a_member_blocks_the_latest_are_kept() {
+        let mut blocked = Blocked::default();
+        for from in [5, 6, 5, 7] {
+            blocked.add(LinkId(from), 2);
+        }
+        assert!(!blocked.contains(LinkId(6)), "5 was named again after it");
+        assert!(blocked.contains(LinkId(5)) && blocked.contains(LinkId(7)));
+        blocked.remove(LinkId(5));
+        assert!(!blocked.contains(LinkId(5)));
+    }
+
+    #[test]
+    fn a_carried_frame_has_the_route_of_its_sender_and_the_same_payload() {
+        let route = |byte: u8| {
+            struct Fixed(u8);
+            impl crate::entropy::Entropy for Fixed {
+                fn fill(&mut self, out: &mut [u8]) {
+                    out.fill(self.0);
+                }
+            }
+            Route::draw(&mut Fixed(byte))
+        };
+        let frame = |route: &Route| {
+            let mut out = Vec::new();
+            encode_forward("plant", route, FrameType::MESSAGE, &mut out, |out| {
+                out.extend_from_slice(b"gAAA");
+            });
+            out
+        };
+        let (to, from) = (route(1), route(2));
+        let mut out = b"before".to_vec();
+        readdress("plant", &frame(&to), &from, &mut out);
+        assert_eq!(out, [b"before".to_vec(), frame(&from)].concat());
     }
 }

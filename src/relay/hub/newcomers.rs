@@ -1,28 +1,30 @@
-//! Links that have not joined yet. They are few, and give way first: whoever opens links and says nothing
-//! must not keep others from joining.
+//! Links that have not joined yet. They are few, and give way first: a program that opens links and
+//! says nothing must not keep others from joining.
 
-use super::Hub;
-use super::Output;
-use crate::protocol::{LinkId, Now};
+use crate::protocol::LinkId;
 use crate::table::Table;
-use crate::wire::relay::Refusal;
 use std::net::IpAddr;
 
+/// See the module's documentation.
 #[derive(Debug, Default)]
 pub(super) struct Newcomers {
-    /// Where each comes from. Links are counted up, so the first is the oldest.
+    /// The site of each. Links are counted up, so the first is the oldest.
     links: Table<LinkId, IpAddr>,
-    /// How many come from there.
+    /// How many come from each site.
     sites: Table<IpAddr, usize>,
 }
 
 impl Newcomers {
+    pub(super) fn len(&self) -> usize {
+        self.links.len()
+    }
+
     pub(super) fn add(&mut self, id: LinkId, site: IpAddr) {
         self.links.insert(id, site);
         *self.sites.or_insert_with(site, || 0) += 1;
     }
 
-    /// A link has joined, asks for something by HTTP, or is gone.
+    /// A link has joined, has asked for something by HTTP, or is gone.
     pub(super) fn remove(&mut self, id: LinkId) {
         let Some(site) = self.links.remove(&id) else {
             return;
@@ -35,30 +37,31 @@ impl Newcomers {
         }
     }
 
-    /// The oldest link from where most come from: a site that opens many takes their place from itself, and
-    /// one that opens a single link keeps it as long as anybody has more.
-    fn gives_way(&self) -> Option<LinkId> {
+    /// The oldest link of the site that has most: a site that opens many takes their place from
+    /// itself, and one that opens a single link keeps it as long as any other has more.
+    pub(super) fn gives_way(&self) -> Option<LinkId> {
         let most = self.sites.values().max()?;
         let of_most = |(_, site): &(&LinkId, &IpAddr)| self.sites.get(site) == Some(most);
         self.links.iter().find(of_most).map(|(id, _)| *id)
     }
 }
 
-impl Hub {
-    /// A link has come. Another newcomer gives way to it if there are too many; if there is none it is the
-    /// relay that is full.
-    pub(super) fn admit(&mut self, now: Now, id: LinkId) {
-        let limits = &self.config.limits;
-        let (links, newcomers) = (limits.links, limits.newcomers);
-        while self.newcomers.links.len() > newcomers || self.members.len() > links {
-            let other = self.newcomers.gives_way().filter(|other| *other != id);
-            let Some(other) = other else {
-                return self.refuse(now, id, Refusal::Full);
-            };
-            // Without a word, which would keep an honest node away for longer than a link that broke.
-            self.stats.gave_way += 1;
-            self.outputs.push_back(Output::Close(other, Vec::new()));
-            self.closed(now, other);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_link_of_the_site_that_has_most_gives_way() {
+        let site = |last: u8| IpAddr::from([10, 0, 0, last]);
+        let mut newcomers = Newcomers::default();
+        assert_eq!(newcomers.gives_way(), None);
+        for (id, from) in [(1, 1), (2, 2), (3, 2), (4, 3)] {
+            newcomers.add(LinkId(id), site(from));
         }
+        assert_eq!(newcomers.gives_way(), Some(LinkId(2)));
+        newcomers.remove(LinkId(2));
+        newcomers.remove(LinkId(2));
+        assert_eq!(newcomers.gives_way(), Some(LinkId(1)), "all have as many");
+        assert_eq!(newcomers.len(), 3);
     }
 }

@@ -1,41 +1,55 @@
-//! Who is there: members' sealed adverts, held and handed on, and their leaving, told.
+//! The members of each network: their routes, their sealed adverts, held and handed on, and their
+//! leaving.
 //!
-//! A relay is a LAN that is far away, but one that loses nothing: an advert is handed on when it is new,
-//! not again and again.
+//! A relay is a LAN that is far away, but one that loses nothing: an advert is handed on when it is
+//! new, not again and again.
 //!
-//! A network's adverts are numbered as they are handed on. A member that is too slow for one, or new, is handed
-//! from its number on what is the latest then, as it takes it: what waits for it does not grow, however
-//! much the others have to tell.
+//! A network's adverts are numbered as they are handed on. A member that is too slow for one, or
+//! new, is handed from its number on what is the latest then, as it takes it: what waits for it
+//! does not grow, however much the others have to tell.
 
-use super::Hub;
-use super::lanes::QUANTUM;
-use super::member::AHEAD;
-use super::member::Member;
-use crate::frame::{Frame, FrameType};
+use super::context::Ctx;
+use super::waits::Waits;
+use crate::frame::FrameType;
 use crate::limits::{DATAGRAM_MAX, RelayLimits};
 use crate::name::NetworkName;
-use crate::protocol::{LinkId, Now, Time};
+use crate::protocol::{LinkId, Time};
 use crate::rate::Throttle;
+use crate::share::is_within_share;
 use crate::table::Table;
-use crate::wire::relay::{FromRelay, Refusal, Route, encode_forward};
+use crate::wire::relay::{Refusal, Route, encode_forward};
 use std::net::IpAddr;
 
-/// The members of a network, and their adverts.
+/// One member, as the others know it.
 #[derive(Debug)]
-pub(super) struct Network {
-    pub(super) members: Table<LinkId, ()>,
-    /// Whose advert has which number.
-    adverts: Table<u64, LinkId>,
-    /// The latest of them.
+struct Present {
+    network: NetworkName,
+    route: Route,
+    site: IpAddr,
+    /// The frame of its latest advert; empty before it has sent one.
+    advert: Box<[u8]>,
+    /// The number of the advert that was handed on last; 0 before one was.
     version: u64,
-    /// How fast they are handed on.
+    /// When that was.
+    handed: Option<Time>,
+}
+
+/// The members of a network, and the numbers of their adverts.
+#[derive(Debug)]
+struct Network {
+    members: Table<LinkId, ()>,
+    /// The member of each number.
+    adverts: Table<u64, LinkId>,
+    /// The latest number.
+    version: u64,
+    /// How fast adverts are handed on.
     speed: Throttle,
     /// The site of its first member.
-    pub(super) site: IpAddr,
+    site: IpAddr,
 }
 
 impl Network {
-    pub(super) fn new(limits: &RelayLimits, site: IpAddr, now: Time) -> Network {
+    fn new(limits: &RelayLimits, site: IpAddr, now: Time) -> Network {
         Network {
             members: Table::default(),
             adverts: Table::default(),
@@ -50,236 +64,407 @@ fn advert_burst(limits: &RelayLimits) -> u32 {
     limits.advert_bytes_per_second.saturating_mul(2)
 }
 
-impl Hub {
-    /// A member tells of itself.
-    pub(super) fn advert(&mut self, now: Now, id: LinkId, frame: Frame<'_>) {
-        let interval = self.config.limits.advert_interval;
-        let Some(member) = self.members.get_mut(&id) else {
-            return;
+/// The first of a network's adverts from some number on.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Numbered<'a> {
+    pub(super) version: u64,
+    pub(super) of: LinkId,
+    /// A whole frame.
+    pub(super) advert: &'a [u8],
+}
+
+/// A member that is gone, for the others to be told.
+#[derive(Debug)]
+pub(super) struct Left {
+    pub(super) network: NetworkName,
+    pub(super) route: Route,
+    /// The number of its last advert; 0 if none was handed on.
+    pub(super) version: u64,
+    /// The frame of that.
+    pub(super) advert: Box<[u8]>,
+    pub(super) others: Vec<LinkId>,
+}
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub(super) struct Presence {
+    members: Table<LinkId, Box<Present>>,
+    networks: Table<NetworkName, Network>,
+    routes: Table<Route, LinkId>,
+    /// Members whose newest advert waits to be handed on.
+    waits: Waits,
+}
+
+impl Presence {
+    /// When the first advert that waits may be handed on.
+    pub(super) fn due(&self) -> Time {
+        self.waits.due()
+    }
+
+    /// Members of all networks.
+    pub(super) fn members(&self) -> usize {
+        self.members.len()
+    }
+
+    pub(super) fn networks(&self) -> usize {
+        self.networks.len()
+    }
+
+    #[cfg(feature = "compat")]
+    pub(super) fn has_network(&self, name: &NetworkName) -> bool {
+        self.networks.contains_key(name)
+    }
+
+    pub(super) fn link_of(&self, route: &Route) -> Option<LinkId> {
+        self.routes.get(route).copied()
+    }
+
+    pub(super) fn site(&self, id: LinkId) -> Option<IpAddr> {
+        self.members.get(&id).map(|member| member.site)
+    }
+
+    /// Makes a link a member of a network; its route, or why it may not join.
+    pub(super) fn join(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        id: LinkId,
+        name: &NetworkName,
+        site: IpAddr,
+    ) -> Result<Route, Refusal> {
+        self.check_room(ctx.limits(), name, site)?;
+        let route = Route::draw(ctx.entropy);
+        self.routes.insert(route, id);
+        let (limits, now) = (ctx.limits(), ctx.now.at);
+        self.networks
+            .or_insert_with(name.clone(), || Network::new(limits, site, now))
+            .members
+            .insert(id, ());
+        let present = Present {
+            network: name.clone(),
+            route,
+            site,
+            advert: Box::default(),
+            version: 0,
+            handed: None,
         };
-        let Some(route) = member.route() else {
-            return;
-        };
-        if frame.payload.len() > DATAGRAM_MAX || frame.payload.contains(&b'.') {
-            return self.refuse(now, id, Refusal::Frame);
+        self.members.insert(id, Box::new(present));
+        Ok(route)
+    }
+
+    fn check_room(
+        &self,
+        limits: &RelayLimits,
+        name: &NetworkName,
+        site: IpAddr,
+    ) -> Result<(), Refusal> {
+        if let Some(network) = self.networks.get(name) {
+            return match network.members.len() < limits.members {
+                true => Ok(()),
+                false => Err(Refusal::Full),
+            };
         }
-        self.stats.adverts += 1;
-        let mut handed = Vec::with_capacity(frame.payload.len() + 128);
-        encode_forward(frame.net, &route, FrameType::ADVERT, &mut handed, |out| {
-            out.extend_from_slice(frame.payload);
-        });
-        member.advert = handed.into_boxed_slice();
-        if self.advert_waits.get(id).is_none() {
-            let next = member.advertised.map_or(now.at, |at| at + interval);
-            self.advert_waits.insert(id, next);
-            self.hand_on_due(now);
+        let of_site = self.networks.values().filter(|n| n.site == site).count();
+        let all = self.networks.len();
+        match all < limits.networks && is_within_share(all + 1, of_site, limits.networks) {
+            true => Ok(()),
+            false => Err(Refusal::Networks),
         }
     }
 
-    /// Hands on the adverts whose time has come; first those from where the last one was handed on
-    /// the longest ago, so that many of one site do not keep others waiting.
-    pub(super) fn hand_on_due(&mut self, now: Now) {
-        let mut due = self.advert_waits.over(now.at);
+    /// Takes in what a member tells of itself; whether it was not waiting before, so that it may be
+    /// due.
+    pub(super) fn advertise(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        id: LinkId,
+        payload: &[u8],
+    ) -> Result<bool, Refusal> {
+        let Some(member) = self.members.get_mut(&id) else {
+            return Ok(false);
+        };
+        if payload.len() > DATAGRAM_MAX || payload.contains(&b'.') {
+            return Err(Refusal::Frame);
+        }
+        ctx.stats.adverts += 1;
+        let mut frame = Vec::with_capacity(payload.len() + 128);
+        let network = member.network.as_str();
+        encode_forward(
+            network,
+            &member.route,
+            FrameType::ADVERT,
+            &mut frame,
+            |out| {
+                out.extend_from_slice(payload);
+            },
+        );
+        member.advert = frame.into_boxed_slice();
+        let is_new = !self.waits.contains(id);
+        if is_new {
+            let interval = ctx.limits().advert_interval;
+            let next = member.handed.map_or(ctx.now.at, |at| at + interval);
+            self.waits.insert(id, next);
+        }
+        Ok(is_new)
+    }
+
+    /// Whether an advert of a member waits.
+    pub(super) fn waits(&self, id: LinkId) -> bool {
+        self.waits.contains(id)
+    }
+
+    /// Takes out the members whose time to have an advert handed on has come. First those of the
+    /// site that had one handed on the longest ago, so that many of one site do not keep others
+    /// waiting.
+    pub(super) fn take_due(
+        &mut self,
+        now: Time,
+        site_handed: impl Fn(IpAddr) -> Option<Time>,
+    ) -> Vec<LinkId> {
+        let mut due = self.waits.over(now);
         due.sort_by_cached_key(|id| {
             let member = self.members.get(id)?;
-            let site = self.sites.get(&member.site)?;
             // Of one site, too, the one that has waited longest.
-            Some((site.handed, member.advertised))
+            Some((site_handed(member.site)?, member.handed))
         });
-        for id in due {
-            if let Some(later) = self.must_wait(now, id) {
-                // The latest waits, and is not lost.
-                self.advert_waits.insert(id, later);
-            } else {
-                self.hand_on(now, id);
-            }
-        }
+        due
     }
 
-    /// Until when a member's advert must wait, because its network or its site has too much to tell.
-    fn must_wait(&mut self, now: Now, id: LinkId) -> Option<Time> {
-        let limits = &self.config.limits;
+    /// An advert waits on until then. The latest of its member waits, and is not lost.
+    pub(super) fn postpone(&mut self, id: LinkId, until: Time) {
+        self.waits.insert(id, until);
+    }
+
+    fn network_of(&mut self, id: LinkId) -> Option<(&Present, &mut Network)> {
         let member = self.members.get(&id)?;
-        let network = self.networks.get_mut(member.network()?)?;
+        let network = self.networks.get_mut(&member.network)?;
+        Some((member, network))
+    }
+
+    /// Until when a member's advert must wait, because its network has too much to tell.
+    pub(super) fn busy_until(&mut self, ctx: &Ctx<'_>, id: LinkId) -> Option<Time> {
+        let limits = ctx.limits();
         let (rate, burst) = (limits.advert_bytes_per_second, advert_burst(limits));
-        if let Some(later) = network.speed.charge(0, rate, burst, now.at) {
-            return Some(later);
-        }
-        let site = self.sites.get_mut(&member.site)?;
-        if !site.adverts.take(now.at) {
-            return Some(now.at + limits.advert_interval);
-        }
-        site.handed = now.at;
-        let bytes = member.advert.len() * network.members.len();
-        network.speed.charge(bytes, rate, burst, now.at);
-        None
+        let (_, network) = self.network_of(id)?;
+        network.speed.charge(0, rate, burst, ctx.now.at)
     }
 
-    /// Hands a member's advert to all who are not behind.
-    pub(super) fn hand_on(&mut self, now: Now, id: LinkId) {
-        let Some(member) = self.members.get_mut(&id) else {
-            return;
-        };
-        member.advertised = Some(now.at);
-        let Some(name) = member.network().cloned() else {
-            return;
-        };
-        let Some(network) = self.networks.get_mut(&name) else {
-            return;
-        };
+    /// Counts the bytes of a member's advert for each member of its network.
+    pub(super) fn charge(&mut self, ctx: &Ctx<'_>, id: LinkId) {
+        let limits = ctx.limits();
+        let (rate, burst) = (limits.advert_bytes_per_second, advert_burst(limits));
+        if let Some((member, network)) = self.network_of(id) {
+            let bytes = member.advert.len() * network.members.len();
+            network.speed.charge(bytes, rate, burst, ctx.now.at);
+        }
+    }
+
+    /// Gives a member's advert its number, with which it is handed on.
+    pub(super) fn number(&mut self, id: LinkId, now: Time) -> Option<u64> {
+        let member = self.members.get_mut(&id)?;
+        member.handed = Some(now);
+        let network = self.networks.get_mut(&member.network)?;
         network.version += 1;
-        let version = network.version;
         network.adverts.remove(&member.version);
-        network.adverts.insert(version, id);
-        member.version = version;
-        let advert = std::mem::take(&mut member.advert);
-        for other in self.others(&name, id) {
-            let Some(member) = self.members.get_mut(&other).filter(|m| m.behind.is_none()) else {
-                continue;
-            };
-            if member.is_busy() {
-                member.behind = Some(version);
-            } else {
-                self.stats.adverts_handed += 1;
-                self.append(now, other, other, |out| out.extend_from_slice(&advert));
-            }
-        }
-        if let Some(member) = self.members.get_mut(&id) {
-            member.advert = advert;
-        }
+        network.adverts.insert(network.version, id);
+        member.version = network.version;
+        Some(network.version)
     }
 
-    fn others(&self, network: &NetworkName, id: LinkId) -> Vec<LinkId> {
-        let members = self.networks.get(network).map(|n| n.members.keys());
-        members
-            .into_iter()
-            .flatten()
-            .copied()
-            .filter(|other| *other != id)
-            .collect()
+    /// The frame of a member's latest advert.
+    pub(super) fn advert(&self, id: LinkId) -> &[u8] {
+        self.members.get(&id).map_or(&[], |member| &member.advert)
     }
 
-    /// A member's output has room: hands it adverts that it lacks, and what others have sent it, in turns.
-    pub(super) fn refill(&mut self, now: Now, id: LinkId) {
-        let Some(member) = self.members.get(&id) else {
-            return;
-        };
-        if member.behind.is_none() && member.lanes.is_empty() {
-            return;
-        }
-        let was_empty = member.output.is_empty();
-        loop {
-            self.catch_up(now, id);
-            let Some(member) = self.members.get_mut(&id) else {
-                return;
-            };
-            if member.output.len() >= AHEAD || !member.take_turn(now.at) {
-                break;
-            }
-        }
-        self.moved(now, id, was_empty);
+    /// All other members of its network.
+    pub(super) fn others(&self, id: LinkId) -> impl Iterator<Item = LinkId> {
+        let member = self.members.get(&id);
+        let network = member.and_then(|member| self.networks.get(&member.network));
+        let members = network.into_iter().flat_map(|n| n.members.keys()).copied();
+        members.filter(move |other| *other != id)
     }
 
-    /// Hands a member the adverts that it lacks, as far as there is room; and a newcomer, when it has them
-    /// all, that it has joined.
-    pub(super) fn catch_up(&mut self, now: Now, id: LinkId) {
-        let Some(member) = self.members.get(&id) else {
-            return;
-        };
-        // No more than its share of the line, if others wait.
-        let most = match member.lanes.is_empty() {
-            true => AHEAD,
-            false => AHEAD.min(member.output.len() + QUANTUM),
-        };
-        while let Some(member) = self.members.get(&id)
-            && let (Some(next), Some(name)) = (member.behind, member.network())
-            && member.output.len() < most
-        {
-            let adverts = self.networks.get(name).map(|n| &n.adverts);
-            let found = adverts.and_then(|a| a.from(&next).next());
-            let Some((version, other)) = found.map(|(version, other)| (*version, *other)) else {
-                return self.caught_up(now, id);
-            };
-            if let Some(member) = self.members.get_mut(&id) {
-                member.behind = Some(version + 1);
-            }
-            if other == id {
-                continue;
-            }
-            let Some(told) = self.members.get_mut(&other) else {
-                continue;
-            };
-            let advert = std::mem::take(&mut told.advert);
-            self.stats.adverts_handed += 1;
-            self.append(now, id, id, |out| out.extend_from_slice(&advert));
-            if let Some(told) = self.members.get_mut(&other) {
-                told.advert = advert;
-            }
-        }
+    /// The first advert of a member's network from this number on.
+    pub(super) fn next(&self, id: LinkId, from: u64) -> Option<Numbered<'_>> {
+        let member = self.members.get(&id)?;
+        let adverts = &self.networks.get(&member.network)?.adverts;
+        let (version, of) = adverts.from(&from).next()?;
+        Some(Numbered {
+            version: *version,
+            of: *of,
+            advert: self.advert(*of),
+        })
     }
 
-    /// A member has all adverts.
-    fn caught_up(&mut self, now: Now, id: LinkId) {
-        let Some(member) = self.members.get_mut(&id) else {
-            return;
-        };
-        member.behind = None;
-        let newcomer = !std::mem::replace(&mut member.welcomed, true);
-        if let (Some(network), Some(route)) = (member.network().cloned(), member.route())
-            && newcomer
-        {
-            self.tell(now, id, &network, FromRelay::Joined(route));
-        }
-    }
-
-    /// A member is gone: its route leads nowhere.
-    pub(super) fn leave(
-        &mut self,
-        now: Now,
-        id: LinkId,
-        (name, route): (&NetworkName, Route),
-        gone: &Member,
-    ) {
-        let version = gone.version;
-        let others = self.others(name, id);
-        if let Some(network) = self.networks.get_mut(name) {
+    /// A link is gone: if it was a member, its route leads nowhere any more.
+    pub(super) fn leave(&mut self, id: LinkId) -> Option<Left> {
+        let others = self.others(id).collect();
+        let member = self.members.remove(&id)?;
+        self.waits.remove(id);
+        self.routes.remove(&member.route);
+        if let Some(network) = self.networks.get_mut(&member.network) {
             network.members.remove(&id);
-            network.adverts.remove(&version);
+            network.adverts.remove(&member.version);
             if network.members.is_empty() {
-                self.networks.remove(name);
+                self.networks.remove(&member.network);
             }
         }
-        for other in others {
-            let Some(member) = self.members.get_mut(&other) else {
-                continue;
-            };
-            member.flows.remove(&id);
-            member.blocked.remove(&id);
-            // When all are told to go, nobody need be told of anybody.
-            if self.stopped {
-                continue;
-            }
-            // After what it has sent: that may be an answer, and nothing comes from a route that is gone.
-            let word = FromRelay::Gone(route);
-            let write = |out: &mut Vec<u8>| encode_word(name, word, out);
-            let waits_behind = member.lanes.push_gone(id, route, write);
-            if version > 0 && member.behind.is_some_and(|next| next <= version) {
-                // It would have been handed this later, and nobody holds it any more.
-                self.stats.adverts_handed += 1;
-                self.append(now, other, other, |out| out.extend_from_slice(&gone.advert));
-            }
-            if waits_behind {
-                self.recount(other);
-            } else {
-                self.tell(now, other, name, word);
-            }
-        }
+        Some(Left {
+            network: member.network,
+            route: member.route,
+            version: member.version,
+            advert: member.advert,
+            others,
+        })
     }
 }
 
-/// Appends a word of the relay's.
-pub(super) fn encode_word(network: &NetworkName, word: FromRelay, out: &mut Vec<u8>) {
-    crate::frame::encode_with(network.as_str(), FrameType::REGISTER, out, |out| {
-        word.encode(out)
-    });
+#[cfg(test)]
+mod tests {
+    use super::super::context::Core;
+    use super::super::context::tests::{at, core};
+    use super::*;
+
+    fn net(text: &str) -> NetworkName {
+        NetworkName::new(text).unwrap()
+    }
+
+    fn site(last: u8) -> IpAddr {
+        [10, 0, 0, last].into()
+    }
+
+    fn join(
+        core: &mut Core,
+        presence: &mut Presence,
+        id: u64,
+        name: &str,
+    ) -> Result<Route, Refusal> {
+        presence.join(&mut core.at(at(1)), LinkId(id), &net(name), site(id as u8))
+    }
+
+    fn plant(members: u64) -> (Core, Presence) {
+        let limits = RelayLimits {
+            members: 4,
+            networks: 4,
+            advert_bytes_per_second: 1_000,
+            ..RelayLimits::default()
+        };
+        let (mut core, mut presence) = (core(limits), Presence::default());
+        for id in 1..=members {
+            join(&mut core, &mut presence, id, "plant").unwrap();
+        }
+        (core, presence)
+    }
+
+    #[test]
+    fn each_member_has_a_route_until_it_leaves() {
+        let (mut core, mut presence) = plant(1);
+        let route = join(&mut core, &mut presence, 2, "plant").unwrap();
+        assert_eq!(presence.link_of(&route), Some(LinkId(2)));
+        let left = presence.leave(LinkId(2)).unwrap();
+        assert_eq!((left.route, left.others), (route, vec![LinkId(1)]));
+        assert_eq!(presence.link_of(&route), None);
+        assert!(presence.leave(LinkId(2)).is_none());
+        presence.leave(LinkId(1));
+        assert_eq!((presence.networks(), presence.members()), (0, 0));
+    }
+
+    #[test]
+    fn a_network_has_its_members_at_most_and_a_site_its_share_of_networks() {
+        let (mut core, mut presence) = plant(4);
+        let full = join(&mut core, &mut presence, 5, "plant");
+        assert_eq!(full, Err(Refusal::Full));
+        let mut begin = |id: u64, from| {
+            let name = net(&format!("n{id}"));
+            presence.join(&mut core.at(at(1)), LinkId(id), &name, site(from))
+        };
+        assert!(begin(6, 9).is_ok() && begin(7, 9).is_ok());
+        assert_eq!(
+            begin(8, 9),
+            Err(Refusal::Networks),
+            "it leaves one for others"
+        );
+        assert!(begin(9, 8).is_ok());
+        assert_eq!(begin(10, 7), Err(Refusal::Networks));
+    }
+
+    #[test]
+    fn an_advert_is_handed_on_at_once_and_the_next_after_the_interval() {
+        let (mut core, mut presence) = plant(3);
+        let id = LinkId(1);
+        let mut advertise = |presence: &mut Presence, seconds, payload: &[u8]| {
+            presence.advertise(&mut core.at(at(seconds)), id, payload)
+        };
+        assert_eq!(advertise(&mut presence, 1, b"gA"), Ok(true));
+        assert_eq!(presence.take_due(at(1).at, |_| None), [id]);
+        assert_eq!(presence.number(id, at(1).at), Some(1));
+        assert_eq!(advertise(&mut presence, 1, b"gB"), Ok(true));
+        assert_eq!(
+            advertise(&mut presence, 1, b"gC"),
+            Ok(false),
+            "the latest waits"
+        );
+        assert!(presence.take_due(at(1).at, |_| None).is_empty());
+        assert_eq!(presence.due(), at(2).at);
+        assert_eq!(presence.take_due(at(2).at, |_| None), [id]);
+        let others: Vec<u64> = presence.others(id).map(|id| id.0).collect();
+        assert_eq!(others, [2, 3]);
+        assert!(presence.advert(id).windows(2).any(|w| w == b"gC"));
+        assert_eq!(advertise(&mut presence, 2, b"g.A"), Err(Refusal::Frame));
+        let long = vec![b'A'; DATAGRAM_MAX + 1];
+        assert_eq!(advertise(&mut presence, 2, &long), Err(Refusal::Frame));
+    }
+
+    #[test]
+    fn the_site_that_was_handed_on_the_longest_ago_comes_first() {
+        let (mut core, mut presence) = plant(3);
+        for id in 1..=3 {
+            presence
+                .advertise(&mut core.at(at(1)), LinkId(id), b"gA")
+                .unwrap();
+        }
+        let handed = |ip: IpAddr| Some(at(if ip == site(1) { 9 } else { 5 }).at);
+        let due = presence.take_due(at(1).at, handed);
+        assert_eq!(due, [LinkId(2), LinkId(3), LinkId(1)]);
+    }
+
+    #[test]
+    fn a_network_that_tells_too_much_is_busy_for_a_while() {
+        let (mut core, mut presence) = plant(4);
+        let id = LinkId(1);
+        let ctx = &mut core.at(at(1));
+        presence.advertise(ctx, id, &[b'A'; 1_000]).unwrap();
+        assert_eq!(presence.busy_until(ctx, id), None);
+        presence.charge(ctx, id);
+        let until = presence.busy_until(ctx, id).unwrap();
+        assert!(
+            until > at(3).at,
+            "four times 1 000 bytes, of which 2 000 may go at once"
+        );
+        assert_eq!(presence.busy_until(&core.at(at(9)), id), None);
+    }
+
+    #[test]
+    fn a_member_that_lacks_adverts_finds_them_by_number_and_each_at_its_latest() {
+        let (mut core, mut presence) = plant(3);
+        for (id, payload) in [(1, b"gA"), (2, b"gB"), (1, b"gC")] {
+            presence
+                .advertise(&mut core.at(at(1)), LinkId(id), payload)
+                .unwrap();
+            presence.number(LinkId(id), at(1).at);
+        }
+        let next = |presence: &Presence, from| {
+            let next = presence.next(LinkId(3), from);
+            next.map(|next| (next.version, next.of.0))
+        };
+        assert_eq!(
+            next(&presence, 0),
+            Some((2, 2)),
+            "the first of 1 has another number now"
+        );
+        assert_eq!(next(&presence, 3), Some((3, 1)));
+        assert_eq!(next(&presence, 4), None);
+        let left = presence.leave(LinkId(1)).unwrap();
+        assert_eq!(left.version, 3);
+        assert_eq!(next(&presence, 3), None);
+    }
 }

@@ -1,5 +1,7 @@
 //! What a relay counts. Nothing in it tells one member from another.
 
+use crate::wire::relay::Refusal;
+
 crate::stats::stats! {
     /// What a relay has counted since start, and a few current sizes.
     RelayStats;
@@ -63,4 +65,25 @@ crate::stats::stats! {
     refused_memory,
     /// Members lost because they went over a window.
     refused_flood,
+}
+
+impl RelayStats {
+    /// Counts a link that is told why it is closed.
+    pub(super) fn count_refusal(&mut self, why: Refusal) {
+        let counter = match why {
+            Refusal::Frame => &mut self.refused_frame,
+            Refusal::Network => &mut self.refused_network,
+            Refusal::Networks => &mut self.refused_networks,
+            Refusal::Key => &mut self.refused_key,
+            Refusal::Full => &mut self.refused_full,
+            Refusal::Address => &mut self.refused_address,
+            Refusal::Late => &mut self.refused_late,
+            Refusal::Idle => &mut self.refused_idle,
+            Refusal::Slow => &mut self.refused_slow,
+            Refusal::Flood => &mut self.refused_flood,
+            // Not a refusal, and there is nobody left to count it for.
+            Refusal::Stopping => return,
+        };
+        *counter += 1;
+    }
 }

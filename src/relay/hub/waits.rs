@@ -3,7 +3,8 @@
 use crate::protocol::{LinkId, Time};
 use crate::table::Table;
 
-/// The links, and when the first of them is over, so that asking for that does not look at all of them.
+/// The links, and when the first of them is over, so that asking for that does not look at all of
+/// them.
 #[derive(Debug)]
 pub(super) struct Waits {
     until: Table<LinkId, Time>,
@@ -23,6 +24,10 @@ impl Default for Waits {
 impl Waits {
     pub(super) fn due(&self) -> Time {
         self.due
+    }
+
+    pub(super) fn contains(&self, id: LinkId) -> bool {
+        self.until.contains_key(&id)
     }
 
     pub(super) fn get(&self, id: LinkId) -> Option<Time> {
@@ -48,5 +53,27 @@ impl Waits {
         self.until.retain(|_, until| now < *until);
         self.due = self.until.values().min().copied().unwrap_or(Time::NEVER);
         over
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::context::tests::at;
+    use super::*;
+
+    #[test]
+    fn those_that_are_over_are_taken_out_and_the_next_is_due() {
+        let mut waits = Waits::default();
+        for (id, seconds) in [(1, 5), (2, 3), (3, 9)] {
+            waits.insert(LinkId(id), at(seconds).at);
+        }
+        assert_eq!(waits.due(), at(3).at);
+        assert!(waits.over(at(2).at).is_empty());
+        assert_eq!(waits.over(at(5).at), [LinkId(1), LinkId(2)]);
+        assert_eq!((waits.due(), waits.contains(LinkId(1))), (at(9).at, false));
+        assert_eq!(waits.get(LinkId(3)), Some(at(9).at));
+        waits.remove(LinkId(3));
+        assert!(waits.over(at(9).at).is_empty());
+        assert_eq!(waits.due(), Time::NEVER);
     }
 }

@@ -1,15 +1,17 @@
-//! What waits for a member that is behind, a lane for each sender, so that each gets its share of the line.
+//! What waits for a member that is behind, a lane for each sender, so that each gets its share of
+//! the line.
 //!
-//! Deficit round robin (Shreedhar and Varghese, 1995): in each turn a lane gains a quantum of bytes, and whole
-//! frames go out as long as it has some left; a large frame is paid for with later turns.
+//! Deficit round robin (Shreedhar and Varghese, 1995): in each turn a lane gains a quantum of
+//! bytes, and whole frames go out as long as it has some left; a large frame is paid for with later
+//! turns.
 
 use crate::buffer::Buffer;
 use crate::protocol::LinkId;
 use crate::table::Table;
 use crate::wire::relay::Route;
 
-/// Bytes that a sender gains in its turn: a few short calls. With a hundred senders the next one waits for less
-/// than half a megabyte.
+/// Bytes that a sender gains in its turn: a few short calls. With a hundred senders the next one
+/// waits for less than half a megabyte.
 pub(super) const QUANTUM: usize = 4 * 1024;
 
 #[derive(Debug, Default)]
@@ -17,7 +19,7 @@ struct Lane {
     bytes: Buffer,
     /// Bytes that it may send; less than none after a frame that was larger than its share.
     allowance: i64,
-    /// The route of its sender, who is gone, when the word that it is gone is the last of it.
+    /// The route of its sender, if that is gone and the word that it is gone is the last of the lane.
     gone: Option<Route>,
 }
 
@@ -89,7 +91,8 @@ impl Lanes {
         self.gone.contains_key(route)
     }
 
-    /// Moves what the sender whose turn it is may send; whose and how many bytes. None if nothing waits.
+    /// Moves what the sender whose turn it is may send; whose and how many bytes. None if nothing
+    /// waits.
     pub(super) fn turn(&mut self, output: &mut Buffer) -> Option<(LinkId, usize)> {
         let from_next = self.lanes.from(&self.next).next();
         let (of, _) = from_next.or_else(|| self.lanes.iter().next())?;
@@ -114,7 +117,8 @@ impl Lanes {
     }
 }
 
-/// Bytes of the first frames, the last of which begins within `allowance`. A frame has one line feed, at its end.
+/// Bytes of the first frames, the last of which begins within `allowance`. A frame has one line
+/// feed, at its end.
 fn frames_within(bytes: &[u8], allowance: i64) -> usize {
     let allowance = usize::try_from(allowance).unwrap_or(0);
     let mut end = 0;

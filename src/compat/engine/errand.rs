@@ -1,0 +1,55 @@
+//! What a request of ours is for, and how it ended.
+
+use crate::address::RelayAddress;
+use crate::compat::http::AnswerHead;
+use crate::protocol::Time;
+
+/// What a request is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Errand {
+    /// A call, straight to its peer.
+    Call(u64),
+    /// What has come, at a relay.
+    Ping(RelayAddress),
+    /// A packet, for a relay: of this call of ours, or else an answer.
+    Post(RelayAddress, Option<u64>),
+}
+
+impl Errand {
+    /// The relay that is asked.
+    pub(super) fn relay(&self) -> Option<&RelayAddress> {
+        match self {
+            Errand::Call(_) => None,
+            Errand::Ping(relay) | Errand::Post(relay, _) => Some(relay),
+        }
+    }
+
+    /// The call that it is for.
+    pub(super) fn call(&self) -> Option<u64> {
+        match self {
+            Errand::Call(number) => Some(*number),
+            Errand::Post(_, number) => *number,
+            Errand::Ping(_) => None,
+        }
+    }
+}
+
+/// A request of ours, for which a link is to be made.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) errand: Errand,
+    /// The whole HTTP request.
+    pub(super) request: Vec<u8>,
+    pub(super) deadline: Time,
+}
+
+/// How a request ended.
+#[derive(Debug)]
+pub(super) enum Answer<'a> {
+    /// With an answer.
+    Came(&'a AnswerHead, &'a [u8]),
+    /// With what is no answer.
+    Malformed(&'static str),
+    /// With none; whether the request may have been read.
+    None { sent: bool },
+}

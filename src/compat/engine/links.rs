@@ -1,0 +1,451 @@
+//! The links of the engine, and how far each has come.
+//!
+//! ```text
+//! Reading --(a call)--> Serving --(an answer)--> Answering --> Lingering   (they connected)
+//! Asking --(an answer, or the end)                                         (we did)
+//! ```
+
+use super::Output;
+use super::context::Ctx;
+use super::errand::Errand;
+use super::exchange::Exchange;
+use crate::compat::http::{Fault, Reader};
+use crate::compat::message::body_len;
+use crate::protocol::{LinkId, Time};
+use crate::table::Table;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// How long a connection is kept open after its answer for the other side to have read it.
+const LINGER: Duration = Duration::from_secs(2);
+/// What a call may have besides what is counted in a message.
+const CALL_ROOM: usize = 1_024;
+
+/// Bytes of an answer, as far as they are written.
+#[derive(Debug, Default)]
+pub(super) struct Reply {
+    bytes: Vec<u8>,
+    written: usize,
+}
+
+#[derive(Debug)]
+pub(super) enum State {
+    /// A request is coming.
+    Reading(Reader),
+    /// It is being answered.
+    Serving(u64),
+    /// The answer is being read.
+    Answering(Reply),
+    /// The whole answer was taken.
+    Lingering,
+    /// This node asks.
+    Asking(Exchange),
+}
+
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) state: State,
+    /// The address that connected; none if this node did.
+    from: Option<IpAddr>,
+    pub(super) deadline: Time,
+}
+
+impl Link {
+    /// Bytes that it makes us hold.
+    fn held(&self) -> usize {
+        match &self.state {
+            State::Reading(reader) => reader.held(),
+            State::Answering(reply) => reply.bytes.len(),
+            State::Asking(exchange) => exchange.held(),
+            State::Serving(_) | State::Lingering => 0,
+        }
+    }
+
+    fn pending(&self) -> &[u8] {
+        match &self.state {
+            State::Answering(reply) => &reply.bytes[reply.written..],
+            State::Asking(exchange) => exchange.pending(),
+            _ => &[],
+        }
+    }
+}
+
+/// What came of bytes on a link that another node opened.
+#[derive(Debug)]
+pub(super) enum Read {
+    /// More is to come, or nothing is looked at any more.
+    Nothing,
+    /// A request is whole.
+    Request(Reader),
+    /// Something follows a request that is being served.
+    Followed(u64),
+    Fault(Fault),
+}
+
+/// All links.
+#[derive(Debug)]
+pub(super) struct Links {
+    table: Table<LinkId, Box<Link>>,
+    next: u64,
+    /// None can be late before this.
+    due: Time,
+}
+
+impl Default for Links {
+    fn default() -> Links {
+        Links {
+            table: Table::default(),
+            next: 0,
+            due: Time::NEVER,
+        }
+    }
+}
+
+impl Links {
+    pub(super) fn due(&self) -> Time {
+        self.due
+    }
+
+    pub(super) fn state(&self, id: LinkId) -> Option<&State> {
+        self.table.get(&id).map(|link| &link.state)
+    }
+
+    pub(super) fn pending(&self, id: LinkId) -> &[u8] {
+        self.table.get(&id).map_or(&[], |link| link.pending())
+    }
+
+    /// Whether an answer is being written.
+    pub(super) fn is_answering(&self) -> bool {
+        let is_answering = |link: &Link| matches!(link.state, State::Answering(_));
+        self.table.values().any(|link| is_answering(link))
+    }
+
+    /// Bytes that all links make us hold.
+    pub(super) fn held(&self) -> usize {
+        self.table.values().map(|link| link.held()).sum()
+    }
+
+    fn held_from(&self, from: IpAddr) -> usize {
+        let links = self.table.values().filter(|l| l.from == Some(from));
+        links.map(|link| link.held()).sum()
+    }
+
+    fn add(&mut self, state: State, from: Option<IpAddr>, deadline: Time) -> LinkId {
+        let id = LinkId(self.next);
+        self.next += 1;
+        self.due = self.due.min(deadline);
+        let link = Link {
+            state,
+            from,
+            deadline,
+        };
+        self.table.insert(id, Box::new(link));
+        id
+    }
+
+    /// Gives a link until then.
+    fn extend(&mut self, id: LinkId, deadline: Time) {
+        self.due = self.due.min(deadline);
+        if let Some(link) = self.table.get_mut(&id) {
+            link.deadline = deadline;
+        }
+    }
+
+    /// Closes a link, if it is there.
+    pub(super) fn close(&mut self, ctx: &mut Ctx<'_>, id: LinkId) -> Option<Box<Link>> {
+        let link = self.table.remove(&id)?;
+        ctx.outputs.push_back(Output::Close(id));
+        Some(link)
+    }
+
+    /// Forgets all links, and says which there were. No number is used again.
+    pub(super) fn clear(&mut self) -> Vec<LinkId> {
+        let ids = self.table.keys().copied().collect();
+        self.table = Table::default();
+        self.due = Time::NEVER;
+        ids
+    }
+
+    /// The links whose time is over.
+    pub(super) fn late(&self, now: Time) -> Vec<LinkId> {
+        let late = self.table.iter().filter(|(_, l)| now >= l.deadline);
+        late.map(|(id, _)| *id).collect()
+    }
+
+    /// Finds out anew when the first link is late.
+    pub(super) fn recount_due(&mut self) {
+        let deadlines = self.table.values().map(|l| l.deadline);
+        self.due = deadlines.min().unwrap_or(Time::NEVER);
+    }
+}
+
+/// Links that another node opened.
+impl Links {
+    /// A link that another node opened, or `None` if there is no room for one.
+    pub(super) fn accept(&mut self, ctx: &mut Ctx<'_>, from: IpAddr) -> Option<LinkId> {
+        let limits = &ctx.config.limits;
+        let opened = || self.table.iter().filter(|(_, l)| l.from.is_some());
+        let theirs = opened().filter(|(_, l)| l.from == Some(from)).count();
+        if theirs >= limits.compat_links_per_address {
+            *ctx.refused += 1;
+            return None;
+        }
+        if opened().count() >= limits.compat_links {
+            // A link that has not said what it wants gives way: an honest request takes
+            // milliseconds.
+            let is_reading = |link: &Link| matches!(link.state, State::Reading(_));
+            let oldest = opened().find(|(_, link)| is_reading(link));
+            let oldest = oldest.map(|(id, _)| *id)?;
+            *ctx.refused += 1;
+            self.close(ctx, oldest);
+        }
+        let deadline = ctx.now.at + limits.handshake;
+        let state = State::Reading(Reader::default());
+        Some(self.add(state, Some(from), deadline))
+    }
+
+    /// Takes in bytes of a request; `waiting` bytes are held elsewhere.
+    pub(super) fn read(&mut self, ctx: &Ctx<'_>, id: LinkId, bytes: &[u8], waiting: usize) -> Read {
+        let limits = &ctx.config.limits;
+        let Some(from) = self.table.get(&id).and_then(|link| link.from) else {
+            return Read::Nothing;
+        };
+        let all = self.held() + waiting + bytes.len();
+        let theirs = self.held_from(from) + bytes.len();
+        let Some(link) = self.table.get_mut(&id) else {
+            return Read::Nothing;
+        };
+        let reader = match &mut link.state {
+            State::Reading(reader) => reader,
+            State::Serving(ticket) => return Read::Followed(*ticket),
+            // What comes too late is not looked at.
+            State::Answering(_) | State::Lingering | State::Asking(_) => return Read::Nothing,
+        };
+        if all > limits.message_bytes || theirs > limits.message_bytes / 2 {
+            return Read::Fault(Fault::new(503, "too much is coming in at once"));
+        }
+        let had_head = reader.head().is_some();
+        match reader.take(bytes, body_len(limits.max_message + CALL_ROOM)) {
+            Err(fault) => Read::Fault(fault),
+            Ok(true) => {
+                let reader = std::mem::take(reader);
+                // Until it is served or refused, which comes next.
+                link.state = State::Answering(Reply::default());
+                Read::Request(reader)
+            }
+            Ok(false) => {
+                if !had_head && reader.head().is_some() {
+                    // The head came in time; now the body has some.
+                    let more = limits.frame.saturating_sub(limits.handshake);
+                    let deadline = link.deadline + more;
+                    self.extend(id, deadline);
+                }
+                Read::Nothing
+            }
+        }
+    }
+
+    /// A request is being served: until it is answered. A caller that gives up closes the
+    /// connection.
+    pub(super) fn serve(&mut self, ctx: &Ctx<'_>, id: LinkId, ticket: u64) {
+        if let Some(link) = self.table.get_mut(&id) {
+            link.state = State::Serving(ticket);
+        }
+        self.extend(id, ctx.now.at + ctx.config.limits.call_timeout);
+    }
+
+    /// Answers a request.
+    pub(super) fn answer(&mut self, ctx: &mut Ctx<'_>, id: LinkId, bytes: Vec<u8>) {
+        if let Some(link) = self.table.get_mut(&id) {
+            link.state = State::Answering(Reply { bytes, written: 0 });
+            ctx.outputs.push_back(Output::Writable(id));
+            self.extend(id, ctx.now.at + ctx.config.limits.frame);
+        }
+    }
+}
+
+/// Links that this node opens.
+impl Links {
+    /// Makes a link for a request, to be dialled.
+    pub(super) fn ask(&mut self, exchange: Exchange, deadline: Time) -> LinkId {
+        self.add(State::Asking(exchange), None, deadline)
+    }
+
+    /// Requests of ours that are under way.
+    pub(super) fn asking(&self) -> usize {
+        let asking = |link: &Link| matches!(link.state, State::Asking(_));
+        self.table.values().filter(|link| asking(link)).count()
+    }
+
+    /// The links of a call's requests.
+    pub(super) fn of_call(&self, number: u64) -> Vec<LinkId> {
+        let is_its = |link: &Link| match &link.state {
+            State::Asking(exchange) => exchange.errand().call() == Some(number),
+            _ => false,
+        };
+        let its = self.table.iter().filter(|(_, link)| is_its(link));
+        its.map(|(id, _)| *id).collect()
+    }
+
+    pub(super) fn exchange_mut(&mut self, id: LinkId) -> Option<&mut Exchange> {
+        match &mut self.table.get_mut(&id)?.state {
+            State::Asking(exchange) => Some(exchange),
+            _ => None,
+        }
+    }
+
+    /// A link that was to be dialled is connected.
+    pub(super) fn connected(&mut self, ctx: &mut Ctx<'_>, id: LinkId) {
+        let Some(link) = self.table.get(&id) else {
+            return;
+        };
+        ctx.outputs.push_back(Output::Writable(id));
+        if let State::Asking(exchange) = &link.state
+            && let Errand::Call(_) = exchange.errand()
+        {
+            // From here on the call's own time counts, which the native engine keeps.
+            self.extend(id, ctx.now.at + ctx.config.limits.call_timeout);
+        }
+    }
+}
+
+impl Links {
+    /// A link took this many of its pending bytes.
+    pub(super) fn sent(&mut self, ctx: &mut Ctx<'_>, id: LinkId, n: usize) {
+        let now = ctx.now.at;
+        let Some(link) = self.table.get_mut(&id) else {
+            return;
+        };
+        match &mut link.state {
+            State::Asking(exchange) => exchange.sent(n),
+            State::Answering(reply) => {
+                reply.written = (reply.written + n).min(reply.bytes.len());
+                if reply.written < reply.bytes.len() {
+                    return self.extend(id, now + ctx.config.limits.frame);
+                }
+                link.state = State::Lingering;
+                ctx.outputs.push_back(Output::Finish(id));
+                self.extend(id, now + LINGER);
+            }
+            State::Reading(_) | State::Serving(_) | State::Lingering => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::context::Core;
+    use super::super::context::tests::{at, core};
+    use super::*;
+    use crate::compat::http::write_post;
+    use crate::limits::Limits;
+
+    fn world() -> (Core, Links) {
+        let limits = Limits {
+            compat_links: 3,
+            compat_links_per_address: 2,
+            message_bytes: 1_000,
+            ..Limits::default()
+        };
+        (core(limits), Links::default())
+    }
+
+    fn ip(last: u8) -> IpAddr {
+        [10, 0, 0, last].into()
+    }
+
+    fn request() -> Vec<u8> {
+        let mut out = Vec::new();
+        write_post("alpha", "/", b"body", None, &mut out);
+        out
+    }
+
+    #[test]
+    fn a_link_that_has_said_nothing_gives_way_and_an_address_has_its_share() {
+        let (mut core, mut links) = world();
+        let ctx = &mut core.at(at(0));
+        let first = links.accept(ctx, ip(1)).unwrap();
+        assert!(links.accept(ctx, ip(1)).is_some());
+        assert_eq!(links.accept(ctx, ip(1)), None, "a third from there");
+        links.accept(ctx, ip(2)).unwrap();
+        assert!(links.accept(ctx, ip(3)).is_some());
+        assert!(links.state(first).is_none(), "the oldest");
+        for id in links.late(Time::NEVER) {
+            links.serve(ctx, id, 1);
+        }
+        assert_eq!(
+            links.accept(ctx, ip(4)),
+            None,
+            "all have said what they want"
+        );
+        assert_eq!(core.refused, 2);
+    }
+
+    #[test]
+    fn a_request_is_read_served_answered_and_lingers() {
+        let (mut core, mut links) = world();
+        let ctx = &mut core.at(at(0));
+        let id = links.accept(ctx, ip(1)).unwrap();
+        let request = request();
+        let (begun, rest) = request.split_at(request.len() - 1);
+        assert!(matches!(links.read(ctx, id, begun, 0), Read::Nothing));
+        let frame = ctx.config.limits.frame.as_millis() as u64;
+        assert_eq!(
+            links.late(at(frame - 1).at),
+            [],
+            "the body has as long as a frame"
+        );
+        let Read::Request(reader) = links.read(ctx, id, rest, 0) else {
+            panic!("it is whole");
+        };
+        assert_eq!(reader.body(), b"body");
+        links.serve(ctx, id, 7);
+        assert!(matches!(links.read(ctx, id, b"more", 0), Read::Followed(7)));
+        links.answer(ctx, id, b"answer".to_vec());
+        links.sent(ctx, id, 2);
+        assert_eq!(
+            (links.pending(id), links.is_answering()),
+            (&b"swer"[..], true)
+        );
+        links.sent(ctx, id, 4);
+        assert!(!links.is_answering() && links.pending(id).is_empty());
+        assert!(matches!(ctx.outputs.pop_back(), Some(Output::Finish(_))));
+        assert_eq!(links.late(at(2_000).at), [id]);
+        links.close(ctx, id);
+        links.recount_due();
+        assert_eq!(links.due(), Time::NEVER);
+    }
+
+    #[test]
+    fn an_address_may_have_half_of_what_is_coming_in() {
+        let (mut core, mut links) = world();
+        let ctx = &mut core.at(at(0));
+        let id = links.accept(ctx, ip(1)).unwrap();
+        let large = links.read(ctx, id, &[b'A'; 501], 0);
+        assert!(matches!(large, Read::Fault(Fault { status: 503, .. })));
+        let crowded = links.read(ctx, id, b"POST", 997);
+        assert!(matches!(crowded, Read::Fault(Fault { status: 503, .. })));
+        assert!(matches!(links.read(ctx, id, b"POST", 996), Read::Nothing));
+    }
+
+    #[test]
+    fn the_requests_of_a_call_are_found_and_its_time_counts_from_the_connection() {
+        let (mut core, mut links) = world();
+        let ctx = &mut core.at(at(0));
+        let exchange = |number| {
+            Exchange::new(
+                Errand::Call(number),
+                b"request".to_vec(),
+                &ctx.config.limits,
+            )
+        };
+        let (one, two) = (exchange(1), exchange(2));
+        let id = links.ask(one, at(50).at);
+        links.ask(two, at(90).at);
+        assert_eq!((links.of_call(1), links.asking()), (vec![id], 2));
+        assert_eq!((links.due(), links.held()), (at(50).at, 14));
+        links.connected(ctx, id);
+        assert_eq!(links.late(at(60).at), []);
+        assert_eq!(links.clear().len(), 2);
+    }
+}

@@ -1,0 +1,181 @@
+//! The relays of a node, without the engine.
+
+use super::super::context::Core;
+use super::super::context::tests::{at, core, name};
+use super::*;
+use crate::compat::http::AnswerHead;
+use crate::compat::post::Kind;
+use crate::limits::Limits;
+
+fn relay(text: &str) -> RelayAddress {
+    RelayAddress::new(text).unwrap()
+}
+
+fn world() -> (Core, Relays) {
+    let limits = Limits {
+        compat_posts: 1,
+        relay_attempts: 2,
+        ..Limits::default()
+    };
+    let mut relays = Relays::new(&[relay("a:1")]);
+    relays.start(at(0).at);
+    (core(limits), relays)
+}
+
+/// An answer that says whether the relay keeps questions.
+fn head(status: u16, waits: bool) -> AnswerHead {
+    AnswerHead {
+        status,
+        location: None,
+        waits,
+        size: 0,
+        length: None,
+    }
+}
+
+fn pong(peers: &str, servers: &str) -> String {
+    format!("{{\"peers\":[{peers}],\"servers\":[{servers}],\"buffer\":{{}}}}")
+}
+
+fn answer(core: &mut Core, relays: &mut Relays, ms: u64, waits: bool, text: &str) -> Pinged {
+    let head = head(200, waits);
+    let answer = Answer::Came(&head, text.as_bytes());
+    relays.pinged(&mut core.at(at(ms)), &relay("a:1"), &answer)
+}
+
+fn changed(pinged: Pinged) -> Vec<NodeName> {
+    match pinged {
+        Pinged::Answered { changed, .. } => changed,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn packet() -> Packet {
+    Packet {
+        id: "p1".into(),
+        originator: name("alpha"),
+        kind: Kind::Request,
+        data: "sealed".into(),
+        remote: "a:1".into(),
+    }
+}
+
+#[test]
+fn a_relay_that_keeps_questions_is_asked_again_at_once_and_any_other_after_the_tick() {
+    let (mut core, mut relays) = world();
+    assert_eq!(relays.ask_due(&core.at(at(0))).len(), 1);
+    assert_eq!(relays.due(), Time::NEVER, "one question at a time");
+    answer(&mut core, &mut relays, 100, false, &pong("", ""));
+    assert_eq!(relays.due(), at(250).at);
+    assert!(relays.ask_due(&core.at(at(249))).is_empty());
+    relays.ask_due(&core.at(at(300)));
+    answer(&mut core, &mut relays, 301, true, &pong("", ""));
+    assert_eq!(relays.due(), at(305).at, "it must not make us spin");
+}
+
+#[test]
+fn peers_that_come_and_go_are_told_and_found() {
+    let (mut core, mut relays) = world();
+    let come = answer(&mut core, &mut relays, 1, true, &pong("\"b\",\"c\"", ""));
+    assert_eq!(changed(come), [name("b"), name("c")]);
+    assert_eq!(relays.first_of(&name("c")), Some(&relay("a:1")));
+    assert_eq!(relays.untried(&name("c"), &[relay("a:1")]), None);
+    let gone = answer(&mut core, &mut relays, 2, true, &pong("\"c\",\"d\"", ""));
+    assert_eq!(changed(gone), [name("b"), name("d")]);
+    assert_eq!(relays.first_of(&name("b")), None);
+    let told: Vec<_> = core.outputs.drain(..).collect();
+    assert!(
+        matches!(&told[..], [Output::Relay(_, Ok(()))]),
+        "it is news once: {told:?}"
+    );
+}
+
+#[test]
+fn a_relay_that_does_not_answer_is_asked_after_ever_longer_pauses() {
+    let (mut core, mut relays) = world();
+    let none = Answer::None { sent: false };
+    let mut pauses = Vec::new();
+    for _ in 0..12 {
+        relays.pinged(&mut core.at(at(0)), &relay("a:1"), &none);
+        pauses.push(relays.due().0.as_millis());
+    }
+    let (first, last) = Limits::default().relay_redial;
+    assert_eq!(pauses[0], 2 * first.as_millis());
+    assert_eq!(pauses[1], 4 * first.as_millis());
+    assert_eq!(pauses[11], last.as_millis());
+    assert_eq!(core.outputs.len(), 1, "the reason is told once");
+}
+
+#[test]
+fn a_relay_that_was_learnt_and_fails_is_forgotten_and_shunned_for_a_while() {
+    let (mut core, mut relays) = world();
+    let text = pong("", "\"b:1\",\"c:1\",\"d:1\"");
+    answer(&mut core, &mut relays, 0, true, &text);
+    assert_eq!(relays.list.len(), 3, "no more than may be asked");
+    assert!(relays.target(&relay("b:1")).unwrap().learnt);
+    relays.post(&relay("b:1"), &name("beta"), &packet(), Some(7));
+    let none = Answer::None { sent: false };
+    for attempt in 0..2 {
+        match relays.pinged(&mut core.at(at(0)), &relay("b:1"), &none) {
+            Pinged::Failed { unsent, .. } if attempt == 1 => assert_eq!(unsent, [7]),
+            Pinged::Failed { unsent, .. } => assert!(unsent.is_empty()),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(relays.target(&relay("b:1")).is_none());
+    answer(&mut core, &mut relays, 0, true, &pong("", "\"b:1\""));
+    assert!(relays.target(&relay("b:1")).is_none(), "it is shunned");
+    let later = Limits::default().relay_shunned.as_millis() as u64;
+    relays.ask_due(&core.at(at(later)));
+    answer(&mut core, &mut relays, later, true, &pong("", "\"b:1\""));
+    assert!(relays.target(&relay("b:1")).is_some());
+}
+
+#[test]
+fn a_relay_may_point_to_its_other_paths_once() {
+    let (mut core, mut relays) = world();
+    let head = AnswerHead {
+        location: Some("http://a:1/ping".into()),
+        ..head(307, false)
+    };
+    let answer = Answer::Came(&head, b"");
+    let mut ping = |relays: &mut Relays| relays.pinged(&mut core.at(at(0)), &relay("a:1"), &answer);
+    assert!(matches!(ping(&mut relays), Pinged::Nothing));
+    assert_eq!(relays.list[0].path("ping"), "/ping");
+    assert!(
+        matches!(ping(&mut relays), Pinged::Failed { .. }),
+        "it points to itself"
+    );
+    let elsewhere = AnswerHead {
+        location: Some("http://a:1/other".into()),
+        ..head
+    };
+    assert_eq!(other_slash(&elsewhere), None);
+}
+
+#[test]
+fn packets_wait_for_those_before_them_and_those_of_a_call_that_is_over_are_dropped() {
+    let (mut core, mut relays) = world();
+    let a = relay("a:1");
+    for of in [Some(1), Some(2), None] {
+        relays.post(&a, &name("beta"), &packet(), of);
+    }
+    let ctx = &core.at(at(0));
+    let first = relays.next_post(ctx, &a).unwrap();
+    assert_eq!(first.errand, Errand::Post(a.clone(), Some(1)));
+    assert!(relays.next_post(ctx, &a).is_none(), "one is on its way");
+    assert_eq!(relays.held(), 2 * first.request.len());
+    relays.forget(2);
+    relays.post_over(&a);
+    let next = relays.next_post(ctx, &a).unwrap();
+    assert_eq!(next.errand, Errand::Post(a.clone(), None));
+    assert_eq!(relays.held(), 0);
+}
+
+#[test]
+fn the_next_of_a_relays_addresses_is_tried_while_it_is_known() {
+    let (_, mut relays) = world();
+    assert!(relays.try_next_address(&relay("a:1")));
+    assert_eq!(relays.target(&relay("a:1")).unwrap().nth, 1);
+    assert!(!relays.try_next_address(&relay("z:1")));
+}

@@ -1,0 +1,351 @@
+//! What the frames of a link do: joining, adverts, and carrying from one member to another.
+
+use super::forward::is_carried;
+use super::members::{Gone, Parcel, Room, Way};
+use super::presence::Left;
+use super::stage::{Membership, Stage};
+use super::{Hub, joining};
+use crate::frame::{self, Frame, FrameType, Parsed};
+use crate::limits::FRAME_MAX;
+use crate::name::NetworkName;
+use crate::protocol::{LinkId, Now, Time};
+use crate::wire::relay::{Forward, FromRelay, Refusal, Route, ToRelay};
+
+/// Bytes of a keepalive's nonce; no node sends a longer one.
+const PING_MAX: usize = 64;
+
+/// From bytes to frames.
+impl Hub {
+    /// Takes in the bytes of a link that speaks in frames.
+    pub(super) fn take_frames(&mut self, now: Now, id: LinkId, bytes: &[u8]) {
+        let (mut begun, since) = self.members.take_unfinished(id);
+        // A frame has one line feed, at its end: no more is copied than finishes the one that was
+        // begun.
+        let finishes = match begun.is_empty() {
+            true => 0,
+            false => memchr::memchr(b'\n', bytes).map_or(bytes.len(), |at| at + 1),
+        };
+        let (first, rest) = bytes.split_at(finishes);
+        begun.extend_from_slice(first);
+        let Some(finished) = self.take_whole_frames(now, id, &begun) else {
+            return;
+        };
+        if finished < begun.len() && !rest.is_empty() {
+            return self.refuse(now, id, Refusal::Frame);
+        }
+        let Some(taken) = self.take_whole_frames(now, id, rest) else {
+            return;
+        };
+        if finished == begun.len() {
+            begun = rest[taken..].to_vec();
+        }
+        // Another frame has begun than before, if one was taken.
+        let since = since.filter(|_| finished + taken == 0).unwrap_or(now.at);
+        let mut ctx = self.core.at(now);
+        self.members.keep_unfinished(&mut ctx, id, begun, since);
+    }
+
+    /// Takes in whole frames; how many bytes they were, or `None` if the link is gone.
+    fn take_whole_frames(&mut self, now: Now, id: LinkId, data: &[u8]) -> Option<usize> {
+        let mut at = 0;
+        while at < data.len() {
+            match frame::parse(&data[at..], FRAME_MAX) {
+                Ok(Parsed::Complete(frame, used)) => {
+                    let raw = &data[at..at + used];
+                    at += used;
+                    self.frame(now, id, frame, raw);
+                    if !self.members.contains(id) {
+                        return None;
+                    }
+                }
+                Ok(Parsed::Incomplete) => break,
+                Err(_) => {
+                    self.refuse(now, id, Refusal::Frame);
+                    return None;
+                }
+            }
+        }
+        Some(at)
+    }
+
+    /// A frame came, of a member or of a link that has not joined.
+    fn frame(&mut self, now: Now, id: LinkId, frame: Frame<'_>, raw: &[u8]) {
+        let Some(network) = self.members.network(id) else {
+            return self.first_frame(now, id, frame);
+        };
+        if frame.net != network.as_str() {
+            return self.refuse(now, id, Refusal::Frame);
+        }
+        match frame.kind {
+            FrameType::FORWARD => self.forward(now, id, frame, raw),
+            FrameType::PING if frame.payload.len() <= PING_MAX => self.echo(now, id, raw),
+            FrameType::ADVERT => self.advert(now, id, frame),
+            FrameType::REGISTER => self.block(now, id, frame),
+            // Advisory: the member closes the link itself.
+            FrameType::ERROR => {}
+            _ => self.refuse(now, id, Refusal::Frame),
+        }
+    }
+
+    /// A member asks whether the relay is there.
+    fn echo(&mut self, now: Now, id: LinkId, raw: &[u8]) {
+        let mut ctx = self.core.at(now);
+        let write = |out: &mut Vec<u8>| out.extend_from_slice(raw);
+        let room = self.members.append(&mut ctx, id, id, write);
+        self.check(now, id, room);
+    }
+
+    /// Tells a link a word of the relay's.
+    fn tell(&mut self, now: Now, id: LinkId, word: FromRelay) {
+        let room = self.members.tell(&mut self.core.at(now), id, word);
+        self.check(now, id, room);
+    }
+
+    /// Refuses a link for which more waits than may.
+    fn check(&mut self, now: Now, id: LinkId, room: Room) {
+        if room == Room::Exceeded {
+            self.refuse(now, id, Refusal::Slow);
+        }
+    }
+}
+
+/// Joining and leaving.
+impl Hub {
+    /// A frame came of a link that has not joined.
+    fn first_frame(&mut self, now: Now, id: LinkId, frame: Frame<'_>) {
+        let word = match frame.kind {
+            FrameType::REGISTER => ToRelay::decode(frame.payload).ok(),
+            _ => None,
+        };
+        let (Some(word), Ok(network)) = (word, NetworkName::new(frame.net)) else {
+            return self.refuse(now, id, Refusal::Frame);
+        };
+        let Some(stage) = self.members.stage_mut(id) else {
+            return;
+        };
+        match joining::step(&mut self.core.at(now), stage, &network, &word) {
+            joining::Step::Prove(challenge) => self.tell(now, id, FromRelay::Prove(challenge)),
+            joining::Step::Join => self.join(now, id, network),
+            joining::Step::Refuse(why) => self.refuse(now, id, why),
+        }
+    }
+
+    fn join(&mut self, now: Now, id: LinkId, network: NetworkName) {
+        let Some(origin) = self.members.origin(id) else {
+            return;
+        };
+        if !self.sites.take_join(origin.site, now.at) {
+            return self.refuse(now, id, Refusal::Address);
+        }
+        let mut ctx = self.core.at(now);
+        let route = match self.presence.join(&mut ctx, id, &network, origin.site) {
+            Ok(route) => route,
+            Err(why) => return self.refuse(now, id, why),
+        };
+        ctx.stats.joined += 1;
+        ctx.look_by(now.at + ctx.limits().idle);
+        if let Some(stage) = self.members.stage_mut(id) {
+            *stage = Stage::Joined(Box::new(Membership::new(network, route)));
+        }
+        self.newcomers.remove(id);
+        self.catch_up(now, id);
+    }
+
+    /// A member is gone: the others are told.
+    pub(super) fn leave(&mut self, now: Now, id: LinkId, left: &Left) {
+        self.core.stats.left += 1;
+        let gone = Gone {
+            id,
+            network: &left.network,
+            route: left.route,
+            version: left.version,
+            advert: &left.advert,
+        };
+        for other in left.others.iter().copied() {
+            self.members.forget(other, id);
+            // When all are told to go, none need be told of another.
+            if self.stopped {
+                continue;
+            }
+            let room = self.members.tell_gone(&mut self.core.at(now), other, &gone);
+            self.check(now, other, room);
+        }
+    }
+}
+
+/// Adverts.
+impl Hub {
+    /// A member tells of itself.
+    fn advert(&mut self, now: Now, id: LinkId, frame: Frame<'_>) {
+        let mut ctx = self.core.at(now);
+        match self.presence.advertise(&mut ctx, id, frame.payload) {
+            Ok(true) => self.hand_on_due(now),
+            Ok(false) => {}
+            Err(why) => self.refuse(now, id, why),
+        }
+    }
+
+    /// Hands on the adverts whose time has come.
+    pub(super) fn hand_on_due(&mut self, now: Now) {
+        let sites = &self.sites;
+        for id in self.presence.take_due(now.at, |site| sites.handed(site)) {
+            match self.must_wait(now, id) {
+                Some(later) => self.presence.postpone(id, later),
+                None => self.hand_on(now, id),
+            }
+        }
+    }
+
+    /// Until when a member's advert must wait, because its network or its site has too much to
+    /// tell. One that need not wait is counted.
+    fn must_wait(&mut self, now: Now, id: LinkId) -> Option<Time> {
+        let site = self.presence.site(id)?;
+        let ctx = self.core.at(now);
+        let busy = self.presence.busy_until(&ctx, id);
+        let later = busy.or_else(|| self.sites.take_advert(&ctx, site));
+        if later.is_none() {
+            self.presence.charge(&ctx, id);
+        }
+        later
+    }
+
+    /// Hands a member's advert to all that are not behind.
+    pub(super) fn hand_on(&mut self, now: Now, id: LinkId) {
+        let Some(version) = self.presence.number(id, now.at) else {
+            return;
+        };
+        let mut ctx = self.core.at(now);
+        let advert = self.presence.advert(id);
+        let mut too_slow = Vec::new();
+        for other in self.presence.others(id) {
+            if self.members.hand(&mut ctx, other, version, advert) == Room::Exceeded {
+                too_slow.push(other);
+            }
+        }
+        for other in too_slow {
+            self.refuse(now, other, Refusal::Slow);
+        }
+    }
+
+    /// A member's output has room: hands it adverts that it lacks, and what others have sent it, in
+    /// turns.
+    pub(super) fn refill(&mut self, now: Now, id: LinkId) {
+        if !self.members.is_behind(id) {
+            return;
+        }
+        let was_empty = self.members.is_idle(id);
+        loop {
+            self.catch_up(now, id);
+            if !self.members.take_turn(&self.core.at(now), id) {
+                break;
+            }
+        }
+        self.members.refilled(&mut self.core.at(now), id, was_empty);
+    }
+
+    /// Hands a member the adverts that it lacks, as far as there is room; and a new one, when it
+    /// has them all, that it has joined.
+    fn catch_up(&mut self, now: Now, id: LinkId) {
+        let end = self.members.adverts_end(id);
+        while let Some(missing) = self.members.first_missing(id, end) {
+            let mut ctx = self.core.at(now);
+            let Some(next) = self.presence.next(id, missing) else {
+                let room = self.members.complete(&mut ctx, id);
+                return self.check(now, id, room);
+            };
+            self.members.advance(id, next.version + 1);
+            if next.of == id {
+                continue;
+            }
+            ctx.stats.adverts_handed += 1;
+            let write = |out: &mut Vec<u8>| out.extend_from_slice(next.advert);
+            let room = self.members.append(&mut ctx, id, id, write);
+            self.check(now, id, room);
+        }
+    }
+}
+
+/// Carrying.
+impl Hub {
+    /// A member sends something to another. `raw` is the whole frame.
+    fn forward(&mut self, now: Now, id: LinkId, frame: Frame<'_>, raw: &[u8]) {
+        let inner = Forward::decode(frame.payload).ok();
+        let Some(inner) = inner.filter(|inner| is_carried(inner.kind)) else {
+            return self.refuse(now, id, Refusal::Frame);
+        };
+        let Some(to) = self.presence.link_of(&inner.route) else {
+            return self.turn_away_gone(now, id, inner.route);
+        };
+        let parcel = Parcel {
+            from: id,
+            to,
+            network: frame.net,
+            raw,
+        };
+        match self.members.way(&self.core.config.limits, &parcel) {
+            Way::Gone => self.turn_away_gone(now, id, inner.route),
+            Way::Blocked => {
+                self.core.stats.forwards_blocked += 1;
+                self.tell(now, id, FromRelay::Gone(inner.route));
+            }
+            way @ (Way::Output | Way::Lane) if self.has_flow(now, id, to) => {
+                self.carry(now, &parcel, way);
+            }
+            Way::Output | Way::Lane | Way::Busy => {
+                self.core.stats.forwards_busy += 1;
+                self.tell(now, id, FromRelay::Busy(inner.route, raw.len() as u32));
+            }
+        }
+    }
+
+    /// A frame is for a route that leads nowhere.
+    fn turn_away_gone(&mut self, now: Now, id: LinkId, route: Route) {
+        self.core.stats.forwards_gone += 1;
+        // It may have been told so already, after the last that came from there.
+        if !self.members.tells_gone(id, &route) {
+            self.tell(now, id, FromRelay::Gone(route));
+        }
+    }
+
+    /// Whether one more member may have bytes of this one waiting. Others that have none give way,
+    /// and the credit that they hold is given back.
+    fn has_flow(&mut self, now: Now, id: LinkId, to: LinkId) -> bool {
+        let limits = &self.core.config.limits;
+        let Some(room) = self.members.make_flow_room(limits, id, to) else {
+            return false;
+        };
+        for credit in room.given_back {
+            let room = self.members.tell_credit(&mut self.core.at(now), id, credit);
+            self.check(now, id, room);
+        }
+        room.is_free && self.members.contains(id)
+    }
+
+    fn carry(&mut self, now: Now, parcel: &Parcel<'_>, way: Way) {
+        if !self
+            .members
+            .charge(parcel.from, parcel.to, parcel.raw.len())
+        {
+            return self.refuse(now, parcel.from, Refusal::Flood);
+        }
+        let room = self.members.carry(&mut self.core.at(now), parcel, way);
+        self.check(now, parcel.to, room);
+    }
+
+    /// Bytes of `of` for `to` have left the relay.
+    pub(super) fn give_credit(&mut self, now: Now, of: LinkId, to: LinkId, bytes: u32) {
+        let mut ctx = self.core.at(now);
+        let room = self.members.give_credit(&mut ctx, of, to, bytes);
+        self.check(now, of, room);
+    }
+
+    /// A member wants nothing more from a route.
+    fn block(&mut self, now: Now, id: LinkId, frame: Frame<'_>) {
+        let Ok(ToRelay::Block(route)) = ToRelay::decode(frame.payload) else {
+            return self.refuse(now, id, Refusal::Frame);
+        };
+        if let Some(from) = self.presence.link_of(&route) {
+            self.members.block(&self.core.at(now), id, from);
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Carrying frames from one member to another, and the windows that keep it bounded.
+//!
+//! What waits for a member may take up its queue, but no sender has more there than is left for all
+//! others: so a dozen that flood it leave room for one that does not.
+
+use super::super::context::Ctx;
+use super::super::forward::{Credit, FlowRoom, readdress};
+use super::{Members, Room, recount};
+use crate::limits::RelayLimits;
+use crate::protocol::LinkId;
+use crate::wire::relay::{FromRelay, Route};
+
+/// A frame on its way from one member to another.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct Parcel<'a> {
+    pub(in super::super) from: LinkId,
+    pub(in super::super) to: LinkId,
+    pub(in super::super) network: &'a str,
+    /// The whole frame, with the receiver's route.
+    pub(in super::super) raw: &'a [u8],
+}
+
+/// What becomes of a frame for a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Way {
+    /// No such member is in this network.
+    Gone,
+    /// The member wants nothing from this sender.
+    Blocked,
+    /// Too much waits there.
+    Busy,
+    /// It goes to the member's output.
+    Output,
+    /// It waits behind the member's output, in the lane of its sender.
+    Lane,
+}
+
+impl Members {
+    /// A member wants nothing more from another. Of those that it names the latest are remembered.
+    pub(in super::super) fn block(&mut self, ctx: &Ctx<'_>, id: LinkId, from: LinkId) {
+        let member = self.table.get_mut(&id);
+        if let Some(membership) = member.and_then(|m| m.membership_mut()) {
+            membership.blocked.add(from, ctx.limits().blocked);
+        }
+    }
+
+    /// What becomes of a frame for a member.
+    pub(in super::super) fn way(&self, limits: &RelayLimits, parcel: &Parcel<'_>) -> Way {
+        let Parcel {
+            from,
+            to,
+            network,
+            raw,
+        } = *parcel;
+        let Some(target) = self.table.get(&to) else {
+            return Way::Gone;
+        };
+        let there = target.membership();
+        let Some(there) = there.filter(|there| there.network.as_str() == network) else {
+            return Way::Gone;
+        };
+        if there.blocked.contains(from) {
+            return Way::Blocked;
+        }
+        let sender = self.table.get(&from).and_then(|m| m.membership());
+        let own = sender.map_or(0, |sender| sender.flows.waits(to));
+        let free = limits.queue.saturating_sub(target.outbox.waiting());
+        if own + raw.len() > free {
+            return Way::Busy;
+        }
+        if !target.outbox.is_busy() {
+            return Way::Output;
+        }
+        let growth = target.outbox.lanes_growth(from, raw.len());
+        match self.budget.has_share(target.origin().site, growth, limits) {
+            true => Way::Lane,
+            false => Way::Busy,
+        }
+    }
+
+    /// Makes room for a flow between two members.
+    pub(in super::super) fn make_flow_room(
+        &mut self,
+        limits: &RelayLimits,
+        from: LinkId,
+        to: LinkId,
+    ) -> Option<FlowRoom> {
+        let sender = self.table.get_mut(&from)?.membership_mut()?;
+        Some(sender.flows.make_room(to, limits.flows))
+    }
+
+    /// Notes that bytes of one member wait for another; false if they are more than may.
+    pub(in super::super) fn charge(&mut self, from: LinkId, to: LinkId, bytes: usize) -> bool {
+        let sender = self.table.get_mut(&from).and_then(|m| m.membership_mut());
+        sender.is_some_and(|sender| sender.flows.charge(to, bytes))
+    }
+
+    /// Hands a frame to its member, with the sender's route in place of the receiver's.
+    pub(in super::super) fn carry(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        parcel: &Parcel<'_>,
+        way: Way,
+    ) -> Room {
+        let Parcel {
+            from,
+            to,
+            network,
+            raw,
+        } = *parcel;
+        let Some(route) = self.route(from) else {
+            return Room::Within;
+        };
+        ctx.stats.forwarded += 1;
+        ctx.stats.forwarded_bytes += raw.len() as u64;
+        let write = |out: &mut Vec<u8>| readdress(network, raw, &route, out);
+        if way != Way::Lane {
+            return self.append(ctx, to, from, write);
+        }
+        if let Some(member) = self.table.get_mut(&to) {
+            member.outbox.append_behind(from, write);
+            recount(&mut self.budget, member);
+        }
+        Room::Within
+    }
+
+    fn route(&self, id: LinkId) -> Option<Route> {
+        let membership = self.table.get(&id)?.membership()?;
+        Some(membership.route)
+    }
+
+    /// Whether a member is told already, after the last that came from there, that a route is gone.
+    pub(in super::super) fn tells_gone(&self, id: LinkId, route: &Route) -> bool {
+        let member = self.table.get(&id);
+        member.is_some_and(|member| member.outbox.tells_gone(route))
+    }
+
+    /// Bytes of one member for another have left the relay: half a window of them is worth a word.
+    pub(in super::super) fn give_credit(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        of: LinkId,
+        to: LinkId,
+        bytes: u32,
+    ) -> Room {
+        let sender = self.table.get_mut(&of).and_then(|m| m.membership_mut());
+        match sender.and_then(|sender| sender.flows.drained(to, bytes)) {
+            Some(credit) => self.tell_credit(ctx, of, credit),
+            None => Room::Within,
+        }
+    }
+
+    /// Tells a member how much it may send to another again.
+    pub(in super::super) fn tell_credit(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        of: LinkId,
+        credit: Credit,
+    ) -> Room {
+        match self.route(credit.to).filter(|_| credit.bytes > 0) {
+            Some(route) => self.tell(ctx, of, FromRelay::Credit(route, credit.bytes)),
+            None => Room::Within,
+        }
+    }
+}
