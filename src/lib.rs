@@ -34,6 +34,17 @@
 //!
 //! With the feature `compat`, and if it is asked for, a node also speaks the protocol of PeerBase 0.7.1, which
 //! has none of the first three.
+//!
+//! # Features
+//!
+//! All are on by default. A program with little room turns them off and names those it needs.
+//!
+//! | feature | what it brings |
+//! | --- | --- |
+//! | `files` | files by their SHA-256: `Node::add_file`, `Node::request_file` and what belongs to them |
+//! | `relay-server` | `RelayServer`, and the module `relay` |
+//! | `compat` | the protocol of PeerBase 0.7.1 |
+//! | `tool` | the command line program; a library does without |
 
 pub mod address;
 #[cfg(feature = "compat")]
@@ -46,12 +57,14 @@ pub mod frame;
 pub mod limits;
 pub mod name;
 pub mod protocol;
+#[cfg(feature = "relay-server")]
 pub mod relay;
 pub mod wire;
 
 mod buffer;
 mod driver;
 pub mod ffi;
+#[cfg(feature = "files")]
 mod files;
 mod hkdf;
 mod json;
@@ -59,6 +72,7 @@ mod logging;
 mod node;
 mod reach;
 mod signals;
+mod spinning;
 mod stats;
 mod sync;
 mod table;
@@ -68,6 +82,7 @@ pub use engine::{Event, Path, PeerInfo, Ping, RelayFault, Stats};
 pub use entropy::{Entropy, OsEntropy};
 pub use error::{Code, Error};
 pub use fernet::Key;
+#[cfg(feature = "files")]
 pub use files::{Fetched, Progress, Refreshed};
 pub use limits::{Limit, Limits, RelayLimits};
 pub use name::{CommandPath, NetworkName, NodeName};
@@ -78,7 +93,9 @@ pub use node::{
     CommandTree, Events, FanOut, MAX_IN_FLIGHT, MAX_REMOTES, Message, Node, RELAY_KEEPALIVE,
     StreamReader, StreamValue, StreamWriter, TIMEOUT, TargetResult,
 };
+#[cfg(feature = "relay-server")]
 pub use relay::hub::RelayStats;
+#[cfg(feature = "relay-server")]
 pub use relay::{RelayBuilder, RelayServer};
 pub use wire::membership::RelayKey;
 pub use wire::relay::Refusal;

@@ -54,7 +54,7 @@ struct Resolved {
     until: Time,
 }
 
-pub(super) struct Resolver {
+pub(crate) struct Resolver {
     waker: Arc<Waker>,
     answers: Answers,
     /// What runs and what waits, in the order in which it was asked for.
@@ -80,7 +80,7 @@ fn system(host: &str, port: u16) -> Found {
 
 impl Resolver {
     /// A resolver that remembers addresses for `resolved_for` after their lookup.
-    pub(super) fn new(waker: Arc<Waker>, resolved_for: Duration) -> Resolver {
+    pub(crate) fn new(waker: Arc<Waker>, resolved_for: Duration) -> Resolver {
         Resolver {
             waker,
             answers: Answers::default(),
@@ -94,7 +94,7 @@ impl Resolver {
     /// The addresses, if none need be looked up; otherwise they come from [`Resolver::next`]. None at all
     /// when too many names wait already: as for a name that means nothing, asking again later is all that
     /// can be done.
-    pub(super) fn resolve(
+    pub(crate) fn resolve(
         &mut self,
         link: LinkId,
         relay: &RelayAddress,
@@ -132,12 +132,12 @@ impl Resolver {
     }
 
     /// Nobody waits for this link any more: a lookup for it that has not begun is not begun.
-    pub(super) fn forget(&mut self, link: LinkId) {
+    pub(crate) fn forget(&mut self, link: LinkId) {
         self.asked.retain(|l| l.running || l.link != link);
     }
 
     /// An answer that has come: of which relay, for which link, and the addresses, none if there are none.
-    pub(super) fn next(&mut self, now: Time) -> Option<(RelayAddress, LinkId, Found)> {
+    pub(crate) fn next(&mut self, now: Time) -> Option<(RelayAddress, LinkId, Found)> {
         if self.asked.is_empty() {
             return None;
         }
@@ -211,7 +211,7 @@ fn answer(answers: &Answers, waker: &Waker, relay: RelayAddress, found: Found) {
 
 /// Whether something may be dialled at `to`. A relay that was learnt is what some member says. On loopback
 /// nothing else is dialled, and there everyone is on this host.
-pub(super) fn may_dial(to: SocketAddr, learnt: bool, loopback_only: bool) -> bool {
+pub(crate) fn may_dial(to: SocketAddr, learnt: bool, loopback_only: bool) -> bool {
     if loopback_only {
         return to.ip().to_canonical().is_loopback() && reach::may_dial(to, Word::Program);
     }

@@ -230,6 +230,7 @@ pub(super) enum Refuse {
 
 impl Engine {
     /// Where the session with a peer comes from, if there is one.
+    #[cfg(feature = "files")]
     pub(crate) fn source_of_peer(&self, peer: Instance) -> Option<Source> {
         let link = self.links.get(&self.best_session(peer)?)?;
         Some(Source::of(&link.via))

@@ -62,6 +62,7 @@ pub use directory::{Path, PeerInfo, Ping};
 pub use fault::RelayFault;
 pub use foreign::ForeignPlace;
 pub use gossip::{Broadcast, Report};
+#[cfg(feature = "files")]
 pub(crate) use links::Source;
 pub use serving::{Request, RequestId};
 pub use stats::Stats;

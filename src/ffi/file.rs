@@ -7,7 +7,7 @@ use super::mesh::one_json;
 use super::node::{node, peerbase_node};
 use super::reply::peerbase_reply;
 use crate::error::Error;
-use crate::json;
+use crate::json::Object;
 use std::ffi::{c_char, c_int, c_void};
 
 /// Bytes of a file's hash as text: 64 digits of hexadecimal and a NUL.
@@ -77,9 +77,11 @@ pub unsafe extern "C" fn peerbase_node_refresh(
         unsafe { empty(out, std::ptr::null_mut()) };
         let node = node(handle)?;
         let found = node.refresh()?;
-        let (added, changed, removed) = (found.added, found.changed, found.removed);
-        let json = format!("{{\"added\":{added},\"changed\":{changed},\"removed\":{removed}}}");
-        one_json(&node, json.into_bytes(), out)
+        let mut counts = Object::new();
+        counts.plain("added", found.added);
+        counts.plain("changed", found.changed);
+        counts.plain("removed", found.removed);
+        one_json(&node, counts.end(), out)
     })
 }
 
@@ -116,8 +118,9 @@ pub unsafe extern "C" fn peerbase_node_request_file(
         };
         let node = node(handle)?;
         let got = node.request_file(hash, milliseconds(timeout_ms)?, told)?;
-        let path = json::quoted(&got.path.to_string_lossy());
-        let json = format!("{{\"path\":{path},\"size\":{}}}", got.size);
-        one_json(&node, json.into_bytes(), out)
+        let mut file = Object::new();
+        file.text("path", &got.path.to_string_lossy());
+        file.plain("size", got.size);
+        one_json(&node, file.end(), out)
     })
 }

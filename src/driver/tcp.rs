@@ -1,6 +1,6 @@
 //! TCP: the listener, dials, and streams with their reading and writing.
 
-use super::{Lane, Poller};
+use super::poller::{Lane, Poller};
 use crate::error::Error;
 use crate::logging::record;
 use crate::protocol::{LinkEvent, LinkId, Now, Protocol, Time};
@@ -54,7 +54,7 @@ struct Leaving {
 }
 
 #[derive(Debug)]
-pub(crate) struct Links {
+pub(crate) struct Tcp {
     registry: Registry,
     lane: Lane,
     listener: Option<TcpListener>,
@@ -72,9 +72,9 @@ pub(crate) struct Links {
     buf: Box<[u8]>,
 }
 
-impl Links {
-    pub(crate) fn new(registry: Registry, lane: Lane) -> Links {
-        Links {
+impl Tcp {
+    pub(crate) fn new(registry: Registry, lane: Lane) -> Tcp {
+        Tcp {
             registry,
             lane,
             listener: None,
@@ -175,7 +175,7 @@ impl Links {
         }
     }
 
-    pub(super) fn dial(&mut self, id: LinkId, to: SocketAddr) -> bool {
+    pub(crate) fn dial(&mut self, id: LinkId, to: SocketAddr) -> bool {
         match TcpStream::connect(to) {
             Ok(socket) => self.add(id, socket, false),
             Err(e) => {
@@ -277,6 +277,7 @@ impl Links {
     }
 
     /// Leaves a link unread, so that the other side must wait; or goes on reading it.
+    #[cfg(feature = "relay-server")]
     pub(crate) fn hold(&mut self, id: LinkId, held: bool) {
         let Some(stream) = self.streams.get_mut(&id) else {
             return;

@@ -1,9 +1,12 @@
-//! How a node also speaks to Python nodes.
+//! How a node also speaks to Python nodes. `bridge` joins their protocol's engine to the event loop.
+
+mod bridge;
 
 use crate::address::RelayAddress;
-use crate::driver::compat::Settings;
+use crate::driver::companion::{Companion, OpenCompanion};
 use crate::error::Error;
 use crate::limits::REMOTES_MAX;
+use bridge::{Bridge, Settings};
 use std::net::SocketAddrV4;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -76,12 +79,25 @@ impl Compat {
         self
     }
 
-    /// What the event loop needs of it.
-    pub(super) fn settings(
+    /// What opens it on the event loop.
+    pub(super) fn opening(
         &self,
         loopback: bool,
         max_remotes: Option<usize>,
-    ) -> Result<Settings, Error> {
+    ) -> Result<Box<OpenCompanion<'static>>, Error> {
+        let settings = self.settings(loopback, max_remotes)?;
+        Ok(Box::new(move |whole, native, registry, lane, waker| {
+            let bridge = Bridge::open(&settings, whole, native, registry, lane, waker)?;
+            Ok(Box::new(bridge) as Box<dyn Companion>)
+        }))
+    }
+
+    /// An error if it cannot be spoken like this.
+    pub(super) fn check(&self, loopback: bool) -> Result<(), Error> {
+        self.settings(loopback, None).map(drop)
+    }
+
+    fn settings(&self, loopback: bool, max_remotes: Option<usize>) -> Result<Settings, Error> {
         let relays = self.relays.clone()?;
         if relays.len() > max_remotes.unwrap_or(REMOTES_MAX) {
             return Err(Error::Argument(

@@ -2,11 +2,11 @@
 
 #[cfg(feature = "compat")]
 use super::Compat;
-use super::command::{Call, CommandTree, Message, MessageHandler};
-use super::shared::{EventHandler, Handlers};
-use super::{Node, shared};
+use super::shared::Parts;
+use super::turns::{EventHandler, Opened};
+use super::{Call, CommandTree, Handler, Message, MessageHandler, Node};
 use crate::address::RelayAddress;
-use crate::driver::Settings;
+use crate::driver::{Driver, Settings};
 use crate::engine::{self, Event};
 use crate::error::Error;
 use crate::fernet::{Key, Keyring};
@@ -300,11 +300,7 @@ impl Builder {
         self.name.clone()
     }
 
-    pub(crate) fn handler(
-        mut self,
-        path: &str,
-        handler: super::command::Handler,
-    ) -> Result<Self, Error> {
+    pub(crate) fn handler(mut self, path: &str, handler: Handler) -> Result<Self, Error> {
         self.commands = Ok(self.commands?.with(path, handler)?);
         Ok(self)
     }
@@ -349,7 +345,7 @@ impl Builder {
         }
         #[cfg(feature = "compat")]
         if let Some(compat) = &self.compat {
-            compat.settings(self.loopback, None)?;
+            compat.check(self.loopback)?;
         }
         Ok(())
     }
@@ -384,36 +380,31 @@ impl Builder {
         Ok(())
     }
 
-    pub(super) fn open_shared(self) -> Result<shared::Opened, Error> {
+    /// Opens the sockets, and begins to ask for the name.
+    pub(super) fn open_parts(self) -> Result<Parts, Error> {
         self.check_whole()?;
+        #[cfg(feature = "compat")]
+        let companion = match &self.compat {
+            Some(compat) => Some(compat.opening(self.loopback, self.max_remotes)?),
+            None => None,
+        };
+        #[cfg(not(feature = "compat"))]
+        let companion = None;
         let settings = Settings {
             listen: self.listen,
             lan: self.lan,
             advertised: self.advertise_address.is_some(),
             advertise_port: self.advertise_port,
             loopback: self.loopback,
-            #[cfg(feature = "compat")]
-            compat: match &self.compat {
-                Some(compat) => Some(compat.settings(self.loopback, self.max_remotes)?),
-                None => None,
-            },
         };
-        let (name, network) = (self.name?, self.network?);
-        let (interval, limits, advertised) = (self.interval, self.limits, self.advertise_address);
-        let keys = Keyring::new(self.keys)?;
-        let (lan, relays, relay_keepalive) = (self.lan, self.relays?, self.relay_keepalive);
-        let usual = if relays.is_empty() {
-            0
-        } else {
-            MAX_REMOTES.max(relays.len())
+        let (commands, on_message, on_event) = (self.commands?, self.message, self.event);
+        let (name, network, keys) = (self.name?, self.network?, Keyring::new(self.keys)?);
+        let (advertised, relays) = (self.advertise_address, self.relays?);
+        let usual = match relays.len() {
+            0 => 0,
+            given => MAX_REMOTES.max(given),
         };
-        let max_remotes = self.max_remotes.unwrap_or(usual);
-        let handlers = Handlers {
-            commands: self.commands?,
-            message: self.message,
-            event: self.event,
-        };
-        shared::open(&settings, handlers, |port| engine::Config {
+        let make_config = |port| engine::Config {
             network,
             name,
             keys,
@@ -422,12 +413,24 @@ impl Builder {
                 .filter(|p| *p != 0)
                 .unwrap_or(port),
             address: advertised.map(|a| -> IpAddr { a.ip() }),
-            interval,
-            lan,
+            interval: self.interval,
+            lan: self.lan,
             relays,
-            max_remotes,
-            relay_keepalive,
-            limits: *limits,
+            max_remotes: self.max_remotes.unwrap_or(usual),
+            relay_keepalive: self.relay_keepalive,
+            limits: *self.limits,
+        };
+        let (driver, poller, waker) = Driver::open(&settings, make_config, companion)?;
+        Ok(Parts {
+            opened: Opened {
+                driver,
+                poller,
+                waker,
+                pid: std::process::id(),
+            },
+            commands,
+            on_message,
+            on_event,
         })
     }
 
@@ -435,14 +438,14 @@ impl Builder {
     /// which the network is asked whether the name is taken, and for the relays it was given to be asked as
     /// well, or to have failed: two seconds at most.
     pub fn start(self) -> Result<Node, Error> {
-        Node::start(self.open_shared()?)
+        Node::start(self.open_parts()?)
     }
 
     /// Opens the node for the caller's own event loop: poll [`Node::fd`] for at most
     /// [`Node::timeout`], then call [`Node::process`]. A blocking call drives the loop itself. Waits
     /// as [`Builder::start`] does.
     pub fn open(self) -> Result<Node, Error> {
-        Node::open(self.open_shared()?)
+        Node::open(self.open_parts()?)
     }
 
     /// Runs the node on this thread until it is stopped. `ready` is given the node once it takes
