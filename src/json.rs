@@ -6,10 +6,6 @@
 //! A text is checked first, in one pass that allocates nothing for the values in it, and made into a
 //! [`Value`] only for a program that asks for one: a text of a few MiB can become a `Value` of hundreds.
 
-mod object;
-
-pub(crate) use object::Object;
-
 use crate::error::Error;
 use crate::logging::record;
 use serde_json::{Map, Value};

@@ -22,8 +22,8 @@
 //!
 //! A [`Node`] is the way in. Below it, for those who drive the protocol themselves, test it or fuzz
 //! it, each layer is a public module: [`frame`] and [`fernet`] are the codecs, [`wire`] is what
-//! travels, [`engine`] and [`relay::hub`] are the protocol without IO. A [`RelayServer`] joins networks
-//! that cannot see each other.
+//! travels, [`engine`] and [`relay::hub`] are the protocol without IO. A [`RelayServer`] joins
+//! networks that cannot see each other.
 //!
 //! # Guarantees
 //!
@@ -32,8 +32,8 @@
 //! * A stream is whole, or an error that says how much of it arrived.
 //! * What others can make this node hold or do is bounded: see [`limits::Limits`].
 //!
-//! With the feature `compat`, and if it is asked for, a node also speaks the protocol of PeerBase 0.7.1, which
-//! has none of the first three.
+//! With the feature `compat`, and if it is asked for, a node also speaks the protocol of PeerBase
+//! 0.7.1, which has none of the first three.
 //!
 //! # Features
 //!
@@ -68,6 +68,7 @@ pub mod ffi;
 mod files;
 mod hkdf;
 mod json;
+mod json_object;
 mod logging;
 mod node;
 mod reach;

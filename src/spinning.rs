@@ -1,7 +1,9 @@
-//! Whether a thread that has to wait looks for a while before it sleeps, as long as that is found to pay.
+//! Whether a thread that has to wait looks for a while before it sleeps, as long as that is found
+//! to pay.
 //!
-//! To wake a thread that sleeps costs tens of microseconds, which many answers take less than. But over a network,
-//! or on one processor, looking only burns: after it was in vain, ever more waits go by before the next look.
+//! To wake a thread that sleeps costs tens of microseconds, which many answers take less than. But
+//! over a network, or on one processor, looking only burns: after it was in vain, ever more waits
+//! go by before the next look.
 
 use crate::sync::{AtomicBool, AtomicU32};
 use std::sync::atomic::Ordering;
@@ -12,7 +14,8 @@ pub(crate) const SPIN: Duration = Duration::from_micros(60);
 /// After looking in vain ever longer pauses, up to 2 to the power of this many waits.
 const MISSES_MAX: u32 = 10;
 
-/// Decides for each wait whether to look first. Of threads that share one of these, one looks at a time.
+/// Decides for each wait whether to look first. Of threads that share one of these, one looks at a
+/// time.
 #[derive(Debug, Default)]
 pub(crate) struct Spinning {
     busy: AtomicBool,
@@ -23,8 +26,8 @@ pub(crate) struct Spinning {
 }
 
 impl Spinning {
-    /// Before a wait: runs `look`, which looks for at most [`SPIN`], if that is worth it; whether it found
-    /// something. A wait that cannot last is not worth it, and counts as one that went by.
+    /// Before a wait: runs `look`, which looks for at most [`SPIN`], if that is worth it; whether
+    /// it found something. A wait that cannot last is not worth it, and counts as one that went by.
     // Relaxed: a count that is off by one costs a few microseconds and nothing else.
     pub(crate) fn look<E>(
         &self,

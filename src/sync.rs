@@ -1,5 +1,5 @@
-//! How threads share, wait and tell each other apart, in the files that `models/` runs in many orders: there, types
-//! that are explored take the place of these.
+//! How threads share, wait and tell each other apart, in the files that `models/` runs in many
+//! orders: there, types that are explored take the place of these.
 
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
 pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
@@ -8,8 +8,8 @@ pub(crate) use std::time::Instant;
 
 use std::time::Duration;
 
-/// Which thread this is, among those that live. Not `thread::current()`, which makes a handle that is
-/// kept until the thread ends, in a program whose threads are not ours.
+/// Which thread this is, among those that live. Not `thread::current()`, which makes a handle that
+/// is kept until the thread ends, in a program whose threads are not ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ThreadMark(usize);
 

@@ -1,7 +1,7 @@
 //! The event loop: sockets, timers and wake-ups. No protocol here.
 //!
-//! [`Poller`] waits; [`Driver`] does the IO of a node and feeds its engine, [`Tcp`] that of whatever
-//! [`Protocol`](crate::protocol::Protocol) has links. They are apart so that the wait
+//! [`Poller`] waits; [`Driver`] does the IO of a node and feeds its engine, [`Tcp`] that of
+//! whatever [`Protocol`](crate::protocol::Protocol) has links. They are apart so that the wait
 //! needs no lock: any thread may use the driver, under the node's lock, while another waits.
 //!
 //! Links are edge-triggered: each is read until it has no more, but only so much at a time, that
@@ -90,8 +90,8 @@ impl Clock {
     }
 
     pub(crate) fn now(&self) -> Now {
-        // As of the kernel's last tick, a few milliseconds ago: only seconds count, and this is read for
-        // each call.
+        // As of the kernel's last tick, a few milliseconds ago: only seconds count, and this is
+        // read for each call.
         let unix = clock_gettime(ClockId::CLOCK_REALTIME_COARSE);
         let unix = unix.map_or(0, |since| u64::try_from(since.tv_sec()).unwrap_or(0));
         Now {
@@ -137,7 +137,8 @@ pub(crate) struct Driver {
 
 impl Driver {
     /// Opens the sockets and begins to ask for the node's name. `make` is given the port and makes
-    /// the engine's configuration; `open_companion` opens a second protocol beside it, if there is one.
+    /// the engine's configuration; `open_companion` opens a second protocol beside it, if there is
+    /// one.
     pub(crate) fn open(
         settings: &Settings,
         make: impl FnOnce(u16) -> crate::engine::Config,
@@ -258,8 +259,8 @@ impl Driver {
         self.companion = None;
     }
 
-    /// Ends the protocols: each says goodbye if it has one. What is left is to perform and to flush, and
-    /// then to go on until [`Driver::has_left`].
+    /// Ends the protocols: each says goodbye if it has one. What is left is to perform and to
+    /// flush, and then to go on until [`Driver::has_left`].
     pub(crate) fn stop(&mut self, now: Now) {
         self.tcp.linger_from(now.at);
         self.engine.stop(now);

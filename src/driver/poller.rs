@@ -1,6 +1,7 @@
 //! The wait for sockets, and which socket an event is about.
 //!
-//! One poller can serve two protocols. Each has a lane of its tokens, so that either finds its own events.
+//! One poller can serve two protocols. Each has a lane of its tokens, so that either finds its own
+//! events.
 
 use crate::error::Error;
 use crate::protocol::LinkId;
@@ -75,7 +76,8 @@ impl Poller {
         Ok((poller, Arc::new(waker), registry))
     }
 
-    /// Waits at most `timeout`; whether something happened. A signal ends the wait early, and is no error.
+    /// Waits at most `timeout`; whether something happened. A signal ends the wait early, and is no
+    /// error.
     pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> Result<bool, Error> {
         match self.poll.poll(&mut self.events, timeout) {
             Err(e) if e.kind() != io::ErrorKind::Interrupted => {

@@ -7,7 +7,7 @@ use super::mesh::one_json;
 use super::node::{node, peerbase_node};
 use super::reply::peerbase_reply;
 use crate::error::Error;
-use crate::json::Object;
+use crate::json_object::Object;
 use std::ffi::{c_char, c_int, c_void};
 
 /// Bytes of a file's hash as text: 64 digits of hexadecimal and a NUL.
@@ -24,6 +24,9 @@ pub type peerbase_progress =
 /// which other nodes ask for the file, or "" after a failure. Returns 0, PEERBASE_ERR_IO if it cannot be
 /// read, PEERBASE_ERR_DAMAGED if it changed meanwhile, PEERBASE_ERR_OVERLOADED, PEERBASE_ERR_STOPPED or
 /// PEERBASE_ERR_ARGUMENT.
+///
+/// The functions of files are in the library if it was built with the feature `files`, which it is unless that
+/// was switched off.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_add_file(
     handle: *mut peerbase_node,

@@ -8,7 +8,7 @@ use super::reply::{Holds, peerbase_reply};
 use super::request::{command_handler, message_handler, peerbase_handler};
 use crate::engine::{Path, PeerInfo};
 use crate::error::Error;
-use crate::json::Object;
+use crate::json_object::Object;
 use crate::node::{Builder, CommandTree, Node, RawAnswer};
 use std::ffi::{c_char, c_int, c_void};
 use std::time::Duration;

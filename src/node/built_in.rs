@@ -2,7 +2,7 @@
 
 use super::command::Registry;
 use super::request::{Answer, Texts};
-use crate::json::Object;
+use crate::json_object::Object;
 use crate::wire::record::Status;
 
 const ECHO: &str = "__echo__";
@@ -29,7 +29,8 @@ fn echo(_: &Registry, args: Vec<u8>, kwargs: Vec<u8>, answer: Answer) {
     }
 }
 
-/// Both texts were checked, so they can be put together as they are; in place, because they can be large.
+/// Both texts were checked, so they can be put together as they are; in place, because they can be
+/// large.
 fn put_together(args: Vec<u8>, kwargs: &[u8]) -> Vec<u8> {
     const PARTS: [&[u8]; 3] = [b"{\"args\":", b",\"kwargs\":", b"}"];
     let mut text = args;

@@ -224,8 +224,8 @@ impl<'a> CallBuilder<'a> {
     ///
     /// # Errors
     ///
-    /// What keeps the call from being sent at all; and with [`CallBuilder::raise_errors`], the first
-    /// failure of a target.
+    /// What keeps the call from being sent at all; and with [`CallBuilder::raise_errors`], the
+    /// first failure of a target.
     pub fn send_all(self) -> Result<Vec<TargetResult>, Error> {
         let targets = self
             .targets

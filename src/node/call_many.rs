@@ -65,9 +65,13 @@ impl ManyCalls {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn begin_next(&self) -> Option<(usize, NodeName)> {
+        self.lock().begin_next(self.options.max_in_flight)
+    }
+
     /// Begins what may be begun, on whichever thread there is room for it.
     fn advance(self: &Arc<Self>) {
-        while let Some((index, target)) = self.lock().begin_next(self.options.max_in_flight) {
+        while let Some((index, target)) = self.begin_next() {
             let this = self.clone();
             let ended = Box::new(move |outcome| this.ended(index, outcome));
             let begun = self.shared.turns.begin(

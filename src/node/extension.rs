@@ -1,9 +1,10 @@
-//! What a part of the library that is built on nodes may do, and a program may not: keep something with the node, and
-//! answer commands of the library's own. The files are such a part; the node knows nothing of them.
+//! What a part of the library that is built on nodes may do, and a program may not: keep something
+//! with the node, and answer commands of the library's own. The files are such a part; the node
+//! knows nothing of them.
 
 use super::command::{Handler, Registry};
 use super::request::Call;
-use super::{Handle, Node};
+use super::{CallId, CallStream, Handle, Node};
 use crate::engine::Source;
 use crate::error::Error;
 use crate::limits::Limits;
@@ -32,8 +33,8 @@ impl Extensions {
 }
 
 impl Node {
-    /// What a part keeps with this node, which is made from the node's limits first if it is not there yet. An error
-    /// if the node cannot be used any more.
+    /// What a part keeps with this node, which is made from the node's limits first if it is not
+    /// there yet. An error if the node cannot be used any more.
     pub(crate) fn extension<T: Any + Send + Sync>(
         &self,
         make: impl FnOnce(Limits) -> T,
@@ -45,12 +46,18 @@ impl Node {
         Ok(extensions.get(|| make(shared.limits())))
     }
 
+    /// An error if waiting here would be waiting for oneself.
+    pub(crate) fn check_may_wait(&self) -> Result<(), Error> {
+        self.0.shared.turns.check_may_wait()
+    }
+
     /// Sets what answers one of the library's own commands.
     pub(crate) fn set_reserved(&self, path: &'static str, handler: Handler) {
         self.0.shared.registry.set_reserved(path, handler);
     }
 
-    /// In a program's loop, on its thread: does what is to be done now, for whoever waits for something else.
+    /// In a program's loop, on its thread: does what is to be done now, for whoever waits for
+    /// something else.
     pub(crate) fn have_turn(&self) {
         self.0.shared.turns.have_turn();
     }
@@ -82,6 +89,13 @@ impl Call {
         let turns = &self.answer.shared.turns;
         let source = turns.with(|engine, _| engine.source_of_peer(caller));
         source.ok().flatten()
+    }
+}
+
+impl CallStream {
+    /// By which it can be cancelled from elsewhere.
+    pub(crate) fn id(&self) -> CallId {
+        CallId(self.pending.number)
     }
 }
 

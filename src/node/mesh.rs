@@ -10,9 +10,10 @@ use std::path::Path;
 use std::time::Duration;
 
 impl Node {
-    /// Connects to the node at an address, whatever its name, and returns that name. After that this node
-    /// dials the address again whenever the link is lost, exchanges peers with the other node, and connects
-    /// to those peers as well, up to [`Builder::max_peers`](crate::Builder::max_peers).
+    /// Connects to the node at an address, whatever its name, and returns that name. After that
+    /// this node dials the address again whenever the link is lost, exchanges peers with the other
+    /// node, and connects to those peers as well, up to
+    /// [`Builder::max_peers`](crate::Builder::max_peers).
     ///
     /// # Errors
     ///
@@ -27,7 +28,8 @@ impl Node {
         NodeName::new(&name)
     }
 
-    /// Has an address dialled for as long as this node runs, as [`Node::connect`] does, without waiting for it.
+    /// Has an address dialled for as long as this node runs, as [`Node::connect`] does, without
+    /// waiting for it.
     pub fn add_seed(&self, address: SocketAddr) -> Result<(), Error> {
         self.0.shared.turns.check()?;
         self.0
@@ -36,8 +38,8 @@ impl Node {
             .with(|engine, now| engine.add_seed(now, address))?
     }
 
-    /// Sends bytes to every node that can be reached through any chain of nodes, once to each, and waits for
-    /// the report of whom they were delivered to. `timeout` bounds how long that takes.
+    /// Sends bytes to every node that can be reached through any chain of nodes, once to each, and
+    /// waits for the report of whom they were delivered to. `timeout` bounds how long that takes.
     pub fn broadcast(&self, data: &[u8], timeout: Duration) -> Result<Report, Error> {
         let body = self
             .0
@@ -58,8 +60,9 @@ impl Node {
         Ok(())
     }
 
-    /// Writes where the peers are that this node is linked to straight, for [`Node::load_state`] after the
-    /// next start. The file is replaced as a whole: after a power cut it is the old one or the new one.
+    /// Writes where the peers are that this node is linked to straight, for [`Node::load_state`]
+    /// after the next start. The file is replaced as a whole: after a power cut it is the old one
+    /// or the new one.
     pub fn save_state(&self, file: impl AsRef<Path>) -> Result<(), Error> {
         self.0.shared.turns.check()?;
         let peers = self
@@ -70,13 +73,13 @@ impl Node {
         saved_peers::save(file.as_ref(), self.0.shared.network(), &peers)
     }
 
-    /// Has the addresses of a file that [`Node::save_state`] wrote dialled, for as long as this node runs; how
-    /// many those are. None, if there is no such file.
+    /// Has the addresses of a file that [`Node::save_state`] wrote dialled, for as long as this
+    /// node runs; how many those are. None, if there is no such file.
     ///
     /// # Errors
     ///
-    /// [`Error::Damaged`] if it is not such a file: then it is kept aside under its name with `.damaged`
-    /// added, and the node goes on with no address.
+    /// [`Error::Damaged`] if it is not such a file: then it is kept aside under its name with
+    /// `.damaged` added, and the node goes on with no address.
     pub fn load_state(&self, file: impl AsRef<Path>) -> Result<usize, Error> {
         self.0.shared.turns.check()?;
         let addresses = saved_peers::load(file.as_ref(), self.0.shared.network())?;

@@ -4,7 +4,8 @@
 //! | --- | --- |
 //! | `builder` | what a node is to be, and how it starts |
 //! | `call`, `call_many`, `targets` | calling others: one, several at a time, and which |
-//! | `command`, `request`, `built_in` | answering them: what runs, the call that it is given, what every node answers |
+//! | `command`, `request` | answering them: what runs, and the call that it is given |
+//! | `built_in` | the commands that every node has |
 //! | `stream`, `stream_to_all` | what a call streams, with one node or to several |
 //! | `mesh`, `saved_peers` | finding a network without advertising |
 //! | `path` | how a peer is reached, in words |
@@ -82,8 +83,9 @@ struct Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         if self.shared.turns.is_forked() {
-            // The threads are not in this process, and the lock may be held by one of them for ever. What
-            // was shared is left as it is; the descriptors are copies, and go with the child.
+            // The threads are not in this process, and the lock may be held by one of them for
+            // ever. What was shared is left as it is; the descriptors are copies, and go with the
+            // child.
             std::mem::forget(self.take_threads());
             std::mem::forget(self.shared.clone());
             return;
@@ -188,11 +190,6 @@ impl Node {
     /// An error in a child of the process that started the node.
     pub(crate) fn check_process(&self) -> Result<(), Error> {
         self.0.shared.turns.check_process()
-    }
-
-    /// An error if waiting here would be waiting for oneself.
-    pub(crate) fn check_may_wait(&self) -> Result<(), Error> {
-        self.0.shared.turns.check_may_wait()
     }
 
     /// Bytes of the largest args or value.
@@ -315,8 +312,9 @@ impl Node {
         }
     }
 
-    /// Subscribes to the events of this node from now on. The first subscriber also gets the events since the
-    /// start. Up to 1 024 events are queued until they are read ([`Limits::events`](crate::Limits::events)).
+    /// Subscribes to the events of this node from now on. The first subscriber also gets the events
+    /// since the start. Up to 1 024 events are queued until they are read
+    /// ([`Limits::events`](crate::Limits::events)).
     pub fn events(&self) -> Events {
         Events(self.0.shared.turns.subscribe())
     }
@@ -336,8 +334,9 @@ impl Node {
         }
     }
 
-    /// Runs the node on this thread until it is stopped. For nodes made with [`Builder::open`]. Another thread,
-    /// named `peerbase-io`, stands by meanwhile, so that a handler may take its time.
+    /// Runs the node on this thread until it is stopped. For nodes made with [`Builder::open`].
+    /// Another thread, named `peerbase-io`, stands by meanwhile, so that a handler may take its
+    /// time.
     ///
     /// # Errors
     ///

@@ -62,15 +62,15 @@ impl Answer {
         let _ = self.try_send(status, body);
     }
 
-    /// Answers, or says why nothing is sent any more. In a child of a fork nothing is sent: the link is the
-    /// parent's, and a record of the child's would break it.
+    /// Answers, or says why nothing is sent any more. In a child of a fork nothing is sent: the
+    /// link is the parent's, and a record of the child's would break it.
     fn try_send(mut self, status: Status, body: Vec<u8>) -> Result<(), Error> {
         self.answered = true;
         self.shared.turns.answer(self.id, status, body)
     }
 
-    /// Answers with a body of `size` bytes, at most `limit`. If it has more, the caller is told that the command
-    /// failed.
+    /// Answers with a body of `size` bytes, at most `limit`. If it has more, the caller is told
+    /// that the command failed.
     fn try_send_within(
         self,
         limit: usize,
@@ -210,9 +210,10 @@ impl Call {
     }
 
     /// What the caller streams, and what is streamed to it, for a caller that does
-    /// ([`CallBuilder::stream`](crate::CallBuilder::stream)). Reads and writes that wait must run on another
-    /// thread than the loop's, so keep the call and answer it from that thread: [`Call::reply`] after the
-    /// last write also finishes the writer. An error if the caller does not stream.
+    /// ([`CallBuilder::stream`](crate::CallBuilder::stream)). Reads and writes that wait must run
+    /// on another thread than the loop's, so keep the call and answer it from that thread:
+    /// [`Call::reply`] after the last write also finishes the writer. An error if the caller does
+    /// not stream.
     pub fn streams(&self) -> Result<(StreamReader, StreamWriter), Error> {
         Ok(stream::split(&self.ends()?))
     }
@@ -221,8 +222,8 @@ impl Call {
         Ends::accept(&self.answer.shared, self.answer.id)
     }
 
-    /// Answers with a value. An answer larger than [`max_message`](crate::Limits::max_message) is an error
-    /// here, and the caller is told that the command failed.
+    /// Answers with a value. An answer larger than [`max_message`](crate::Limits::max_message) is
+    /// an error here, and the caller is told that the command failed.
     pub fn reply(self, value: impl Into<Value>) -> Result<(), Error> {
         let text = serde_json::to_vec(&value.into()).map_err(|e| Error::Json(e.to_string()))?;
         self.reply_text(text)
@@ -253,10 +254,11 @@ impl fmt::Debug for Call {
     }
 }
 
-/// A message of bytes: for this node alone, which may answer with bytes, now or later, from any thread; or
-/// for everyone. Dropped unanswered, it is answered with no bytes. One for everyone that a handler keeps counts
-/// against [`waiting_bytes`](crate::Limits::waiting_bytes) until it is dropped; when those are used up, further ones
-/// are dropped and counted in [`messages_dropped`](crate::Stats::messages_dropped).
+/// A message of bytes: for this node alone, which may answer with bytes, now or later, from any
+/// thread; or for everyone. Dropped unanswered, it is answered with no bytes. One for everyone that
+/// a handler keeps counts against [`waiting_bytes`](crate::Limits::waiting_bytes) until it is
+/// dropped; when those are used up, further ones are dropped and counted in
+/// [`messages_dropped`](crate::Stats::messages_dropped).
 pub struct Message {
     sender: NodeName,
     data: Vec<u8>,
@@ -286,8 +288,8 @@ impl Message {
         }
     }
 
-    /// Who sent it. Of a message for everyone, what those say who handed it on: any member of the network
-    /// could have given itself another's name there.
+    /// Who sent it. Of a message for everyone, what those say who handed it on: any member of the
+    /// network could have given itself another's name there.
     pub fn sender(&self) -> &NodeName {
         &self.sender
     }

@@ -5,7 +5,7 @@ use super::shared::Shared;
 use super::turns::signal::{Ready, Signal};
 use super::turns::slot::Slot;
 use super::turns::{Completion, Outcome};
-use super::{CallBuilder, CallId, Options};
+use super::{CallBuilder, Options};
 use crate::engine::{Ask, CallNumber, Engine, Now, RequestId, StreamId};
 use crate::error::Error;
 use crate::name::NodeName;
@@ -56,8 +56,8 @@ impl Ends {
         Ok(Ends::new(shared, call, false))
     }
 
-    /// Reads what has come; 0 at the end. Waits at most `timeout` for something; without, for as long as the
-    /// call lives.
+    /// Reads what has come; 0 at the end. Waits at most `timeout` for something; without, for as
+    /// long as the call lives.
     pub(crate) fn read(&self, buf: &mut [u8], timeout: Option<Duration>) -> Result<usize, Error> {
         let id = self.read;
         if self.closed.load(Ordering::Relaxed) {
@@ -70,7 +70,8 @@ impl Ends {
             })
     }
 
-    /// Writes as much of `data` as there is room for, at least a byte; waits as [`Ends::read`] does.
+    /// Writes as much of `data` as there is room for, at least a byte; waits as [`Ends::read`]
+    /// does.
     pub(crate) fn write(&self, data: &[u8], timeout: Option<Duration>) -> Result<usize, Error> {
         let id = self.write;
         if data.is_empty() {
@@ -132,7 +133,8 @@ impl Ends {
         }
     }
 
-    /// What is told on the loop's thread when a read or write that would have had to wait no longer has to.
+    /// What is told on the loop's thread when a read or write that would have had to wait no longer
+    /// has to.
     pub(crate) fn on_ready(&self, ready: Option<Ready>) {
         self.signal.set_ready(ready);
     }
@@ -159,15 +161,16 @@ pub(super) fn io_error(error: Error) -> io::Error {
 }
 
 /// What the other side of a call streams, to be read. A stream that broke off ends in an error
-/// ([`ErrorKind::UnexpectedEof`], holding [`Error::Broken`]) and never looks whole; a whole one has been
-/// checked by its SHA-256 when this gives 0. Dropped, it tells the other side that no more is read.
+/// ([`ErrorKind::UnexpectedEof`], holding [`Error::Broken`]) and never looks whole; a whole one has
+/// been checked by its SHA-256 when this gives 0. Dropped, it tells the other side that no more is
+/// read.
 pub struct StreamReader(Arc<Ends>);
 
 impl StreamReader {
     /// Sets the callback that runs, on the loop's thread, when a read or write that ended as
-    /// [`Error::WouldBlock`] can be tried again; for a program with an event loop, which must not block. The
-    /// reader and the writer of a call share one callback, which is dropped with the last of the two. It must
-    /// not own either of them, or none of the three would ever be dropped.
+    /// [`Error::WouldBlock`] can be tried again; for a program with an event loop, which must not
+    /// block. The reader and the writer of a call share one callback, which is dropped with the
+    /// last of the two. It must not own either of them, or none of the three would ever be dropped.
     pub fn on_ready(&self, ready: impl Fn() + Send + Sync + 'static) {
         self.0.on_ready(Some(Arc::new(ready)));
     }
@@ -196,8 +199,9 @@ impl fmt::Debug for StreamReader {
     }
 }
 
-/// What this side of a call streams, to be written. It ends with [`StreamWriter::finish`]; dropped before, it
-/// is broken off, and its reader is told so. A command that has written nothing may just drop it.
+/// What this side of a call streams, to be written. It ends with [`StreamWriter::finish`]; dropped
+/// before, it is broken off, and its reader is told so. A command that has written nothing may just
+/// drop it.
 pub struct StreamWriter(Arc<Ends>);
 
 impl StreamWriter {
@@ -206,8 +210,8 @@ impl StreamWriter {
         self.0.write(data, Some(timeout))
     }
 
-    /// Says that this is all. What was written is still on its way; that it has arrived is known when the
-    /// call has its value.
+    /// Says that this is all. What was written is still on its way; that it has arrived is known
+    /// when the call has its value.
     pub fn finish(self) {
         self.0.finish();
     }
@@ -243,7 +247,7 @@ impl fmt::Debug for StreamWriter {
 /// The value of a call that streams, once there is one.
 pub(super) struct Pending {
     pub(super) shared: Arc<Shared>,
-    number: CallNumber,
+    pub(super) number: CallNumber,
     slot: Arc<Slot<Outcome>>,
     over: bool,
 }
@@ -266,8 +270,8 @@ impl Drop for Pending {
     }
 }
 
-/// A call under way that streams both ways: written to, it streams to the command; read, it gives what the
-/// command streams. Dropped, the call is cancelled.
+/// A call under way that streams both ways: written to, it streams to the command; read, it gives
+/// what the command streams. Dropped, the call is cancelled.
 ///
 /// ```no_run
 /// # use std::io::{Read, Write};
@@ -319,11 +323,6 @@ impl CallStream {
         &self.ends
     }
 
-    /// By which it can be cancelled from elsewhere.
-    pub(crate) fn id(&self) -> CallId {
-        CallId(self.pending.number)
-    }
-
     /// An error if waiting here would be waiting for oneself.
     pub(crate) fn check_may_wait(&self) -> Result<(), Error> {
         self.pending.shared.turns.check_may_wait()
@@ -370,8 +369,8 @@ impl fmt::Debug for StreamValue {
 }
 
 impl CallBuilder<'_> {
-    /// Calls one node and streams to it, and from it. [`CallBuilder::timeout`] is then how long nothing may
-    /// move.
+    /// Calls one node and streams to it, and from it. [`CallBuilder::timeout`] is then how long
+    /// nothing may move.
     pub fn stream(self) -> Result<CallStream, Error> {
         let (target, ask, options) = (self.single()?, self.ask()?, self.options());
         self.node().begin_stream(&target, ask, options)

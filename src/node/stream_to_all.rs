@@ -9,8 +9,8 @@ use crate::name::NodeName;
 use std::fmt;
 use std::io::{self, Write};
 
-/// One source for several targets: what is written goes to each. The slowest sets the pace; one that fails
-/// is left out, and the others go on.
+/// One source for several targets: what is written goes to each. The slowest sets the pace; one
+/// that fails is left out, and the others go on.
 #[derive(Default)]
 pub struct FanOut {
     targets: Vec<(NodeName, Result<CallStream, Error>)>,

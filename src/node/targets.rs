@@ -13,8 +13,8 @@ pub(crate) enum Targets {
 }
 
 impl Targets {
-    /// Whether one that is not known yet may be waited for. Of peers that are known when the call begins, those that
-    /// leave meanwhile are not waited for.
+    /// Whether one that is not known yet may be waited for. Of peers that are known when the call
+    /// begins, those that leave meanwhile are not waited for.
     pub(super) fn may_be_waited_for(&self) -> bool {
         matches!(self, Targets::List(_))
     }

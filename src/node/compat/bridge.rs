@@ -1,5 +1,5 @@
-//! The sockets of the compat protocol: a second lane of links, and a port of datagrams of its own. What its
-//! engine learns goes to the native one, and what that asks of compat peers comes back.
+//! The sockets of the compat protocol: a second lane of links, and a port of datagrams of its own.
+//! What its engine learns goes to the native one, and what that asks of compat peers comes back.
 
 use crate::address::RelayAddress;
 use crate::compat::engine::{Config, Engine, Output, Place};

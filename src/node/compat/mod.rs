@@ -1,4 +1,5 @@
-//! How a node also speaks to Python nodes. `bridge` joins their protocol's engine to the event loop.
+//! How a node also speaks to Python nodes. `bridge` joins their protocol's engine to the event
+//! loop.
 
 mod bridge;
 
@@ -19,7 +20,8 @@ const TICK: Duration = Duration::from_millis(250);
 const TICKS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(60);
 
 /// How a node also speaks the protocol of PeerBase 0.7.1, to Python nodes and their relays; see
-/// [`Builder::compat`](crate::Builder::compat). What that protocol cannot give is in [`crate::compat`].
+/// [`Builder::compat`](crate::Builder::compat). What that protocol cannot give is in
+/// [`crate::compat`].
 #[derive(Clone, Debug)]
 pub struct Compat {
     listen: Option<SocketAddrV4>,
@@ -45,8 +47,8 @@ impl Compat {
         Compat::default()
     }
 
-    /// Where calls of Python nodes come to: the first of their `ports`. Any free port of every IPv4 address
-    /// unless set. If this names an address, that is what is advertised; otherwise that of
+    /// Where calls of Python nodes come to: the first of their `ports`. Any free port of every IPv4
+    /// address unless set. If this names an address, that is what is advertised; otherwise that of
     /// [`Builder::advertise_address`](crate::Builder::advertise_address), or of each interface.
     #[must_use]
     pub fn listen(mut self, address: SocketAddrV4) -> Compat {
@@ -54,16 +56,16 @@ impl Compat {
         self
     }
 
-    /// The UDP port that Python nodes advertise on: the second of their `ports`; 1001 unless set. Below 1024
-    /// a program needs the privilege to bind it, as Python does.
+    /// The UDP port that Python nodes advertise on: the second of their `ports`; 1001 unless set.
+    /// Below 1024 a program needs the privilege to bind it, as Python does.
     #[must_use]
     pub fn advertise_port(mut self, port: u16) -> Compat {
         self.advertise_port = port;
         self
     }
 
-    /// A relay of Python nodes, `relay.py` or one of ours, as `HOST:PORT`, besides those given before. It
-    /// learns this node's name. Further ones that relays tell of are used as well, up to
+    /// A relay of Python nodes, `relay.py` or one of ours, as `HOST:PORT`, besides those given
+    /// before. It learns this node's name. Further ones that relays tell of are used as well, up to
     /// [`Builder::max_remotes`](crate::Builder::max_remotes) in all.
     #[must_use]
     pub fn relay(mut self, address: &str) -> Compat {
@@ -71,8 +73,8 @@ impl Compat {
         self
     }
 
-    /// How often a relay is asked what has come, if it does not answer as soon as something does, 10 ms to 60 s:
-    /// their `keepalive_tick`; 250 ms unless set.
+    /// How often a relay is asked what has come, if it does not answer as soon as something does,
+    /// 10 ms to 60 s: their `keepalive_tick`; 250 ms unless set.
     #[must_use]
     pub fn tick(mut self, tick: Duration) -> Compat {
         self.tick = tick;

@@ -1,5 +1,5 @@
-//! What waits to be run on the loop's thread, in order, and how much of it may wait: a handler may take as
-//! long as it likes, and meanwhile others must not make the queue grow without bound.
+//! What waits to be run on the loop's thread, in order, and how much of it may wait: a handler may
+//! take as long as it likes, and meanwhile others must not make the queue grow without bound.
 
 use super::calls::{OnEnd, Outcome};
 use super::signal::Ready;
@@ -50,8 +50,8 @@ impl Callback {
     }
 }
 
-/// What a message to everyone takes while a handler has it. Nobody waits for its answer, so nothing but this
-/// counts those that a handler keeps.
+/// What a message to everyone takes while a handler has it. Nobody waits for its answer, so nothing
+/// but this counts those that a handler keeps.
 pub(in crate::node) struct Kept {
     all: Arc<AtomicUsize>,
     bytes: usize,
@@ -104,7 +104,8 @@ impl Callbacks {
         self.bytes > self.bytes_max / 2
     }
 
-    /// Adds what others asked for or said, unless too much waits; whether it did. A single one always fits.
+    /// Adds what others asked for or said, unless too much waits; whether it did. A single one
+    /// always fits.
     #[must_use]
     pub(super) fn offer(&mut self, callback: Callback) -> bool {
         let cost = callback.cost();
@@ -170,7 +171,8 @@ impl Callbacks {
         Some(next)
     }
 
-    /// Keeps only what is still owed when the node has stopped; the rest, to be dropped outside the lock.
+    /// Keeps only what is still owed when the node has stopped; the rest, to be dropped outside the
+    /// lock.
     pub(super) fn keep_owed(&mut self) -> VecDeque<Callback> {
         let (owed, rest) = std::mem::take(&mut self.queue)
             .into_iter()

@@ -75,7 +75,8 @@ impl Calls {
         None
     }
 
-    /// Whether the thread that asks is to run the continuations: there are some, and no other thread does.
+    /// Whether the thread that asks is to run the continuations: there are some, and no other
+    /// thread does.
     pub(super) fn begin_continuations(&mut self) -> bool {
         !self.continuations.is_empty() && !std::mem::replace(&mut self.running, true)
     }

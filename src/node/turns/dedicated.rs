@@ -1,9 +1,10 @@
-//! The node's own threads: one that does nothing but lead and run callbacks, and one that stands by for it.
+//! The node's own threads: one that does nothing but lead and run callbacks, and one that stands by
+//! for it.
 //!
-//! A node with a thread of its own must answer pings and go on with calls while a handler takes its time.
-//! So a second thread stands by: when a batch of callbacks takes longer than [`SLOW`], it leads until the
-//! loop's thread is back. As long as handlers are quick it only sleeps, and no call waits for a change of
-//! threads.
+//! A node with a thread of its own must answer pings and go on with calls while a handler takes its
+//! time. So a second thread stands by: when a batch of callbacks takes longer than [`SLOW`], it
+//! leads until the loop's thread is back. As long as handlers are quick it only sleeps, and no call
+//! waits for a change of threads.
 //!
 //! ```text
 //! loop's thread:  lead ──> run callbacks ──> lead ──> run callbacks (slow) ─────────> lead …
@@ -17,8 +18,8 @@ use crate::logging::record;
 use crate::sync::this_thread;
 use std::time::Duration;
 
-/// How long a batch of callbacks may take before the thread that stands by leads: short to a caller that
-/// waits, long to a handler that computes.
+/// How long a batch of callbacks may take before the thread that stands by leads: short to a caller
+/// that waits, long to a handler that computes.
 const SLOW: Duration = Duration::from_millis(10);
 
 /// What the thread that stands by does next.
@@ -29,8 +30,8 @@ enum Next {
 }
 
 impl State {
-    /// What the thread that stands by does now. `leads` is whether it led just now, `seen` how many batches it
-    /// has seen.
+    /// What the thread that stands by does now. `leads` is whether it led just now, `seen` how many
+    /// batches it has seen.
     fn next_of_stand_by(&mut self, leads: bool, seen: &mut u64) -> Next {
         let Some(batch) = self.batch else {
             if self.stand_by.batches == *seen {
@@ -50,7 +51,8 @@ impl State {
 }
 
 impl Turns {
-    /// Marks that one thread will do nothing but lead and run callbacks, and another stand by for it.
+    /// Marks that one thread will do nothing but lead and run callbacks, and another stand by for
+    /// it.
     pub(in crate::node) fn dedicate(&self) -> Result<(), Error> {
         self.check_may_wait()?;
         let mut state = self.lock();
@@ -76,7 +78,8 @@ impl Turns {
         };
     }
 
-    /// Leads and runs callbacks until the node has ended. For the thread that [`Turns::dedicate`] speaks of.
+    /// Leads and runs callbacks until the node has ended. For the thread that [`Turns::dedicate`]
+    /// speaks of.
     pub(in crate::node) fn run(&self) -> Result<(), Error> {
         let result = self.run_until_ended();
         self.undedicate();
@@ -106,7 +109,8 @@ impl Turns {
         }
     }
 
-    /// Leads whenever the loop's thread is busy with callbacks for too long, until the node has ended.
+    /// Leads whenever the loop's thread is busy with callbacks for too long, until the node has
+    /// ended.
     pub(in crate::node) fn stand_by(&self) {
         let mut seen = 0;
         let mut leads = false;

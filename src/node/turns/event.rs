@@ -59,9 +59,9 @@ impl Subscription {
     }
 }
 
-/// The events of a node from when this was made; for the first, with those of its start. As an iterator it
-/// waits for the next, and ends when the node is stopped. A subscriber too slow for its bounded queue is told
-/// how many events it missed ([`Event::Missed`]).
+/// The events of a node from when this was made; for the first, with those of its start. As an
+/// iterator it waits for the next, and ends when the node is stopped. A subscriber too slow for its
+/// bounded queue is told how many events it missed ([`Event::Missed`]).
 #[derive(Clone, Debug)]
 pub struct Events(pub(crate) Arc<Subscription>);
 

@@ -24,7 +24,8 @@ impl State {
         self.left_until(deadline)
     }
 
-    /// The thread that asks runs callbacks from now on; whether the thread that stands by is to be woken for that.
+    /// The thread that asks runs callbacks from now on; whether the thread that stands by is to be
+    /// woken for that.
     pub(super) fn begin_batch(&mut self, since: Instant) -> bool {
         let thread = this_thread();
         self.batch = Some(Batch { thread, since });
@@ -34,8 +35,8 @@ impl State {
 }
 
 impl Turns {
-    /// Leads: waits at most `most` for something to happen, and takes it in. Nobody leads yet, as `state`
-    /// says, which is given up while waiting.
+    /// Leads: waits at most `most` for something to happen, and takes it in. Nobody leads yet, as
+    /// `state` says, which is given up while waiting.
     pub(super) fn lead<'a>(
         &'a self,
         mut state: Locked<'a>,

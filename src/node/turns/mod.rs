@@ -1,27 +1,30 @@
 //! How the threads of a node take turns with its engine.
 //!
-//! One lock guards the [`State`]: the engine, its sockets, and what waits. It is held while something is done,
-//! never while something is waited for or a callback runs. So a caller's thread seals and writes its call itself,
-//! and is woken by whichever thread reads the answer. Nothing here knows what a command is: what is to be run for
-//! a request, a message and the node's end comes as [`Handlers`].
+//! One lock guards the [`State`]: the engine, its sockets, and what waits. It is held while
+//! something is done, never while something is waited for or a callback runs. So a caller's thread
+//! seals and writes its call itself, and is woken by whichever thread reads the answer. Nothing
+//! here knows what a command is: what is to be run for a request, a message and the node's end
+//! comes as [`Handlers`].
 //!
 //! The words:
 //!
-//! * To *lead* is to wait in the poller and then to take in what came. At most one thread leads. It is the
-//!   [`Leader`](state::Leader) of the state, which also says until when it will wait: whoever makes something due
-//!   earlier wakes it.
+//! * To *lead* is to wait in the poller and then to take in what came. At most one thread leads. It
+//!   is the [`Leader`](state::Leader) of the state, which also says until when it will wait:
+//!   whoever makes something due earlier wakes it.
 //! * The *loop's thread* is the one on which callbacks run, one at a time and in order. It is
-//!   *dedicated* where it does nothing else; in a program's own loop it is the thread that opened the node or last
-//!   processed it.
-//! * A *batch* is the callbacks that wait when the loop's thread begins to run them. What they answer is written
-//!   together at its end.
+//!   *dedicated* where it does nothing else; in a program's own loop it is the thread that opened
+//!   the node or last processed it.
+//! * A *batch* is the callbacks that wait when the loop's thread begins to run them. What they
+//!   answer is written together at its end.
 //! * A *turn* of the loop's thread is to lead once, and to run the batch that waits after that.
-//! * The thread that *stands by* leads while a batch takes long, where the loop's thread is dedicated: pings are to
-//!   be answered, and calls to go on, while a handler takes its time. Otherwise it sleeps.
-//! * A thread *follows* when it waits for the thread that leads, or that runs callbacks, to be done: on the
-//!   condition variable `handover`, which is notified when a thread no longer leads, and when something has ended
-//!   that a follower may wait for.
-//! * A *continuation* is the library's own end of a call. It is run by whichever thread gives the lock back.
+//! * The thread that *stands by* leads while a batch takes long, where the loop's thread is
+//!   dedicated: pings are to be answered, and calls to go on, while a handler takes its time.
+//!   Otherwise it sleeps.
+//! * A thread *follows* when it waits for the thread that leads, or that runs callbacks, to be
+//!   done: on the condition variable `handover`, which is notified when a thread no longer leads,
+//!   and when something has ended that a follower may wait for.
+//! * A *continuation* is the library's own end of a call. It is run by whichever thread gives the
+//!   lock back.
 //!
 //! | file | what it is |
 //! | --- | --- |
@@ -32,7 +35,8 @@
 //! | `program_loop` | a program's own loop, and threads that wait beside it |
 //! | `waiting` | how a thread begins something and waits for it |
 //! | `stopping` | how a node stops, and its last work |
-//! | `calls`, `callbacks`, `watchers`, `signal` | what is handed on: ends of calls, callbacks, events, moves of streams |
+//! | `calls`, `callbacks` | what is handed on: ends of calls, and what runs on the loop's thread |
+//! | `watchers`, `signal` | what is told of events, and that a stream has moved |
 //! | `slot`, `event` | where one thread waits: for a result, for events |
 
 mod callbacks;
@@ -83,10 +87,11 @@ type Locked<'a> = logging::Locked<'a, State>;
 pub(super) struct Handlers {
     /// For a command or message of another node, on the loop's thread.
     pub(super) on_request: Box<dyn Fn(Request) + Send + Sync>,
-    /// For a message to everyone, on the loop's thread. It counts against the bound on what waits until the handler
-    /// drops what comes with it.
+    /// For a message to everyone, on the loop's thread. It counts against the bound on what waits
+    /// until the handler drops what comes with it.
     pub(super) on_message: Box<dyn Fn(NodeName, Vec<u8>, Option<Kept>) + Send + Sync>,
-    /// Once, when the node has ended and no other callback runs any more: drops every handler of the program's.
+    /// Once, when the node has ended and no other callback runs any more: drops every handler of
+    /// the program's.
     pub(super) on_end: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -117,7 +122,8 @@ pub(super) struct Turns {
 }
 
 impl Turns {
-    /// A node that was opened by this thread. `on_event` is the program's event handler from the start on.
+    /// A node that was opened by this thread. `on_event` is the program's event handler from the
+    /// start on.
     pub(super) fn new(opened: Opened, handlers: Handlers, on_event: Option<EventHandler>) -> Turns {
         let Opened {
             mut driver,
@@ -153,8 +159,8 @@ impl Turns {
         state
     }
 
-    /// The lock for a thread that takes it over and over: others that wait for it come first, since a lock
-    /// that is given back and taken again at once is hardly ever had by another.
+    /// The lock for a thread that takes it over and over: others that wait for it come first, since
+    /// a lock that is given back and taken again at once is hardly ever had by another.
     fn lock_politely(&self) -> Locked<'_> {
         let patience = Instant::now() + POLITE;
         while self.queueing.load(Ordering::Relaxed) > 0 && Instant::now() < patience {
@@ -212,8 +218,8 @@ impl Turns {
         result
     }
 
-    /// Answers a request. An error if nothing more is sent, which is later than that nothing more is begun: a
-    /// node that is being stopped still takes answers for a while.
+    /// Answers a request. An error if nothing more is sent, which is later than that nothing more
+    /// is begun: a node that is being stopped still takes answers for a while.
     pub(super) fn answer(&self, id: RequestId, status: Status, body: Vec<u8>) -> Result<(), Error> {
         self.check_process()?;
         let mut state = self.lock();
@@ -259,7 +265,8 @@ impl Turns {
         self.handover.notify_all();
     }
 
-    /// Events from now on; for whoever asks first, those from the start on. In a child of a fork, none.
+    /// Events from now on; for whoever asks first, those from the start on. In a child of a fork,
+    /// none.
     pub(super) fn subscribe(&self) -> Arc<Subscription> {
         if self.is_forked() {
             let none = Arc::new(Subscription::new(0));
@@ -293,11 +300,12 @@ impl Turns {
         Ok(())
     }
 
-    /// After something was done: writes, unless a batch of callbacks will, and wakes those that must know.
+    /// After something was done: writes, unless a batch of callbacks will, and wakes those that
+    /// must know.
     fn settle(&self, mut state: Locked<'_>, now: Now) {
         let in_batch = state.is_callback();
-        // What the loop's thread answers is written with the rest of its batch, unless that takes so long
-        // that another thread leads.
+        // What the loop's thread answers is written with the rest of its batch, unless that takes
+        // so long that another thread leads.
         let flush = !in_batch || state.is_led();
         state.settle(now, flush);
         let wake = !in_batch && state.must_wake();
@@ -330,8 +338,8 @@ impl Turns {
         }
     }
 
-    /// Runs the library's own ends of calls, until there are none. What they begin may end at once, and is
-    /// then run here as well, instead of one within the other.
+    /// Runs the library's own ends of calls, until there are none. What they begin may end at once,
+    /// and is then run here as well, instead of one within the other.
     fn run_continuations(&self) {
         loop {
             let mut state = self.lock();

@@ -1,5 +1,5 @@
-//! A program's own loop, and threads that wait beside it: each has a turn if it can, or else waits for another
-//! thread's.
+//! A program's own loop, and threads that wait beside it: each has a turn if it can, or else waits
+//! for another thread's.
 
 use super::state::LoopThread;
 use super::{Locked, Turns};
@@ -8,7 +8,8 @@ use crate::error::Error;
 use crate::sync::this_thread;
 use std::time::Duration;
 
-/// The shortest time for which a thread that does not lead sleeps before it looks at the time again.
+/// The shortest time for which a thread that does not lead sleeps before it looks at the time
+/// again.
 const NAP: Duration = Duration::from_millis(1);
 
 impl Turns {
@@ -52,6 +53,7 @@ impl Turns {
     }
 
     /// In a program's loop, on its thread: a turn that does not wait.
+    #[cfg(feature = "files")]
     pub(in crate::node) fn have_turn(&self) {
         let state = self.lock();
         let free = !state.is_led() && state.batch.is_none() && state.stage.is_working();
@@ -61,8 +63,9 @@ impl Turns {
         }
     }
 
-    /// In a program's loop: has a turn if it can, or else waits for another thread's, at most `most`. Only the
-    /// loop's thread runs callbacks; any other leaves them, and says so at the descriptor.
+    /// In a program's loop: has a turn if it can, or else waits for another thread's, at most
+    /// `most`. Only the loop's thread runs callbacks; any other leaves them, and says so at the
+    /// descriptor.
     pub(super) fn wait_a_turn<'a>(
         &'a self,
         state: Locked<'a>,
@@ -89,8 +92,8 @@ impl Turns {
         Ok(self.lock())
     }
 
-    /// Waits for another thread's turn. The program's loop may be late, or not run at all, and what this
-    /// thread has begun must end in time: so the engine is told the time.
+    /// Waits for another thread's turn. The program's loop may be late, or not run at all, and what
+    /// this thread has begun must end in time: so the engine is told the time.
     fn wait_for_another(&self, state: Locked<'_>, most: Option<Duration>) {
         let due = state.driver.protocol_deadline();
         let due = due.map(|at| state.driver.left_until(at).max(NAP));

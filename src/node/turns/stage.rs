@@ -2,14 +2,10 @@
 //!
 //! ```text
 //! Starting --(the name is ours)--> Working
-//!     |                               |
-//!     +-------------stop--------------+--> Flushing --(all is written, or its time is over)-->
-//!     |                               |    Leaving --(peers have closed their links, or its time is over)--+
-//!     |                               |                                                                    v
-//!     +-(the name is taken, a panic)--+-(a panic, or the event queue failed)-----------------------------> Ended
+//! Starting, Working --stop--> Flushing --(all is written, or its time is over)--> Leaving
+//! Leaving --(peers have closed their links, or its time is over)--> Ended
+//! any --(the name is taken, a panic, or the event queue failed)--> Ended
 //! ```
-//!
-//! Flushing and Leaving end early by a panic, too.
 
 use crate::engine::Time;
 use crate::error::Error;

@@ -1,5 +1,5 @@
-//! What the threads of a node share under its lock: the driver with the engine, what is to be handed on, and which
-//! thread does what.
+//! What the threads of a node share under its lock: the driver with the engine, what is to be
+//! handed on, and which thread does what.
 
 use super::callbacks::{Callback, Callbacks};
 use super::calls::Calls;
@@ -113,7 +113,8 @@ impl State {
             .is_some_and(|batch| batch.thread == this_thread())
     }
 
-    /// Runs what uses the engine. A panic in it stops the node, and ends every call as an internal error.
+    /// Runs what uses the engine. A panic in it stops the node, and ends every call as an internal
+    /// error.
     pub(super) fn protect<R>(&mut self, f: impl FnOnce(&mut State) -> R) -> Result<R, Error> {
         // After a panic the engine is not used any more, in whatever state it is.
         catch_unwind(AssertUnwindSafe(|| f(self))).map_err(|_| {

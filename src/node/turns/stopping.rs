@@ -1,5 +1,5 @@
-//! How a node stops: what was answered is written first, then it says goodbye; and what is left to do after
-//! its end. `stage` has the picture.
+//! How a node stops: what was answered is written first, then it says goodbye; and what is left to
+//! do after its end. `stage` has the picture.
 
 use super::stage::Stage;
 use super::state::State;
@@ -8,12 +8,14 @@ use crate::error::Error;
 use crate::sync::Instant;
 use std::time::Duration;
 
-/// How long a stop may take to write what was answered: two round trips on the slowest link one would use,
-/// and some seconds for a large answer. A caller that does not read must not keep a program from ending.
+/// How long a stop may take to write what was answered: two round trips on the slowest link one
+/// would use, and some seconds for a large answer. A caller that does not read must not keep a
+/// program from ending.
 const FLUSH: Duration = Duration::from_secs(2);
 
-/// How long a stop waits for peers to close their links: until then the kernel may have to send again
-/// what was lost on the way, which it does not do for a socket that was closed with input unread.
+/// How long a stop waits for peers to close their links: until then the kernel may have to send
+/// again what was lost on the way, which it does not do for a socket that was closed with input
+/// unread.
 const LEAVE: Duration = Duration::from_millis(500);
 
 impl State {
@@ -56,8 +58,8 @@ impl State {
 
 impl Turns {
     /// Stops the node: what was answered is written, for two seconds at most, then it says goodbye.
-    /// Everything of our own that is in flight ends at once. Idempotent. Returns before that is over if
-    /// another thread, or the callback that this is, has to see to it.
+    /// Everything of our own that is in flight ends at once. Idempotent. Returns before that is
+    /// over if another thread, or the callback that this is, has to see to it.
     pub(in crate::node) fn stop(&self) {
         let mut state = self.lock();
         state.begin_stop();
@@ -108,7 +110,8 @@ impl Turns {
         }
     }
 
-    /// The last work after the end: runs the callbacks that are still owed, and keeps no handler. Once.
+    /// The last work after the end: runs the callbacks that are still owed, and keeps no handler.
+    /// Once.
     pub(super) fn finish(&self) {
         let mut state = self.lock();
         if !state.stage.begin_last_work() {

@@ -84,8 +84,8 @@ impl Turns {
         drop(signal);
     }
 
-    /// Does something with a stream as soon as that can be done; waits at most `timeout`, or for as long as
-    /// it takes. The loop's thread must not wait.
+    /// Does something with a stream as soon as that can be done; waits at most `timeout`, or for as
+    /// long as it takes. The loop's thread must not wait.
     pub(in crate::node) fn wait_stream<T>(
         &self,
         signal: &Signal,

@@ -18,7 +18,8 @@ pub(super) struct Watchers {
 }
 
 impl Watchers {
-    /// With the handler that the program has set before the start, if there is one: it is told of everything.
+    /// With the handler that the program has set before the start, if there is one: it is told of
+    /// everything.
     pub(super) fn new(handler: Option<EventHandler>, limit: usize) -> Watchers {
         let early = handler
             .is_none()
@@ -31,7 +32,8 @@ impl Watchers {
         }
     }
 
-    /// Tells the subscriptions of an event; the handler to run with it, if it is to be told as well.
+    /// Tells the subscriptions of an event; the handler to run with it, if it is to be told as
+    /// well.
     pub(super) fn publish(&mut self, event: Event) -> Option<(&EventHandler, Event)> {
         self.subscriptions.retain(|s| match s.upgrade() {
             Some(s) => {

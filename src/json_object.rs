@@ -1,7 +1,7 @@
-//! A JSON object that is written member by member. Not a `Value`, whose numbers would bring 20 KiB of tables into a C
-//! program that has no use for them.
+//! A JSON object that is written member by member. Not a `Value`, whose numbers would bring 20 KiB
+//! of tables into a C program that has no use for them.
 
-use super::quoted;
+use crate::json::quoted;
 use std::fmt::{Display, Write};
 
 /// An object in the making. Each name is to be given once.
