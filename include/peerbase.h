@@ -900,6 +900,9 @@ const char *peerbase_version(void);
  * which other nodes ask for the file, or "" after a failure. Returns 0, PEERBASE_ERR_IO if it cannot be
  * read, PEERBASE_ERR_DAMAGED if it changed meanwhile, PEERBASE_ERR_OVERLOADED, PEERBASE_ERR_STOPPED or
  * PEERBASE_ERR_ARGUMENT.
+ *
+ * The functions of files are in the library if it was built with the feature `files`, which it is unless that
+ * was switched off.
  */
 int peerbase_node_add_file(struct peerbase_node *handle,
                            const char *path,

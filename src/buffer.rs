@@ -35,11 +35,13 @@ impl Buffer {
 
     /// Bytes of memory that it takes.
     #[inline]
+    #[cfg(any(test, feature = "relay-server"))]
     pub(crate) fn capacity(&self) -> usize {
         self.bytes.capacity()
     }
 
     /// By how many bytes of memory it grows when `n` are appended.
+    #[cfg(any(test, feature = "relay-server"))]
     pub(crate) fn growth(&self, n: usize) -> usize {
         let capacity = self.bytes.capacity();
         let needed = self.bytes.len() + n;
@@ -79,6 +81,7 @@ impl Buffer {
     }
 
     /// What waits, as a vector of its own; nothing is left.
+    #[cfg(any(test, feature = "relay-server"))]
     pub(crate) fn take(&mut self) -> Vec<u8> {
         let Buffer {
             mut bytes,

@@ -22,8 +22,8 @@
 //!
 //! A [`Node`] is the way in. Below it, for those who drive the protocol themselves, test it or fuzz
 //! it, each layer is a public module: [`frame`] and [`fernet`] are the codecs, [`wire`] is what
-//! travels, [`engine`] and [`relay::hub`] are the protocol without IO. A [`RelayServer`] joins networks
-//! that cannot see each other.
+//! travels, [`engine`] and [`relay::hub`] are the protocol without IO. A [`RelayServer`] joins
+//! networks that cannot see each other.
 //!
 //! # Guarantees
 //!
@@ -32,8 +32,19 @@
 //! * A stream is whole, or an error that says how much of it arrived.
 //! * What others can make this node hold or do is bounded: see [`limits::Limits`].
 //!
-//! With the feature `compat`, and if it is asked for, a node also speaks the protocol of PeerBase 0.7.1, which
-//! has none of the first three.
+//! With the feature `compat`, and if it is asked for, a node also speaks the protocol of PeerBase
+//! 0.7.1, which has none of the first three.
+//!
+//! # Features
+//!
+//! All are on by default. A program with little room turns them off and names those it needs.
+//!
+//! | feature | what it brings |
+//! | --- | --- |
+//! | `files` | files by their SHA-256: `Node::add_file`, `Node::request_file` and what belongs to them |
+//! | `relay-server` | `RelayServer`, and the module `relay` |
+//! | `compat` | the protocol of PeerBase 0.7.1 |
+//! | `tool` | the command line program; a library does without |
 
 pub mod address;
 #[cfg(feature = "compat")]
@@ -46,6 +57,7 @@ pub mod frame;
 pub mod limits;
 pub mod name;
 pub mod protocol;
+#[cfg(feature = "relay-server")]
 pub mod relay;
 pub mod wire;
 
@@ -53,16 +65,19 @@ mod backoff;
 mod buffer;
 mod driver;
 pub mod ffi;
+#[cfg(feature = "files")]
 mod files;
 mod hkdf;
 mod inbox;
 mod json;
+mod json_object;
 mod logging;
 mod node;
 mod rate;
 mod reach;
 mod share;
 mod signals;
+mod spinning;
 mod stats;
 mod sync;
 mod table;
@@ -72,6 +87,7 @@ pub use engine::{Event, Path, PeerInfo, Ping, RelayFault, Stats};
 pub use entropy::{Entropy, OsEntropy};
 pub use error::{Code, Error};
 pub use fernet::Key;
+#[cfg(feature = "files")]
 pub use files::{Fetched, Progress, Refreshed};
 pub use limits::{Limit, Limits, RelayLimits};
 pub use name::{CommandPath, NetworkName, NodeName};
@@ -82,7 +98,9 @@ pub use node::{
     CommandTree, Events, FanOut, MAX_IN_FLIGHT, MAX_REMOTES, Message, Node, RELAY_KEEPALIVE,
     StreamReader, StreamValue, StreamWriter, TIMEOUT, TargetResult,
 };
+#[cfg(feature = "relay-server")]
 pub use relay::hub::RelayStats;
+#[cfg(feature = "relay-server")]
 pub use relay::{RelayBuilder, RelayServer};
 pub use wire::membership::RelayKey;
 pub use wire::relay::Refusal;

@@ -29,6 +29,7 @@ impl<K: Ord, V> Table<K, V> {
     }
 
     /// Bytes of memory that its entries take, without what they point to.
+    #[cfg(any(test, feature = "relay-server"))]
     pub(crate) fn memory(&self) -> usize {
         self.0.capacity() * size_of::<(K, V)>()
     }
@@ -118,6 +119,7 @@ impl<K: Ord, V> Table<K, V> {
     }
 
     /// The entries from `key` on.
+    #[cfg(any(test, feature = "relay-server"))]
     pub(crate) fn from(&self, key: &K) -> impl Iterator<Item = (&K, &V)> {
         let at = self.find(key).unwrap_or_else(|at| at);
         self.0[at..].iter().map(|(k, v)| (k, v))

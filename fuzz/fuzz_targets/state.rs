@@ -8,7 +8,7 @@ mod heap;
 mod json;
 mod logging;
 #[allow(dead_code, unreachable_pub)]
-#[path = "../../src/node/state.rs"]
+#[path = "../../src/node/saved_peers.rs"]
 mod state;
 
 use libfuzzer_sys::fuzz_target;

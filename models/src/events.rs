@@ -1,4 +1,4 @@
-//! Models of `src/node/event.rs`.
+//! Models of `src/node/turns/event.rs`.
 
 use crate::Model;
 use crate::engine::Event::{self, Happened, Missed};

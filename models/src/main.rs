@@ -1,17 +1,21 @@
-//! Models of how threads wait for each other: small programs, of which loom runs every order that their threads
-//! and the memory between them allow, up to a bound on how often a thread is interrupted. A wake-up that is
-//! lost is a deadlock, which loom reports; each model asserts the rest.
+//! Models of how threads wait for each other: small programs, of which loom runs every order that
+//! their threads and the memory between them allow, up to a bound on how often a thread is
+//! interrupted. A wake-up that is lost is a deadlock, which loom reports; each model asserts the
+//! rest.
 //!
-//! The files under test are compiled into this program as they are; `sync` and `engine` take the place of the
-//! library's modules of these names. A crate of its own, so that neither the library nor its tests depend on loom.
+//! The files under test are compiled into this program as they are; `sync` and `engine` take the
+//! place of the library's modules of these names. A crate of its own, so that neither the library
+//! nor its tests depend on loom.
 
 #[allow(dead_code)] // the library uses all of it
-#[path = "../../src/node/event.rs"]
+#[path = "../../src/node/turns/event.rs"]
 mod event;
 mod events;
-#[path = "../../src/node/slot.rs"]
+#[path = "../../src/node/turns/slot.rs"]
 mod slot;
 mod slots;
+#[path = "../../src/spinning.rs"]
+mod spinning;
 mod sync;
 
 mod engine {

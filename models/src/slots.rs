@@ -1,7 +1,8 @@
-//! Models of `src/node/slot.rs`.
+//! Models of `src/node/turns/slot.rs`, with `src/spinning.rs`.
 
 use crate::Model;
-use crate::slot::{Slot, Spinning};
+use crate::slot::Slot;
+use crate::spinning::Spinning;
 use crate::sync;
 use loom::thread;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ fn one_waits() {
     let slot = Slot::new();
     let filled = slot.clone();
     let fills = thread::spawn(move || filled.fill(7));
-    assert_eq!(Spinning::default().wait(&slot), 7);
+    assert_eq!(slot.wait(&Spinning::default()), 7);
     fills.join().unwrap();
     assert_eq!(slot.take(), None, "it is there once");
 }
@@ -41,7 +42,7 @@ fn one_waits_twice() {
     });
     let spinning = Spinning::default();
     for (value, slot) in slots.iter().enumerate() {
-        assert_eq!(spinning.wait(slot), value);
+        assert_eq!(slot.wait(&spinning), value);
     }
     fills.join().unwrap();
     let (spins, misses) = sync::spins();
@@ -58,7 +59,7 @@ fn two_wait() {
     let slots = [Slot::new(), Slot::new()];
     let waits = [0, 1].map(|value| {
         let (spinning, slot) = (spinning.clone(), slots[value].clone());
-        thread::spawn(move || assert_eq!(spinning.wait(&slot), value))
+        thread::spawn(move || assert_eq!(slot.wait(&spinning), value))
     });
     for (value, slot) in slots.iter().enumerate() {
         slot.fill(value);

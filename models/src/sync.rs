@@ -4,9 +4,10 @@ pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32};
 pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+pub(crate) use std::time::Instant;
 
-/// How often a thread that spins looks. There is no time here: what matters is that it looks before and after
-/// the others have had a turn.
+/// How often a thread that spins looks. There is no time here: what matters is that it looks before
+/// and after the others have had a turn.
 const LOOKS: usize = 2;
 
 // Not explored: only one of the threads runs at a time.

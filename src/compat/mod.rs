@@ -25,6 +25,7 @@ pub mod advert;
 pub mod engine;
 mod fields;
 pub mod http;
+#[cfg(feature = "relay-server")]
 pub(crate) mod mailbox;
 pub mod message;
 pub mod post;

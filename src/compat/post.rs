@@ -163,6 +163,7 @@ impl Packet {
     }
 
     /// Writes it as it stands in an answer to a ping, without its id.
+    #[cfg(any(test, feature = "relay-server"))]
     pub(super) fn entry(&self) -> String {
         format!(
             "{{\"originator\":{},\"data\":{},\"type\":\"{}\",\"remote\":{}}}",
@@ -193,6 +194,7 @@ impl Pong {
     }
 
     /// Writes the body; packets as [`Packet::entry`] made them, with their ids.
+    #[cfg(any(test, feature = "relay-server"))]
     pub(super) fn text<'a>(
         peers: impl Iterator<Item = &'a NodeName>,
         servers: &[RelayAddress],

@@ -4,8 +4,6 @@ use super::Settings;
 use crate::logging::record;
 use crate::protocol::Time;
 use if_addrs::{IfAddr, get_if_addrs};
-#[cfg(feature = "compat")]
-use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -13,7 +11,7 @@ use std::time::Duration;
 pub(super) const LOOPBACK_BROADCAST: Ipv4Addr = Ipv4Addr::new(127, 255, 255, 255);
 
 #[derive(Debug)]
-pub(super) struct Interfaces {
+pub(crate) struct Interfaces {
     /// Whether they are read at all.
     fixed: bool,
     every: Duration,
@@ -23,15 +21,13 @@ pub(super) struct Interfaces {
 
 /// An interface's own address, and the one that all on its network hear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Target {
-    /// Said by the one protocol whose adverts say where they are from.
-    #[cfg(feature = "compat")]
-    pub(super) own: Ipv4Addr,
-    pub(super) broadcast: Ipv4Addr,
+pub(crate) struct Target {
+    /// A companion's adverts may say where they come from.
+    pub(crate) own: Ipv4Addr,
+    pub(crate) broadcast: Ipv4Addr,
 }
 
 const LOOPBACK: Target = Target {
-    #[cfg(feature = "compat")]
     own: Ipv4Addr::LOCALHOST,
     broadcast: LOOPBACK_BROADCAST,
 };
@@ -48,14 +44,8 @@ impl Interfaces {
         interfaces
     }
 
-    pub(super) fn targets(&self) -> &[Target] {
+    pub(crate) fn targets(&self) -> &[Target] {
         &self.targets
-    }
-
-    /// Whether an address is this host's.
-    #[cfg(feature = "compat")]
-    pub(super) fn is_own(&self, ip: IpAddr) -> bool {
-        ip.is_loopback() || self.targets.iter().any(|t| IpAddr::V4(t.own) == ip)
     }
 
     pub(super) fn due(&self) -> Option<Time> {
@@ -78,7 +68,6 @@ impl Interfaces {
                         && !targets.iter().any(|t| t.broadcast == broadcast)
                     {
                         targets.push(Target {
-                            #[cfg(feature = "compat")]
                             own: v4.ip,
                             broadcast,
                         });

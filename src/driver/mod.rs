@@ -1,78 +1,49 @@
 //! The event loop: sockets, timers and wake-ups. No protocol here.
 //!
-//! [`Poller`] waits; [`Driver`] does the IO of a node and feeds its engine, [`Links`] that of whatever
-//! [`Protocol`](crate::protocol::Protocol) has links. They are apart so that the wait
+//! [`Poller`] waits; [`Driver`] does the IO of a node and feeds its engine, [`Tcp`] that of
+//! whatever [`Protocol`](crate::protocol::Protocol) has links. They are apart so that the wait
 //! needs no lock: any thread may use the driver, under the node's lock, while another waits.
 //!
 //! Links are edge-triggered: each is read until it has no more, but only so much at a time, that
 //! one fast peer cannot keep the others waiting; what is left is remembered in `unread`.
+//!
+//! | file | what it is |
+//! | --- | --- |
+//! | `poller` | the wait, and whose socket an event is about |
+//! | `tcp` | the listener, and links with their reading and writing |
+//! | `udp` | the datagrams of adverts |
+//! | `interfaces` | where broadcasts go |
+//! | `resolver` | names of relays to addresses |
+//! | `companion` | a second protocol on the same loop |
 
-#[cfg(feature = "compat")]
-pub(crate) mod compat;
-mod datagrams;
-mod interfaces;
-mod links;
-mod resolver;
+pub(crate) mod companion;
+pub(crate) mod interfaces;
+mod poller;
+pub(crate) mod resolver;
+pub(crate) mod tcp;
+pub(crate) mod udp;
 
 use crate::address::RelayAddress;
-use crate::engine::{Engine, Input, Output, Stats};
+use crate::engine::{CallNumber, Engine, Event, Input, Output, Request, Stats, StreamId};
 use crate::entropy::OsEntropy;
 use crate::error::Error;
 use crate::logging::record;
+use crate::name::NodeName;
 use crate::protocol::{LinkId, Now, Time};
-use datagrams::Datagrams;
+use companion::{Companion, OpenCompanion};
 use interfaces::Interfaces;
-pub(crate) use links::Links;
-use mio::{Events, Poll, Registry, Token, Waker};
+pub(crate) use mio::Waker;
 use nix::time::{ClockId, clock_gettime};
+pub(crate) use poller::{Lane, Poller};
 use resolver::Resolver;
-use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+pub(crate) use tcp::Tcp;
+use udp::Udp;
 
-const WAKER: Token = Token(0);
-/// Lanes of one poller: native links, and those of another protocol.
-const LANES: usize = 2;
-/// Tokens of a lane from here on are links.
-const FIRST_LINK: usize = 16;
 /// How long a relay's name is taken to mean the same: longer than the pause between two dials.
 const RESOLVED_FOR: Duration = Duration::from_secs(60);
-/// Events taken from the kernel at once.
-const EVENTS: usize = 256;
-
-/// Which of the poller's tokens are whose: every other one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Lane(usize);
-
-impl Lane {
-    pub(crate) const NATIVE: Lane = Lane(0);
-    #[cfg(feature = "compat")]
-    pub(crate) const COMPAT: Lane = Lane(1);
-
-    fn at(self, place: usize) -> Token {
-        Token(place * LANES + self.0)
-    }
-
-    fn listener(self) -> Token {
-        self.at(1)
-    }
-
-    fn datagrams(self) -> Token {
-        self.at(2)
-    }
-
-    fn token(self, id: LinkId) -> Token {
-        self.at(FIRST_LINK + id.0 as usize)
-    }
-
-    fn link(self, token: Token) -> Option<LinkId> {
-        let place = (token.0 / LANES).checked_sub(FIRST_LINK)?;
-        (token.0 % LANES == self.0).then_some(LinkId(place as u64))
-    }
-}
-
 /// Where and how the loop meets the network.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -87,9 +58,6 @@ pub(crate) struct Settings {
     pub(crate) advertise_port: u16,
     /// Keeps all traffic on 127.0.0.0/8.
     pub(crate) loopback: bool,
-    /// The other protocol that is spoken, too.
-    #[cfg(feature = "compat")]
-    pub(crate) compat: Option<compat::Settings>,
 }
 
 impl Settings {
@@ -108,60 +76,6 @@ impl Settings {
     }
 }
 
-/// Waits for something to happen.
-#[derive(Debug)]
-pub(crate) struct Poller {
-    poll: Poll,
-    events: Events,
-}
-
-impl Poller {
-    /// One with something that wakes it, and with what watches sockets for it.
-    pub(crate) fn open() -> Result<(Poller, Arc<Waker>, Registry), Error> {
-        let doing = "making an event queue";
-        let poll = Poll::new().map_err(|e| Error::io(doing, &e))?;
-        let waker =
-            Waker::new(poll.registry(), WAKER).map_err(|e| Error::io("making a waker", &e))?;
-        let registry = poll
-            .registry()
-            .try_clone()
-            .map_err(|e| Error::io(doing, &e))?;
-        let poller = Poller {
-            poll,
-            events: Events::with_capacity(EVENTS),
-        };
-        Ok((poller, Arc::new(waker), registry))
-    }
-
-    /// Waits at most `timeout`; a signal is no reason to return early, nor an error.
-    pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
-        match self.poll.poll(&mut self.events, timeout) {
-            Err(e) if e.kind() != io::ErrorKind::Interrupted => {
-                Err(Error::io("waiting for events", &e))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Looks for something to happen for a while, without sleeping, but leaving the processor to whoever
-    /// else wants it; whether it did.
-    pub(crate) fn look(&mut self, most: Duration) -> Result<bool, Error> {
-        let until = Instant::now() + most;
-        loop {
-            self.wait(Some(Duration::ZERO))?;
-            if !self.events.is_empty() || Instant::now() > until {
-                return Ok(!self.events.is_empty());
-            }
-            std::thread::yield_now();
-        }
-    }
-
-    /// Readable when there is something to do.
-    pub(crate) fn fd(&self) -> RawFd {
-        self.poll.as_raw_fd()
-    }
-}
-
 /// Both clocks.
 #[derive(Debug)]
 pub(crate) struct Clock(Instant);
@@ -176,8 +90,8 @@ impl Clock {
     }
 
     pub(crate) fn now(&self) -> Now {
-        // As of the kernel's last tick, a few milliseconds ago: only seconds count, and this is read for
-        // each call.
+        // As of the kernel's last tick, a few milliseconds ago: only seconds count, and this is
+        // read for each call.
         let unix = clock_gettime(ClockId::CLOCK_REALTIME_COARSE);
         let unix = unix.map_or(0, |since| u64::try_from(since.tv_sec()).unwrap_or(0));
         Now {
@@ -187,85 +101,88 @@ impl Clock {
     }
 }
 
+/// What the node must do itself: those of the engine's outputs that are not the driver's to do.
+#[derive(Debug)]
+pub(crate) enum Notice {
+    /// Run this, and answer it with [`Engine::reply`].
+    Request(Request),
+    /// A member of the network said this to everyone.
+    Message(NodeName, Vec<u8>),
+    /// A stream that the program waits for has moved.
+    Stream(StreamId),
+    /// A call of ours ended, this once.
+    Ended(CallNumber, Result<Vec<u8>, Error>),
+    /// The name is ours; the node takes part.
+    Running,
+    /// The node could not take part.
+    Failed(Error),
+    /// Something a program may want to know.
+    Event(Event),
+}
+
 /// Does the IO that the engine asks for.
 #[derive(Debug)]
 pub(crate) struct Driver {
     pub(crate) engine: Engine,
     clock: Clock,
-    links: Links,
+    tcp: Tcp,
     /// Only where peers of the same LAN are looked for.
-    datagrams: Option<Datagrams>,
+    udp: Option<Udp>,
     interfaces: Interfaces,
     resolver: Resolver,
     port: u16,
     loopback: bool,
-    #[cfg(feature = "compat")]
-    compat: Option<compat::Compat>,
+    companion: Option<Box<dyn Companion>>,
 }
 
 impl Driver {
     /// Opens the sockets and begins to ask for the node's name. `make` is given the port and makes
-    /// the engine's configuration.
+    /// the engine's configuration; `open_companion` opens a second protocol beside it, if there is
+    /// one.
     pub(crate) fn open(
         settings: &Settings,
         make: impl FnOnce(u16) -> crate::engine::Config,
+        open_companion: Option<Box<OpenCompanion<'_>>>,
     ) -> Result<(Driver, Poller, Arc<Waker>), Error> {
         let (poller, waker, registry) = Poller::open()?;
-        let datagrams = match settings.lan {
+        let udp = match settings.lan {
             true => {
                 let (port, loopback) = (settings.advertise_port, settings.loopback);
-                Some(Datagrams::open(
-                    port,
-                    loopback,
-                    Lane::NATIVE.datagrams(),
-                    &registry,
-                )?)
+                Some(Udp::open(port, loopback, Lane::NATIVE, &registry)?)
             }
             false => None,
         };
-        #[cfg(feature = "compat")]
-        let their_registry = registry
+        let companions_registry = registry
             .try_clone()
             .map_err(|e| Error::io("making an event queue", &e))?;
-        let mut links = Links::new(registry, Lane::NATIVE);
+        let mut tcp = Tcp::new(registry, Lane::NATIVE);
         let port = match settings.listen().as_slice() {
             [] => 0,
-            addresses => links.listen(addresses)?.port(),
+            addresses => tcp.listen(addresses)?.port(),
         };
         let config = make(port);
-        #[cfg(feature = "compat")]
-        let compat = match &settings.compat {
-            Some(compat) => Some(compat::Compat::open(
-                compat,
-                settings,
-                &config,
-                their_registry,
-                waker.clone(),
-            )?),
-            None => None,
-        };
+        let companion = open_companion
+            .map(|open| {
+                let (registry, lane) = (companions_registry, Lane::COMPANION);
+                open(settings, &config, registry, lane, waker.clone())
+            })
+            .transpose()?;
         let clock = Clock::start();
         let interfaces = Interfaces::new(settings, config.limits.interfaces);
-        let engine = Engine::new(config, Box::new(OsEntropy::new()?), clock.now());
-        #[cfg(feature = "compat")]
-        let engine = {
-            let mut engine = engine;
-            if compat.is_some() {
-                engine.expect_compat();
-            }
-            engine
-        };
+        let mut engine = Engine::new(config, Box::new(OsEntropy::new()?), clock.now());
+        if companion.is_some() {
+            engine.expect_compat();
+        }
         let driver = Driver {
             engine,
             clock,
-            links,
-            datagrams,
+            tcp,
+            udp,
             interfaces,
             resolver: Resolver::new(waker.clone(), RESOLVED_FOR),
             port,
             loopback: settings.loopback,
-            #[cfg(feature = "compat")]
-            compat,
+            companion,
         };
         Ok((driver, poller, waker))
     }
@@ -292,7 +209,7 @@ impl Driver {
         }
         let deadlines = [
             self.protocol_deadline(),
-            self.links.retry_at(),
+            self.tcp.retry_at(),
             self.interfaces.due(),
         ];
         deadlines.into_iter().flatten().min()
@@ -300,33 +217,24 @@ impl Driver {
 
     /// When a protocol must be told the time at the latest.
     pub(crate) fn protocol_deadline(&self) -> Option<Time> {
-        let native = self.engine.deadline();
-        #[cfg(feature = "compat")]
-        let native = {
-            let compat = self.compat.as_ref().and_then(|c| c.deadline());
-            native.into_iter().chain(compat).min()
-        };
-        native
+        let companion = self.companion.as_ref().and_then(|c| c.deadline());
+        self.engine.deadline().into_iter().chain(companion).min()
     }
 
     /// What has been counted so far.
     pub(crate) fn stats(&self) -> Stats {
-        let stats = self.engine.stats();
-        #[cfg(feature = "compat")]
-        let stats = Stats {
-            compat_refused: self.compat.as_ref().map_or(0, |c| c.engine.refused()),
-            ..stats
-        };
+        let mut stats = self.engine.stats();
+        if let Some(companion) = &self.companion {
+            companion.count(&mut stats);
+        }
         stats
     }
 
     /// Whether input was left for the next round so that everyone gets a turn.
     pub(crate) fn has_unread(&self) -> bool {
-        let unread =
-            self.links.has_unread() || self.datagrams.as_ref().is_some_and(Datagrams::has_unread);
-        #[cfg(feature = "compat")]
-        let unread = unread || self.compat.as_ref().is_some_and(|c| c.has_unread());
-        unread
+        self.tcp.has_unread()
+            || self.udp.as_ref().is_some_and(Udp::has_unread)
+            || self.companion.as_ref().is_some_and(|c| c.has_unread())
     }
 
     /// Begins to stop: no more calls are taken, and what was answered is still written.
@@ -336,69 +244,60 @@ impl Driver {
 
     /// Whether all that was answered has been written.
     pub(crate) fn is_flushed(&self) -> bool {
-        let flushed = self.engine.is_flushed();
-        #[cfg(feature = "compat")]
-        let flushed = flushed && self.compat.as_ref().is_none_or(|c| c.engine.is_flushed());
-        flushed
+        self.engine.is_flushed() && self.companion.as_ref().is_none_or(|c| c.is_flushed())
     }
 
     /// Whether the other side of each link that was closed by [`Driver::stop`] has closed it, too.
     pub(crate) fn has_left(&self) -> bool {
-        self.links.has_left()
+        self.tcp.has_left()
     }
 
     /// Closes every socket at once, after a failure: nothing is known of what it was about to send.
     pub(crate) fn abandon(&mut self) {
-        self.links.end();
-        self.datagrams = None;
-        #[cfg(feature = "compat")]
-        {
-            self.compat = None;
-        }
+        self.tcp.end();
+        self.udp = None;
+        self.companion = None;
     }
 
-    /// Ends the protocols: each says goodbye if it has one. What is left is to perform and to flush, and
-    /// then to go on until [`Driver::has_left`].
+    /// Ends the protocols: each says goodbye if it has one. What is left is to perform and to
+    /// flush, and then to go on until [`Driver::has_left`].
     pub(crate) fn stop(&mut self, now: Now) {
-        self.links.linger_from(now.at);
+        self.tcp.linger_from(now.at);
         self.engine.stop(now);
-        #[cfg(feature = "compat")]
-        if let Some(compat) = &mut self.compat {
-            compat.stop(&mut self.engine, &self.interfaces, now);
+        if let Some(companion) = &mut self.companion {
+            companion.stop(&mut self.engine, &self.interfaces, now);
         }
     }
 
     /// Takes in what the poller found, and the time.
-    pub(crate) fn process(&mut self, now: Now, poller: &Poller, outputs: &mut dyn FnMut(Output)) {
-        if self.links.take(poller, &mut self.engine, now)
-            && let Some(datagrams) = &mut self.datagrams
-        {
-            datagrams.readable();
-        }
-        if let Some(datagrams) = &mut self.datagrams {
+    pub(crate) fn process(&mut self, now: Now, poller: &Poller, notices: &mut dyn FnMut(Notice)) {
+        let datagrams = self.tcp.take(poller, &mut self.engine, now);
+        if let Some(udp) = &mut self.udp {
+            if datagrams {
+                udp.readable();
+            }
             let engine = &mut self.engine;
-            datagrams.receive(&mut |from, bytes| {
+            udp.receive(&mut |from, bytes| {
                 engine.handle(now, Input::Datagram { from, bytes });
             });
         }
         while let Some((_, id, found)) = self.resolver.next(now.at) {
             self.resolved(now, id, &found);
         }
-        while let Some(id) = self.links.next_unread() {
-            self.links.read(id, &mut self.engine, now);
+        while let Some(id) = self.tcp.next_unread() {
+            self.tcp.read(id, &mut self.engine, now);
             // Each link's requests and answers in its turn, so that nothing piles up.
-            self.perform(now, outputs);
+            self.perform(now, notices);
         }
         if self.interfaces.refresh(now.at) {
             self.engine.handle(now, Input::InterfacesChanged);
         }
         self.tick(now);
-        #[cfg(feature = "compat")]
-        if let Some(compat) = &mut self.compat {
-            compat.process(&mut self.engine, poller, &self.interfaces, now);
+        if let Some(companion) = &mut self.companion {
+            companion.process(&mut self.engine, poller, &self.interfaces, now);
         }
-        self.perform(now, outputs);
-        self.flush(now, outputs);
+        self.perform(now, notices);
+        self.flush(now, notices);
     }
 
     /// Tells the protocol the time, if it must be told.
@@ -409,21 +308,14 @@ impl Driver {
     }
 
     /// Does what the engine asks for, but leaves link output for [`Driver::flush`]. What the node
-    /// must do itself goes to `outputs`.
-    pub(crate) fn perform(&mut self, now: Now, outputs: &mut dyn FnMut(Output)) {
+    /// must do itself goes to `notices`.
+    pub(crate) fn perform(&mut self, now: Now, notices: &mut dyn FnMut(Notice)) {
         while let Some(output) = self.engine.poll() {
-            #[cfg(feature = "compat")]
-            let Some(output) = (match &mut self.compat {
-                Some(compat) => compat.take(&mut self.engine, &self.interfaces, now, output),
-                None => Some(output),
-            }) else {
-                continue;
-            };
             match output {
                 Output::Broadcast(bytes) => {
-                    if let Some(datagrams) = &self.datagrams {
+                    if let Some(udp) = &self.udp {
                         for target in self.interfaces.targets() {
-                            datagrams.broadcast(&bytes, target.broadcast);
+                            udp.broadcast(&bytes, target.broadcast);
                         }
                     }
                 }
@@ -435,19 +327,35 @@ impl Driver {
                     record!(Debug, "dialling relay {relay}");
                     self.dial_relay(now, id, &relay);
                 }
-                Output::Writable(id) => self.links.mark_writable(id),
+                Output::Writable(id) => self.tcp.mark_writable(id),
                 Output::Close(id, last) => {
                     self.resolver.forget(id);
-                    self.links.close(id, &last);
+                    self.tcp.close(id, &last);
                 }
-                other => outputs(other),
+                Output::CompatCall { .. } | Output::CompatForget(_) | Output::CompatReply(..) => {
+                    if let Some(companion) = &mut self.companion {
+                        companion.take(&mut self.engine, &self.interfaces, now, output);
+                    }
+                }
+                Output::Running => {
+                    if let Some(companion) = &mut self.companion {
+                        companion.start(&mut self.engine, &self.interfaces, now);
+                    }
+                    notices(Notice::Running);
+                }
+                Output::Request(request) => notices(Notice::Request(request)),
+                Output::Message(sender, data) => notices(Notice::Message(sender, data)),
+                Output::Stream(id) => notices(Notice::Stream(id)),
+                Output::Ended(number, outcome) => notices(Notice::Ended(number, outcome)),
+                Output::Failed(error) => notices(Notice::Failed(error)),
+                Output::Event(event) => notices(Notice::Event(event)),
             }
         }
     }
 
     fn dial(&mut self, now: Now, id: LinkId, to: SocketAddr, learnt: bool) {
         let allowed = resolver::may_dial(to, learnt, self.loopback);
-        if !allowed || !self.links.dial(id, to) {
+        if !allowed || !self.tcp.dial(id, to) {
             self.engine.handle(now, Input::Closed(id));
         }
     }
@@ -474,15 +382,14 @@ impl Driver {
     }
 
     /// Writes what waits for links, as far as they take it.
-    pub(crate) fn flush(&mut self, now: Now, outputs: &mut dyn FnMut(Output)) {
-        while self.links.flush(&mut self.engine, now) {
-            self.perform(now, outputs);
+    pub(crate) fn flush(&mut self, now: Now, notices: &mut dyn FnMut(Notice)) {
+        while self.tcp.flush(&mut self.engine, now) {
+            self.perform(now, notices);
         }
-        #[cfg(feature = "compat")]
-        while let Some(compat) = &mut self.compat
-            && compat.flush(&mut self.engine, &self.interfaces, now)
+        while let Some(companion) = &mut self.companion
+            && companion.flush(&mut self.engine, &self.interfaces, now)
         {
-            self.perform(now, outputs);
+            self.perform(now, notices);
         }
     }
 }

@@ -1,14 +1,14 @@
-//! Names of relays to addresses, on threads of their own: the system's resolver may take half a minute,
-//! and the event loop must not wait for it.
+//! Names of relays to addresses, on threads of their own: the system's resolver may take half a
+//! minute, and the event loop must not wait for it.
 //!
-//! One lookup for each name, and no second one for the same name, however often it is asked for meanwhile.
-//! A few run at a time, each on a thread that ends with its answer, also when nobody waits any more; the
-//! others wait in a line of bounded length. Names that were learnt from others take only a part of the
-//! threads and come last, so that inventing names that nobody can resolve does not keep a relay from being
-//! found that the program was given.
+//! One lookup for each name, and no second one for the same name, however often it is asked for
+//! meanwhile. A few run at a time, each on a thread that ends with its answer, also when nobody
+//! waits any more; the others wait in a line of bounded length. Names that were learnt from others
+//! take only a part of the threads and come last, so that inventing names that nobody can resolve
+//! does not keep a relay from being found that the program was given.
 //!
-//! The addresses that a lookup finds are remembered for a while. A name without any is not remembered: its
-//! next lookup may find some.
+//! The addresses that a lookup finds are remembered for a while. A name without any is not
+//! remembered: its next lookup may find some.
 
 use crate::address::RelayAddress;
 use crate::limits::REMOTES_MAX;
@@ -26,9 +26,11 @@ use std::time::Duration;
 const RUNNING_MAX: usize = 4;
 /// Those of them for names that were learnt from others.
 const RUNNING_LEARNT_MAX: usize = 2;
-/// Lookups that wait for one of those to end: more than a node is linked to relays, and each asks again.
+/// Lookups that wait for one of those to end: more than a node is linked to relays, and each asks
+/// again.
 const WAITING_MAX: usize = 64;
-/// Names whose addresses are remembered: as many as relays that a node may be linked to, and some learnt ones.
+/// Names whose addresses are remembered: as many as relays that a node may be linked to, and some
+/// learnt ones.
 const RESOLVED_MAX: usize = 2 * REMOTES_MAX;
 
 type Found = Vec<SocketAddr>;
@@ -54,7 +56,7 @@ struct Resolved {
     until: Time,
 }
 
-pub(super) struct Resolver {
+pub(crate) struct Resolver {
     waker: Arc<Waker>,
     answers: Answers,
     /// What runs and what waits, in the order in which it was asked for.
@@ -80,7 +82,7 @@ fn system(host: &str, port: u16) -> Found {
 
 impl Resolver {
     /// A resolver that remembers addresses for `resolved_for` after their lookup.
-    pub(super) fn new(waker: Arc<Waker>, resolved_for: Duration) -> Resolver {
+    pub(crate) fn new(waker: Arc<Waker>, resolved_for: Duration) -> Resolver {
         Resolver {
             waker,
             answers: Answers::default(),
@@ -91,10 +93,10 @@ impl Resolver {
         }
     }
 
-    /// The addresses, if none need be looked up; otherwise they come from [`Resolver::next`]. None at all
-    /// when too many names wait already: as for a name that means nothing, asking again later is all that
-    /// can be done.
-    pub(super) fn resolve(
+    /// The addresses, if none need be looked up; otherwise they come from [`Resolver::next`]. None
+    /// at all when too many names wait already: as for a name that means nothing, asking again
+    /// later is all that can be done.
+    pub(crate) fn resolve(
         &mut self,
         link: LinkId,
         relay: &RelayAddress,
@@ -132,12 +134,13 @@ impl Resolver {
     }
 
     /// Nobody waits for this link any more: a lookup for it that has not begun is not begun.
-    pub(super) fn forget(&mut self, link: LinkId) {
+    pub(crate) fn forget(&mut self, link: LinkId) {
         self.asked.retain(|l| l.running || l.link != link);
     }
 
-    /// An answer that has come: of which relay, for which link, and the addresses, none if there are none.
-    pub(super) fn next(&mut self, now: Time) -> Option<(RelayAddress, LinkId, Found)> {
+    /// An answer that has come: of which relay, for which link, and the addresses, none if there
+    /// are none.
+    pub(crate) fn next(&mut self, now: Time) -> Option<(RelayAddress, LinkId, Found)> {
         if self.asked.is_empty() {
             return None;
         }
@@ -209,9 +212,9 @@ fn answer(answers: &Answers, waker: &Waker, relay: RelayAddress, found: Found) {
     }
 }
 
-/// Whether something may be dialled at `to`. A relay that was learnt is what some member says. On loopback
-/// nothing else is dialled, and there everyone is on this host.
-pub(super) fn may_dial(to: SocketAddr, learnt: bool, loopback_only: bool) -> bool {
+/// Whether something may be dialled at `to`. A relay that was learnt is what some member says. On
+/// loopback nothing else is dialled, and there everyone is on this host.
+pub(crate) fn may_dial(to: SocketAddr, learnt: bool, loopback_only: bool) -> bool {
     if loopback_only {
         return to.ip().to_canonical().is_loopback() && reach::may_dial(to, Word::Program);
     }

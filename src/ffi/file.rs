@@ -7,7 +7,7 @@ use super::mesh::one_json;
 use super::node::{node, peerbase_node};
 use super::reply::peerbase_reply;
 use crate::error::Error;
-use crate::json;
+use crate::json_object::Object;
 use std::ffi::{c_char, c_int, c_void};
 
 /// Bytes of a file's hash as text: 64 digits of hexadecimal and a NUL.
@@ -24,6 +24,9 @@ pub type peerbase_progress =
 /// which other nodes ask for the file, or "" after a failure. Returns 0, PEERBASE_ERR_IO if it cannot be
 /// read, PEERBASE_ERR_DAMAGED if it changed meanwhile, PEERBASE_ERR_OVERLOADED, PEERBASE_ERR_STOPPED or
 /// PEERBASE_ERR_ARGUMENT.
+///
+/// The functions of files are in the library if it was built with the feature `files`, which it is unless that
+/// was switched off.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_add_file(
     handle: *mut peerbase_node,
@@ -77,9 +80,11 @@ pub unsafe extern "C" fn peerbase_node_refresh(
         unsafe { empty(out, std::ptr::null_mut()) };
         let node = node(handle)?;
         let found = node.refresh()?;
-        let (added, changed, removed) = (found.added, found.changed, found.removed);
-        let json = format!("{{\"added\":{added},\"changed\":{changed},\"removed\":{removed}}}");
-        one_json(&node, json.into_bytes(), out)
+        let mut counts = Object::new();
+        counts.plain("added", found.added);
+        counts.plain("changed", found.changed);
+        counts.plain("removed", found.removed);
+        one_json(&node, counts.end(), out)
     })
 }
 
@@ -116,8 +121,9 @@ pub unsafe extern "C" fn peerbase_node_request_file(
         };
         let node = node(handle)?;
         let got = node.request_file(hash, milliseconds(timeout_ms)?, told)?;
-        let path = json::quoted(&got.path.to_string_lossy());
-        let json = format!("{{\"path\":{path},\"size\":{}}}", got.size);
-        one_json(&node, json.into_bytes(), out)
+        let mut file = Object::new();
+        file.text("path", &got.path.to_string_lossy());
+        file.plain("size", got.size);
+        one_json(&node, file.end(), out)
     })
 }

@@ -16,6 +16,7 @@ mod compat;
 mod config;
 mod error;
 mod event;
+#[cfg(feature = "files")]
 mod file;
 mod handle;
 mod key;
@@ -32,6 +33,7 @@ pub use compat::*;
 pub use config::*;
 pub use error::*;
 pub use event::*;
+#[cfg(feature = "files")]
 pub use file::*;
 pub use key::*;
 pub use log::*;

@@ -8,7 +8,8 @@ use super::reply::{Holds, peerbase_reply};
 use super::request::{command_handler, message_handler, peerbase_handler};
 use crate::engine::{Path, PeerInfo};
 use crate::error::Error;
-use crate::node::{Builder, CommandTree, Node};
+use crate::json_object::Object;
+use crate::node::{Builder, CommandTree, Node, RawAnswer};
 use std::ffi::{c_char, c_int, c_void};
 use std::time::Duration;
 
@@ -293,6 +294,30 @@ pub unsafe extern "C" fn peerbase_node_on_event(
     })
 }
 
+/// A peer's entry: how it is reached, or that it is only known.
+fn peer_answer(peer: PeerInfo) -> RawAnswer {
+    let compat = peer.path.as_ref().is_some_and(Path::is_compat);
+    let relay = peer.path.as_ref().and_then(Path::relay);
+    let mut how = Object::new();
+    if compat && (relay.is_some() || peer.address.is_some()) {
+        how.plain("compat", true);
+    }
+    match (relay, peer.address) {
+        (Some(relay), _) => how.text("relay", relay.as_str()),
+        (None, Some(address)) => how.text("address", &address.to_string()),
+        (None, None) => {}
+    }
+    if let Some(ping) = peer.ping {
+        how.plain("ping_us", ping.round_trip.as_micros());
+        how.plain("ping_ago_ms", ping.ago.as_millis());
+    }
+    let outcome = match peer.reachable || compat {
+        true => Ok(how.end()),
+        false => Err(Error::Unreachable(peer.name.to_string())),
+    };
+    (peer.name, outcome)
+}
+
 /// The peers that are known now: `*out` has an entry for each, with its name; its code is 0 if a session with
 /// it is open, and PEERBASE_ERR_UNREACHABLE if it is only known so far; its JSON, if any, is an object with
 /// its address, "address", or the relay through which it is reached, "relay"; and of its last ping how long it
@@ -310,37 +335,7 @@ pub unsafe extern "C" fn peerbase_node_peers(
         unsafe { put(out, std::ptr::null_mut()) }?;
         let node = node(handle)?;
         node.check()?;
-        let answer = |peer: PeerInfo| {
-            // Addresses and numbers need no escaping.
-            let place = match (&peer.path, peer.address) {
-                (Some(Path::Relay(relay)), _) => format!("\"relay\":\"{relay}\""),
-                (Some(Path::Compat(Some(relay))), _) => {
-                    format!("\"compat\":true,\"relay\":\"{relay}\"")
-                }
-                (Some(Path::Compat(None)), Some(address)) => {
-                    format!("\"compat\":true,\"address\":\"{address}\"")
-                }
-                (_, Some(address)) => format!("\"address\":\"{address}\""),
-                (_, None) => String::new(),
-            };
-            let ping = peer.ping.map(|p| {
-                let (us, ago) = (p.round_trip.as_micros(), p.ago.as_millis());
-                format!("\"ping_us\":{us},\"ping_ago_ms\":{ago}")
-            });
-            let parts: Vec<String> = [Some(place), ping].into_iter().flatten().collect();
-            let parts: Vec<String> = parts.into_iter().filter(|p| !p.is_empty()).collect();
-            let how = format!("{{{}}}", parts.join(","));
-            let known = Error::Unreachable(peer.name.to_string());
-            (
-                peer.name,
-                if peer.reachable || matches!(peer.path, Some(Path::Compat(_))) {
-                    Ok(how.into_bytes())
-                } else {
-                    Err(known)
-                },
-            )
-        };
-        let answers = node.peers().into_iter().map(answer).collect();
+        let answers = node.peers().into_iter().map(peer_answer).collect();
         // SAFETY: the header asks for room for a pointer.
         unsafe { put(out, peerbase_reply::new(answers, Holds::Json).give()) }
     })
@@ -358,14 +353,11 @@ pub unsafe extern "C" fn peerbase_node_stats(
         // SAFETY: the header asks for room for a pointer.
         unsafe { put(out, std::ptr::null_mut()) }?;
         let node = here(handle)?;
-        // Names and numbers need no escaping.
-        let mut text = String::from("{");
-        for (i, (name, value)) in node.stats().entries().into_iter().enumerate() {
-            let comma = if i > 0 { "," } else { "" };
-            text += &format!("{comma}\"{name}\":{value}");
+        let mut counts = Object::new();
+        for (name, value) in node.stats().entries() {
+            counts.plain(name, value);
         }
-        text.push('}');
-        let answers = vec![(node.name().clone(), Ok(text.into_bytes()))];
+        let answers = vec![(node.name().clone(), Ok(counts.end()))];
         // SAFETY: the header asks for room for a pointer.
         unsafe { put(out, peerbase_reply::new(answers, Holds::Json).give()) }
     })

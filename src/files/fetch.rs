@@ -4,7 +4,7 @@ use super::name::is_plain;
 use super::part::{LARGEST, Part};
 use super::share::{Offer, Share};
 use super::{BUFFER, FileHash, INFO, READ};
-use crate::engine::Ask;
+use crate::engine::{Ask, Path, PeerInfo};
 use crate::error::Error;
 use crate::json;
 use crate::name::{CommandPath, NodeName};
@@ -399,10 +399,16 @@ impl Fetch<'_> {
     fn holders(&self) -> Result<Vec<Holder>, Error> {
         let options = Options {
             timeout: self.timeout.min(ASKING),
+            // One that leaves meanwhile is not waited for.
+            wait: false,
             ..Options::default()
         };
         let asked = ask(INFO, format!("[\"{}\"]", self.hash))?;
-        let answers = self.node.call_many(Targets::Native, asked, options)?;
+        // A peer of PeerBase 0.7.1 has no files to give.
+        let can_have_files = |p: &PeerInfo| !p.path.as_ref().is_some_and(Path::is_compat);
+        let peers = self.node.peers().into_iter().filter(can_have_files);
+        let targets = Targets::List(peers.map(|p| p.name).collect());
+        let answers = self.node.call_many(targets, asked, options)?;
         let holder = |(node, answer): RawAnswer| {
             let value = json::parse(&answer.ok()?, INFO_VALUES).ok()?;
             Some(Holder {

@@ -14,7 +14,6 @@ mod share;
 
 pub use fetch::{Fetched, Progress};
 pub use share::Refreshed;
-pub(crate) use share::Share;
 
 use crate::error::Error;
 use nix::fcntl::OFlag;

@@ -78,7 +78,7 @@ struct Questions {
 
 /// The files of one node.
 #[derive(Debug)]
-pub(crate) struct Share {
+pub(super) struct Share {
     offers: Mutex<Offers>,
     questions: Mutex<Questions>,
     /// The peers that have the places of what is read for others, and where each is, one entry for each place.
@@ -89,7 +89,7 @@ pub(crate) struct Share {
 }
 
 impl Share {
-    pub(crate) fn new(limits: Limits) -> Share {
+    pub(super) fn new(limits: Limits) -> Share {
         Share {
             offers: Mutex::default(),
             questions: Mutex::default(),
@@ -248,6 +248,11 @@ impl Drop for Fetching<'_> {
 }
 
 impl Node {
+    /// The files of this node.
+    pub(super) fn share(&self) -> Result<Arc<Share>, Error> {
+        self.extension(Share::new)
+    }
+
     /// Offers a file to the network; its SHA-256 in hexadecimal, by which others ask for it. All of it is
     /// read. Changed or removed later, it is not offered any more; see [`Node::refresh`].
     pub fn add_file(&self, path: impl AsRef<Path>) -> Result<String, Error> {

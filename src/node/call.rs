@@ -1,32 +1,19 @@
-//! Calling others: one, a list, or everyone.
+//! Calling others: how a call is put together and sent.
 
-use super::Node;
-use super::shared::{Completion, Shared};
-use super::slot::Slot;
-use crate::engine::{Ask, CallNumber, Path, PeerInfo, Terms};
+use super::shared::value_within;
+use super::turns::{Completion, OnEnd, Outcome};
+use super::{Node, TargetResult, Targets, first_failure};
+use crate::engine::{Ask, CallNumber, Terms};
 use crate::error::Error;
-use crate::json;
 use crate::name::{CommandPath, NodeName};
 use serde_json::{Map, Value};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How long a call waits, unless told otherwise.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
 /// How many targets of one call are asked at a time, unless told otherwise.
 pub const MAX_IN_FLIGHT: usize = 64;
-
-/// Whom a call is for.
-#[derive(Clone, Debug)]
-pub(crate) enum Targets {
-    /// These.
-    List(Vec<NodeName>),
-    /// Every peer that is known when the call begins.
-    All,
-    /// Those of them that speak our own protocol.
-    Native,
-}
 
 /// How a call is to be carried out.
 #[derive(Clone, Copy, Debug)]
@@ -60,218 +47,10 @@ impl Default for Options {
     }
 }
 
-/// One target's outcome, as bytes: JSON for a command, anything for a message.
-pub(crate) type RawAnswer = (NodeName, Result<Vec<u8>, Error>);
-type Done = Box<dyn FnOnce(Vec<RawAnswer>) + Send>;
-
-/// A command or message for several targets, a bounded number of them at a time.
-struct FanOut {
-    shared: Arc<Shared>,
-    ask: Ask,
-    options: Options,
-    progress: Mutex<Progress>,
-}
-
-struct Progress {
-    targets: Vec<NodeName>,
-    results: Vec<Option<Result<Vec<u8>, Error>>>,
-    /// The next target to ask.
-    next: usize,
-    /// The call of each target, while it is under way and its number is noted.
-    calls: Vec<Option<CallNumber>>,
-    /// How many are under way.
-    in_flight: usize,
-    over: bool,
-    done: Option<Done>,
-}
-
-impl FanOut {
-    fn lock(&self) -> MutexGuard<'_, Progress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Begins what may be begun, on whichever thread there is room for it.
-    fn advance(self: &Arc<Self>) {
-        loop {
-            let (index, target) = {
-                let mut p = self.lock();
-                let ended = p.over || p.done.is_none();
-                if ended || p.in_flight >= self.options.max_in_flight {
-                    break;
-                }
-                let index = p.next;
-                if index == p.targets.len() {
-                    break;
-                }
-                p.next += 1;
-                p.in_flight += 1;
-                (index, p.targets[index].clone())
-            };
-            let this = self.clone();
-            let completion = Completion::Chore(Box::new(move |outcome| this.ended(index, outcome)));
-            let begun = self.shared.begin(
-                &target,
-                self.ask.clone(),
-                self.options.terms(false),
-                completion,
-            );
-            let mut p = self.lock();
-            match begun {
-                // It may have ended on another thread meanwhile, and all of them with it.
-                Ok(number) if p.results.get(index).is_some_and(Option::is_none) => {
-                    p.calls[index] = Some(number);
-                    let over = p.over;
-                    drop(p);
-                    if over {
-                        self.shared.cancel(number);
-                    }
-                }
-                Ok(_) => {}
-                Err(e) => {
-                    drop(p);
-                    self.note(index, Err(e));
-                }
-            }
-        }
-        self.finish_if_over();
-    }
-
-    fn ended(self: &Arc<Self>, index: usize, outcome: Result<Vec<u8>, Error>) {
-        self.note(index, outcome);
-        self.advance();
-    }
-
-    /// Notes one target's outcome. If the whole is over with it, the others are cancelled.
-    fn note(&self, index: usize, outcome: Result<Vec<u8>, Error>) {
-        let mut p = self.lock();
-        let ends = self.options.raise_errors && outcome.is_err() && !p.over;
-        p.over |= ends;
-        p.in_flight -= 1;
-        p.calls[index] = None;
-        p.results[index] = Some(outcome);
-        let cancelled: Vec<_> = p.calls.iter().flatten().filter(|_| ends).copied().collect();
-        drop(p);
-        for number in cancelled {
-            self.shared.cancel(number);
-        }
-    }
-
-    fn finish_if_over(&self) {
-        let mut p = self.lock();
-        if p.in_flight > 0 || !(p.over || p.next == p.targets.len()) {
-            return;
-        }
-        let Some(done) = p.done.take() else { return };
-        let targets = std::mem::take(&mut p.targets);
-        p.calls = Vec::new();
-        let results = std::mem::take(&mut p.results);
-        drop(p);
-        let outcome = |r: Option<_>| r.unwrap_or(Err(Error::Cancelled));
-        done(
-            targets
-                .into_iter()
-                .zip(results.into_iter().map(outcome))
-                .collect(),
-        );
-    }
-}
-
 impl Node {
-    pub(crate) fn targets(&self, targets: Targets) -> Vec<NodeName> {
-        match targets {
-            Targets::List(list) => list,
-            Targets::All => self.peers().into_iter().map(|p| p.name).collect(),
-            Targets::Native => {
-                let native = |p: &PeerInfo| !matches!(p.path, Some(Path::Compat(_)));
-                let peers = self.peers().into_iter();
-                peers.filter(native).map(|p| p.name).collect()
-            }
-        }
-    }
-
-    /// Begins a call of several; `done` is given every target's outcome, on the loop's thread.
-    pub(crate) fn begin_many(
-        &self,
-        targets: Targets,
-        ask: Ask,
-        options: Options,
-        done: Done,
-    ) -> Result<(), Error> {
-        let shared = self.0.shared.clone();
-        let done = move |answers| shared.defer(Box::new(move || done(answers)));
-        // `done` holds the node only until the last answer.
-        self.fan_out(targets, ask, options, Box::new(done))
-    }
-
-    /// Asks several; `done` is given every target's outcome, on any thread, and must not wait.
-    fn fan_out(
-        &self,
-        targets: Targets,
-        ask: Ask,
-        options: Options,
-        done: Done,
-    ) -> Result<(), Error> {
-        self.0.shared.check()?;
-        if options.max_in_flight == 0 {
-            return Err(Error::Argument("max_in_flight must be at least 1"));
-        }
-        // Of peers that are known when the call begins, those that leave meanwhile are not waited for.
-        let wait = options.wait && matches!(targets, Targets::List(_));
-        let options = Options { wait, ..options };
-        let targets = self.targets(targets);
-        let fan_out = Arc::new(FanOut {
-            shared: self.0.shared.clone(),
-            ask,
-            options,
-            progress: Mutex::new(Progress {
-                results: targets.iter().map(|_| None).collect(),
-                next: 0,
-                calls: vec![None; targets.len()],
-                targets,
-                in_flight: 0,
-                over: false,
-                done: Some(done),
-            }),
-        });
-        fan_out.advance();
-        Ok(())
-    }
-
-    /// Calls several and waits for all.
-    pub(crate) fn call_many(
-        &self,
-        targets: Targets,
-        ask: Ask,
-        options: Options,
-    ) -> Result<Vec<RawAnswer>, Error> {
-        self.0.shared.check_may_wait()?;
-        let slot = Slot::new();
-        let (fill, shared) = (slot.clone(), self.0.shared.clone());
-        self.fan_out(
-            targets,
-            ask,
-            options,
-            Box::new(move |answers| shared.fill(&fill, answers)),
-        )?;
-        Ok(self.0.shared.wait_for(&slot))
-    }
-
     /// Calls one and waits.
-    pub(crate) fn call_one(
-        &self,
-        target: &NodeName,
-        ask: Ask,
-        options: Options,
-    ) -> Result<Vec<u8>, Error> {
-        let shared = &self.0.shared;
-        let slot = Slot::new();
-        shared.begin(
-            target,
-            ask,
-            options.terms(false),
-            Completion::Slot(slot.clone()),
-        )?;
-        shared.wait_for(&slot)
+    pub(crate) fn call_one(&self, target: &NodeName, ask: Ask, options: Options) -> Outcome {
+        self.0.shared.turns.call(target, ask, options.terms(false))
     }
 
     /// Begins a call of one; `done` runs on the loop's thread, once. An error here means that it
@@ -281,29 +60,16 @@ impl Node {
         target: &NodeName,
         ask: Ask,
         options: Options,
-        done: Box<dyn FnOnce(Result<Vec<u8>, Error>) + Send>,
+        done: OnEnd,
     ) -> Result<CallNumber, Error> {
-        self.0.shared.begin(
-            target,
-            ask,
-            options.terms(false),
-            Completion::Callback(done),
-        )
+        let (terms, completion) = (options.terms(false), Completion::Callback(done));
+        self.0.shared.turns.begin(target, ask, terms, completion)
     }
 }
 
 /// A call under way, which can be given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallId(pub(crate) CallNumber);
-
-/// What one of several targets answered.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TargetResult {
-    /// The target.
-    pub node: NodeName,
-    /// Its answer.
-    pub result: Result<Value, Error>,
-}
 
 /// A call in the making; see [`Node::call`].
 #[must_use = "a call does nothing before it is sent"]
@@ -446,9 +212,8 @@ impl<'a> CallBuilder<'a> {
         done: impl FnOnce(Result<Value, Error>) + Send + 'static,
     ) -> Result<CallId, Error> {
         let max_values = self.node.0.shared.max_values();
-        let done = move |outcome: Result<Vec<u8>, Error>| {
-            done(outcome.and_then(|text| answered(&text, max_values)))
-        };
+        let done =
+            move |outcome: Outcome| done(outcome.and_then(|text| value_within(&text, max_values)));
         let number =
             self.node
                 .begin_one(&self.single()?, self.ask()?, self.options, Box::new(done))?;
@@ -459,8 +224,8 @@ impl<'a> CallBuilder<'a> {
     ///
     /// # Errors
     ///
-    /// What keeps the call from being sent at all; and with [`CallBuilder::raise_errors`], the first
-    /// failure of a target.
+    /// What keeps the call from being sent at all; and with [`CallBuilder::raise_errors`], the
+    /// first failure of a target.
     pub fn send_all(self) -> Result<Vec<TargetResult>, Error> {
         let targets = self
             .targets
@@ -482,27 +247,6 @@ impl<'a> CallBuilder<'a> {
         }
         Ok(results)
     }
-}
-
-/// The failure that ended a call of several: the others were cancelled for it.
-pub(crate) fn first_failure<'a>(errors: impl Iterator<Item = &'a Error> + Clone) -> Option<Error> {
-    let cause = errors.clone().find(|e| **e != Error::Cancelled);
-    cause.or_else(|| errors.clone().next()).cloned()
-}
-
-impl Shared {
-    /// The value that a command answered.
-    pub(super) fn value_of(&self, text: &[u8]) -> Result<Value, Error> {
-        answered(text, self.max_values())
-    }
-}
-
-pub(super) fn answered(text: &[u8], max_values: usize) -> Result<Value, Error> {
-    json::parse(text, max_values).map_err(|e| match e {
-        // The command ran, which the other error would deny.
-        Error::TooManyValues(_) => Error::AnswerLost("it holds more values than max_values"),
-        e => e,
-    })
 }
 
 fn to_text(value: &impl serde_core::Serialize) -> Result<Vec<u8>, Error> {

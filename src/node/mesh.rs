@@ -1,10 +1,7 @@
 //! Networks without advertising, and messages for everyone.
 
-use super::call::Options;
-use super::shared::Completion;
-use super::slot::Slot;
-use super::{Node, state};
-use crate::engine::{Ask, CallNumber, Engine, Now};
+use super::{Node, Options, saved_peers};
+use crate::engine::Ask;
 use crate::error::Error;
 use crate::name::NodeName;
 use crate::wire::report::{self, Report};
@@ -13,31 +10,42 @@ use std::path::Path;
 use std::time::Duration;
 
 impl Node {
-    /// Connects to the node at an address, whatever its name, and returns that name. After that this node
-    /// dials the address again whenever the link is lost, exchanges peers with the other node, and connects
-    /// to those peers as well, up to [`Builder::max_peers`](crate::Builder::max_peers).
+    /// Connects to the node at an address, whatever its name, and returns that name. After that
+    /// this node dials the address again whenever the link is lost, exchanges peers with the other
+    /// node, and connects to those peers as well, up to
+    /// [`Builder::max_peers`](crate::Builder::max_peers).
     ///
     /// # Errors
     ///
     /// [`Error::Unreachable`] if nobody of this network answers there in time.
     pub fn connect(&self, address: SocketAddr, timeout: Duration) -> Result<NodeName, Error> {
-        let name = self.wait_with(|engine, now| engine.connect(now, address, timeout))?;
+        let name = self
+            .0
+            .shared
+            .turns
+            .begin_and_wait(|engine, now| engine.connect(now, address, timeout))?;
         let name = String::from_utf8(name).map_err(|_| Error::Utf8("a node's name"))?;
         NodeName::new(&name)
     }
 
-    /// Has an address dialled for as long as this node runs, as [`Node::connect`] does, without waiting for it.
+    /// Has an address dialled for as long as this node runs, as [`Node::connect`] does, without
+    /// waiting for it.
     pub fn add_seed(&self, address: SocketAddr) -> Result<(), Error> {
-        self.0.shared.check()?;
+        self.0.shared.turns.check()?;
         self.0
             .shared
+            .turns
             .with(|engine, now| engine.add_seed(now, address))?
     }
 
-    /// Sends bytes to every node that can be reached through any chain of nodes, once to each, and waits for
-    /// the report of whom they were delivered to. `timeout` bounds how long that takes.
+    /// Sends bytes to every node that can be reached through any chain of nodes, once to each, and
+    /// waits for the report of whom they were delivered to. `timeout` bounds how long that takes.
     pub fn broadcast(&self, data: &[u8], timeout: Duration) -> Result<Report, Error> {
-        let body = self.wait_with(|engine, now| engine.broadcast(now, data, timeout))?;
+        let body = self
+            .0
+            .shared
+            .turns
+            .begin_and_wait(|engine, now| engine.broadcast(now, data, timeout))?;
         report::decode(&body).map_err(|_| Error::Internal("a report that is none"))
     }
 
@@ -52,40 +60,35 @@ impl Node {
         Ok(())
     }
 
-    fn wait_with(
-        &self,
-        f: impl FnOnce(&mut Engine, Now) -> Result<CallNumber, Error>,
-    ) -> Result<Vec<u8>, Error> {
-        let slot = Slot::new();
-        self.0
-            .shared
-            .begin_with(Completion::Slot(slot.clone()), f)?;
-        self.0.shared.wait_for(&slot)
-    }
-
-    /// Writes where the peers are that this node is linked to straight, for [`Node::load_state`] after the
-    /// next start. The file is replaced as a whole: after a power cut it is the old one or the new one.
+    /// Writes where the peers are that this node is linked to straight, for [`Node::load_state`]
+    /// after the next start. The file is replaced as a whole: after a power cut it is the old one
+    /// or the new one.
     pub fn save_state(&self, file: impl AsRef<Path>) -> Result<(), Error> {
-        self.0.shared.check()?;
-        let peers = self.0.shared.with(|engine, _| engine.acquaintances())?;
-        state::save(file.as_ref(), self.0.shared.network(), &peers)
+        self.0.shared.turns.check()?;
+        let peers = self
+            .0
+            .shared
+            .turns
+            .with(|engine, _| engine.acquaintances())?;
+        saved_peers::save(file.as_ref(), self.0.shared.network(), &peers)
     }
 
-    /// Has the addresses of a file that [`Node::save_state`] wrote dialled, for as long as this node runs; how
-    /// many those are. None, if there is no such file.
+    /// Has the addresses of a file that [`Node::save_state`] wrote dialled, for as long as this
+    /// node runs; how many those are. None, if there is no such file.
     ///
     /// # Errors
     ///
-    /// [`Error::Damaged`] if it is not such a file: then it is kept aside under its name with `.damaged`
-    /// added, and the node goes on with no address.
+    /// [`Error::Damaged`] if it is not such a file: then it is kept aside under its name with
+    /// `.damaged` added, and the node goes on with no address.
     pub fn load_state(&self, file: impl AsRef<Path>) -> Result<usize, Error> {
-        self.0.shared.check()?;
-        let addresses = state::load(file.as_ref(), self.0.shared.network())?;
+        self.0.shared.turns.check()?;
+        let addresses = saved_peers::load(file.as_ref(), self.0.shared.network())?;
         let mut count = 0;
         for address in addresses {
             let added = self
                 .0
                 .shared
+                .turns
                 .with(|engine, now| engine.add_seed(now, address));
             count += usize::from(added?.is_ok());
         }

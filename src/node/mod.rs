@@ -1,41 +1,62 @@
 //! The node: what a program holds. Threads, blocking and callbacks over the driver.
 //!
-//! `config` starts one, `compat` is how it also speaks to Python nodes, `call` asks others, `command` answers them, `event` tells what happens;
-//! `stream` is
-//! what a call streams, `mesh` and `state` how a network is found without advertising, `shared` how threads take turns with the engine, `slot` how one waits.
+//! | file | what it is |
+//! | --- | --- |
+//! | `builder` | what a node is to be, and how it starts |
+//! | `call`, `call_many`, `targets` | calling others: one, several at a time, and which |
+//! | `command`, `request` | answering them: what runs, and the call that it is given |
+//! | `built_in` | the commands that every node has |
+//! | `stream`, `stream_to_all` | what a call streams, with one node or to several |
+//! | `mesh`, `saved_peers` | finding a network without advertising |
+//! | `path` | how a peer is reached, in words |
+//! | `extension` | what the library's own parts above a node may do |
+//! | `shared` | what a node, its calls and its streams hold in common |
+//! | `turns` | how threads take turns with the engine |
+//! | `compat` | how a node also speaks to Python nodes |
 
+mod builder;
+mod built_in;
 mod call;
+mod call_many;
 mod command;
 #[cfg(feature = "compat")]
 mod compat;
-mod config;
-mod event;
+#[cfg(feature = "files")]
+mod extension;
 mod mesh;
+mod path;
+mod request;
+mod saved_peers;
 mod shared;
-mod slot;
-mod state;
 mod stream;
+mod stream_to_all;
+mod targets;
+mod turns;
 
-pub use call::{CallBuilder, CallId, MAX_IN_FLIGHT, TIMEOUT, TargetResult};
-pub(crate) use call::{Options, RawAnswer, Targets, first_failure};
-pub use command::{Call, CommandTree, Message};
+pub use builder::{ADVERTISE_INTERVAL, ADVERTISE_PORT, Builder, MAX_REMOTES, RELAY_KEEPALIVE};
+pub(crate) use call::Options;
+pub use call::{CallBuilder, CallId, MAX_IN_FLIGHT, TIMEOUT};
+pub use call_many::TargetResult;
+pub(crate) use call_many::{RawAnswer, first_failure};
+pub use command::CommandTree;
 pub(crate) use command::{Handler, MessageHandler};
 #[cfg(feature = "compat")]
 pub use compat::Compat;
-pub use config::{ADVERTISE_INTERVAL, ADVERTISE_PORT, Builder, MAX_REMOTES, RELAY_KEEPALIVE};
-pub use event::Events;
+pub use request::{Call, Message};
 pub(crate) use stream::Ends;
-pub use stream::{CallStream, FanOut, StreamReader, StreamValue, StreamWriter};
+pub use stream::{CallStream, StreamReader, StreamValue, StreamWriter};
+pub use stream_to_all::FanOut;
+pub(crate) use targets::Targets;
+pub(crate) use turns::EventHandler;
+pub use turns::event::Events;
 
 use crate::engine::{Ask, PeerInfo, Stats};
 use crate::error::Error;
 use crate::fernet::Key;
-use crate::files::Share;
 use crate::logging::record;
 use crate::name::{CommandPath, NodeName};
 use crate::signals;
-pub(crate) use shared::EventHandler;
-use shared::{Opened, Shared};
+use shared::{Parts, Shared};
 use std::fmt;
 use std::io;
 use std::os::fd::RawFd;
@@ -54,15 +75,17 @@ pub struct Node(Arc<Handle>);
 
 struct Handle {
     shared: Arc<Shared>,
-    files: Arc<Share>,
+    #[cfg(feature = "files")]
+    extensions: extension::Extensions,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        if self.shared.is_forked() {
-            // The threads are not in this process, and the lock may be held by one of them for ever. What
-            // was shared is left as it is; the descriptors are copies, and go with the child.
+        if self.shared.turns.is_forked() {
+            // The threads are not in this process, and the lock may be held by one of them for
+            // ever. What was shared is left as it is; the descriptors are copies, and go with the
+            // child.
             std::mem::forget(self.take_threads());
             std::mem::forget(self.shared.clone());
             return;
@@ -79,9 +102,9 @@ impl Handle {
 
     /// Stops the node and waits until no callback runs any more, unless this is one.
     fn close(&self) {
-        self.shared.stop();
+        self.shared.turns.stop();
         let threads = self.take_threads();
-        if self.shared.is_callback() {
+        if self.shared.turns.is_callback() {
             // The threads end after the callback that this is.
             return;
         }
@@ -89,7 +112,7 @@ impl Handle {
             // One that panicked has ended as well, and has said so in the log.
             let _ = thread.join();
         }
-        self.shared.wait_finished();
+        self.shared.turns.wait_finished();
     }
 }
 
@@ -107,31 +130,31 @@ impl Node {
         Builder::new(name, network, key)
     }
 
-    fn of(shared: Opened) -> Node {
-        let limits = shared.limits();
+    fn of(parts: Parts) -> Node {
         let handle = Arc::new(Handle {
-            shared,
-            files: Arc::new(Share::new(limits)),
+            shared: Shared::new(parts),
+            #[cfg(feature = "files")]
+            extensions: extension::Extensions::default(),
             threads: Mutex::default(),
         });
         handle.shared.set_handle(Arc::downgrade(&handle));
         Node(handle)
     }
 
-    fn open(shared: Opened) -> Result<Node, Error> {
-        let node = Node::of(shared);
-        node.0.shared.wait_started()?;
+    fn open(parts: Parts) -> Result<Node, Error> {
+        let node = Node::of(parts);
+        node.0.shared.turns.wait_started()?;
         Ok(node)
     }
 
-    fn start(shared: Opened) -> Result<Node, Error> {
-        let node = Node::open(shared)?;
-        node.0.shared.dedicate()?;
+    fn start(parts: Parts) -> Result<Node, Error> {
+        let node = Node::open(parts)?;
+        node.0.shared.turns.dedicate()?;
         let doing = "starting the loop's threads";
         let started = node.start_threads();
         // Without its threads nobody would see to the node's end.
         started
-            .inspect_err(|_| node.0.shared.undedicate())
+            .inspect_err(|_| node.0.shared.turns.undedicate())
             .map_err(|e| Error::io(doing, &e))?;
         Ok(node)
     }
@@ -143,9 +166,11 @@ impl Node {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let (runs, stands_by) = (self.0.shared.clone(), self.0.shared.clone());
-        threads.push(signals::spawn(STAND_BY, move || stands_by.stand_by())?);
+        threads.push(signals::spawn(STAND_BY, move || {
+            stands_by.turns.stand_by()
+        })?);
         threads.push(signals::spawn("peerbase", move || {
-            if let Err(e) = runs.run() {
+            if let Err(e) = runs.turns.run() {
                 record!(Error, "the event loop ended: {e}");
             }
         })?);
@@ -157,35 +182,14 @@ impl Node {
         self.0.shared.name()
     }
 
-    /// The files of this node.
-    pub(crate) fn share(&self) -> Result<Arc<Share>, Error> {
-        self.0.shared.check()?;
-        Ok(self.0.files.clone())
-    }
-
     /// An error if the node cannot be used any more.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        self.0.shared.check()
+        self.0.shared.turns.check()
     }
 
     /// An error in a child of the process that started the node.
     pub(crate) fn check_process(&self) -> Result<(), Error> {
-        self.0.shared.check_process()
-    }
-
-    /// An error if waiting here would be waiting for oneself.
-    pub(crate) fn check_may_wait(&self) -> Result<(), Error> {
-        self.0.shared.check_may_wait()
-    }
-
-    /// In a foreign loop, on its thread: does what is to be done now, for whoever waits for something else.
-    pub(crate) fn have_turn(&self) {
-        self.0.shared.have_turn();
-    }
-
-    /// Sets what answers one of the library's own commands.
-    pub(crate) fn set_reserved(&self, path: &'static str, handler: Handler) {
-        self.0.shared.registry.set_reserved(path, handler);
+        self.0.shared.turns.check_process()
     }
 
     /// Bytes of the largest args or value.
@@ -241,8 +245,8 @@ impl Node {
     /// Gives up on a call begun with [`CallBuilder::send_async`]; it ends as cancelled, unless it
     /// has ended.
     pub fn cancel(&self, call: CallId) {
-        if !self.0.shared.is_forked() {
-            self.0.shared.cancel(call.0);
+        if !self.0.shared.turns.is_forked() {
+            self.0.shared.turns.cancel(call.0);
         }
     }
 
@@ -257,14 +261,14 @@ impl Node {
 
     /// Registers every command of a tree, or none of them.
     pub fn register_tree(&self, tree: CommandTree) -> Result<(), Error> {
-        self.0.shared.check()?;
+        self.0.shared.turns.check()?;
         self.0.shared.registry.add(tree)
     }
 
     /// Takes away the command at a path and all below it; how many that were. A call that runs is
     /// not disturbed.
     pub fn unregister(&self, path: &str) -> Result<usize, Error> {
-        self.0.shared.check()?;
+        self.0.shared.turns.check()?;
         self.0.shared.registry.remove(&CommandPath::new(path)?)
     }
 
@@ -279,72 +283,74 @@ impl Node {
     }
 
     pub(crate) fn set_message_handler(&self, handler: Option<MessageHandler>) -> Result<(), Error> {
-        self.0.shared.check()?;
+        self.0.shared.turns.check()?;
         self.0.shared.registry.set_message_handler(handler)
     }
 
     pub(crate) fn set_event_handler(&self, handler: Option<EventHandler>) -> Result<(), Error> {
-        self.0.shared.check_process()?;
-        self.0.shared.set_event_handler(handler)
+        self.0.shared.turns.check_process()?;
+        self.0.shared.turns.set_event_handler(handler)
     }
 
     /// The peers that are known, one entry for each name.
     pub fn peers(&self) -> Vec<PeerInfo> {
-        if self.0.shared.is_forked() {
+        if self.0.shared.turns.is_forked() {
             Vec::new()
         } else {
             // A node that has ended knows nobody.
-            let peers = self.0.shared.with(|engine, now| engine.peers(now));
+            let peers = self.0.shared.turns.with(|engine, now| engine.peers(now));
             peers.unwrap_or_default()
         }
     }
 
     /// What was counted since start.
     pub fn stats(&self) -> Stats {
-        if self.0.shared.is_forked() {
+        if self.0.shared.turns.is_forked() {
             Stats::default()
         } else {
-            self.0.shared.stats()
+            self.0.shared.turns.stats()
         }
     }
 
-    /// Subscribes to the events of this node from now on. The first subscriber also gets the events since the
-    /// start. Up to 1 024 events are queued until they are read ([`Limits::events`](crate::Limits::events)).
+    /// Subscribes to the events of this node from now on. The first subscriber also gets the events
+    /// since the start. Up to 1 024 events are queued until they are read
+    /// ([`Limits::events`](crate::Limits::events)).
     pub fn events(&self) -> Events {
-        Events(self.0.shared.subscribe())
+        Events(self.0.shared.turns.subscribe())
     }
 
     /// Says goodbye and ends what is in flight. Every later use is [`Error::Stopped`].
     pub fn stop(&self) {
-        if !self.0.shared.is_forked() {
-            self.0.shared.stop();
+        if !self.0.shared.turns.is_forked() {
+            self.0.shared.turns.stop();
         }
     }
 
     /// As [`Node::stop`], and waits until no callback runs any more, unless this is called by one.
     /// Whoever else still has the node finds it stopped.
     pub(crate) fn close(self) {
-        if !self.0.shared.is_forked() {
+        if !self.0.shared.turns.is_forked() {
             self.0.close();
         }
     }
 
-    /// Runs the node on this thread until it is stopped. For nodes made with [`Builder::open`]. Another thread,
-    /// named `peerbase-io`, stands by meanwhile, so that a handler may take its time.
+    /// Runs the node on this thread until it is stopped. For nodes made with [`Builder::open`].
+    /// Another thread, named `peerbase-io`, stands by meanwhile, so that a handler may take its
+    /// time.
     ///
     /// # Errors
     ///
     /// [`Error::Argument`] if a thread does that already; [`Error::WouldDeadlock`] in a callback.
     pub fn run(&self) -> Result<(), Error> {
         let shared = self.0.shared.clone();
-        shared.dedicate()?;
+        shared.turns.dedicate()?;
         let stands_by = shared.clone();
-        let stand_by = signals::spawn(STAND_BY, move || stands_by.stand_by());
+        let stand_by = signals::spawn(STAND_BY, move || stands_by.turns.stand_by());
         let stand_by = stand_by.map_err(|e| {
-            shared.undedicate();
+            shared.turns.undedicate();
             Error::io("starting a thread", &e)
         })?;
-        let result = shared.run();
+        let result = shared.turns.run();
         // One that panicked has ended as well, and has said so in the log.
         let _ = stand_by.join();
         result
@@ -353,18 +359,18 @@ impl Node {
     /// A descriptor that is readable whenever [`Node::process`] would do something, timers apart.
     /// Level-triggered. It belongs to the node.
     pub fn fd(&self) -> RawFd {
-        self.0.shared.fd()
+        self.0.shared.turns.fd()
     }
 
     /// How long at most to wait on [`Node::fd`] before [`Node::process`]; `None` for as long as one
     /// likes. Ask again after every use of the node.
     pub fn timeout(&self) -> Option<Duration> {
-        self.0.shared.timeout()
+        self.0.shared.turns.timeout()
     }
 
     /// Waits at most `timeout` for something to do, does it, and runs callbacks on this thread.
     /// `None` waits until something happens.
     pub fn process(&self, timeout: Option<Duration>) -> Result<(), Error> {
-        self.0.shared.process(timeout)
+        self.0.shared.turns.process(timeout)
     }
 }

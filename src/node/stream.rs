@@ -1,36 +1,21 @@
 //! Streams of a call, as programs use them: each end reads or writes, blocking or not.
 
 use super::Node;
-use super::call::{CallBuilder, CallId, RawAnswer, TargetResult, answered};
-use super::shared::{Completion, Shared};
-use super::slot::Slot;
-use crate::engine::{CallNumber, Engine, Now, RequestId, StreamId};
+use super::shared::Shared;
+use super::turns::signal::{Ready, Signal};
+use super::turns::slot::Slot;
+use super::turns::{Completion, Outcome};
+use super::{CallBuilder, Options};
+use crate::engine::{Ask, CallNumber, Engine, Now, RequestId, StreamId};
 use crate::error::Error;
 use crate::name::NodeName;
 use crate::wire::record::Channel;
 use serde_json::Value;
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
-
-/// What runs when a stream can be read or written again.
-pub(crate) type Ready = Arc<dyn Fn() + Send + Sync>;
-
-/// Who is told that something of a call's streams has moved.
-#[derive(Default)]
-pub(super) struct Signal {
-    pub(super) moved: Condvar,
-    ready: Mutex<Option<Ready>>,
-}
-
-impl Signal {
-    pub(super) fn ready(&self) -> Option<Ready> {
-        let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
-        ready.clone()
-    }
-}
 
 /// Both streams of a call, at one of its sides.
 pub(crate) struct Ends {
@@ -56,7 +41,7 @@ impl Ends {
             call,
             read,
             write,
-            signal: shared.signal(call),
+            signal: shared.turns.signal(call),
             closed: AtomicBool::new(false),
             finished: AtomicBool::new(false),
         })
@@ -64,31 +49,36 @@ impl Ends {
 
     /// The callee's ends; from now on the caller may stream.
     pub(super) fn accept(shared: &Arc<Shared>, call: RequestId) -> Result<Arc<Ends>, Error> {
-        shared.check()?;
-        shared.with(|engine, now| engine.accept_streams(now, call))??;
+        shared.turns.check()?;
+        shared
+            .turns
+            .with(|engine, now| engine.accept_streams(now, call))??;
         Ok(Ends::new(shared, call, false))
     }
 
-    /// Reads what has come; 0 at the end. Waits at most `timeout` for something; without, for as long as the
-    /// call lives.
+    /// Reads what has come; 0 at the end. Waits at most `timeout` for something; without, for as
+    /// long as the call lives.
     pub(crate) fn read(&self, buf: &mut [u8], timeout: Option<Duration>) -> Result<usize, Error> {
         let id = self.read;
         if self.closed.load(Ordering::Relaxed) {
             return Err(Error::Argument("the stream was closed"));
         }
         self.shared
+            .turns
             .wait_stream(&self.signal, timeout, |engine: &mut Engine, now: Now| {
                 engine.stream_read(now, id, buf)
             })
     }
 
-    /// Writes as much of `data` as there is room for, at least a byte; waits as [`Ends::read`] does.
+    /// Writes as much of `data` as there is room for, at least a byte; waits as [`Ends::read`]
+    /// does.
     pub(crate) fn write(&self, data: &[u8], timeout: Option<Duration>) -> Result<usize, Error> {
         let id = self.write;
         if data.is_empty() {
             return Ok(0);
         }
         self.shared
+            .turns
             .wait_stream(&self.signal, timeout, |engine: &mut Engine, now: Now| {
                 let n = engine.stream_write(now, id, data)?;
                 Ok(Some(n).filter(|n| *n > 0))
@@ -97,70 +87,70 @@ impl Ends {
 
     /// All was written.
     pub(crate) fn finish(&self) {
-        if !self.finished.swap(true, Ordering::Relaxed) && !self.shared.is_forked() {
+        if !self.finished.swap(true, Ordering::Relaxed) && !self.shared.turns.is_forked() {
             let id = self.write;
             // In a node that has ended there is no stream any more.
             let _ = self
                 .shared
+                .turns
                 .with(|engine, now| engine.stream_finish(now, id));
         }
     }
 
     /// Not all was written.
     pub(crate) fn abort(&self, why: &str) {
-        if !self.finished.swap(true, Ordering::Relaxed) && !self.shared.is_forked() {
+        if !self.finished.swap(true, Ordering::Relaxed) && !self.shared.turns.is_forked() {
             let id = self.write;
             // In a node that has ended there is no stream any more.
             let _ = self
                 .shared
+                .turns
                 .with(|engine, now| engine.stream_abort(now, id, why));
         }
     }
 
     /// Nobody writes any more, whether all was written or not.
     fn let_go(&self) {
-        if !self.finished.swap(true, Ordering::Relaxed) && !self.shared.is_forked() {
+        if !self.finished.swap(true, Ordering::Relaxed) && !self.shared.turns.is_forked() {
             let id = self.write;
             // In a node that has ended there is no stream any more.
             let _ = self
                 .shared
+                .turns
                 .with(|engine, now| engine.stream_let_go(now, id));
         }
     }
 
     /// No more is read.
     pub(crate) fn close(&self) {
-        if !self.closed.swap(true, Ordering::Relaxed) && !self.shared.is_forked() {
+        if !self.closed.swap(true, Ordering::Relaxed) && !self.shared.turns.is_forked() {
             let id = self.read;
             // In a node that has ended there is no stream any more.
-            let _ = self.shared.with(|engine, now| engine.stream_close(now, id));
+            let _ = self
+                .shared
+                .turns
+                .with(|engine, now| engine.stream_close(now, id));
         }
     }
 
-    /// What is told on the loop's thread when a read or write that would have had to wait no longer has to.
+    /// What is told on the loop's thread when a read or write that would have had to wait no longer
+    /// has to.
     pub(crate) fn on_ready(&self, ready: Option<Ready>) {
-        let mut place = self
-            .signal
-            .ready
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let old = std::mem::replace(&mut *place, ready);
-        drop(place);
-        drop(old);
+        self.signal.set_ready(ready);
     }
 }
 
 impl Drop for Ends {
     fn drop(&mut self) {
-        if !self.shared.is_forked() {
+        if !self.shared.turns.is_forked() {
             self.close();
             self.let_go();
-            self.shared.forget_signal(self.call);
+            self.shared.turns.forget_signal(self.call);
         }
     }
 }
 
-fn io_error(error: Error) -> io::Error {
+pub(super) fn io_error(error: Error) -> io::Error {
     let kind = match error {
         Error::Broken { .. } => ErrorKind::UnexpectedEof,
         Error::Timeout => ErrorKind::TimedOut,
@@ -171,15 +161,16 @@ fn io_error(error: Error) -> io::Error {
 }
 
 /// What the other side of a call streams, to be read. A stream that broke off ends in an error
-/// ([`ErrorKind::UnexpectedEof`], holding [`Error::Broken`]) and never looks whole; a whole one has been
-/// checked by its SHA-256 when this gives 0. Dropped, it tells the other side that no more is read.
+/// ([`ErrorKind::UnexpectedEof`], holding [`Error::Broken`]) and never looks whole; a whole one has
+/// been checked by its SHA-256 when this gives 0. Dropped, it tells the other side that no more is
+/// read.
 pub struct StreamReader(Arc<Ends>);
 
 impl StreamReader {
     /// Sets the callback that runs, on the loop's thread, when a read or write that ended as
-    /// [`Error::WouldBlock`] can be tried again; for a program with an event loop, which must not block. The
-    /// reader and the writer of a call share one callback, which is dropped with the last of the two. It must
-    /// not own either of them, or none of the three would ever be dropped.
+    /// [`Error::WouldBlock`] can be tried again; for a program with an event loop, which must not
+    /// block. The reader and the writer of a call share one callback, which is dropped with the
+    /// last of the two. It must not own either of them, or none of the three would ever be dropped.
     pub fn on_ready(&self, ready: impl Fn() + Send + Sync + 'static) {
         self.0.on_ready(Some(Arc::new(ready)));
     }
@@ -208,8 +199,9 @@ impl fmt::Debug for StreamReader {
     }
 }
 
-/// What this side of a call streams, to be written. It ends with [`StreamWriter::finish`]; dropped before, it
-/// is broken off, and its reader is told so. A command that has written nothing may just drop it.
+/// What this side of a call streams, to be written. It ends with [`StreamWriter::finish`]; dropped
+/// before, it is broken off, and its reader is told so. A command that has written nothing may just
+/// drop it.
 pub struct StreamWriter(Arc<Ends>);
 
 impl StreamWriter {
@@ -218,8 +210,8 @@ impl StreamWriter {
         self.0.write(data, Some(timeout))
     }
 
-    /// Says that this is all. What was written is still on its way; that it has arrived is known when the
-    /// call has its value.
+    /// Says that this is all. What was written is still on its way; that it has arrived is known
+    /// when the call has its value.
     pub fn finish(self) {
         self.0.finish();
     }
@@ -253,33 +245,33 @@ impl fmt::Debug for StreamWriter {
 }
 
 /// The value of a call that streams, once there is one.
-pub(crate) struct Pending {
-    shared: Arc<Shared>,
-    number: CallNumber,
-    slot: Arc<Slot<Result<Vec<u8>, Error>>>,
+pub(super) struct Pending {
+    pub(super) shared: Arc<Shared>,
+    pub(super) number: CallNumber,
+    slot: Arc<Slot<Outcome>>,
     over: bool,
 }
 
 impl Pending {
     pub(crate) fn wait(&mut self) -> Result<Vec<u8>, Error> {
-        self.shared.check_may_wait()?;
+        self.shared.turns.check_may_wait()?;
         if std::mem::replace(&mut self.over, true) {
             return Err(Error::Argument("the call was waited for already"));
         }
-        self.shared.wait_for(&self.slot)
+        self.shared.turns.wait_for(&self.slot)
     }
 }
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        if !self.over && !self.shared.is_forked() {
-            self.shared.cancel(self.number);
+        if !self.over && !self.shared.turns.is_forked() {
+            self.shared.turns.cancel(self.number);
         }
     }
 }
 
-/// A call under way that streams both ways: written to, it streams to the command; read, it gives what the
-/// command streams. Dropped, the call is cancelled.
+/// A call under way that streams both ways: written to, it streams to the command; read, it gives
+/// what the command streams. Dropped, the call is cancelled.
 ///
 /// ```no_run
 /// # use std::io::{Read, Write};
@@ -294,8 +286,8 @@ impl Drop for Pending {
 /// ```
 pub struct CallStream {
     // In this order they are dropped: the call is cancelled before its streams are given up.
-    pending: Pending,
-    ends: Arc<Ends>,
+    pub(super) pending: Pending,
+    pub(super) ends: Arc<Ends>,
 }
 
 impl CallStream {
@@ -331,14 +323,9 @@ impl CallStream {
         &self.ends
     }
 
-    /// By which it can be cancelled from elsewhere.
-    pub(crate) fn id(&self) -> CallId {
-        CallId(self.pending.number)
-    }
-
     /// An error if waiting here would be waiting for oneself.
     pub(crate) fn check_may_wait(&self) -> Result<(), Error> {
-        self.pending.shared.check_may_wait()
+        self.pending.shared.turns.check_may_wait()
     }
 }
 
@@ -381,110 +368,12 @@ impl fmt::Debug for StreamValue {
     }
 }
 
-/// One source for several targets: what is written goes to each. The slowest sets the pace; one that fails
-/// is left out, and the others go on.
-#[derive(Default)]
-pub struct FanOut {
-    targets: Vec<(NodeName, Result<CallStream, Error>)>,
-}
-
-impl FanOut {
-    /// An error if waiting here would be waiting for oneself.
-    pub(crate) fn check_may_wait(&self) -> Result<(), Error> {
-        let mut open = self.targets.iter().filter_map(|(_, s)| s.as_ref().ok());
-        open.next().map_or(Ok(()), CallStream::check_may_wait)
-    }
-
-    pub(crate) fn write_some(&mut self, data: &[u8]) -> Result<usize, Error> {
-        // In a callback, a target with no room just now would be taken for one that has failed.
-        self.check_may_wait()?;
-        let mut last = Error::Argument("a call needs a target");
-        let mut took = false;
-        for (_, stream) in &mut self.targets {
-            let Ok(open) = stream else { continue };
-            let mut rest = data;
-            let outcome = loop {
-                if rest.is_empty() {
-                    break Ok(());
-                }
-                match open.ends.write(rest, None) {
-                    Ok(n) => rest = &rest[n..],
-                    Err(e) => break Err(e),
-                }
-            };
-            match outcome {
-                Ok(()) => took = true,
-                // Its value says better than the write why it takes no more.
-                Err(e) => {
-                    let why = open.value_text().err().unwrap_or_else(|| e.clone());
-                    *stream = Err(why);
-                    last = e;
-                }
-            }
-        }
-        if took { Ok(data.len()) } else { Err(last) }
-    }
-
-    /// Says that all was written.
-    pub fn finish(&mut self) {
-        for open in self.targets.iter().filter_map(|(_, s)| s.as_ref().ok()) {
-            open.ends.finish();
-        }
-    }
-
-    /// Says that all was written, and waits for each target's value.
-    pub fn values(mut self) -> Result<Vec<TargetResult>, Error> {
-        let open = self.targets.iter().find_map(|(_, s)| s.as_ref().ok());
-        let max_values = open.map_or(0, |open| open.pending.shared.max_values());
-        let read = |text: Vec<u8>| answered(&text, max_values);
-        let texts = self.value_texts()?.into_iter();
-        Ok(texts
-            .map(|(node, text)| TargetResult {
-                node,
-                result: text.and_then(read),
-            })
-            .collect())
-    }
-
-    pub(crate) fn value_texts(&mut self) -> Result<Vec<RawAnswer>, Error> {
-        self.check_may_wait()?;
-        self.finish();
-        Ok(std::mem::take(&mut self.targets)
-            .into_iter()
-            .map(|(node, stream)| (node, stream.and_then(|mut s| s.value_text())))
-            .collect())
-    }
-}
-
-impl Write for FanOut {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.write_some(data).map_err(io_error)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl fmt::Debug for FanOut {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = self.targets.iter().map(|(name, _)| name);
-        f.debug_list().entries(names).finish()
-    }
-}
-
 impl CallBuilder<'_> {
-    /// Calls one node and streams to it, and from it. [`CallBuilder::timeout`] is then how long nothing may
-    /// move.
+    /// Calls one node and streams to it, and from it. [`CallBuilder::timeout`] is then how long
+    /// nothing may move.
     pub fn stream(self) -> Result<CallStream, Error> {
         let (target, ask, options) = (self.single()?, self.ask()?, self.options());
         self.node().begin_stream(&target, ask, options)
-    }
-
-    /// Calls every target and streams the same to each.
-    pub fn stream_to_all(self) -> Result<FanOut, Error> {
-        let (targets, ask, options) = (self.target_names()?, self.ask()?, self.options());
-        self.node().begin_fan_out(targets, ask, options)
     }
 }
 
@@ -492,13 +381,15 @@ impl Node {
     pub(crate) fn begin_stream(
         &self,
         target: &NodeName,
-        ask: crate::engine::Ask,
-        options: super::call::Options,
+        ask: Ask,
+        options: Options,
     ) -> Result<CallStream, Error> {
         let shared = &self.0.shared;
         let slot = Slot::new();
         let terms = options.terms(true);
-        let number = shared.begin(target, ask, terms, Completion::Waiting(slot.clone()))?;
+        let number = shared
+            .turns
+            .begin(target, ask, terms, Completion::Slot(slot.clone()))?;
         let call = RequestId {
             caller: shared.instance(),
             number: number.0,
@@ -512,21 +403,6 @@ impl Node {
             },
             ends: Ends::new(shared, call, true),
         })
-    }
-
-    pub(crate) fn begin_fan_out(
-        &self,
-        targets: Vec<NodeName>,
-        ask: crate::engine::Ask,
-        options: super::call::Options,
-    ) -> Result<FanOut, Error> {
-        self.0.shared.check()?;
-        let mut streams = Vec::with_capacity(targets.len());
-        for target in targets {
-            let stream = self.begin_stream(&target, ask.clone(), options);
-            streams.push((target, stream));
-        }
-        Ok(FanOut { targets: streams })
     }
 }
 

@@ -4,13 +4,14 @@
 //! nobody serves them any more.
 
 use super::hub::{Config, Hub, Output, RelayStats};
-use crate::driver::{Clock, Lane, Links, Poller};
+use crate::driver::{Clock, Lane, Poller, Tcp};
 use crate::entropy::{Entropy, OsEntropy};
 use crate::error::Error;
 use crate::limits::RelayLimits;
 use crate::logging::{self, Locked, record};
 use crate::name::NetworkName;
 use crate::signals;
+use crate::spinning::{SPIN, Spinning};
 use crate::wire::membership::RelayKey;
 use mio::Waker;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -19,7 +20,7 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A relay to be.
 ///
@@ -90,7 +91,7 @@ impl RelayBuilder {
             networks.push((name, key));
         }
         let (poller, waker, registry) = Poller::open()?;
-        let mut links = Links::new(registry, Lane::NATIVE);
+        let mut links = Tcp::new(registry, Lane::NATIVE);
         let address = links.listen(&[address])?;
         let config = Config {
             networks,
@@ -141,7 +142,7 @@ struct Shared {
 
 struct Core {
     hub: Hub,
-    links: Links,
+    links: Tcp,
     clock: Clock,
     stopped: bool,
     /// Why it ended, unless it was stopped.
@@ -216,9 +217,9 @@ impl Shared {
 
     fn serve(&self, mut poller: Poller) -> Result<(), Error> {
         let mut timeout = None;
-        let mut looking = Looking::default();
+        let spinning = Spinning::default();
         loop {
-            looking.wait(&mut poller, timeout)?;
+            wait(&mut poller, timeout, &spinning)?;
             let mut core = self.lock();
             if core.stopped {
                 core.stop();
@@ -267,34 +268,26 @@ fn links_within(descriptors: usize, open: usize) -> usize {
     descriptors.saturating_sub(open + reserve).max(1)
 }
 
-/// How long to look for the next event before sleeping: about what being woken costs. What is carried
-/// is often answered by then, and both ways wait for the relay.
-const LOOK: Duration = Duration::from_micros(60);
-/// After looking in vain ever longer pauses, up to 2 to the power of this many waits: between far networks,
-/// or with nobody there, looking would only burn.
-const MISSES_MAX: u32 = 10;
-
-/// Whether to look before sleeping, as long as that is found to pay.
-#[derive(Default)]
-struct Looking {
-    /// Times in a row that looking was in vain.
-    misses: u32,
-    /// Waits to let pass before looking again.
-    skip: u32,
+/// Waits for events, at most `timeout`; looks for them for a while first, as long as that is found to pay: what is
+/// carried is often answered by then, and both ways wait for the relay.
+fn wait(poller: &mut Poller, timeout: Option<Duration>, spinning: &Spinning) -> Result<(), Error> {
+    let may_last = timeout != Some(Duration::ZERO);
+    if !spinning.look(may_last, || look(poller))? {
+        poller.wait(timeout)?;
+    }
+    Ok(())
 }
 
-impl Looking {
-    fn wait(&mut self, poller: &mut Poller, timeout: Option<Duration>) -> Result<(), Error> {
-        if self.skip > 0 || timeout == Some(Duration::ZERO) {
-            self.skip = self.skip.saturating_sub(1);
-        } else if poller.look(LOOK)? {
-            self.misses = 0;
-            return Ok(());
-        } else {
-            self.misses = (self.misses + 1).min(MISSES_MAX);
-            self.skip = 1 << self.misses;
+/// Looks for events for a while, without sleeping, but leaving the processor to whoever else wants it; whether
+/// there were any.
+fn look(poller: &mut Poller) -> Result<bool, Error> {
+    let until = Instant::now() + SPIN;
+    loop {
+        let found = poller.wait(Some(Duration::ZERO))?;
+        if found || Instant::now() > until {
+            return Ok(found);
         }
-        poller.wait(timeout)
+        std::thread::yield_now();
     }
 }
 

@@ -7,7 +7,10 @@ use std::net::UdpSocket;
 use std::path::PathBuf;
 use std::process::Command;
 
-const TOOL: &str = env!("CARGO_BIN_EXE_peerbase");
+const TOOL: &str = match option_env!("CARGO_BIN_EXE_peerbase") {
+    Some(tool) => tool,
+    None => "", // built without the tool, which no test of such a build runs
+};
 
 /// The interpreter that has the package: of a virtual environment, say.
 pub fn interpreter() -> String {

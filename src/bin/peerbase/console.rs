@@ -108,13 +108,7 @@ fn with_argument(node: &Node, word: &str, rest: &str) -> Option<Result<Value, Er
 }
 
 fn peer(p: &PeerInfo) -> Value {
-    let path = match &p.path {
-        Some(Path::Direct) => json!("direct"),
-        Some(Path::Relay(relay)) => json!(format!("relay {relay}")),
-        Some(Path::Compat(None)) => json!("compat"),
-        Some(Path::Compat(Some(relay))) => json!(format!("compat relay {relay}")),
-        _ => Value::Null,
-    };
+    let path = p.path.as_ref().map(Path::to_string);
     let ping = p.ping.map(|ping| {
         let us = ping.round_trip.as_micros() as u64;
         json!({"us": us, "ago_ms": ping.ago.as_millis() as u64})

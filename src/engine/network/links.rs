@@ -85,6 +85,7 @@ impl Engine {
     }
 
     /// Where the session with a peer comes from, if there is one.
+    #[cfg(feature = "files")]
     pub(crate) fn source_of_peer(&self, peer: Instance) -> Option<Source> {
         self.links.source(self.best_session(peer)?)
     }

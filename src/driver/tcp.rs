@@ -1,6 +1,6 @@
 //! TCP: the listener, dials, and streams with their reading and writing.
 
-use super::{Lane, Poller};
+use super::poller::{Lane, Poller};
 use crate::error::Error;
 use crate::logging::record;
 use crate::protocol::{LinkEvent, LinkId, Now, Protocol, Time};
@@ -20,8 +20,8 @@ const READ: usize = 64 * 1024;
 const ACCEPTS: usize = 64;
 /// How long to leave the listener alone when descriptors or memory have run out.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
-/// A link that wrote nothing for this long has delivered all of it, or never will: TCP would have sent it
-/// again several times.
+/// A link that wrote nothing for this long has delivered all of it, or never will: TCP would have
+/// sent it again several times.
 const LINGER_FOR: Duration = Duration::from_secs(2);
 /// Reads from a link that is leaving at each event.
 const LEAVING_READS: usize = 16;
@@ -44,8 +44,9 @@ struct Stream {
     wrote: Option<Time>,
 }
 
-/// A link that was closed here while the other side may not have all of it yet: closed outright with
-/// input unread, the kernel would throw away what it has not delivered (RFC 1122, section 4.2.2.13).
+/// A link that was closed here while the other side may not have all of it yet: closed outright
+/// with input unread, the kernel would throw away what it has not delivered (RFC 1122, section
+/// 4.2.2.13).
 #[derive(Debug)]
 struct Leaving {
     links: Table<LinkId, TcpStream>,
@@ -54,7 +55,7 @@ struct Leaving {
 }
 
 #[derive(Debug)]
-pub(crate) struct Links {
+pub(crate) struct Tcp {
     registry: Registry,
     lane: Lane,
     listener: Option<TcpListener>,
@@ -72,9 +73,9 @@ pub(crate) struct Links {
     buf: Box<[u8]>,
 }
 
-impl Links {
-    pub(crate) fn new(registry: Registry, lane: Lane) -> Links {
-        Links {
+impl Tcp {
+    pub(crate) fn new(registry: Registry, lane: Lane) -> Tcp {
+        Tcp {
             registry,
             lane,
             listener: None,
@@ -119,8 +120,8 @@ impl Links {
         !self.unread.is_empty() || (self.can_accept && self.retry_at.is_none())
     }
 
-    /// Takes in what the poller found on this lane, and what was left for this round, but reads nothing yet;
-    /// whether datagrams are there, too.
+    /// Takes in what the poller found on this lane, and what was left for this round, but reads
+    /// nothing yet; whether datagrams are there, too.
     pub(crate) fn take(&mut self, poller: &Poller, protocol: &mut dyn Protocol, now: Now) -> bool {
         let mut datagrams = false;
         self.round = self.unread.len();
@@ -175,7 +176,7 @@ impl Links {
         }
     }
 
-    pub(super) fn dial(&mut self, id: LinkId, to: SocketAddr) -> bool {
+    pub(crate) fn dial(&mut self, id: LinkId, to: SocketAddr) -> bool {
         match TcpStream::connect(to) {
             Ok(socket) => self.add(id, socket, false),
             Err(e) => {
@@ -277,6 +278,7 @@ impl Links {
     }
 
     /// Leaves a link unread, so that the other side must wait; or goes on reading it.
+    #[cfg(feature = "relay-server")]
     pub(crate) fn hold(&mut self, id: LinkId, held: bool) {
         let Some(stream) = self.streams.get_mut(&id) else {
             return;
@@ -347,8 +349,8 @@ impl Links {
         told
     }
 
-    /// Says on a link that no more comes, and goes on reading it: closed with input unread, the other side
-    /// might lose what was written.
+    /// Says on a link that no more comes, and goes on reading it: closed with input unread, the
+    /// other side might lose what was written.
     #[cfg(feature = "compat")]
     pub(crate) fn finish(&mut self, id: LinkId) {
         if let Some(stream) = self.streams.get(&id) {
@@ -374,8 +376,8 @@ impl Links {
         let _ = self.registry.deregister(&mut stream.socket);
     }
 
-    /// From now on links that are closed, and were written to in the last seconds, are kept until the other
-    /// side has closed them, too.
+    /// From now on links that are closed, and were written to in the last seconds, are kept until
+    /// the other side has closed them, too.
     pub(super) fn linger_from(&mut self, now: Time) {
         self.leaving = Some(Leaving {
             links: Table::default(),

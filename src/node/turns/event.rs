@@ -1,10 +1,10 @@
 //! What happens, told to those who ask: a queue for each subscriber, bounded.
 
 use crate::engine::Event;
-use crate::sync::{Condvar, Mutex, MutexGuard};
+use crate::sync::{Condvar, Instant, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 #[derive(Debug, Default)]
 struct Queue {
@@ -14,14 +14,14 @@ struct Queue {
 }
 
 #[derive(Debug)]
-pub(super) struct Subscription {
+pub(crate) struct Subscription {
     queue: Mutex<Queue>,
     changed: Condvar,
     limit: usize,
 }
 
 impl Subscription {
-    pub(super) fn new(limit: usize) -> Subscription {
+    pub(crate) fn new(limit: usize) -> Subscription {
         Subscription {
             queue: Mutex::default(),
             changed: Condvar::new(),
@@ -33,7 +33,7 @@ impl Subscription {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn push(&self, event: Event) {
+    pub(crate) fn push(&self, event: Event) {
         let mut queue = self.lock();
         if queue.events.len() < self.limit {
             queue.events.push_back(event);
@@ -44,7 +44,7 @@ impl Subscription {
     }
 
     /// Takes all that waits.
-    pub(super) fn drain(&self) -> Vec<Event> {
+    pub(crate) fn drain(&self) -> Vec<Event> {
         let mut queue = self.lock();
         let mut events = Vec::from(std::mem::take(&mut queue.events));
         if queue.missed > 0 {
@@ -53,17 +53,17 @@ impl Subscription {
         events
     }
 
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_all();
     }
 }
 
-/// The events of a node from when this was made; for the first, with those of its start. As an iterator it waits for the next, and ends
-/// when the node is stopped. A subscriber too slow for its bounded queue is told how many events it
-/// missed ([`Event::Missed`]).
+/// The events of a node from when this was made; for the first, with those of its start. As an
+/// iterator it waits for the next, and ends when the node is stopped. A subscriber too slow for its
+/// bounded queue is told how many events it missed ([`Event::Missed`]).
 #[derive(Clone, Debug)]
-pub struct Events(pub(super) Arc<Subscription>);
+pub struct Events(pub(crate) Arc<Subscription>);
 
 impl Events {
     /// The next event, waiting at most `timeout` for it. Also `None` when the node was stopped.

@@ -1,13 +1,14 @@
-//! The sockets of the old protocol: a second lane of links, and a port of datagrams of its own. What its
-//! engine learns goes to the native one, and what that asks of foreign peers comes back.
+//! The sockets of the compat protocol: a second lane of links, and a port of datagrams of its own.
+//! What its engine learns goes to the native one, and what that asks of compat peers comes back.
 
-use super::datagrams::Datagrams;
-use super::interfaces::Interfaces;
-use super::resolver::{self, Resolver};
-use super::{Lane, Links, Poller};
 use crate::address::RelayAddress;
 use crate::compat::engine::{Config, Engine, Output, Place};
-use crate::engine::{self, Ask, CompatPlace};
+use crate::driver::companion::Companion;
+use crate::driver::interfaces::Interfaces;
+use crate::driver::resolver::{self, Resolver};
+use crate::driver::udp::Udp;
+use crate::driver::{self, Lane, Poller, Tcp};
+use crate::engine::{self, Ask, CompatPlace, Stats};
 use crate::entropy::OsEntropy;
 use crate::error::Error;
 use crate::protocol::{LinkId, Now, Time};
@@ -21,59 +22,70 @@ const RESOLVED_FOR: Duration = Duration::from_secs(30);
 
 /// Where and how Python nodes are met.
 #[derive(Clone, Debug)]
-pub(crate) struct Settings {
+pub(super) struct Settings {
     /// Where calls come to; any address and port unless set.
-    pub(crate) listen: Option<SocketAddrV4>,
+    pub(super) listen: Option<SocketAddrV4>,
     /// The UDP port of adverts.
-    pub(crate) advertise_port: u16,
+    pub(super) advertise_port: u16,
     /// Their relays.
-    pub(crate) relays: Vec<RelayAddress>,
+    pub(super) relays: Vec<RelayAddress>,
     /// With those that relays tell of.
-    pub(crate) max_remotes: usize,
+    pub(super) max_remotes: usize,
     /// Between two questions to a relay.
-    pub(crate) tick: Duration,
+    pub(super) tick: Duration,
 }
 
 #[derive(Debug)]
-pub(super) struct Compat {
-    pub(super) engine: Engine,
-    links: Links,
+pub(super) struct Bridge {
+    engine: Engine,
+    tcp: Tcp,
     /// Only where peers of the same LAN are looked for.
-    datagrams: Option<Datagrams>,
+    udp: Option<Udp>,
     resolver: Resolver,
-    /// Links whose relay's name is being looked up, which of its addresses to take, and whether it was learnt.
-    resolving: Vec<(LinkId, RelayAddress, usize, bool)>,
+    resolving: Vec<Resolving>,
     loopback: bool,
 }
 
-impl Compat {
+/// A link whose relay's name is being looked up.
+#[derive(Debug)]
+struct Resolving {
+    link: LinkId,
+    relay: RelayAddress,
+    /// Which of its addresses to take.
+    nth: usize,
+    /// Whether the relay was learnt from others.
+    learnt: bool,
+}
+
+impl Bridge {
     /// Opens the sockets; nothing is said before the name is ours.
     pub(super) fn open(
         settings: &Settings,
-        whole: &super::Settings,
+        whole: &driver::Settings,
         native: &engine::Config,
         registry: Registry,
+        lane: Lane,
         waker: Arc<Waker>,
-    ) -> Result<Compat, Error> {
+    ) -> Result<Bridge, Error> {
         let (lan, loopback) = (whole.lan, whole.loopback);
-        let datagrams = match lan {
-            true => Some(Datagrams::open(
+        let udp = match lan {
+            true => Some(Udp::open(
                 settings.advertise_port,
                 loopback,
-                Lane::COMPAT.datagrams(),
+                lane,
                 &registry,
             )?),
             false => None,
         };
-        let mut links = Links::new(registry, Lane::COMPAT);
+        let mut tcp = Tcp::new(registry, lane);
         let any = match loopback {
             true => SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0),
             false => SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
         };
         let address = settings.listen.unwrap_or(any);
         let port = match lan {
-            true => links.listen(&[address.into()])?.port(),
-            // Nobody would learn of it.
+            true => tcp.listen(&[address.into()])?.port(),
+            // No Python node would learn of the port.
             false => 0,
         };
         let config = Config {
@@ -94,97 +106,24 @@ impl Compat {
             tick: settings.tick,
             limits: native.limits.clone(),
         };
-        Ok(Compat {
+        Ok(Bridge {
             engine: Engine::new(config, Box::new(OsEntropy::new()?)),
-            links,
-            datagrams,
+            tcp,
+            udp,
             resolver: Resolver::new(waker, RESOLVED_FOR),
             resolving: Vec::new(),
             loopback,
         })
     }
 
-    pub(super) fn deadline(&self) -> Option<Time> {
-        let deadlines = [self.engine.deadline(), self.links.retry_at()];
-        deadlines.into_iter().flatten().min()
-    }
-
-    pub(super) fn has_unread(&self) -> bool {
-        self.links.has_unread() || self.datagrams.as_ref().is_some_and(Datagrams::has_unread)
-    }
-
-    /// Takes in what the poller found, and the time.
-    pub(super) fn process(
-        &mut self,
-        native: &mut engine::Engine,
-        poller: &Poller,
-        interfaces: &Interfaces,
-        now: Now,
-    ) {
-        let datagrams = self.links.take(poller, &mut self.engine, now);
-        if let Some(socket) = &mut self.datagrams {
-            if datagrams {
-                socket.readable();
-            }
-            let engine = &mut self.engine;
-            socket.receive(&mut |from, bytes| {
-                engine.datagram(now, interfaces.is_own(from.ip()), bytes);
-            });
-        }
-        while let Some((relay, _, found)) = self.resolver.next(now.at) {
-            self.resolved(now, &relay, &found);
-        }
-        while let Some(id) = self.links.next_unread() {
-            self.links.read(id, &mut self.engine, now);
-            self.perform(native, interfaces, now);
-        }
-        if self.engine.deadline().is_some_and(|at| now.at >= at) {
-            self.engine.tick(now);
-        }
-        self.perform(native, interfaces, now);
-    }
-
-    /// Takes what of the native engine's outputs is for this one, and does it; gives back what is not.
-    pub(super) fn take(
-        &mut self,
-        native: &mut engine::Engine,
-        interfaces: &Interfaces,
-        now: Now,
-        output: engine::Output,
-    ) -> Option<engine::Output> {
-        match output {
-            engine::Output::CompatCall {
-                number,
-                target,
-                path,
-                args,
-                kwargs,
-            } => self
-                .engine
-                .call(now, number, &target, &path, (&args, &kwargs)),
-            engine::Output::CompatForget(number) => self.engine.forget(now, number),
-            engine::Output::CompatReply(ticket, status, body) => {
-                self.engine.reply(now, ticket, status, &body);
-            }
-            engine::Output::Running => {
-                self.engine.start(now);
-                self.perform(native, interfaces, now);
-                return Some(output);
-            }
-            other => return Some(other),
-        }
-        self.perform(native, interfaces, now);
-        None
-    }
-
     fn perform(&mut self, native: &mut engine::Engine, interfaces: &Interfaces, now: Now) {
         while let Some(output) = self.engine.poll() {
             match output {
                 Output::Advertise => {
-                    if let Some(datagrams) = &self.datagrams {
+                    if let Some(udp) = &self.udp {
                         for target in interfaces.targets() {
                             let advert = self.engine.advert(target.own);
-                            datagrams.broadcast(&advert, target.broadcast);
+                            udp.broadcast(&advert, target.broadcast);
                         }
                     }
                 }
@@ -196,16 +135,21 @@ impl Compat {
                     learnt,
                 } => {
                     let found = self.resolver.resolve(link, &relay, learnt, now.at);
-                    self.resolving.push((link, relay.clone(), nth, learnt));
+                    self.resolving.push(Resolving {
+                        link,
+                        relay: relay.clone(),
+                        nth,
+                        learnt,
+                    });
                     if let Some(found) = found {
                         self.resolved(now, &relay, &found);
                     }
                 }
-                Output::Writable(link) => self.links.mark_writable(link),
-                Output::Finish(link) => self.links.finish(link),
+                Output::Writable(link) => self.tcp.mark_writable(link),
+                Output::Finish(link) => self.tcp.finish(link),
                 Output::Close(link) => {
                     self.stop_resolving(link);
-                    self.links.close(link, &[]);
+                    self.tcp.close(link, &[]);
                 }
                 Output::Peer(name, place) => {
                     let place = place.map(|place| match place {
@@ -240,49 +184,129 @@ impl Compat {
     /// The addresses of a relay are known, or that there are none.
     fn resolved(&mut self, now: Now, relay: &RelayAddress, found: &[SocketAddr]) {
         // The one lookup is for all who wait for it.
-        for (link, of, nth, learnt) in std::mem::take(&mut self.resolving) {
-            if of != *relay {
-                self.resolving.push((link, of, nth, learnt));
+        for waiting in std::mem::take(&mut self.resolving) {
+            if waiting.relay != *relay {
+                self.resolving.push(waiting);
                 continue;
             }
-            let to = found.get(nth % found.len().max(1)).copied();
-            self.dial(now, link, to, learnt);
+            let to = found.get(waiting.nth % found.len().max(1)).copied();
+            self.dial(now, waiting.link, to, waiting.learnt);
         }
     }
 
     /// A link does not wait any more for what its relay's name means; others to the same relay may.
     fn stop_resolving(&mut self, link: LinkId) {
-        let Some(at) = self.resolving.iter().position(|(l, ..)| *l == link) else {
+        let Some(at) = self.resolving.iter().position(|r| r.link == link) else {
             return;
         };
-        let (_, relay, ..) = self.resolving.swap_remove(at);
-        if self.resolving.iter().all(|(_, r, ..)| *r != relay) {
+        let given_up = self.resolving.swap_remove(at);
+        if self.resolving.iter().all(|r| r.relay != given_up.relay) {
             self.resolver.forget(link);
         }
     }
 
     fn dial(&mut self, now: Now, link: LinkId, to: Option<SocketAddr>, learnt: bool) {
         let to = to.filter(|to| resolver::may_dial(*to, learnt, self.loopback));
-        if !to.is_some_and(|to| self.links.dial(link, to)) {
+        if !to.is_some_and(|to| self.tcp.dial(link, to)) {
             self.engine.closed(now, link);
         }
     }
+}
 
-    /// Writes what waits for links, as far as they take it; whether something came of it.
-    pub(super) fn flush(
+impl Companion for Bridge {
+    fn take(
         &mut self,
         native: &mut engine::Engine,
         interfaces: &Interfaces,
         now: Now,
-    ) -> bool {
-        let told = self.links.flush(&mut self.engine, now);
+        output: engine::Output,
+    ) {
+        match output {
+            engine::Output::CompatCall {
+                number,
+                target,
+                path,
+                args,
+                kwargs,
+            } => {
+                let engine = &mut self.engine;
+                engine.call(now, number, &target, &path, (&args, &kwargs));
+            }
+            engine::Output::CompatForget(number) => self.engine.forget(now, number),
+            engine::Output::CompatReply(ticket, status, body) => {
+                self.engine.reply(now, ticket, status, &body);
+            }
+            // The driver hands over nothing else.
+            _ => {}
+        }
+        self.perform(native, interfaces, now);
+    }
+
+    fn start(&mut self, native: &mut engine::Engine, interfaces: &Interfaces, now: Now) {
+        self.engine.start(now);
+        self.perform(native, interfaces, now);
+    }
+
+    fn process(
+        &mut self,
+        native: &mut engine::Engine,
+        poller: &Poller,
+        interfaces: &Interfaces,
+        now: Now,
+    ) {
+        let datagrams = self.tcp.take(poller, &mut self.engine, now);
+        if let Some(udp) = &mut self.udp {
+            if datagrams {
+                udp.readable();
+            }
+            let engine = &mut self.engine;
+            udp.receive(&mut |from, bytes| {
+                engine.datagram(now, is_own(interfaces, from.ip()), bytes);
+            });
+        }
+        while let Some((relay, _, found)) = self.resolver.next(now.at) {
+            self.resolved(now, &relay, &found);
+        }
+        while let Some(id) = self.tcp.next_unread() {
+            self.tcp.read(id, &mut self.engine, now);
+            self.perform(native, interfaces, now);
+        }
+        if self.engine.deadline().is_some_and(|at| now.at >= at) {
+            self.engine.tick(now);
+        }
+        self.perform(native, interfaces, now);
+    }
+
+    fn flush(&mut self, native: &mut engine::Engine, interfaces: &Interfaces, now: Now) -> bool {
+        let told = self.tcp.flush(&mut self.engine, now);
         self.perform(native, interfaces, now);
         told
     }
 
-    /// Ends everything.
-    pub(super) fn stop(&mut self, native: &mut engine::Engine, interfaces: &Interfaces, now: Now) {
+    fn stop(&mut self, native: &mut engine::Engine, interfaces: &Interfaces, now: Now) {
         self.engine.stop();
         self.perform(native, interfaces, now);
     }
+
+    fn is_flushed(&self) -> bool {
+        self.engine.is_flushed()
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        let deadlines = [self.engine.deadline(), self.tcp.retry_at()];
+        deadlines.into_iter().flatten().min()
+    }
+
+    fn has_unread(&self) -> bool {
+        self.tcp.has_unread() || self.udp.as_ref().is_some_and(Udp::has_unread)
+    }
+
+    fn count(&self, stats: &mut Stats) {
+        stats.compat_refused = self.engine.refused();
+    }
+}
+
+/// Whether an address is this host's.
+fn is_own(interfaces: &Interfaces, ip: IpAddr) -> bool {
+    ip.is_loopback() || interfaces.targets().iter().any(|t| IpAddr::V4(t.own) == ip)
 }

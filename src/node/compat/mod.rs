@@ -1,9 +1,13 @@
-//! How a node also speaks to Python nodes.
+//! How a node also speaks to Python nodes. `bridge` joins their protocol's engine to the event
+//! loop.
+
+mod bridge;
 
 use crate::address::RelayAddress;
-use crate::driver::compat::Settings;
+use crate::driver::companion::{Companion, OpenCompanion};
 use crate::error::Error;
 use crate::limits::REMOTES_MAX;
+use bridge::{Bridge, Settings};
 use std::net::SocketAddrV4;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -16,7 +20,8 @@ const TICK: Duration = Duration::from_millis(250);
 const TICKS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(60);
 
 /// How a node also speaks the protocol of PeerBase 0.7.1, to Python nodes and their relays; see
-/// [`Builder::compat`](crate::Builder::compat). What that protocol cannot give is in [`crate::compat`].
+/// [`Builder::compat`](crate::Builder::compat). What that protocol cannot give is in
+/// [`crate::compat`].
 #[derive(Clone, Debug)]
 pub struct Compat {
     listen: Option<SocketAddrV4>,
@@ -42,8 +47,8 @@ impl Compat {
         Compat::default()
     }
 
-    /// Where calls of Python nodes come to: the first of their `ports`. Any free port of every IPv4 address
-    /// unless set. If this names an address, that is what is advertised; otherwise that of
+    /// Where calls of Python nodes come to: the first of their `ports`. Any free port of every IPv4
+    /// address unless set. If this names an address, that is what is advertised; otherwise that of
     /// [`Builder::advertise_address`](crate::Builder::advertise_address), or of each interface.
     #[must_use]
     pub fn listen(mut self, address: SocketAddrV4) -> Compat {
@@ -51,16 +56,16 @@ impl Compat {
         self
     }
 
-    /// The UDP port that Python nodes advertise on: the second of their `ports`; 1001 unless set. Below 1024
-    /// a program needs the privilege to bind it, as Python does.
+    /// The UDP port that Python nodes advertise on: the second of their `ports`; 1001 unless set.
+    /// Below 1024 a program needs the privilege to bind it, as Python does.
     #[must_use]
     pub fn advertise_port(mut self, port: u16) -> Compat {
         self.advertise_port = port;
         self
     }
 
-    /// A relay of Python nodes, `relay.py` or one of ours, as `HOST:PORT`, besides those given before. It
-    /// learns this node's name. Further ones that relays tell of are used as well, up to
+    /// A relay of Python nodes, `relay.py` or one of ours, as `HOST:PORT`, besides those given
+    /// before. It learns this node's name. Further ones that relays tell of are used as well, up to
     /// [`Builder::max_remotes`](crate::Builder::max_remotes) in all.
     #[must_use]
     pub fn relay(mut self, address: &str) -> Compat {
@@ -68,20 +73,33 @@ impl Compat {
         self
     }
 
-    /// How often a relay is asked what has come, if it does not answer as soon as something does, 10 ms to 60 s:
-    /// their `keepalive_tick`; 250 ms unless set.
+    /// How often a relay is asked what has come, if it does not answer as soon as something does,
+    /// 10 ms to 60 s: their `keepalive_tick`; 250 ms unless set.
     #[must_use]
     pub fn tick(mut self, tick: Duration) -> Compat {
         self.tick = tick;
         self
     }
 
-    /// What the event loop needs of it.
-    pub(super) fn settings(
+    /// What opens it on the event loop.
+    pub(super) fn opening(
         &self,
         loopback: bool,
         max_remotes: Option<usize>,
-    ) -> Result<Settings, Error> {
+    ) -> Result<Box<OpenCompanion<'static>>, Error> {
+        let settings = self.settings(loopback, max_remotes)?;
+        Ok(Box::new(move |whole, native, registry, lane, waker| {
+            let bridge = Bridge::open(&settings, whole, native, registry, lane, waker)?;
+            Ok(Box::new(bridge) as Box<dyn Companion>)
+        }))
+    }
+
+    /// An error if it cannot be spoken like this.
+    pub(super) fn check(&self, loopback: bool) -> Result<(), Error> {
+        self.settings(loopback, None).map(drop)
+    }
+
+    fn settings(&self, loopback: bool, max_remotes: Option<usize>) -> Result<Settings, Error> {
         let relays = self.relays.clone()?;
         if relays.len() > max_remotes.unwrap_or(REMOTES_MAX) {
             return Err(Error::Argument(

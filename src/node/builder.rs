@@ -2,11 +2,11 @@
 
 #[cfg(feature = "compat")]
 use super::Compat;
-use super::command::{Call, CommandTree, Message, MessageHandler};
-use super::shared::{EventHandler, Handlers};
-use super::{Node, shared};
+use super::shared::Parts;
+use super::turns::{EventHandler, Opened};
+use super::{Call, CommandTree, Handler, Message, MessageHandler, Node};
 use crate::address::RelayAddress;
-use crate::driver::Settings;
+use crate::driver::{Driver, Settings};
 use crate::engine::{self, Event};
 use crate::error::Error;
 use crate::fernet::{Key, Keyring};
@@ -30,10 +30,12 @@ pub const MAX_REMOTES: usize = 3;
 pub const RELAY_KEEPALIVE: Duration = Duration::from_secs(10);
 /// Shortest and longest: below, keepalives are a load; above, a relay takes us for gone.
 const KEEPALIVES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
-/// Shortest and longest interval: below, adverts are a storm; above, peers take minutes to be missed.
+/// Shortest and longest interval: below, adverts are a storm; above, peers take minutes to be
+/// missed.
 const INTERVALS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(300));
 
-/// Smallest and largest bound on a message: below, calls hardly fit; above, one call is all a node does.
+/// Smallest and largest bound on a message: below, calls hardly fit; above, one call is all a node
+/// does.
 const MESSAGES: RangeInclusive<usize> = 1024..=1 << 30;
 /// Smallest piece of a stream: below, most of what is sent is not the stream.
 const CHUNK_MIN: usize = 1024;
@@ -118,8 +120,8 @@ impl Builder {
         self
     }
 
-    /// Where others are to dial this node, if not where its adverts come from. Port 0 is the port it
-    /// listens on.
+    /// Where others are to dial this node, if not where its adverts come from. Port 0 is the port
+    /// it listens on.
     #[must_use]
     pub fn advertise_address(mut self, address: SocketAddr) -> Self {
         self.advertise_address = Some(address);
@@ -134,8 +136,8 @@ impl Builder {
         self
     }
 
-    /// Whether to look for peers on the networks this host is on; yes unless switched off. Without, a
-    /// node needs a relay or [`Node::connect`], and listens only if [`Builder::listen`] or
+    /// Whether to look for peers on the networks this host is on; yes unless switched off. Without,
+    /// a node needs a relay or [`Node::connect`], and listens only if [`Builder::listen`] or
     /// [`Builder::advertise_address`] is set.
     #[must_use]
     pub fn lan(mut self, on: bool) -> Self {
@@ -143,33 +145,33 @@ impl Builder {
         self
     }
 
-    /// A relay to be linked to, as `HOST:PORT`, besides those given before. One that cannot be reached, or
-    /// whose name cannot be resolved, is an event and is tried again, for ever.
+    /// A relay to be linked to, as `HOST:PORT`, besides those given before. One that cannot be
+    /// reached, or whose name cannot be resolved, is an event and is tried again, for ever.
     #[must_use]
     pub fn relay(mut self, address: &str) -> Self {
         self.relays = RelayAddress::add_to(self.relays, address);
         self
     }
 
-    /// Relays to be linked to at most, 16 or fewer: those given, and for the rest those that other nodes
-    /// tell of. Not less than those given. Unless set, [`MAX_REMOTES`] or as many as are given; none, if
-    /// none is given.
+    /// Relays to be linked to at most, 16 or fewer: those given, and for the rest those that other
+    /// nodes tell of. Not less than those given. Unless set, [`MAX_REMOTES`] or as many as are
+    /// given; none, if none is given.
     #[must_use]
     pub fn max_remotes(mut self, count: usize) -> Self {
         self.max_remotes = Some(count);
         self
     }
 
-    /// How long a path through a relay may be silent before a sign of life is asked for, 100 ms to 30 s;
-    /// after three times that it is dead. [`RELAY_KEEPALIVE`] unless set.
+    /// How long a path through a relay may be silent before a sign of life is asked for, 100 ms to
+    /// 30 s; after three times that it is dead. [`RELAY_KEEPALIVE`] unless set.
     #[must_use]
     pub fn relay_keepalive(mut self, interval: Duration) -> Self {
         self.relay_keepalive = interval;
         self
     }
 
-    /// Bytes of what is asked in one call, and of its value, at most, 1 KiB to 1 GiB; 4 MiB unless set. What
-    /// does not fit one frame goes in pieces, unseen.
+    /// Bytes of what is asked in one call, and of its value, at most, 1 KiB to 1 GiB; 4 MiB unless
+    /// set. What does not fit one frame goes in pieces, unseen.
     #[must_use]
     pub fn max_message(mut self, bytes: usize) -> Self {
         self.limits.max_message = bytes;
@@ -183,17 +185,17 @@ impl Builder {
         self
     }
 
-    /// How long a peer may be silent before it is pinged, 100 ms to 1 h, and how long in all before it is
-    /// taken for dead, at least twice that; 5 s and 15 s unless set.
+    /// How long a peer may be silent before it is pinged, 100 ms to 1 h, and how long in all before
+    /// it is taken for dead, at least twice that; 5 s and 15 s unless set.
     #[must_use]
     pub fn ping(mut self, interval: Duration, dead: Duration) -> Self {
         (self.limits.keepalive, self.limits.dead) = (interval, dead);
         self
     }
 
-    /// What files may cost: bytes of the largest that is fetched, 4 GiB unless set; how many are read for
-    /// others at a time, 8 unless set; and bytes per second that are read for others, all together, 0 for
-    /// as fast as it goes, which it is unless set.
+    /// What files may cost: bytes of the largest that is fetched, 4 GiB unless set; how many are
+    /// read for others at a time, 8 unless set; and bytes per second that are read for others, all
+    /// together, 0 for as fast as it goes, which it is unless set.
     #[must_use]
     pub fn file_limits(mut self, max_bytes: u64, uploads: usize, bytes_per_second: u64) -> Self {
         self.limits.file_bytes = max_bytes;
@@ -202,8 +204,8 @@ impl Builder {
         self
     }
 
-    /// Sessions beyond which nobody is dialled only because another peer told of it; 64 unless set, and 0
-    /// for not at all.
+    /// Sessions beyond which nobody is dialled only because another peer told of it; 64 unless set,
+    /// and 0 for not at all.
     #[must_use]
     pub fn max_peers(mut self, count: usize) -> Self {
         self.limits.max_peers = count;
@@ -217,10 +219,10 @@ impl Builder {
         self
     }
 
-    /// Also speaks the protocol of PeerBase 0.7.1, so that Python nodes take this one for one of theirs, on
-    /// the LAN if [`Builder::lan`] is on, and at the relays it is given. Not unless asked for: that protocol
-    /// proves nothing and hides no names, see [`crate::compat`]. To this node Python nodes are peers like
-    /// others, which know commands only.
+    /// Also speaks the protocol of PeerBase 0.7.1, so that Python nodes take this one for one of
+    /// theirs, on the LAN if [`Builder::lan`] is on, and at the relays it is given. Not unless
+    /// asked for: that protocol proves nothing and hides no names, see [`crate::compat`]. To this
+    /// node Python nodes are peers like others, which know commands only.
     #[cfg(feature = "compat")]
     #[must_use]
     pub fn compat(mut self, compat: Compat) -> Self {
@@ -283,8 +285,8 @@ impl Builder {
         self
     }
 
-    /// What is told of events, from the start on: it misses none, as [`Node::events`] might that is asked
-    /// for later. Runs where handlers run, and once the node runs.
+    /// What is told of events, from the start on: it misses none, as [`Node::events`] might that is
+    /// asked for later. Runs where handlers run, and once the node runs.
     #[must_use]
     pub fn on_event(self, handler: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         self.event_handler(Some(Arc::new(handler)))
@@ -300,11 +302,7 @@ impl Builder {
         self.name.clone()
     }
 
-    pub(crate) fn handler(
-        mut self,
-        path: &str,
-        handler: super::command::Handler,
-    ) -> Result<Self, Error> {
+    pub(crate) fn handler(mut self, path: &str, handler: Handler) -> Result<Self, Error> {
         self.commands = Ok(self.commands?.with(path, handler)?);
         Ok(self)
     }
@@ -349,7 +347,7 @@ impl Builder {
         }
         #[cfg(feature = "compat")]
         if let Some(compat) = &self.compat {
-            compat.settings(self.loopback, None)?;
+            compat.check(self.loopback)?;
         }
         Ok(())
     }
@@ -384,36 +382,31 @@ impl Builder {
         Ok(())
     }
 
-    pub(super) fn open_shared(self) -> Result<shared::Opened, Error> {
+    /// Opens the sockets, and begins to ask for the name.
+    pub(super) fn open_parts(self) -> Result<Parts, Error> {
         self.check_whole()?;
+        #[cfg(feature = "compat")]
+        let companion = match &self.compat {
+            Some(compat) => Some(compat.opening(self.loopback, self.max_remotes)?),
+            None => None,
+        };
+        #[cfg(not(feature = "compat"))]
+        let companion = None;
         let settings = Settings {
             listen: self.listen,
             lan: self.lan,
             advertised: self.advertise_address.is_some(),
             advertise_port: self.advertise_port,
             loopback: self.loopback,
-            #[cfg(feature = "compat")]
-            compat: match &self.compat {
-                Some(compat) => Some(compat.settings(self.loopback, self.max_remotes)?),
-                None => None,
-            },
         };
-        let (name, network) = (self.name?, self.network?);
-        let (interval, limits, advertised) = (self.interval, self.limits, self.advertise_address);
-        let keys = Keyring::new(self.keys)?;
-        let (lan, relays, relay_keepalive) = (self.lan, self.relays?, self.relay_keepalive);
-        let usual = if relays.is_empty() {
-            0
-        } else {
-            MAX_REMOTES.max(relays.len())
+        let (commands, on_message, on_event) = (self.commands?, self.message, self.event);
+        let (name, network, keys) = (self.name?, self.network?, Keyring::new(self.keys)?);
+        let (advertised, relays) = (self.advertise_address, self.relays?);
+        let usual = match relays.len() {
+            0 => 0,
+            given => MAX_REMOTES.max(given),
         };
-        let max_remotes = self.max_remotes.unwrap_or(usual);
-        let handlers = Handlers {
-            commands: self.commands?,
-            message: self.message,
-            event: self.event,
-        };
-        shared::open(&settings, handlers, |port| engine::Config {
+        let make_config = |port| engine::Config {
             network,
             name,
             keys,
@@ -422,27 +415,39 @@ impl Builder {
                 .filter(|p| *p != 0)
                 .unwrap_or(port),
             address: advertised.map(|a| -> IpAddr { a.ip() }),
-            interval,
-            lan,
+            interval: self.interval,
+            lan: self.lan,
             relays,
-            max_remotes,
-            relay_keepalive,
-            limits: *limits,
+            max_remotes: self.max_remotes.unwrap_or(usual),
+            relay_keepalive: self.relay_keepalive,
+            limits: *self.limits,
+        };
+        let (driver, poller, waker) = Driver::open(&settings, make_config, companion)?;
+        Ok(Parts {
+            opened: Opened {
+                driver,
+                poller,
+                waker,
+                pid: std::process::id(),
+            },
+            commands,
+            on_message,
+            on_event,
         })
     }
 
-    /// Starts the node on a thread of its own, named `peerbase`. Waits for the quarter of a second in
-    /// which the network is asked whether the name is taken, and for the relays it was given to be asked as
-    /// well, or to have failed: two seconds at most.
+    /// Starts the node on a thread of its own, named `peerbase`. Waits for the quarter of a second
+    /// in which the network is asked whether the name is taken, and for the relays it was given to
+    /// be asked as well, or to have failed: two seconds at most.
     pub fn start(self) -> Result<Node, Error> {
-        Node::start(self.open_shared()?)
+        Node::start(self.open_parts()?)
     }
 
     /// Opens the node for the caller's own event loop: poll [`Node::fd`] for at most
-    /// [`Node::timeout`], then call [`Node::process`]. A blocking call drives the loop itself. Waits
-    /// as [`Builder::start`] does.
+    /// [`Node::timeout`], then call [`Node::process`]. A blocking call drives the loop itself.
+    /// Waits as [`Builder::start`] does.
     pub fn open(self) -> Result<Node, Error> {
-        Node::open(self.open_shared()?)
+        Node::open(self.open_parts()?)
     }
 
     /// Runs the node on this thread until it is stopped. `ready` is given the node once it takes

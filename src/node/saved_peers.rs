@@ -1,7 +1,8 @@
 //! What a node knows of its network, kept in a file.
 //!
 //! ```json
-//! {"peerbase_state": 1, "network": "plant", "peers": [{"name": "roof", "address": "10.0.0.7:4711"}]}
+//! {"peerbase_state": 1, "network": "plant",
+//!  "peers": [{"name": "roof", "address": "10.0.0.7:4711"}]}
 //! ```
 
 use crate::error::Error;

@@ -1,11 +1,12 @@
 //! The UDP socket on the advertise port, which all nodes of a host share.
 
 use super::interfaces::LOOPBACK_BROADCAST;
+use super::poller::Lane;
 use crate::error::Error;
 use crate::limits::DATAGRAM_MAX;
 use crate::logging::record;
 use mio::net::UdpSocket;
-use mio::{Interest, Registry, Token};
+use mio::{Interest, Registry};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -14,7 +15,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 const ROUND: usize = 64;
 
 #[derive(Debug)]
-pub(super) struct Datagrams {
+pub(crate) struct Udp {
     socket: UdpSocket,
     port: u16,
     /// The kernel may hold more.
@@ -23,13 +24,13 @@ pub(super) struct Datagrams {
     buf: [u8; DATAGRAM_MAX + 1],
 }
 
-impl Datagrams {
-    pub(super) fn open(
+impl Udp {
+    pub(crate) fn open(
         port: u16,
         loopback: bool,
-        token: Token,
+        lane: Lane,
         registry: &Registry,
-    ) -> Result<Datagrams, Error> {
+    ) -> Result<Udp, Error> {
         // Bound to the loopback's broadcast address, a socket hears nothing from outside.
         let ip = if loopback {
             LOOPBACK_BROADCAST
@@ -42,9 +43,9 @@ impl Datagrams {
             _ => Error::io("binding the advertise port", &e),
         })?;
         registry
-            .register(&mut socket, token, Interest::READABLE)
+            .register(&mut socket, lane.datagrams(), Interest::READABLE)
             .map_err(|e| Error::io("watching the advertise port", &e))?;
-        Ok(Datagrams {
+        Ok(Udp {
             socket,
             port,
             unread: false,
@@ -52,15 +53,15 @@ impl Datagrams {
         })
     }
 
-    pub(super) fn has_unread(&self) -> bool {
+    pub(crate) fn has_unread(&self) -> bool {
         self.unread
     }
 
-    pub(super) fn readable(&mut self) {
+    pub(crate) fn readable(&mut self) {
         self.unread = true;
     }
 
-    pub(super) fn receive(&mut self, take: &mut dyn FnMut(SocketAddr, &[u8])) {
+    pub(crate) fn receive(&mut self, take: &mut dyn FnMut(SocketAddr, &[u8])) {
         if !self.unread {
             return;
         }
@@ -76,7 +77,7 @@ impl Datagrams {
         }
     }
 
-    pub(super) fn broadcast(&self, bytes: &[u8], target: Ipv4Addr) {
+    pub(crate) fn broadcast(&self, bytes: &[u8], target: Ipv4Addr) {
         let to = SocketAddr::V4(SocketAddrV4::new(target, self.port));
         // An interface that is just going down, or a full queue: the next advert comes.
         if let Err(e) = self.socket.send_to(bytes, to) {

@@ -1,14 +1,16 @@
-//! What waits to be run on the loop's thread, in order, and how much of it may wait: a handler may take as
-//! long as it likes, and meanwhile others must not make the queue grow without bound.
+//! What waits to be run on the loop's thread, in order, and how much of it may wait: a handler may
+//! take as long as it likes, and meanwhile others must not make the queue grow without bound.
 
-use super::{EventHandler, OnEnd, Outcome};
+use super::calls::{OnEnd, Outcome};
+use super::signal::Ready;
+use super::watchers::EventHandler;
 use crate::engine::{Event, Request};
 use crate::limits::Limits;
 use crate::name::NodeName;
-use crate::node::stream::Ready;
+use crate::sync::AtomicUsize;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 /// What an entry costs besides the bytes it carries.
 const ENTRY: usize = 512;
@@ -42,14 +44,14 @@ impl Callback {
         body + ENTRY
     }
 
-    /// Whether somebody waits for it even when the node has stopped.
+    /// Whether the program, or a thread, waits for it even when the node has stopped.
     fn is_owed(&self) -> bool {
         matches!(self, Callback::Ended(..) | Callback::Do(_))
     }
 }
 
-/// What a message to everyone takes while a handler has it. Nobody waits for its answer, so nothing but this
-/// counts those that a handler keeps.
+/// What a message to everyone takes while a handler has it. Nobody waits for its answer, so nothing
+/// but this counts those that a handler keeps.
 pub(in crate::node) struct Kept {
     all: Arc<AtomicUsize>,
     bytes: usize,
@@ -71,6 +73,8 @@ pub(super) struct Callbacks {
     events: usize,
     events_max: usize,
     events_missed: u64,
+    /// Messages to everyone that were dropped because too much waited for a handler.
+    messages_dropped: u64,
 }
 
 impl Callbacks {
@@ -83,6 +87,7 @@ impl Callbacks {
             events: 0,
             events_max: limits.events,
             events_missed: 0,
+            messages_dropped: 0,
         }
     }
 
@@ -99,7 +104,8 @@ impl Callbacks {
         self.bytes > self.bytes_max / 2
     }
 
-    /// Adds what others asked for or said, unless too much waits; whether it did. A single one always fits.
+    /// Adds what others asked for or said, unless too much waits; whether it did. A single one
+    /// always fits.
     #[must_use]
     pub(super) fn offer(&mut self, callback: Callback) -> bool {
         let cost = callback.cost();
@@ -114,6 +120,16 @@ impl Callbacks {
             self.queue.push_back(callback);
         }
         fits
+    }
+
+    /// Adds a message to everyone; one for which there is no room is dropped and counted.
+    pub(super) fn offer_message(&mut self, sender: NodeName, data: Vec<u8>) {
+        let fits = self.offer(Callback::Message(sender, data));
+        self.messages_dropped += u64::from(!fits);
+    }
+
+    pub(super) fn messages_dropped(&self) -> u64 {
+        self.messages_dropped
     }
 
     /// Adds an event; when too many wait, the handler is told how many it missed.
@@ -155,14 +171,15 @@ impl Callbacks {
         Some(next)
     }
 
-    /// Keeps only what somebody waits for even when the node has stopped.
+    /// Keeps only what is still owed when the node has stopped; the rest, to be dropped outside the
+    /// lock.
     pub(super) fn keep_owed(&mut self) -> VecDeque<Callback> {
         let (owed, rest) = std::mem::take(&mut self.queue)
             .into_iter()
             .partition(Callback::is_owed);
         self.queue = owed;
         (self.bytes, self.events, self.events_missed) = (0, 0, 0);
-        // Dropped by the caller outside the lock: a handler's drop may call the node.
+        // A handler's drop may call the node.
         rest
     }
 }

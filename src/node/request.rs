@@ -1,0 +1,343 @@
+//! A call or message that a handler is given, and the one answer that it gets.
+
+use super::Node;
+use super::shared::Shared;
+use super::stream::{self, Ends, StreamReader, StreamWriter};
+use super::turns::Kept;
+use crate::engine::{Ask, PeerInfo, Request, RequestId};
+use crate::error::Error;
+use crate::json;
+use crate::limits::BODY_MAX;
+use crate::name::{CommandPath, NodeName};
+use crate::wire::record::Status;
+use serde_json::{Map, Value};
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+/// The args and kwargs of a call as JSON texts, which were checked.
+pub(super) struct Texts {
+    pub(super) args: Vec<u8>,
+    pub(super) kwargs: Vec<u8>,
+    /// How many values they hold.
+    values: usize,
+}
+
+impl Texts {
+    /// Checks that they are a JSON array and a JSON object.
+    pub(super) fn check(args: Vec<u8>, kwargs: Vec<u8>) -> Result<Texts, Error> {
+        // Less the array and the object themselves.
+        let values = json::check_args(&args)? + json::check_kwargs(&kwargs)? - 2;
+        Ok(Texts {
+            args,
+            kwargs,
+            values,
+        })
+    }
+}
+
+/// The one answer that a request gets.
+pub(super) struct Answer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) id: RequestId,
+    /// Whether the caller streams.
+    streams: bool,
+    /// Whether no answer is a failure.
+    needed: bool,
+    answered: bool,
+}
+
+impl Answer {
+    pub(super) fn new(shared: &Arc<Shared>, request: &Request) -> Answer {
+        Answer {
+            shared: shared.clone(),
+            id: request.id,
+            streams: request.streams,
+            needed: matches!(request.ask, Ask::Command { .. }),
+            answered: false,
+        }
+    }
+
+    /// Answers. After the node has ended nobody can be answered, and nobody waits.
+    pub(super) fn send(self, status: Status, body: Vec<u8>) {
+        let _ = self.try_send(status, body);
+    }
+
+    /// Answers, or says why nothing is sent any more. In a child of a fork nothing is sent: the
+    /// link is the parent's, and a record of the child's would break it.
+    fn try_send(mut self, status: Status, body: Vec<u8>) -> Result<(), Error> {
+        self.answered = true;
+        self.shared.turns.answer(self.id, status, body)
+    }
+
+    /// Answers with a body of `size` bytes, at most `limit`. If it has more, the caller is told
+    /// that the command failed.
+    fn try_send_within(
+        self,
+        limit: usize,
+        size: usize,
+        status: Status,
+        body: impl FnOnce() -> Vec<u8>,
+    ) -> Result<(), Error> {
+        if size <= limit {
+            return self.try_send(status, body());
+        }
+        let too_large = Error::TooLarge { size, limit };
+        self.try_send(Status::Failed, too_large.to_string().into_bytes())?;
+        Err(too_large)
+    }
+
+    fn value(self, size: usize, body: impl FnOnce() -> Vec<u8>) -> Result<(), Error> {
+        let limit = self.shared.max_message();
+        self.try_send_within(limit, size, Status::Value, body)
+    }
+
+    /// Ends without a value, in words.
+    pub(super) fn end(self, status: Status, text: &str) -> Result<(), Error> {
+        self.try_send_within(BODY_MAX, text.len(), status, || text.as_bytes().to_vec())
+    }
+
+    fn is_wanted(&self) -> bool {
+        let turns = &self.shared.turns;
+        let wanted = || turns.with(|engine, _| engine.is_wanted(self.id));
+        turns.check().is_ok() && wanted().unwrap_or(false)
+    }
+
+    /// The peers of the node that was asked; none once it has ended.
+    pub(super) fn peers(&self) -> Vec<PeerInfo> {
+        let peers = self.shared.turns.with(|engine, now| engine.peers(now));
+        peers.unwrap_or_default()
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if self.answered {
+            return;
+        }
+        let (status, why): (Status, &[u8]) = if std::thread::panicking() {
+            (Status::Failed, b"the command panicked")
+        } else if self.needed {
+            (Status::Failed, b"the command gave no answer")
+        } else {
+            (Status::Value, b"")
+        };
+        // Nobody waits for it after the node has ended, or in a child of a fork.
+        let _ = self.shared.turns.answer(self.id, status, why.to_vec());
+    }
+}
+
+/// A call of one of our commands, to be answered now or later, from any thread. Dropped
+/// unanswered, it answers that the command failed.
+pub struct Call {
+    caller: NodeName,
+    path: CommandPath,
+    texts: Texts,
+    /// The same as values, once the handler has asked for them.
+    args: OnceLock<Vec<Value>>,
+    kwargs: OnceLock<Map<String, Value>>,
+    pub(super) answer: Answer,
+}
+
+impl Call {
+    pub(super) fn new(caller: NodeName, path: CommandPath, texts: Texts, answer: Answer) -> Call {
+        Call {
+            caller,
+            path,
+            texts,
+            args: OnceLock::new(),
+            kwargs: OnceLock::new(),
+            answer,
+        }
+    }
+
+    /// The name of the node that calls.
+    pub fn caller(&self) -> &NodeName {
+        &self.caller
+    }
+
+    /// The path that was called.
+    pub fn path(&self) -> &CommandPath {
+        &self.path
+    }
+
+    /// The positional arguments. They are read when this is called first.
+    pub fn args(&self) -> &[Value] {
+        self.args.get_or_init(|| json::args_of(&self.texts.args))
+    }
+
+    /// The named arguments. They are read when this is called first.
+    pub fn kwargs(&self) -> &Map<String, Value> {
+        self.kwargs
+            .get_or_init(|| json::kwargs_of(&self.texts.kwargs))
+    }
+
+    /// Takes the args and kwargs out, as JSON texts.
+    pub(crate) fn take_texts(&mut self) -> (Vec<u8>, Vec<u8>) {
+        let args = std::mem::replace(&mut self.texts.args, b"[]".to_vec());
+        let kwargs = std::mem::replace(&mut self.texts.kwargs, b"{}".to_vec());
+        (args, kwargs)
+    }
+
+    /// Values that may be made of one call, as the node's limits say.
+    pub(super) fn max_values(&self) -> usize {
+        self.answer.shared.max_values()
+    }
+
+    /// Itself, unless it has more values than may be made of it; then the caller is told.
+    pub(super) fn if_within(self, most: usize) -> Option<Call> {
+        if self.texts.values <= most {
+            return Some(self);
+        }
+        let most = (most as u64).to_be_bytes().to_vec();
+        self.answer.send(Status::TooManyValues, most);
+        None
+    }
+
+    /// Whether the caller still waits: it has not cancelled, and its time is not over.
+    pub fn is_wanted(&self) -> bool {
+        self.answer.is_wanted()
+    }
+
+    /// The node that was called, unless it is being stopped. A handler that keeps a [`Node`] of its
+    /// own instead keeps it from ever being dropped.
+    pub fn node(&self) -> Option<Node> {
+        self.answer.shared.node()
+    }
+
+    /// Whether the caller streams, and takes a stream: see [`Call::streams`].
+    pub fn has_streams(&self) -> bool {
+        self.answer.streams
+    }
+
+    /// What the caller streams, and what is streamed to it, for a caller that does
+    /// ([`CallBuilder::stream`](crate::CallBuilder::stream)). Reads and writes that wait must run
+    /// on another thread than the loop's, so keep the call and answer it from that thread:
+    /// [`Call::reply`] after the last write also finishes the writer. An error if the caller does
+    /// not stream.
+    pub fn streams(&self) -> Result<(StreamReader, StreamWriter), Error> {
+        Ok(stream::split(&self.ends()?))
+    }
+
+    pub(crate) fn ends(&self) -> Result<Arc<Ends>, Error> {
+        Ends::accept(&self.answer.shared, self.answer.id)
+    }
+
+    /// Answers with a value. An answer larger than [`max_message`](crate::Limits::max_message) is
+    /// an error here, and the caller is told that the command failed.
+    pub fn reply(self, value: impl Into<Value>) -> Result<(), Error> {
+        let text = serde_json::to_vec(&value.into()).map_err(|e| Error::Json(e.to_string()))?;
+        self.reply_text(text)
+    }
+
+    /// Answers with a JSON text that has been checked.
+    pub(crate) fn reply_text(self, text: Vec<u8>) -> Result<(), Error> {
+        self.answer.value(text.len(), || text)
+    }
+
+    /// Answers that the command failed, and why.
+    pub fn fail(self, message: &str) -> Result<(), Error> {
+        self.answer.end(Status::Failed, message)
+    }
+
+    /// Answers that this caller may not have it, and why.
+    pub fn refuse(self, reason: &str) -> Result<(), Error> {
+        self.answer.end(Status::Refused, reason)
+    }
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("caller", &self.caller)
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A message of bytes: for this node alone, which may answer with bytes, now or later, from any
+/// thread; or for everyone. Dropped unanswered, it is answered with no bytes. One for everyone that
+/// a handler keeps counts against [`waiting_bytes`](crate::Limits::waiting_bytes) until it is
+/// dropped; when those are used up, further ones are dropped and counted in
+/// [`messages_dropped`](crate::Stats::messages_dropped).
+pub struct Message {
+    sender: NodeName,
+    data: Vec<u8>,
+    answer: Option<Answer>,
+    /// Dropped with a message for everyone.
+    _kept: Option<Kept>,
+}
+
+impl Message {
+    /// A message for this node alone.
+    pub(super) fn for_us(sender: NodeName, data: Vec<u8>, answer: Answer) -> Message {
+        Message {
+            sender,
+            data,
+            answer: Some(answer),
+            _kept: None,
+        }
+    }
+
+    /// A message for everyone. What is kept with it counts it.
+    pub(super) fn for_everyone(sender: NodeName, data: Vec<u8>, kept: Option<Kept>) -> Message {
+        Message {
+            sender,
+            data,
+            answer: None,
+            _kept: kept,
+        }
+    }
+
+    /// Who sent it. Of a message for everyone, what those say who handed it on: any member of the
+    /// network could have given itself another's name there.
+    pub fn sender(&self) -> &NodeName {
+        &self.sender
+    }
+
+    /// What was sent.
+    pub fn data(&self) -> &[u8] {
+        &self.data
+    }
+
+    /// Whether it is for this node alone.
+    pub fn is_private(&self) -> bool {
+        self.answer.is_some()
+    }
+
+    /// Answers with bytes. Nobody waits for the answer to a message for everyone.
+    pub fn reply(mut self, data: &[u8]) -> Result<(), Error> {
+        let Some(answer) = self.answer.take() else {
+            return Ok(());
+        };
+        answer.value(data.len(), || data.to_vec())
+    }
+
+    /// Answers that it failed, and why.
+    pub fn fail(self, message: &str) -> Result<(), Error> {
+        self.end(Status::Failed, message)
+    }
+
+    /// Answers that this sender may not have it, and why.
+    pub fn refuse(self, reason: &str) -> Result<(), Error> {
+        self.end(Status::Refused, reason)
+    }
+
+    fn end(mut self, status: Status, text: &str) -> Result<(), Error> {
+        self.answer.take().map_or(Ok(()), |a| a.end(status, text))
+    }
+
+    /// Whether the sender waits for an answer, still.
+    pub fn is_wanted(&self) -> bool {
+        self.answer.as_ref().is_some_and(Answer::is_wanted)
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("sender", &self.sender)
+            .field("bytes", &self.data.len())
+            .field("private", &self.is_private())
+            .finish()
+    }
+}
