@@ -83,13 +83,16 @@ const POLITE: Duration = Duration::from_micros(100);
 /// The lock, held.
 type Locked<'a> = logging::Locked<'a, State>;
 
+/// Takes a message to everyone: its sender, its bytes, and what counts it.
+type OnMessage = dyn Fn(NodeName, Vec<u8>, Option<Kept>) + Send + Sync;
+
 /// What a node runs for what comes in. Each runs without the lock.
 pub(super) struct Handlers {
     /// For a command or message of another node, on the loop's thread.
     pub(super) on_request: Box<dyn Fn(Request) + Send + Sync>,
     /// For a message to everyone, on the loop's thread. It counts against the bound on what waits
     /// until the handler drops what comes with it.
-    pub(super) on_message: Box<dyn Fn(NodeName, Vec<u8>, Option<Kept>) + Send + Sync>,
+    pub(super) on_message: Box<OnMessage>,
     /// Once, when the node has ended and no other callback runs any more: drops every handler of
     /// the program's.
     pub(super) on_end: Box<dyn Fn() + Send + Sync>,
