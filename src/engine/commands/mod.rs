@@ -186,7 +186,7 @@ impl Engine {
     }
 }
 
-/// The stop: see [`Stopping`].
+/// How the engine stops: the file `stopping.rs` tells the whole of it.
 impl Engine {
     /// Ends the calls of this node and takes no more calls of others. Idempotent.
     pub fn begin_stop(&mut self, now: Now) {
