@@ -322,14 +322,13 @@ impl Hub {
     }
 
     fn carry(&mut self, now: Now, parcel: &Parcel<'_>, way: Way) {
-        if !self
-            .members
-            .charge(parcel.from, parcel.to, parcel.raw.len())
-        {
-            return self.refuse(now, parcel.from, Refusal::Flood);
-        }
-        let room = self.members.carry(&mut self.core.at(now), parcel, way);
-        self.check(now, parcel.to, room);
+        let Parcel { from, to, raw, .. } = *parcel;
+        let Some(route) = self.members.charge(from, to, raw.len()) else {
+            return self.refuse(now, from, Refusal::Flood);
+        };
+        let mut ctx = self.core.at(now);
+        let room = self.members.carry(&mut ctx, parcel, &route, way);
+        self.check(now, to, room);
     }
 
     /// Bytes of `of` for `to` have left the relay.

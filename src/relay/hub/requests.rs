@@ -143,16 +143,18 @@ impl Hub {
 
     /// A link took bytes of its answer, perhaps the last.
     pub(super) fn http_sent(&mut self, now: Now, id: LinkId) {
-        if !self.members.is_idle(id) {
+        let stage = self.members.stage(id);
+        let is_answering = matches!(stage, Some(Stage::Http(Progress::Answering)));
+        if !is_answering || !self.members.is_idle(id) {
             return;
         }
-        if let Some(Stage::Http(progress @ Progress::Answering)) = self.members.stage_mut(id) {
-            *progress = Progress::Lingering(now.at);
-            self.http.delivered(now, id);
-            let mut ctx = self.core.at(now);
-            ctx.look_by(now.at + LINGER);
-            ctx.outputs.push_back(Output::Finish(id));
+        if let Some(stage) = self.members.stage_mut(id) {
+            *stage = Stage::Http(Progress::Lingering(now.at));
         }
+        self.http.delivered(now, id);
+        let mut ctx = self.core.at(now);
+        ctx.look_by(now.at + LINGER);
+        ctx.outputs.push_back(Output::Finish(id));
     }
 
     /// The link of a request is gone. What it has not taken is for the next that asks.

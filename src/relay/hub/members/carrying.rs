@@ -89,10 +89,17 @@ impl Members {
         Some(sender.flows.make_room(to, limits.flows))
     }
 
-    /// Notes that bytes of one member wait for another; false if they are more than may.
-    pub(in super::super) fn charge(&mut self, from: LinkId, to: LinkId, bytes: usize) -> bool {
-        let sender = self.table.get_mut(&from).and_then(|m| m.membership_mut());
-        sender.is_some_and(|sender| sender.flows.charge(to, bytes))
+    /// Notes that bytes of one member wait for another; the sender's route, or `None` if they are more
+    /// than may.
+    pub(in super::super) fn charge(
+        &mut self,
+        from: LinkId,
+        to: LinkId,
+        bytes: usize,
+    ) -> Option<Route> {
+        let sender = self.table.get_mut(&from)?.membership_mut()?;
+        let is_within = sender.flows.charge(to, bytes);
+        is_within.then_some(sender.route)
     }
 
     /// Hands a frame to its member, with the sender's route in place of the receiver's.
@@ -100,6 +107,7 @@ impl Members {
         &mut self,
         ctx: &mut Ctx<'_>,
         parcel: &Parcel<'_>,
+        route: &Route,
         way: Way,
     ) -> Room {
         let Parcel {
@@ -108,12 +116,9 @@ impl Members {
             network,
             raw,
         } = *parcel;
-        let Some(route) = self.route(from) else {
-            return Room::Within;
-        };
         ctx.stats.forwarded += 1;
         ctx.stats.forwarded_bytes += raw.len() as u64;
-        let write = |out: &mut Vec<u8>| readdress(network, raw, &route, out);
+        let write = |out: &mut Vec<u8>| readdress(network, raw, route, out);
         if way != Way::Lane {
             return self.append(ctx, to, from, write);
         }

@@ -97,11 +97,12 @@ impl World {
     fn carry(&mut self, raw: &[u8]) -> Way {
         let way = self.way(raw);
         if matches!(way, Way::Output | Way::Lane) {
-            assert!(self.members.charge(LinkId(1), LinkId(2), raw.len()));
-            let parcel = World::parcel(raw);
-            self.members
-                .carry(&mut self.core.at(at(1)), &parcel, way)
-                .within();
+            let route = self
+                .members
+                .charge(LinkId(1), LinkId(2), raw.len())
+                .unwrap();
+            let (ctx, parcel) = (&mut self.core.at(at(1)), World::parcel(raw));
+            self.members.carry(ctx, &parcel, &route, way).within();
         }
         way
     }
