@@ -4,7 +4,7 @@
 
 mod heap;
 #[allow(dead_code, unreachable_pub)]
-#[path = "../../src/json.rs"]
+#[path = "../../src/json/mod.rs"]
 mod json;
 mod logging;
 #[allow(dead_code, unreachable_pub)]

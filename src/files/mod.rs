@@ -6,8 +6,9 @@
 //! engine knows nothing of files.
 
 mod fetch;
+mod folder;
 #[cfg(test)]
-mod lies;
+mod hostile_tests;
 mod name;
 mod part;
 mod share;

@@ -3,17 +3,17 @@
 //! A piece counts once it is on the disk, so that after a power cut no piece is taken for there that is not.
 //! The final name appears when all of it was checked.
 
+use super::folder::Folder;
 use super::{FileHash, Stamp, hash, name};
 use crate::error::Error;
 use crate::logging::record;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, renameat};
-use nix::sys::stat::{Mode, mkdirat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, renameat};
 use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// Bytes of one piece: fetched from one node at a time.
@@ -27,63 +27,6 @@ const PARTS: &str = ".peerbase-parts";
 
 fn failed(e: io::Error) -> Error {
     Error::io("writing a file", &e)
-}
-
-/// A folder by its handle: whatever takes its name meanwhile, what is done here is done in this one. No link is
-/// followed.
-#[derive(Debug)]
-struct Folder(File);
-
-impl Folder {
-    fn open(path: &Path) -> io::Result<Folder> {
-        let mut options = OpenOptions::new();
-        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
-        options.read(true).custom_flags(flags.bits());
-        options.open(path).map(Folder)
-    }
-
-    /// A folder in this one, which is made if it is not there.
-    fn below(&self, name: &str) -> io::Result<Folder> {
-        match mkdirat(&self.0, name, Mode::S_IRWXU) {
-            Ok(()) | Err(Errno::EEXIST) => {}
-            Err(e) => return Err(e.into()),
-        }
-        self.get(name, OFlag::O_RDONLY | OFlag::O_DIRECTORY)
-            .map(Folder)
-    }
-
-    /// What has a name here. Opening it does not wait, as it would for the other end of a named pipe.
-    fn get(&self, name: &str, flags: OFlag) -> io::Result<File> {
-        let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-        let handle = openat(&self.0, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
-        Ok(handle.into())
-    }
-
-    /// A new file, in place of what had its name.
-    fn make(&self, name: &str) -> io::Result<File> {
-        self.remove(name)?;
-        self.get(name, OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL)
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        match unlinkat(&self.0, name, UnlinkatFlags::NoRemoveDir) {
-            Ok(()) | Err(Errno::ENOENT) => Ok(()),
-            Err(e) => Err(e.into()),
-        }
-    }
-
-    /// Whether a name here is that of an open file.
-    fn names(&self, name: &str, file: &File) -> io::Result<bool> {
-        let own = file.metadata()?;
-        match self.get(name, OFlag::O_PATH) {
-            Ok(found) => {
-                let found = found.metadata()?;
-                Ok((found.dev(), found.ino()) == (own.dev(), own.ino()))
-            }
-            Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
-            Err(e) => Err(e),
-        }
-    }
 }
 
 /// Names in the folder for parts.

@@ -1,0 +1,302 @@
+//! Fetching a file: which nodes have it, its pieces from several of them at once, and the check of
+//! the whole before the file gets its name.
+//!
+//! `pieces` holds what is still to be fetched, `worker` is the thread that fetches from one node.
+
+mod pieces;
+mod worker;
+
+use super::name::is_plain;
+use super::part::{LARGEST, Part};
+use super::share::{Offer, Share};
+use super::{FileHash, INFO};
+use crate::engine::Ask;
+use crate::error::Error;
+use crate::json;
+use crate::name::{CommandPath, NodeName};
+use crate::node::{Node, Options, RawAnswer, Targets};
+use crate::signals;
+use pieces::{Ending, News, Pieces};
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use worker::Worker;
+
+/// How long to wait for who has a file.
+const ASKING: Duration = Duration::from_secs(5);
+/// Nodes that one file is fetched from at a time.
+const HOLDERS: usize = 8;
+/// Values in what a node tells of a file: its size and name, and a few more in later versions.
+const INFO_VALUES: usize = 64;
+
+/// How far a file has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes that are there.
+    pub received: u64,
+    /// Bytes of the whole, as those say who have it.
+    pub size: u64,
+    /// How many it is fetched from.
+    pub holders: usize,
+}
+
+/// A file that was fetched, or was there already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its bytes.
+    pub size: u64,
+}
+
+/// Who says to have a file.
+#[derive(Clone, Debug)]
+struct Holder {
+    node: NodeName,
+    size: u64,
+    name: Option<String>,
+}
+impl Node {
+    /// Fetches a file by its hash, from whoever of the peers has it, several at once; where it is then. Its
+    /// folder is that of [`Node::set_file_dir`], and its name the one it is offered under, if that is a
+    /// plain name that nothing has there. `timeout` is how long nothing may come. `progress` is told now and
+    /// then.
+    ///
+    /// Interrupted, the pieces that are there are kept, and the next request goes on with them. The file is
+    /// offered by this node, too, from then on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::FileUnknown`] if nobody has it, [`Error::Damaged`] if nobody has what the hash says,
+    /// [`Error::TooLarge`] beyond [`file_bytes`](crate::Limits::file_bytes), [`Error::Broken`] if it was
+    /// interrupted, [`Error::Io`] if it cannot be written, which leaves nothing behind.
+    pub fn request_file(
+        &self,
+        hash: &str,
+        timeout: Duration,
+        mut progress: impl FnMut(Progress),
+    ) -> Result<Fetched, Error> {
+        let hash = FileHash::parse(hash)?;
+        let share = self.share()?;
+        self.check_may_wait()?;
+        if let Some(offer) = share.find(hash) {
+            let (path, size) = (offer.path, offer.stamp.size);
+            return Ok(Fetched { path, size });
+        }
+        let folder = share.folder()?;
+        let already = Error::Argument("the file is being fetched already");
+        let _fetching = share.begin_fetch(hash).ok_or(already)?;
+        let fetch = Fetch {
+            node: self,
+            share: &share,
+            hash,
+            folder,
+            timeout,
+        };
+        fetch.run(&mut progress)
+    }
+}
+
+/// One request.
+struct Fetch<'a> {
+    node: &'a Node,
+    share: &'a Share,
+    hash: FileHash,
+    folder: PathBuf,
+    timeout: Duration,
+}
+
+impl Fetch<'_> {
+    fn run(&self, progress: &mut dyn FnMut(Progress)) -> Result<Fetched, Error> {
+        let holders = self.holders()?;
+        // One of them may lie: those who agree on the size are asked together, the most first.
+        let mut sizes: Vec<u64> = holders.iter().map(|h| h.size).collect();
+        sizes.sort_unstable();
+        sizes.dedup();
+        let of = |size: u64| -> Vec<Holder> {
+            let alike = holders.iter().filter(|h| h.size == size);
+            alike.take(HOLDERS).cloned().collect()
+        };
+        sizes.sort_by_key(|size| usize::MAX - of(*size).len());
+        let mut outcome = Err(Error::FileUnknown(self.hash.to_string()));
+        for size in sizes {
+            let limit = self.share.limits.file_bytes.min(LARGEST);
+            if size > limit {
+                let fits = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+                let (size, limit) = (fits(size), fits(limit));
+                outcome = Err(Error::TooLarge { size, limit });
+                continue;
+            }
+            let alike = of(size);
+            outcome = self.fetch(&alike, size, progress);
+            // Somebody sent something else: each by itself shows who.
+            if matches!(outcome, Err(Error::Damaged(_))) && alike.len() > 1 {
+                for one in &alike {
+                    outcome = self.fetch(std::slice::from_ref(one), size, progress);
+                    if !matches!(outcome, Err(Error::Damaged(_))) {
+                        break;
+                    }
+                }
+            }
+            if !outcome.as_ref().is_err_and(may_be_a_lie) {
+                break;
+            }
+        }
+        outcome
+    }
+
+    /// Who has it.
+    fn holders(&self) -> Result<Vec<Holder>, Error> {
+        let options = Options {
+            timeout: self.timeout.min(ASKING),
+            ..Options::default()
+        };
+        let asked = ask(INFO, format!("[\"{}\"]", self.hash))?;
+        let answers = self.node.call_many(Targets::Native, asked, options)?;
+        let holder = |(node, answer): RawAnswer| {
+            let value = json::parse(&answer.ok()?, INFO_VALUES).ok()?;
+            Some(Holder {
+                node,
+                size: value.get("size")?.as_u64()?,
+                // Kept for as long as the fetch takes, so only if it is of use, and thereby short.
+                name: value
+                    .get("name")
+                    .and_then(|n| n.as_str())
+                    .filter(|n| is_plain(n))
+                    .map(str::to_owned),
+            })
+        };
+        Ok(answers.into_iter().filter_map(holder).collect())
+    }
+
+    fn fetch(
+        &self,
+        holders: &[Holder],
+        size: u64,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Fetched, Error> {
+        let mut part = Part::open(&self.folder, self.hash, size)?;
+        match self.fetch_pieces(holders, &mut part, size, progress) {
+            Ok(()) => {}
+            Err(e @ Error::Io { .. }) => {
+                part.discard();
+                return Err(e);
+            }
+            Err(e) => return Err(e),
+        }
+        let name = holders.iter().find_map(|h| h.name.as_deref());
+        let Some((path, stamp)) = part.finish(self.hash, name)? else {
+            return Err(Error::Damaged(format!(
+                "what was sent is not the file {}",
+                self.hash
+            )));
+        };
+        let offered = path.clone();
+        let links = false;
+        self.share.offer(self.hash, Offer { path, stamp, links })?;
+        Ok(Fetched {
+            path: offered,
+            size,
+        })
+    }
+
+    /// Fetches what is missing, from each holder on a thread of its own.
+    fn fetch_pieces(
+        &self,
+        holders: &[Holder],
+        part: &mut Part,
+        size: u64,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(), Error> {
+        let pieces = Arc::new(Pieces::new(part.missing()));
+        let mut threads = Vec::new();
+        let mut outcome = Ok(());
+        for holder in holders {
+            let worker = Worker {
+                node: self.node.clone(),
+                hash: self.hash,
+                timeout: self.timeout,
+                holder: holder.node.clone(),
+                pieces: pieces.clone(),
+                file: part.file()?,
+            };
+            pieces.worker_begins();
+            // If there is no thread the worker is dropped, and says that it does not fetch.
+            match signals::spawn("peerbase-file", move || worker.run()) {
+                Ok(thread) => threads.push(thread),
+                Err(e) => {
+                    outcome = Err(Error::io("starting a thread", &e));
+                }
+            }
+        }
+        // Whoever is still at it then finds nothing more to do.
+        let ending = Ending(&pieces, self.node);
+        if !threads.is_empty() {
+            outcome = Self::follow(self.node, &pieces, threads.len(), part, size, progress);
+        }
+        drop(ending);
+        for thread in threads {
+            let _ = thread.join();
+        }
+        outcome
+    }
+
+    /// Notes what has come until all has, or nobody fetches any more.
+    fn follow(
+        node: &Node,
+        pieces: &Pieces,
+        mut holders: usize,
+        part: &mut Part,
+        size: u64,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(), Error> {
+        let mut left = part.missing().len();
+        let mut received = part.received();
+        let mut last = None;
+        loop {
+            progress(Progress {
+                received,
+                size,
+                holders,
+            });
+            if left == 0 {
+                return Ok(());
+            }
+            match pieces.next(node) {
+                Some(News::Bytes(n)) => received = received.saturating_add_signed(n),
+                Some(News::Piece(offset)) => {
+                    left -= 1;
+                    part.mark(offset)?;
+                }
+                Some(News::Disk(e)) => return Err(e),
+                Some(News::GaveUp(e)) => {
+                    holders -= 1;
+                    last = Some(e);
+                }
+                None => {
+                    return Err(Error::Broken {
+                        arrived: part.received(),
+                        why: last.map_or("nobody sends it".into(), |e| e.to_string()),
+                    });
+                }
+            }
+        }
+    }
+}
+fn ask(path: &str, args: String) -> Result<Ask, Error> {
+    Ok(Ask::Command {
+        path: CommandPath::new(path)?,
+        args: args.into_bytes(),
+        kwargs: b"{}".to_vec(),
+    })
+}
+
+/// Whether a fetch has failed because of what the holders say, so that others may be asked who say something else: a
+/// size that no disk takes is a lie as well.
+fn may_be_a_lie(error: &Error) -> bool {
+    use Error::{Broken, Damaged, Io, TooLarge};
+    let size = ErrorKind::FileTooLarge;
+    matches!(error, Damaged(_) | Broken { .. } | TooLarge { .. })
+        || matches!(error, Io { kind, .. } if *kind == size)
+}
