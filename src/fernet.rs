@@ -6,9 +6,9 @@
 //! ciphertext = AES-128-CBC with PKCS#7        HMAC = HMAC-SHA256 over all before it
 //! ```
 //!
-//! The primitives are RustCrypto's; the composition is this file. A key's schedules are computed
-//! once, when its [`Sealer`] is made. Both directions work in buffers of the caller, and every
-//! failure to open is the same failure.
+//! The primitives are RustCrypto's; this file composes them. The schedules of a key are computed
+//! once, when its [`Sealer`] is made. Both directions work in buffers of the caller. Every failure
+//! to open a token gives the same error.
 
 use crate::entropy::Entropy;
 use crate::error::Error;
@@ -32,14 +32,14 @@ const HEADER: usize = 1 + 8 + 16;
 const TAG: usize = 32;
 /// How far in the future a token may be dated; the specification's own bound.
 const MAX_SKEW: u64 = 60;
-/// What is encrypted, authenticated and encoded in one go: stays in the nearest cache, and is a
-/// multiple of the cipher's 16 bytes and base64's 3.
+/// Bytes that are encrypted, authenticated and encoded in one go. They stay in the nearest cache,
+/// and are a multiple of the cipher's 16 bytes and of base64's 3.
 const CHUNK: usize = 48 * 48;
-/// What is encrypted before something else is done meanwhile: short enough for a processor to see both
-/// at once.
+/// Bytes that are encrypted before other work is done in between: few enough for a processor to
+/// overlap the two.
 const STEP: usize = 64;
 
-/// A Fernet key: 16 bytes to sign with, 16 to encrypt with. Wiped when dropped.
+/// A Fernet key: 16 bytes to sign with, and 16 to encrypt with. It is wiped when dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key([u8; 32]);
 
@@ -49,7 +49,7 @@ impl Key {
         Key(entropy.array())
     }
 
-    /// The key of these bytes, signing half first.
+    /// The key of these bytes, of which the first half signs.
     pub fn from_bytes(bytes: [u8; 32]) -> Key {
         Key(bytes)
     }
@@ -72,12 +72,12 @@ impl Key {
         }
     }
 
-    /// The text form, which is the secret itself: for key files, never for logs.
+    /// The text form, which is the secret itself: write it to key files, and never to logs.
     pub fn to_text(&self) -> Zeroizing<String> {
         Zeroizing::new(URL_SAFE.encode(self.0))
     }
 
-    /// The bytes, for deriving further keys.
+    /// The bytes, from which further keys are derived.
     pub(crate) fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -95,7 +95,7 @@ impl fmt::Debug for Key {
     }
 }
 
-/// A token that does not open. Deliberately without a reason: a reason is an oracle.
+/// The error of a token that does not open. It has no reason on purpose: a reason is an oracle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Invalid;
 
@@ -107,12 +107,12 @@ impl fmt::Display for Invalid {
 
 impl std::error::Error for Invalid {}
 
-/// Bytes of the token of `plain` bytes.
+/// The length in bytes of the token of `plain` bytes.
 pub const fn token_len(plain: usize) -> usize {
     (HEADER + (plain / BLOCK + 1) * BLOCK + TAG).div_ceil(3) * 4
 }
 
-/// One key, ready for use: the AES schedules and the HMAC's first blocks are computed.
+/// One key, ready for use: the AES schedules and the first blocks of HMAC are computed.
 #[derive(Clone)]
 pub struct Sealer {
     cipher: Aes128,
@@ -145,14 +145,15 @@ impl Sealer {
 
     /// Appends the token of `plain` to `out`.
     ///
-    /// `unix` is the time it carries in seconds; `iv` must be unpredictable and never used before.
+    /// `unix` is the time that the token carries, in seconds. `iv` must be unpredictable and never
+    /// used before.
     pub fn seal(&self, plain: &[u8], unix: u64, iv: &[u8; 16], out: &mut Vec<u8>) {
         self.seal_along::<CHUNK>(plain, unix, iv, out, || {});
     }
 
-    /// As [`Sealer::seal`], and adds `data` to a digest along the way: the cipher waits for its own last
-    /// block most of the time, and the digest for its own, so that both together take hardly longer than
-    /// one.
+    /// As [`Sealer::seal`], and also adds `data` to a digest. The cipher waits for its own last
+    /// block most of the time, and so does the digest, so that both together take hardly longer
+    /// than one.
     pub(crate) fn seal_hashing(
         &self,
         plain: &[u8],
@@ -206,7 +207,7 @@ impl Sealer {
             buf.copy_within(whole..end, 0);
             held = end - whole;
         }
-        // PKCS#7: always at least one byte of padding, each byte the number of them.
+        // PKCS#7: there is always at least one byte of padding, and each byte is their number.
         let padded = (last.len() / BLOCK + 1) * BLOCK;
         let end = held + padded;
         buf[held..held + last.len()].copy_from_slice(last);
@@ -217,7 +218,7 @@ impl Sealer {
         encode(&buf[..end + TAG], &mut out[at..]);
     }
 
-    /// Opens `token` whatever its time. The plaintext is a part of `buf`, which grows when it must
+    /// Opens `token`, whatever its time. The plaintext is a part of `buf`, which grows if it must
     /// and never shrinks.
     pub fn open<'b>(&self, token: &[u8], buf: &'b mut Vec<u8>) -> Result<&'b [u8], Invalid> {
         open_with(std::slice::from_ref(self), token, buf, None).map(|(plain, _)| plain)
@@ -242,8 +243,8 @@ fn encrypt(cbc: &mut cbc::Encryptor<&Aes128>, bytes: &mut [u8]) {
 }
 
 fn encode(bytes: &[u8], out: &mut [u8]) -> usize {
-    // The caller sized `out` with token_len; a shortage would be a wrong token_len, which the tests
-    // over every length would show.
+    // The caller sized `out` with token_len. If token_len were wrong, the tests over every length
+    // would fail.
     URL_SAFE.encode_slice(bytes, out).unwrap_or(0)
 }
 
@@ -289,7 +290,7 @@ fn open_with<'b>(
     let ciphertext = &mut signed[HEADER..];
     let (blocks, _) = Array::<u8, U16>::slice_as_chunks_mut(ciphertext);
     cbc::Decryptor::inner_iv_init(&keys[index].cipher, &Array::from(iv)).decrypt_blocks(blocks);
-    // Only who holds the key gets this far, so what the padding says tells nobody anything new.
+    // Only a holder of the key gets this far, so the padding tells an attacker nothing.
     let pad = ciphertext[ciphertext.len() - 1];
     let plain_len = ciphertext.len() - usize::from(pad).min(ciphertext.len());
     if pad == 0 || usize::from(pad) > BLOCK || ciphertext[plain_len..].iter().any(|&b| b != pad) {
@@ -298,12 +299,13 @@ fn open_with<'b>(
     Ok((&buf[HEADER..HEADER + plain_len], index))
 }
 
-/// Which key of a [`Keyring`] opened something.
+/// The index of the key of a [`Keyring`] that opened a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyIndex(usize);
 
-/// One to four keys: opens with any, seals with the first. A key is rotated in three steps, each
-/// done on every node before the next: add the new one last, put it first, take the old one away.
+/// One to four keys: the ring opens with any of them, and seals with the first. A key is rotated in
+/// three steps, each done on every node before the next: add the new key last, put it first, and
+/// remove the old key.
 #[derive(Clone, Debug)]
 pub struct Keyring {
     keys: Vec<Key>,
@@ -311,7 +313,7 @@ pub struct Keyring {
 }
 
 impl Keyring {
-    /// A ring of `keys`, the first of which seals.
+    /// A ring of `keys`, of which the first seals.
     pub fn new(keys: Vec<Key>) -> Result<Keyring, Error> {
         if keys.is_empty() || keys.len() > KEYS_MAX {
             return Err(Error::Key("a keyring holds one to four keys"));
@@ -330,17 +332,17 @@ impl Keyring {
         &self.sealers[index.0]
     }
 
-    /// Every key, for deriving from them.
+    /// Every key; further keys are derived from them.
     pub(crate) fn all(&self) -> &[Key] {
         &self.keys
     }
 
-    /// A key, for deriving from it.
+    /// One key; further keys are derived from it.
     pub(crate) fn key(&self, index: KeyIndex) -> &Key {
         &self.keys[index.0]
     }
 
-    /// Opens `token` with whichever key fits.
+    /// Opens `token` with the key that fits.
     pub fn open<'b>(
         &self,
         token: &[u8],
@@ -380,7 +382,8 @@ mod tests {
             .map(<[u8]>::to_vec)
     }
 
-    // The three vectors of https://github.com/fernet/spec: generate.json, verify.json, invalid.json.
+    // The three vectors of https://github.com/fernet/spec: generate.json, verify.json,
+    // invalid.json.
     const SECRET: &str = "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=";
     const TOKEN: &str = "gAAAAAAdwJ6wAAECAwQFBgcICQoLDA0ODy021cpGVWKZ_eEwCGM4BLLF_5CV9dOPmrhuVUPgJobwOz7JcbmrR64jVmpU4IwqDA==";
     const NOW: u64 = 499_162_800; // 1985-10-26T01:20:00-07:00
@@ -442,7 +445,7 @@ mod tests {
                 "gAAAAAAdwJ6xBQECAwQFBgcICQoLDA0OD3HkMATM5lFqGaerZ-fWPAkLhFLHpGtDBRLRTZeUfWgHSv49TF2AUEZ1TIvcZjK1zQ==",
             ),
         ] {
-            // Each is checked at the time its vector names.
+            // Each token is checked at the time that its vector names.
             let now = if what == "expired TTL" {
                 NOW + 91
             } else {
@@ -492,7 +495,7 @@ mod tests {
     #[test]
     fn another_key_version_or_padding_is_refused_alike() {
         assert_eq!(open(&key(2), &seal(&key(1), b"x")), Err(Invalid));
-        // A right MAC over a wrong version, and over wrong padding: forged by a key holder.
+        // A right MAC over a wrong version, and over wrong padding, as a key holder could forge it.
         let forge = |version: u8, block: [u8; 16]| {
             let k = Sealer::new(&key(1));
             let mut raw = vec![version];

@@ -1,4 +1,5 @@
-//! A folder that is used by its handle.
+//! A folder that is used by its handle, so that the folder that was checked is the one that is
+//! used.
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
@@ -9,8 +10,8 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-/// A folder by its handle: whatever takes its name meanwhile, what is done here is done in this one. No link is
-/// followed.
+/// An open folder. If another folder takes its name, its methods still work on this one. They
+/// follow no symbolic link.
 #[derive(Debug)]
 pub(super) struct Folder(pub(super) File);
 
@@ -22,7 +23,7 @@ impl Folder {
         options.open(path).map(Folder)
     }
 
-    /// A folder in this one, which is made if it is not there.
+    /// Opens a folder in this one, and makes it if it does not exist.
     pub(super) fn below(&self, name: &str) -> io::Result<Folder> {
         match mkdirat(&self.0, name, Mode::S_IRWXU) {
             Ok(()) | Err(Errno::EEXIST) => {}
@@ -32,14 +33,15 @@ impl Folder {
             .map(Folder)
     }
 
-    /// What has a name here. Opening it does not wait, as it would for the other end of a named pipe.
+    /// Opens the file of a name in this folder. It does not wait, as it would for the other end of
+    /// a named pipe.
     pub(super) fn get(&self, name: &str, flags: OFlag) -> io::Result<File> {
         let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
         let handle = openat(&self.0, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
         Ok(handle.into())
     }
 
-    /// A new file, in place of what had its name.
+    /// Makes a new file, in place of a file of that name.
     pub(super) fn make(&self, name: &str) -> io::Result<File> {
         self.remove(name)?;
         self.get(name, OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL)
@@ -52,7 +54,7 @@ impl Folder {
         }
     }
 
-    /// Whether a name here is that of an open file.
+    /// Whether a name in this folder is that of an open file.
     pub(super) fn names(&self, name: &str, file: &File) -> io::Result<bool> {
         let own = file.metadata()?;
         match self.get(name, OFlag::O_PATH) {

@@ -17,9 +17,10 @@ use crate::error::Error;
 use crate::logging::record;
 use serde_json::{Map, Value};
 
-/// Checks that a text is JSON; how many values it holds, where the key of a member counts as one.
+/// Checks that a text is JSON. Returns how many values it holds, where the key of a member counts
+/// as one.
 pub(crate) fn check(text: &[u8]) -> Result<usize, Error> {
-    // What most calls carry.
+    // Most calls carry these.
     if let b"[]" | b"{}" = text {
         return Ok(1);
     }
@@ -37,12 +38,12 @@ fn check_text(text: &str) -> Result<usize, Error> {
     scanner::count_values(text.as_bytes()).map_err(Error::Json)
 }
 
-/// Checks the args of a call: a JSON array. How many values they hold.
+/// Checks the args of a call, which must be a JSON array. Returns how many values they hold.
 pub(crate) fn check_args(text: &[u8]) -> Result<usize, Error> {
     check_begins_with(text, b'[', "args must be an array")
 }
 
-/// Checks the kwargs of a call: a JSON object. How many values they hold.
+/// Checks the kwargs of a call, which must be a JSON object. Returns how many values they hold.
 pub(crate) fn check_kwargs(text: &[u8]) -> Result<usize, Error> {
     check_begins_with(text, b'{', "kwargs must be an object")
 }
@@ -55,7 +56,7 @@ fn check_begins_with(text: &[u8], first: u8, otherwise: &str) -> Result<usize, E
     }
 }
 
-/// Reads one JSON text that holds at most so many values.
+/// Reads a JSON text that holds at most `max_values` values.
 pub(crate) fn parse(text: &[u8], max_values: usize) -> Result<Value, Error> {
     let text = utf8(text)?;
     if check_text(text)? > max_values {
@@ -64,7 +65,7 @@ pub(crate) fn parse(text: &[u8], max_values: usize) -> Result<Value, Error> {
     serde_json::from_str(text).map_err(|e| Error::Json(e.to_string()))
 }
 
-/// The values of args that were checked.
+/// The values of args that were checked before.
 pub(crate) fn args_of(checked: &[u8]) -> Vec<Value> {
     match checked {
         b"[]" => Vec::new(),
@@ -72,7 +73,7 @@ pub(crate) fn args_of(checked: &[u8]) -> Vec<Value> {
     }
 }
 
-/// The values of kwargs that were checked.
+/// The values of kwargs that were checked before.
 pub(crate) fn kwargs_of(checked: &[u8]) -> Map<String, Value> {
     match checked {
         b"{}" => Map::new(),
@@ -80,7 +81,8 @@ pub(crate) fn kwargs_of(checked: &[u8]) -> Map<String, Value> {
     }
 }
 
-/// `serde_json` reads all that passes the check, as the tests below show.
+/// The values that `serde_json` has read. It reads every text that passes the check, as the tests
+/// show.
 fn made<T: Default>(read: Result<T, serde_json::Error>) -> T {
     read.unwrap_or_else(|e| {
         record!(Error, "JSON that was checked cannot be read: {e}");
@@ -88,8 +90,8 @@ fn made<T: Default>(read: Result<T, serde_json::Error>) -> T {
     })
 }
 
-/// A text as JSON writes it. Not through a [`Value`], whose numbers would bring 20 KiB of tables into a C
-/// program that has no use for them.
+/// A text as a JSON string. It is not written through a [`Value`], whose numbers would bring 20 KiB
+/// of tables into a C program that has no use for them.
 pub(crate) fn quoted(text: &str) -> String {
     serde_json::to_string(text).unwrap_or_default()
 }

@@ -4,18 +4,18 @@ use super::is_space;
 use super::strings::{Unescaped, escape};
 use std::cmp::Ordering;
 
-/// How deep lists and objects may be nested; at one more, `serde_json` gives up.
+/// How deep lists and objects may be nested; `serde_json` gives up at one more.
 const DEPTH_MAX: usize = 127;
 
-/// What the keys begin with by which `serde_json` knows values that are no objects. With its features
-/// `raw_value` and `arbitrary_precision`, which any crate of a program may turn on, it reads such an object
-/// as another value, of which nothing was checked.
+/// The beginning of the keys by which `serde_json` marks values that are not objects. With its
+/// features `raw_value` and `arbitrary_precision`, which any crate of a program may turn on, it
+/// reads an object with such a key as another value, which was never checked.
 const RESERVED: &str = "$serde_json::private::";
 
-/// A number shorter than this, and without an exponent, is in the range of `f64`.
+/// A number that is shorter than this, and has no exponent, is in the range of `f64`.
 const SURELY_FINITE: usize = 300;
 
-/// Why a text is no JSON.
+/// Why a text is not JSON.
 type Fault = &'static str;
 
 /// Checks that a text of at most 4 GiB is JSON. Returns how many values it holds, or what is wrong
@@ -33,8 +33,8 @@ pub(super) fn count_values(text: &[u8]) -> Result<usize, String> {
     Ok(scanner.values)
 }
 
-/// Goes through a text once. What it holds besides its place is where the keys of the objects that are open
-/// begin: 4 bytes for each, while a member takes at least 8 bytes of text once there are thousands of them.
+/// Goes through a text once. Besides its place it holds where the keys of the open objects begin: 4
+/// bytes for each, while a member takes at least 8 bytes of text once there are thousands of them.
 struct Scanner<'a> {
     text: &'a [u8],
     at: usize,
@@ -48,7 +48,7 @@ impl Scanner<'_> {
         self.text.get(self.at).copied()
     }
 
-    /// The next byte that is no space.
+    /// Skips spaces. Returns the next byte.
     fn next_token(&mut self) -> Option<u8> {
         while self.peek().is_some_and(is_space) {
             self.at += 1;
@@ -135,7 +135,8 @@ impl Scanner<'_> {
         }
         self.values += 1;
         if self.keys.len() == self.keys.capacity() {
-            // Not doubled: what others send should cost little more than its text.
+            // The capacity is not doubled, so that a peer's text costs little more memory than its
+            // length.
             self.keys.reserve_exact(64.max(self.keys.len() / 4));
         }
         let begin = self.at as u32 + 1;
@@ -151,8 +152,8 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    /// Checks that no key of an object is repeated. Sorted, so that an object of a hundred thousand keys does
-    /// not take a hundred thousand comparisons for each.
+    /// Checks that no key of an object is repeated. The keys are sorted, so that an object of a
+    /// hundred thousand keys does not take a hundred thousand comparisons for each.
     fn check_keys(&mut self, first: usize) -> Result<(), Fault> {
         let text = self.text;
         let order = |a: &u32, b: &u32| Unescaped::at(text, *a).cmp(Unescaped::at(text, *b));
@@ -181,7 +182,8 @@ impl Scanner<'_> {
         loop {
             let rest = &self.text[self.at..];
             let plain = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
-            // All of them are looked at, which the compiler does many at a time.
+            // The fold looks at every byte, so that the compiler can look at many of them at a
+            // time.
             if rest[..plain]
                 .iter()
                 .fold(false, |any, b| any | is_control(*b))
@@ -226,7 +228,7 @@ impl Scanner<'_> {
         }
         let number = &self.text[begin..self.at];
         let surely = !exponent && number.len() < SURELY_FINITE;
-        // Just below the largest number, only who reads it can say whether it is out of range.
+        // Just below the largest number, only the conversion shows whether it is out of range.
         if !surely && serde_json::from_slice::<f64>(number).is_err() {
             return Err("number out of range");
         }

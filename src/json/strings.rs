@@ -1,6 +1,6 @@
 //! What a JSON string says, once its escapes are read.
 
-/// The character of an escape that `text` begins with, and the bytes it takes.
+/// The character of the escape with which `text` begins, and the length of the escape in bytes.
 pub(super) fn escape(text: &[u8]) -> Option<(char, usize)> {
     let simple = match text.get(1)? {
         b'"' => '"',
@@ -17,7 +17,8 @@ pub(super) fn escape(text: &[u8]) -> Option<(char, usize)> {
     Some((simple, 2))
 }
 
-/// As [`escape`], for `\u`: what does not fit 16 bits is written as two of them.
+/// As [`escape`], for `\u`. A character that does not fit into 16 bits is written as two such
+/// escapes.
 fn unicode(text: &[u8]) -> Option<(char, usize)> {
     let unit = |at: usize| {
         let digits = text.get(at..at + 6)?.strip_prefix(b"\\u")?;
@@ -27,7 +28,7 @@ fn unicode(text: &[u8]) -> Option<(char, usize)> {
     };
     let high = unit(0)?;
     if !(0xd800..0xdc00).contains(&high) {
-        // A low half alone is no character.
+        // A low surrogate alone is not a character, so `from_u32` gives none.
         return Some((char::from_u32(high)?, 6));
     }
     let low = unit(6).filter(|low| (0xdc00..0xe000).contains(low))?;
@@ -35,7 +36,7 @@ fn unicode(text: &[u8]) -> Option<(char, usize)> {
     Some((char::from_u32(both)?, 12))
 }
 
-/// The bytes of a string that was checked, as they are without escapes.
+/// The bytes of a string that was checked, with its escapes replaced.
 pub(super) struct Unescaped<'a> {
     rest: &'a [u8],
     escaped: [u8; 4],
@@ -43,7 +44,7 @@ pub(super) struct Unescaped<'a> {
 }
 
 impl<'a> Unescaped<'a> {
-    /// Of the string whose first letter is at `at`.
+    /// The bytes of the string whose first letter is at `at`.
     pub(super) fn at(text: &'a [u8], at: u32) -> Unescaped<'a> {
         Unescaped {
             rest: &text[at as usize..],

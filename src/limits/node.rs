@@ -1,143 +1,161 @@
-//! What one node allows itself and its peers.
+//! The limits that a node sets for itself and for its peers.
 
 use super::CHUNK;
 #[cfg(doc)]
 use super::{ASKED_ROOM, BODY_MAX};
 use std::time::Duration;
 
-/// What one node allows itself and others. All of it bounds memory, descriptors or CPU that
-/// somebody else could make us spend.
+/// The limits of one node. Each bounds memory, descriptors or CPU that another node could make this
+/// one spend.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Peers known from adverts. 4 096 entries are about 1 MiB; a thousand nodes on one LAN are
-    /// expected, ten thousand invented ones are not.
+    /// Peers that are known from adverts. 4 096 entries are about 1 MiB. A thousand nodes on one
+    /// LAN are expected; ten thousand invented ones are not.
     pub peers: usize,
-    /// Addresses remembered for one instance: a gateway has a few interfaces.
+    /// Addresses that are remembered for one instance: a gateway has a few interfaces.
     pub addresses_per_peer: usize,
-    /// Links past their handshake. Stays well below the usual 1 024 descriptors of a process; the
-    /// longest idle one gives way.
+    /// Links past their handshake. The default stays well below the usual 1 024 descriptors of a
+    /// process. If a further link needs room, the session that has been idle longest is closed.
     pub sessions: usize,
-    /// Links before their handshake that others opened, a quarter of them through relays. When full, whoever
-    /// has the most loses one, the silent before those that have said hello, and the oldest first: an honest
-    /// handshake takes milliseconds.
+    /// Links that other nodes opened and that have not finished their handshake, a quarter of them
+    /// through relays. If a further link needs room, the node or address with the most such links
+    /// loses one: first a link that has been silent, before one that has said hello, and the oldest
+    /// first. An honest handshake takes milliseconds.
     pub half_open: usize,
-    /// Dials under way. Bounds what forged or replayed adverts can make us do.
+    /// Dials under way. It bounds what forged or replayed adverts can make the node do.
     pub dials: usize,
-    /// Dials begun per second, beyond which they wait. Replayed adverts cost at most this.
+    /// Dials begun per second; further dials wait. Replayed adverts cost at most this.
     pub dials_per_second: u32,
-    /// From connecting to a finished handshake. Two round trips on the slowest link one would use.
+    /// From connecting to a finished handshake: two round trips on the slowest link that is usable.
     pub handshake: Duration,
-    /// A session that was silent this long is asked for a sign of life.
+    /// How long a session may be silent before the node pings the peer.
     pub keepalive: Duration,
-    /// A session that was silent this long, although asked, is dead. Three keepalives.
+    /// How long a session may be silent, although the peer was pinged, before it is dead: three
+    /// keepalives.
     pub dead: Duration,
-    /// A frame begun must be finished within this: the largest one at about 1 KiB a second.
+    /// The time within which a frame that was begun must be finished: the largest frame at about 1
+    /// KiB a second.
     pub frame: Duration,
     /// Bytes that wait for one slow reader before further answers wait in [`Limits::reply_bytes`].
     pub link_queue: usize,
-    /// Calls of our own in flight, and connects that wait for an address.
+    /// This node's own calls in flight, and connects that wait for an address.
     pub calls: usize,
-    /// Bytes of arguments of our own calls in flight, kept so that they can be sent again.
+    /// Bytes of arguments of this node's own calls in flight, kept so that they can be sent again.
     pub call_bytes: usize,
-    /// Calls one peer may have in flight here, until they are answered also where nobody waits any more; more are
-    /// answered `overloaded`.
+    /// Calls that one peer may have in flight at this node. They count until they are answered,
+    /// also when their caller no longer waits. Further calls are answered `overloaded`.
     pub served_per_peer: usize,
-    /// Calls of all peers together that are running or whose answers are kept; the default takes about 4 MiB.
-    /// One peer may have as many as an eighth of the free entries. For a call beyond that, the node evicts
-    /// kept answers, first of peers without a session, then of peers that have more calls here than this one;
-    /// if there are none, it answers `overloaded`. All peers of one IPv4 address or IPv6 /48, or behind one
-    /// relay, may have as many calls running as they leave free: half of this number if there are no others.
+    /// Calls of all peers together that are running or whose answers are kept; the default takes
+    /// about 4 MiB. One peer may have as many as an eighth of the free entries. For a call beyond
+    /// that, the node evicts kept answers, first of peers without a session, then of peers that
+    /// have more calls here than this one; if there are none, it answers `overloaded`. All peers of
+    /// one IPv4 address or IPv6 /48, or behind one relay, may have as many calls running as they
+    /// leave free: half of this number if there are no others.
     pub served: usize,
-    /// Bytes of answers kept for one peer until it confirms them; four times as many for all together.
+    /// Bytes of answers kept for one peer until it confirms them; four times as many for all
+    /// together.
     pub reply_bytes: usize,
-    /// Bytes of calls and messages from peers that wait for a handler, plus 512 for each, because a handler
-    /// may run for any time. Further calls are answered `overloaded`; further broadcasts are dropped and
-    /// counted. If nothing else waits, one call or message of any size is accepted. A broadcast that a
-    /// handler has counts until the program drops it, but only against other broadcasts. A call stops
-    /// counting here when a handler gets it; [`Limits::message_bytes`] bounds it until it is answered.
+    /// Bytes of calls and messages from peers that wait for a handler, plus 512 for each, because a
+    /// handler may run for any time. Further calls are answered `overloaded`; further broadcasts
+    /// are dropped and counted. If nothing else waits, one call or message of any size is accepted.
+    /// A broadcast that a handler has counts until the program drops it, but only against other
+    /// broadcasts. A call stops counting here when a handler gets it; [`Limits::message_bytes`]
+    /// bounds it until it is answered.
     pub waiting_bytes: usize,
-    /// Longest time a call may be kept waiting; longer is shortened to this.
+    /// The longest time that a call may wait; a longer timeout is shortened to this.
     pub call_timeout: Duration,
-    /// Bytes of what is asked in one call, and of its value. What does not fit one frame is sent in pieces.
+    /// Bytes of what is asked in one call, and of its value. What does not fit into one frame is
+    /// sent in pieces.
     pub max_message: usize,
-    /// Values of one call's arguments, or of one answer, that are made for a program that reads them as
-    /// [`serde_json::Value`]: numbers, texts, lists, objects and their keys. Each takes 32 bytes, and up to
-    /// 320 where objects of a single member are in one another, so this is 8 to 84 MB; a text of the largest
-    /// message would otherwise become 440.
+    /// Values of one call's arguments, or of one answer, that are made for a program that reads
+    /// them as [`serde_json::Value`]: numbers, texts, lists, objects and their keys. Each takes 32
+    /// bytes, and up to 320 where objects of a single member are nested, so the default bounds them
+    /// to 8 to 84 MB. Without it a text of the largest message would become 440 MB.
     pub max_values: usize,
-    /// Bytes that calls and messages from peers carry, from their arrival until they are answered, plus
-    /// [`ASKED_ROOM`] for each call. All callers of one IPv4 address or IPv6 /48, or behind one relay, may take
-    /// as much as they leave free: half of it if there are no others. One of them may take at most four times
-    /// what it leaves of that to the others, or make one call if it has none here; so the default lets a lone
-    /// caller make two of the largest calls at a time, and others there find room all the same. A second budget
-    /// of the same size, half of it for one peer, is for large answers to this node's own calls while they
-    /// arrive.
+    /// Bytes that calls and messages from peers carry, from their arrival until they are answered,
+    /// plus [`ASKED_ROOM`] for each call. All callers of one IPv4 address or IPv6 /48, or behind
+    /// one relay, may take as much as they leave free: half of it if there are no others. One of
+    /// them may take at most four times what it leaves of that to the others, or make one call if
+    /// it has none here. So the default lets a lone caller make two of the largest calls at a time,
+    /// and other callers there still find room. A second budget of the same size, half of it for
+    /// one peer, is for large answers to this node's own calls while they arrive.
     pub message_bytes: usize,
     /// Bytes of one piece of a stream, at most [`BODY_MAX`].
     pub chunk_size: usize,
-    /// Bytes of one stream that wait at each end: to be acknowledged at the sender, to be read at the
-    /// receiver. At least two of the largest pieces; a line of 50 ms is filled by 5 MB/s.
+    /// Bytes of one stream that wait at each end: at the sender to be acknowledged, at the receiver
+    /// to be read. It is at least two of the largest pieces. With the default a line of 50 ms
+    /// carries 5 MB/s.
     pub stream_window: usize,
-    /// Broadcasts delivered and handed on per second: each costs every node of the network as much.
+    /// Broadcasts that are delivered and forwarded per second: each costs every node of the network
+    /// as much.
     pub broadcasts_per_second: u32,
-    /// Sessions beyond which nobody is dialled on a peer's word.
+    /// Sessions beyond which the node dials no peer only because another peer told of it.
     pub max_peers: usize,
     /// Files that are offered.
     pub files: usize,
-    /// Bytes of the largest file that is fetched: what a peer could otherwise fill a disk with.
+    /// Bytes of the largest file that is fetched. Without it a peer could fill a disk.
     pub file_bytes: u64,
-    /// Files, or parts of them, that are read for others at a time: each takes a thread. All peers at one
-    /// address, or behind one relay, may have as many as they leave free, so half of them if there are no others. One
-    /// peer may have fewer, for its own are counted twice there: a third, rounded up, if there are no others.
+    /// Files, or parts of files, that are read for other nodes at a time: each takes a thread. All
+    /// peers at one address, or behind one relay, may have as many as they leave free: half of them
+    /// if there are no others. One peer may have fewer, because its own count twice there: a third,
+    /// rounded up, if there are no others.
     pub uploads: usize,
-    /// Bytes of files per second that are read for others, all together; 0 for as fast as it goes.
+    /// Bytes of files per second that are read for other nodes, all together; 0 means no limit.
     pub upload_bytes_per_second: u64,
-    /// Ends of streams that may be open: each holds at most a window. Callers of one IPv4 address or IPv6 /48, or
-    /// behind one relay, may have as many as they leave free, half of them if there are no others; one of these
-    /// callers may have at most four times what it leaves of that to the others.
+    /// Ends of streams that may be open: each holds at most a window. All callers of one IPv4
+    /// address or IPv6 /48, or behind one relay, may have as many as they leave free: half of them
+    /// if there are no others. One of these callers may have at most four times what it leaves of
+    /// that to the others.
     pub streams: usize,
-    /// Adverts opened per second; more are counted and dropped unread. A thousand nodes send about
-    /// as many, ten thousand openings cost a small CPU a few percent. A quarter is kept for addresses where
-    /// peers have proved to be, each of them alike, whatever strangers send.
+    /// Adverts that are opened per second; further ones are counted and dropped unread. A thousand
+    /// nodes send about a thousand adverts per second, and to open ten thousand costs a small CPU a
+    /// few percent. Whatever strangers send, a quarter is kept for addresses at which peers have
+    /// proved to be, and each of those has the same share of it.
     pub adverts_per_second: u32,
-    /// Adverts we send per interval, whatever is heard. A thousand nodes starting together must not
-    /// answer each other a million times.
+    /// Adverts that this node sends per interval, whatever it hears. A thousand nodes that start
+    /// together must not answer each other a million times.
     pub adverts_per_interval: u32,
-    /// How long a node asks for its name before it takes part, as RFC 6762 section 8.1 probes.
+    /// How long a node asks for its name before it takes part, as RFC 6762, section 8.1, probes.
     pub probe: Duration,
-    /// First and longest pause between dials of one peer; doubled each time, and jittered.
+    /// First and longest pause between dials of one peer; each pause is twice the one before, and
+    /// jittered.
     pub redial: (Duration, Duration),
-    /// How often interfaces are read again.
+    /// How often the list of interfaces is read again.
     pub interfaces: Duration,
-    /// Events kept for a slow subscriber; further ones are counted and told as missed.
+    /// Events that are kept for a slow subscriber. Further ones are counted, and the subscriber is
+    /// told how many it missed.
     pub events: usize,
-    /// First and longest pause between dials of one relay; doubled each time, and jittered.
+    /// First and longest pause between dials of one relay; each pause is twice the one before, and
+    /// jittered.
     pub relay_redial: (Duration, Duration),
-    /// Frames that make no sense from one route before the relay is asked for no more of them.
+    /// Nonsensical frames that one route may send before the node asks the relay for no more of
+    /// them.
     pub route_faults: u32,
-    /// Pause after a relay has refused us, for a wrong key say: asking again soon changes nothing.
+    /// Pause after a relay has refused this node, for example because of a wrong key: to ask again
+    /// soon changes nothing.
     pub relay_refused: Duration,
-    /// Failed dials in a row after which a relay that was learnt from others is dropped.
+    /// Failed dials in a row after which the node drops a relay that it learnt from other nodes.
     pub relay_attempts: u32,
     /// How long such a relay is not learnt again.
     pub relay_shunned: Duration,
-    /// Dials per second of relays that were learnt: what a member can make us dial by inventing them.
+    /// Dials per second of relays that were learnt. A member can make this node dial as often by
+    /// inventing relays.
     pub learnt_dials_per_second: u32,
-    /// How long a start waits for the relays it was given, to ask there whether the name is taken. One
-    /// that is slower than a handshake on a good link is not waited for.
+    /// How long a start waits for the relays that it was given, to ask there whether the name is
+    /// taken. The start does not wait for a relay that is slower than a handshake on a good link.
     pub relay_probe: Duration,
     /// How long the direct path is tried before a relay is asked as well.
     pub direct_first: Duration,
-    /// Longest pause between dials of the direct path while one through a relay works.
+    /// Longest pause between dials of the direct path while a path through a relay works.
     pub redial_direct: Duration,
-    /// How long a peer that is known by the protocol of Python nodes only is waited for natively before it is
-    /// called: an interval of adverts, or joining at a relay.
+    /// How long a call to a peer that is known only by the protocol of Python nodes waits for the
+    /// peer to be found natively: an interval of adverts, or the time to join at a relay.
     pub compat_grace: Duration,
-    /// Connections of Python nodes, and of ours to them: each is one call.
+    /// Connections from Python nodes and to them: each is one call.
     pub compat_links: usize,
     /// Connections of Python nodes from one address: a program calls from a few dozen threads.
     pub compat_links_per_address: usize,
-    /// Packets for one relay of Python nodes that are on their way at a time; others wait.
+    /// Packets that are on their way to one relay of Python nodes at a time; others wait.
     pub compat_posts: usize,
 }
 

@@ -6,98 +6,107 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// A bound on what others can make a node hold or do, as it is set by its number in C and by its name at a command
-/// line. A number of things is 1 to 1 048 576, bytes of memory are 1 KiB to 1 GiB, and milliseconds are 1 to a day,
-/// unless something else is said.
+/// A bound on what other nodes can make a node hold or do. C sets it by its number, and the command
+/// line by its name. Unless a limit says otherwise, a number of things is 1 to 1 048 576, bytes of
+/// memory are 1 KiB to 1 GiB, and milliseconds are 1 to 86 400 000, a day.
 ///
 /// Numbers are never changed: new limits are appended.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Limit {
-    /// Peers known from adverts; 4 096 unless set.
+    /// Peers that are known from adverts; 4 096 by default.
     Peers = 1,
-    /// Addresses remembered for one peer; 4 unless set.
+    /// Addresses that are remembered for one peer; 4 by default.
     AddressesPerPeer = 2,
-    /// Sessions that are open; 256 unless set. Each takes a descriptor, and up to what PEERBASE_LIMIT_LINK_QUEUE says.
+    /// Open sessions; 256 by default. Each takes a descriptor, and up to PEERBASE_LIMIT_LINK_QUEUE
+    /// bytes.
     Sessions = 3,
-    /// Links that others opened and that have not finished their handshake, a quarter of them through relays; 64 unless
-    /// set.
+    /// Links that other nodes opened and that have not finished their handshake, a quarter of them
+    /// through relays; 64 by default.
     HalfOpen = 4,
-    /// Dials under way; 32 unless set.
+    /// Dials under way; 32 by default.
     Dials = 5,
-    /// Dials begun a second; 200 unless set.
+    /// Dials begun per second; 200 by default.
     DialsPerSecond = 6,
-    /// Bytes that wait for one slow reader; 256 KiB unless set.
+    /// Bytes that wait for one slow reader; 256 KiB by default.
     LinkQueue = 7,
-    /// Calls of this node's own in flight, and connects that wait for an address; 65 536 unless set.
+    /// This node's own calls in flight, and connects that wait for an address; 65 536 by default.
     Calls = 8,
-    /// Bytes of arguments of this node's own calls in flight; 16 MiB unless set.
+    /// Bytes of arguments of this node's own calls in flight; 16 MiB by default.
     CallBytes = 9,
-    /// Calls that one peer may have here, running or with their answers kept, and at most an eighth of what is free
-    /// of PEERBASE_LIMIT_SERVED; 1 024 unless set.
+    /// Calls that one peer may have at this node, running or with their answers kept; 1 024 by
+    /// default. One peer has at most an eighth of what is free of PEERBASE_LIMIT_SERVED.
     ServedPerPeer = 10,
-    /// Calls of all peers that run, or whose answers are kept; 16 384 unless set. Peers of one IPv4 address or IPv6
-    /// /48, or behind one relay, may together have as many running as they leave free: half of them if there are no
-    /// others.
+    /// Calls of all peers that run, or whose answers are kept; 16 384 by default. All peers of one
+    /// IPv4 address or IPv6 /48, or behind one relay, may have as many calls running as they leave
+    /// free: half of them if there are no others.
     Served = 11,
-    /// Bytes of answers kept for one peer until it confirms them, and four times as many for all together; 8 MiB unless
-    /// set.
+    /// Bytes of answers kept for one peer until it confirms them, and four times as many for all
+    /// peers together; 8 MiB by default.
     ReplyBytes = 12,
-    /// Bytes of calls and messages of others that wait for a handler, and of messages to everyone until they are
-    /// consumed, with 512 for each; 16 MiB unless set.
+    /// Bytes of calls and messages of other nodes that wait for a handler, and of messages to all
+    /// nodes until they are consumed, plus 512 for each; 16 MiB by default.
     WaitingBytes = 13,
-    /// Bytes of what is asked in one call, and of its value; 4 MiB unless set. As `peerbase_config_set_max_message`.
+    /// Bytes of what is asked in one call, and of its value; 4 MiB by default. As
+    /// `peerbase_config_set_max_message`.
     MaxMessage = 14,
-    /// Values that are made of one call's arguments or answer for a handler in Rust; 262 144 unless set. A program in C
-    /// reads texts, of which none are made.
+    /// Values that are made of one call's arguments or answer for a handler in Rust; 262 144 by
+    /// default. A C program reads texts, for which no values are made.
     MaxValues = 15,
-    /// Bytes of what others ask, from when it begins to come until it is answered, and apart from that of large answers
-    /// that are coming; 20 MiB unless set. Peers of one IPv4 address or IPv6 /48, or behind one relay, may together take as
-    /// much for what they ask as they leave free: half if there are no others. A peer that is asking something already
-    /// may take at most four times what it leaves of that to the others. Large answers from one peer may take half. So
-    /// it is to be twice PEERBASE_LIMIT_MAX_MESSAGE or more, and five times as much for two of the largest calls of one
-    /// peer at a time.
+    /// Bytes of what other nodes ask, from its arrival until it is answered, and as many again for
+    /// large answers that arrive; 20 MiB by default. All peers of one IPv4 address or IPv6 /48, or
+    /// behind one relay, may take as much for what they ask as they leave free: half if there are
+    /// no others. A peer that is already asking something may take at most four times what it
+    /// leaves of that to the others there. Large answers from one peer may take half. So set it to
+    /// at least twice PEERBASE_LIMIT_MAX_MESSAGE, and to five times PEERBASE_LIMIT_MAX_MESSAGE if
+    /// one peer is to make two of the largest calls at a time.
     MessageBytes = 16,
-    /// Bytes of one piece of a stream, 1024 to 48640; 16384 unless set. As `peerbase_config_set_chunk_size`.
+    /// Bytes of one piece of a stream, 1024 to 48640; 16384 by default. As
+    /// `peerbase_config_set_chunk_size`.
     ChunkSize = 17,
-    /// Bytes of one stream that wait at each end, 97280 to 2^30; 256 KiB unless set.
+    /// Bytes of one stream that wait at each end, 97280 to 2^30; 256 KiB by default.
     StreamWindow = 18,
-    /// Ends of streams that may be open; 128 unless set. Callers of one IPv4 address or IPv6 /48, or behind one relay,
-    /// may have as many as they leave free, half of them if there are no others, and one of them nearly half.
+    /// Ends of streams that may be open; 128 by default. All callers of one IPv4 address or IPv6
+    /// /48, or behind one relay, may have as many as they leave free, half of them if there are no
+    /// others, and one of these callers nearly half.
     Streams = 19,
-    /// Messages to everyone that are delivered and handed on a second; 200 unless set.
+    /// Messages to all nodes that this node delivers and forwards per second; 200 by default.
     BroadcastsPerSecond = 20,
-    /// Sessions beyond which nobody is dialled on a peer's word, or 0; 64 unless set. As `peerbase_config_set_max_peers`.
+    /// Sessions beyond which the node dials no peer only because another peer told of it, 0 to 1
+    /// 048 576; 64 by default. As `peerbase_config_set_max_peers`.
     MaxPeers = 21,
-    /// Files that are offered, or 0; 16 384 unless set.
+    /// Files that are offered, 0 to 1 048 576; 16 384 by default.
     Files = 22,
-    /// Bytes of the largest file that is fetched, any number; 4 GiB unless set. As `peerbase_config_set_file_limits`.
+    /// Bytes of the largest file that is fetched, any number; 4 GiB by default. As
+    /// `peerbase_config_set_file_limits`.
     FileBytes = 23,
-    /// Files, or parts of them, that are read for others at a time, or 0; 8 unless set. Each takes a thread. One peer
-    /// may have as many as it leaves free: half of them if there is no other.
+    /// Files, or parts of files, that are read for other nodes at a time, 0 to 1 048 576; 8 by
+    /// default. Each takes a thread. All peers at one address, or behind one relay, may have as
+    /// many as they leave free: half of them if there are no others. One peer may have a third,
+    /// rounded up, if there are no others.
     Uploads = 24,
-    /// Bytes of files a second that are read for others, all together, any number; 0, which is as fast as it goes,
-    /// unless set.
+    /// Bytes of files per second that are read for other nodes, all together, any number; 0 by
+    /// default, which means no limit.
     UploadBytesPerSecond = 25,
-    /// Adverts opened a second; 10 000 unless set.
+    /// Adverts that are opened per second; 10 000 by default.
     AdvertsPerSecond = 26,
-    /// Adverts sent in an interval, whatever is heard; 5 unless set.
+    /// Adverts that this node sends in an interval, whatever it hears; 5 by default.
     AdvertsPerInterval = 27,
-    /// Events kept for a slow event handler; 1 024 unless set.
+    /// Events that are kept for a slow event handler; 1 024 by default.
     Events = 28,
-    /// Dials a second of relays that other nodes tell of; 2 unless set.
+    /// Dials per second of relays that other nodes announce; 2 by default.
     LearntDialsPerSecond = 29,
-    /// Connections of Python nodes, and to them; 256 unless set.
+    /// Connections from Python nodes and to them; 256 by default.
     CompatLinks = 30,
-    /// Connections of Python nodes from one address; 64 unless set.
+    /// Connections of Python nodes from one address; 64 by default.
     CompatLinksPerAddress = 31,
-    /// Packets on their way to one relay of Python nodes; 16 unless set.
+    /// Packets that are on their way to one relay of Python nodes; 16 by default.
     CompatPosts = 32,
-    /// Milliseconds from connecting to a finished handshake; 5000 unless set.
+    /// Milliseconds from connecting to a finished handshake; 5000 by default.
     HandshakeMs = 33,
-    /// Milliseconds within which a frame that was begun must be finished; 60000 unless set.
+    /// Milliseconds within which a frame that was begun must be finished; 60000 by default.
     FrameMs = 34,
-    /// Milliseconds that a call may be kept waiting at most; a day unless set.
+    /// Milliseconds that a call may wait at most; 86 400 000, a day, by default.
     CallTimeoutMs = 35,
 }
 
@@ -143,7 +152,7 @@ impl Limit {
         Limit::CallTimeoutMs,
     ];
 
-    /// The name of the field of [`Limits`], of a time with `_ms` added.
+    /// The name of the field of [`Limits`]; for a time, with `_ms` added.
     pub fn name(self) -> &'static str {
         match self {
             Limit::Peers => "peers",
@@ -193,7 +202,7 @@ impl FromStr for Limit {
     }
 }
 
-/// Where a limit is, and thereby what it may be.
+/// The field of a limit, and thereby its range.
 enum Place<'a> {
     Count(&'a mut usize),
     Optional(&'a mut usize),
@@ -208,8 +217,8 @@ impl Limits {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if the value is out of range: more than any node needs, or so little that the node could
-    /// do nothing.
+    /// [`Error::Argument`] if the value is out of range: more than any node needs, or so little
+    /// that the node could do nothing.
     pub fn set(&mut self, limit: Limit, value: u64) -> Result<(), Error> {
         let within = |range: RangeInclusive<u64>, otherwise| match range.contains(&value) {
             true => Ok(value),
@@ -284,7 +293,7 @@ mod tests {
             assert_eq!(limit as usize, i + 1);
             assert_eq!(limit.name().parse(), Ok(limit));
             let mut limits = Limits::default();
-            // A default of none, and 7 s where it is a time.
+            // No limit has this default. As milliseconds it is 7 s.
             limits.set(limit, 7_000).unwrap();
             let (field, value) = match limit.name().strip_suffix("_ms") {
                 Some(field) => (field, "7s"),

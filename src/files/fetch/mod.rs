@@ -23,25 +23,26 @@ use std::sync::Arc;
 use std::time::Duration;
 use worker::Worker;
 
-/// How long to wait for who has a file.
+/// How long to wait until nodes have said whether they have a file.
 const ASKING: Duration = Duration::from_secs(5);
-/// Nodes that one file is fetched from at a time.
+/// Nodes from which one file is fetched at a time.
 const HOLDERS: usize = 8;
-/// Values in what a node tells of a file: its size and name, and a few more in later versions.
+/// JSON values in what a node says about a file: its size and name, and a few more in later
+/// versions.
 const INFO_VALUES: usize = 64;
 
-/// How far a file has come.
+/// How much of a file has been fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// Bytes that are there.
+    /// Bytes that have been received.
     pub received: u64,
-    /// Bytes of the whole, as those say who have it.
+    /// Bytes of the whole file, as the nodes say that have it.
     pub size: u64,
-    /// How many it is fetched from.
+    /// The number of nodes from which it is fetched.
     pub holders: usize,
 }
 
-/// A file that was fetched, or was there already.
+/// A file that was fetched, or was there before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetched {
     /// Where it is.
@@ -50,7 +51,7 @@ pub struct Fetched {
     pub size: u64,
 }
 
-/// Who says to have a file.
+/// A node that says that it has a file.
 #[derive(Clone, Debug)]
 struct Holder {
     node: NodeName,
@@ -58,19 +59,20 @@ struct Holder {
     name: Option<String>,
 }
 impl Node {
-    /// Fetches a file by its hash, from whoever of the peers has it, several at once; where it is then. Its
-    /// folder is that of [`Node::set_file_dir`], and its name the one it is offered under, if that is a
-    /// plain name that nothing has there. `timeout` is how long nothing may come. `progress` is told now and
-    /// then.
+    /// Fetches a file by its hash from the peers that have it, several at once. Returns where it is
+    /// then. Its folder is that of [`Node::set_file_dir`]. Its name is the one under which it is
+    /// offered, if that is a plain name that no file there has. `timeout` is how long the transfer
+    /// may make no progress. `progress` is called now and then.
     ///
-    /// Interrupted, the pieces that are there are kept, and the next request goes on with them. The file is
-    /// offered by this node, too, from then on.
+    /// If a transfer is interrupted, the pieces that arrived are kept, and the next request resumes
+    /// with them. After the transfer this node offers the file, too.
     ///
     /// # Errors
     ///
-    /// [`Error::FileUnknown`] if nobody has it, [`Error::Damaged`] if nobody has what the hash says,
-    /// [`Error::TooLarge`] beyond [`file_bytes`](crate::Limits::file_bytes), [`Error::Broken`] if it was
-    /// interrupted, [`Error::Io`] if it cannot be written, which leaves nothing behind.
+    /// [`Error::FileUnknown`] if no peer has the file, [`Error::Damaged`] if no peer sent what the
+    /// hash says, [`Error::TooLarge`] beyond [`file_bytes`](crate::Limits::file_bytes),
+    /// [`Error::Broken`] if the transfer was interrupted, [`Error::Io`] if the file cannot be
+    /// written, which leaves nothing behind.
     pub fn request_file(
         &self,
         hash: &str,
@@ -98,7 +100,7 @@ impl Node {
     }
 }
 
-/// One request.
+/// One request for a file.
 struct Fetch<'a> {
     node: &'a Node,
     share: &'a Share,
@@ -110,7 +112,8 @@ struct Fetch<'a> {
 impl Fetch<'_> {
     fn run(&self, progress: &mut dyn FnMut(Progress)) -> Result<Fetched, Error> {
         let holders = self.holders()?;
-        // One of them may lie: those who agree on the size are asked together, the most first.
+        // A holder may lie. So those that agree on a size are asked together, the largest group
+        // first.
         let mut sizes: Vec<u64> = holders.iter().map(|h| h.size).collect();
         sizes.sort_unstable();
         sizes.dedup();
@@ -130,7 +133,7 @@ impl Fetch<'_> {
             }
             let alike = of(size);
             outcome = self.fetch(&alike, size, progress);
-            // Somebody sent something else: each by itself shows who.
+            // One of them sent something else. Fetching from each alone shows which one.
             if matches!(outcome, Err(Error::Damaged(_))) && alike.len() > 1 {
                 for one in &alike {
                     outcome = self.fetch(std::slice::from_ref(one), size, progress);
@@ -146,7 +149,7 @@ impl Fetch<'_> {
         outcome
     }
 
-    /// Who has it.
+    /// Asks the peers which of them have the file.
     fn holders(&self) -> Result<Vec<Holder>, Error> {
         let options = Options {
             timeout: self.timeout.min(ASKING),
@@ -159,7 +162,8 @@ impl Fetch<'_> {
             Some(Holder {
                 node,
                 size: value.get("size")?.as_u64()?,
-                // Kept for as long as the fetch takes, so only if it is of use, and thereby short.
+                // The name is kept for as long as the fetch takes, so only a plain one is, which is
+                // short.
                 name: value
                     .get("name")
                     .and_then(|n| n.as_str())
@@ -201,7 +205,7 @@ impl Fetch<'_> {
         })
     }
 
-    /// Fetches what is missing, from each holder on a thread of its own.
+    /// Fetches the missing pieces, from each holder on a thread of its own.
     fn fetch_pieces(
         &self,
         holders: &[Holder],
@@ -222,7 +226,8 @@ impl Fetch<'_> {
                 file: part.file()?,
             };
             pieces.worker_begins();
-            // If there is no thread the worker is dropped, and says that it does not fetch.
+            // If no thread can be started, the worker is dropped, and its drop says that it is
+            // over.
             match signals::spawn("peerbase-file", move || worker.run()) {
                 Ok(thread) => threads.push(thread),
                 Err(e) => {
@@ -230,7 +235,7 @@ impl Fetch<'_> {
                 }
             }
         }
-        // Whoever is still at it then finds nothing more to do.
+        // When `ending` is dropped, the threads that still fetch find nothing more to do.
         let ending = Ending(&pieces, self.node);
         if !threads.is_empty() {
             outcome = Self::follow(self.node, &pieces, threads.len(), part, size, progress);
@@ -242,7 +247,7 @@ impl Fetch<'_> {
         outcome
     }
 
-    /// Notes what has come until all has, or nobody fetches any more.
+    /// Notes what has arrived until all has, or no thread fetches any more.
     fn follow(
         node: &Node,
         pieces: &Pieces,
@@ -292,8 +297,8 @@ fn ask(path: &str, args: String) -> Result<Ask, Error> {
     })
 }
 
-/// Whether a fetch has failed because of what the holders say, so that others may be asked who say something else: a
-/// size that no disk takes is a lie as well.
+/// Whether a fetch has failed because of what the holders say. Then others that say something else
+/// may be asked. A size that no disk takes is a lie as well.
 fn may_be_a_lie(error: &Error) -> bool {
     use Error::{Broken, Damaged, Io, TooLarge};
     let size = ErrorKind::FileTooLarge;

@@ -6,29 +6,30 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long the thread that waits for pieces leaves callbacks of a foreign loop waiting.
+/// How long the thread that waits for pieces lets callbacks of a program's own loop wait.
 const TURN: Duration = Duration::from_millis(20);
-/// How long a piece is left with one node, and at least twice as long as another took for its last, before that other,
-/// if it has nothing else to do, fetches it instead. Each time it goes to another it has twice as long, so that where
-/// all are slow it comes all the same.
+/// How long a piece is left with one node before a thread with nothing else to do fetches it from
+/// its own node instead; and at least twice as long as that thread took for its last piece. The
+/// time doubles each time that the piece goes to another node, so that it arrives even if all nodes
+/// are slow.
 const SLOW: Duration = match cfg!(test) {
     true => Duration::from_millis(100),
     false => Duration::from_secs(5),
 };
 
-/// What the threads tell that fetch pieces.
+/// What the threads that fetch pieces report.
 pub(super) enum News {
-    /// Bytes came; fewer than none if they must come again.
+    /// So many bytes arrived; a negative number if they must be fetched again.
     Bytes(i64),
     Piece(u64),
-    /// Nothing can be written, which is nobody's fault but ours.
+    /// The piece cannot be written, which is the fault of this node and of no other.
     Disk(Error),
     GaveUp(Error),
 }
 
-/// What is still to be fetched, and what has happened. Not a channel of the standard library: one makes a
-/// handle of the thread that waits, which is kept until that ends, in a program whose threads are not
-/// ours.
+/// The pieces that are still to be fetched, and what has happened. It is not a channel of the
+/// standard library: a channel makes a handle of the thread that waits, which is kept until the
+/// thread ends, and the program's threads may never end.
 #[derive(Default)]
 pub(super) struct Pieces {
     state: Mutex<PiecesState>,
@@ -43,12 +44,12 @@ struct PiecesState {
     fetching: usize,
     /// Pieces that are being fetched.
     out: Vec<Out>,
-    /// Pieces given out so far.
+    /// The number of pieces that were given out so far, each time counted.
     given: u64,
     over: bool,
 }
 
-/// A piece that is still to come.
+/// A piece that is still to be fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Piece {
     pub(super) offset: u64,
@@ -59,23 +60,23 @@ pub(super) struct Piece {
 
 /// A piece that is being fetched.
 struct Out {
-    /// Which giving out this is.
+    /// The number under which the piece was given out.
     number: u64,
     piece: Piece,
     since: Instant,
-    /// The call that it is to come by.
+    /// The call by which the piece is fetched.
     call: Option<CallId>,
 }
 
 impl Out {
-    /// When another, which took so long for its last piece, fetches it instead.
+    /// When a thread that took `usual` for its last piece may fetch this piece instead.
     fn due(&self, usual: Duration) -> Instant {
         self.since + self.piece.patience.max(usual * 2)
     }
 }
 
 impl PiecesState {
-    /// Takes back what was given out, unless another has it now.
+    /// Takes back a piece that was given out, unless it was given to another thread since.
     fn take_back(&mut self, number: u64) -> bool {
         let found = self.out.iter().position(|out| out.number == number);
         found.map(|at| self.out.swap_remove(at)).is_some()
@@ -83,7 +84,7 @@ impl PiecesState {
 }
 
 impl Pieces {
-    /// These are to be fetched, each of them an offset and a length.
+    /// The pieces that are missing, each given by its offset and its length.
     pub(super) fn new(missing: Vec<(u64, u64)>) -> Pieces {
         let piece = |(offset, length)| Piece {
             offset,
@@ -115,8 +116,9 @@ impl Pieces {
         self.changed.notify_all();
     }
 
-    /// The next piece to fetch, for one that took `usual` for its last. One that another thread has may come back,
-    /// and is waited for; where the other is much slower, it is fetched by this one instead.
+    /// The next piece to fetch, for a thread that took `usual` for its last piece. If another
+    /// thread has the last piece, it may come back, and this thread waits for that; if the other
+    /// thread is much slower, this thread fetches the piece instead.
     pub(super) fn take(&self, usual: Duration) -> Option<Taken<'_>> {
         let mut state = self.lock();
         loop {
@@ -158,8 +160,8 @@ impl Pieces {
         }
     }
 
-    /// Notes the call that a piece is to come by, which is cancelled when another fetches the piece instead; whether
-    /// the piece is still to come by it.
+    /// Notes the call by which a piece is fetched. It is cancelled if another thread fetches the
+    /// piece instead. Returns whether the piece is still wanted from this call.
     pub(super) fn begun(&self, number: u64, call: CallId) -> bool {
         let mut state = self.lock();
         if state.over {
@@ -169,13 +171,13 @@ impl Pieces {
         out.map(|out| out.call = Some(call)).is_some()
     }
 
-    /// Whether a piece is still to come from whom it was asked of.
+    /// Whether a piece is still wanted from the node that was asked for it.
     pub(super) fn is_wanted(&self, number: u64) -> bool {
         let state = self.lock();
         !state.over && state.out.iter().any(|out| out.number == number)
     }
 
-    /// No more is to be fetched; the calls that are under way for it.
+    /// No more pieces are to be fetched. Returns the calls that are under way.
     fn end(&self) -> Vec<CallId> {
         let mut state = self.lock();
         state.over = true;
@@ -186,7 +188,7 @@ impl Pieces {
         calls
     }
 
-    /// Waits for so long, unless no more is to be fetched.
+    /// Waits for `time`, or until no more is to be fetched.
     pub(super) fn rest(&self, time: Duration) {
         let rested = self
             .changed
@@ -194,8 +196,9 @@ impl Pieces {
         drop(rested.unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// What happened next; `None` when nobody fetches any more. In a foreign loop this thread may be the only
-    /// one that may run callbacks, for which it has a turn now and then.
+    /// Waits for the next report; `None` when no thread fetches any more. If the program runs the
+    /// node in its own loop, this thread may be the only one that may run callbacks, so it runs
+    /// them now and then.
     pub(super) fn next(&self, node: &Node) -> Option<News> {
         let mut state = self.lock();
         loop {
@@ -216,17 +219,18 @@ impl Pieces {
     }
 }
 
-/// A piece that one thread fetches. Dropped, it is given back: others wait for that.
+/// A piece that one thread fetches. When this is dropped, the piece is given back, and a waiting
+/// thread may take it.
 pub(super) struct Taken<'a> {
     pieces: &'a Pieces,
     pub(super) number: u64,
     pub(super) piece: Piece,
-    /// The call by which the piece was to come before, for another thread.
+    /// The call by which another thread fetched the piece before.
     pub(super) instead_of: Option<CallId>,
 }
 
 impl Taken<'_> {
-    /// The piece is there; an error if another was asked for it meanwhile.
+    /// Notes that the piece has arrived; an error if another thread was given it meanwhile.
     pub(super) fn arrived(&self) -> Result<(), Error> {
         match self.pieces.lock().take_back(self.number) {
             true => Ok(()),
@@ -238,7 +242,7 @@ impl Taken<'_> {
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
         let mut state = self.pieces.lock();
-        // It is to be fetched by whomever it may be.
+        // Any thread may fetch it now.
         if state.take_back(self.number) && !state.over {
             state.missing.push_back(self.piece);
         }
@@ -247,7 +251,7 @@ impl Drop for Taken<'_> {
     }
 }
 
-/// Dropped, no more is fetched, also if the program's own function for progress has panicked.
+/// When this is dropped, no more is fetched, also if the program's progress function has panicked.
 pub(super) struct Ending<'a>(pub(super) &'a Pieces, pub(super) &'a Node);
 
 impl Drop for Ending<'_> {

@@ -11,17 +11,19 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Times in a row that a node may fail before the others go on without it. To be busy, or slower than another, is no
-/// failure.
+/// Times in a row that a node may fail before the fetch goes on without it. To be busy, or slower
+/// than another node, is no failure.
 const PATIENCE: u32 = 3;
-/// How often it is looked whether a piece is still to come from a node.
+/// How often the worker checks whether its piece is still wanted.
 const LOOK: Duration = match cfg!(test) {
     true => Duration::from_millis(20),
     false => Duration::from_millis(500),
 };
-/// How long a node that fails, or is busy, is left alone; each time that it is busy again, it is twice as long.
+/// How long a node that failed, or is busy, is left alone. The time doubles each time that it is
+/// busy again.
 const REST: Duration = Duration::from_millis(300);
-/// The longest that a node that is busy is left alone: it is not to stay idle for long when it has a place again.
+/// The longest time that a busy node is left alone: it should not stay idle for long once it has a
+/// place again.
 const LONGEST_REST: Duration = Duration::from_secs(2);
 
 /// Fetches pieces from one node.
@@ -41,7 +43,7 @@ impl Drop for Worker {
 }
 
 impl Worker {
-    /// One piece after the other, as long as there are some.
+    /// Fetches one piece after the other, as long as there are some.
     pub(super) fn run(&self) {
         let (mut failures, mut usual) = (0, Duration::ZERO);
         let (mut busy_since, mut rest) = (None, REST);
@@ -64,7 +66,7 @@ impl Worker {
                     self.pieces.tell(News::Piece(offset));
                 }
                 Err(e @ Error::Io { .. }) => return self.pieces.tell(News::Disk(e)),
-                // Another fetches it instead, which is no failure of this node.
+                // Another thread fetches the piece instead, which is no failure of this node.
                 Err(_) if !is_wanted => {}
                 Err(e @ Error::Overloaded(_)) => {
                     if busy_since.get_or_insert(began).elapsed() >= self.timeout {
@@ -106,7 +108,7 @@ impl Worker {
             match read {
                 Err(Error::WouldBlock) => {}
                 Ok(0) if at == length => break stream.value_text().and_then(|_| piece.arrived()),
-                // Refused, most likely: the value says why.
+                // The node has most likely refused the call; the value says why.
                 Ok(0) => break Err(stream.value_text().err().unwrap_or_else(|| short(at))),
                 Ok(n) if at + n as u64 > length => break Err(short(at)),
                 Ok(n) => {
@@ -118,7 +120,7 @@ impl Worker {
                 Err(e) => break Err(stream.value_text().err().unwrap_or(e)),
             }
         };
-        // It comes again, from whomever.
+        // These bytes are fetched again, from this node or another.
         if outcome.is_err() {
             self.pieces.tell(News::Bytes(-(at as i64)));
         }

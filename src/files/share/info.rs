@@ -11,7 +11,7 @@ use serde_json::Value;
 use std::collections::VecDeque;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-/// Who asks whether a file is offered, which the disk is to be asked.
+/// Questions of other nodes whether a file is offered, for whose answers the disk must be asked.
 #[derive(Debug, Default)]
 pub(super) struct Questions {
     waiting: VecDeque<(FileHash, Call)>,
@@ -26,8 +26,9 @@ impl Share {
     }
 }
 
-/// Tells whether a file is offered. What was offered may have changed, and the loop must not wait for the disk, or
-/// for the server that it is on: a thread looks, one for all.
+/// Tells whether a file is offered. An offered file may have changed meanwhile, and the event loop
+/// must not wait for the disk, or for the server on which it is. So one thread looks, for all
+/// questions.
 pub(super) fn tell(share: &Arc<Share>, call: Call) {
     let asked = call.args().first().and_then(Value::as_str);
     let hash = asked.and_then(|text| FileHash::parse(text).ok());
@@ -55,11 +56,12 @@ pub(super) fn tell(share: &Arc<Share>, call: Call) {
     }
 }
 
-/// The thread that answers questions, until there are none. If it cannot be, or panics, those who wait are told
-/// that there is no answer, and the next question starts it again.
+/// The thread that answers questions until there are none. If it cannot be started, or panics, the
+/// callers of the waiting questions are told that there is no answer, and the next question starts
+/// the thread again.
 struct Answers {
     share: Arc<Share>,
-    /// Whether there was no more to answer.
+    /// Whether no question was left.
     over: bool,
 }
 
@@ -82,7 +84,7 @@ impl Answers {
 impl Drop for Answers {
     fn drop(&mut self) {
         if !self.over {
-            // Outside the lock: what is dropped answers.
+            // Dropped outside the lock, because a call that is dropped is answered.
             let left = std::mem::take(&mut *self.share.questions());
             drop(left);
         }

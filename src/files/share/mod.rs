@@ -26,8 +26,8 @@ use std::time::Instant;
 pub(super) struct Offer {
     pub(super) path: PathBuf,
     pub(super) stamp: Stamp,
-    /// Whether the path may be a link: only one that the program named. What lies in the folder is
-    /// offered because it does, and a link that takes its place leads elsewhere.
+    /// Whether the path may be a symbolic link: only a path that the program named. A file in the
+    /// folder is offered because it lies there, and a link that takes its place leads elsewhere.
     pub(super) links: bool,
 }
 
@@ -38,7 +38,7 @@ impl Offer {
         Ok((hash, Offer { path, stamp, links }))
     }
 
-    /// Whether the file is still what it was.
+    /// Whether the file has not changed since it was offered.
     fn is_current(&self) -> bool {
         #[cfg(test)]
         super::hostile_tests::the_disk_is_asked(&self.path);
@@ -55,9 +55,9 @@ impl Offer {
 pub struct Refreshed {
     /// Files of the folder that are offered now and were not before.
     pub added: usize,
-    /// Files that were there with other contents.
+    /// Files that now have other contents.
     pub changed: usize,
-    /// Files that are gone, or cannot be read any more.
+    /// Files that are gone, or can no longer be read.
     pub removed: usize,
 }
 
@@ -65,7 +65,7 @@ pub struct Refreshed {
 struct Offers {
     by_hash: Table<FileHash, Offer>,
     folder: Option<PathBuf>,
-    /// What is being fetched.
+    /// The files that are being fetched.
     fetching: Vec<FileHash>,
 }
 /// The files of one node.
@@ -73,9 +73,10 @@ struct Offers {
 pub(crate) struct Share {
     offers: Mutex<Offers>,
     questions: Mutex<Questions>,
-    /// The peers that have the places of what is read for others, and where each is, one entry for each place.
+    /// The peers for which files are being read, and the source of each: one entry for each place
+    /// that is taken.
     uploads: Mutex<Vec<(NodeName, Source)>>,
-    /// When the next piece may go out, where uploads are slowed down.
+    /// When the next piece may be sent, if uploads are slowed down.
     next: Mutex<Instant>,
     pub(super) limits: Limits,
 }
@@ -100,7 +101,7 @@ impl Share {
         folder.ok_or(Error::Argument("no folder is set for files"))
     }
 
-    /// Offers a file that has been hashed.
+    /// Offers a file that has been hashed. Returns whether it was not offered before.
     pub(super) fn offer(&self, hash: FileHash, offer: Offer) -> Result<bool, Error> {
         let mut offers = self.lock();
         let known = offers.by_hash.contains_key(&hash);
@@ -111,14 +112,14 @@ impl Share {
         Ok(!known)
     }
 
-    /// An offered file, if it is still what it was; otherwise it is not offered any more.
+    /// An offered file that has not changed. One that has changed is no longer offered.
     pub(super) fn find(&self, hash: FileHash) -> Option<Offer> {
         let offer = self.lock().by_hash.get(&hash).cloned()?;
         if offer.is_current() {
             return Some(offer);
         }
         let mut offers = self.lock();
-        // Unless it was offered again meanwhile, as what it is now.
+        // The file may have been offered again meanwhile, with its new contents.
         let still = |o: &Offer| o.path == offer.path && o.stamp == offer.stamp;
         if offers.by_hash.get(&hash).is_some_and(still) {
             offers.by_hash.remove(&hash);
@@ -131,7 +132,8 @@ impl Share {
         self.lock().by_hash.contains_key(&hash)
     }
 
-    /// Marks that a file is being fetched, until what this gives is dropped; `None` if it is already.
+    /// Notes that a file is being fetched, until the result is dropped; `None` if it is being
+    /// fetched already.
     pub(super) fn begin_fetch(&self, hash: FileHash) -> Option<Fetching<'_>> {
         let mut offers = self.lock();
         if offers.fetching.contains(&hash) {
@@ -141,7 +143,7 @@ impl Share {
         Some(Fetching { share: self, hash })
     }
 
-    /// Looks at what is offered, and at what is in the folder.
+    /// Looks at the files that are offered, and at the files in the folder.
     fn refresh(&self) -> Result<Refreshed, Error> {
         let mut found = Refreshed::default();
         let (known, folder) = {
@@ -175,7 +177,8 @@ impl Share {
         let failed = |e: io::Error| Error::io("reading the folder", &e);
         for entry in fs::read_dir(&folder).map_err(failed)? {
             let entry = entry.map_err(failed)?;
-            // Not through links, and not what is hidden: only what lies open in the folder is offered.
+            // Symbolic links and hidden files are not offered, only regular files that lie in the
+            // folder.
             let plain = entry.file_type().is_ok_and(|t| t.is_file());
             let path = entry.path();
             let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
@@ -192,7 +195,7 @@ impl Share {
     }
 }
 
-/// That a file is being fetched.
+/// The note that a file is being fetched.
 pub(super) struct Fetching<'a> {
     share: &'a Share,
     hash: FileHash,
@@ -205,8 +208,9 @@ impl Drop for Fetching<'_> {
 }
 
 impl Node {
-    /// Offers a file to the network; its SHA-256 in hexadecimal, by which others ask for it. All of it is
-    /// read. Changed or removed later, it is not offered any more; see [`Node::refresh`].
+    /// Offers a file to the network. Returns its SHA-256 in hexadecimal, by which other nodes ask
+    /// for the file. The whole file is read. If it is later changed or removed, it is no longer
+    /// offered; see [`Node::refresh`].
     pub fn add_file(&self, path: impl AsRef<Path>) -> Result<String, Error> {
         let share = self.share()?;
         let path = std::path::absolute(path).map_err(|e| Error::io("finding a file", &e))?;
@@ -216,7 +220,8 @@ impl Node {
         Ok(hash.to_string())
     }
 
-    /// Where fetched files are put, and whose files [`Node::refresh`] offers. Made if it is not there.
+    /// Sets the folder into which files are fetched, and whose files [`Node::refresh`] offers. The
+    /// folder is made if it does not exist.
     pub fn set_file_dir(&self, folder: impl AsRef<Path>) -> Result<(), Error> {
         let share = self.share()?;
         let failed = |e: std::io::Error| Error::io("making the folder", &e);
@@ -226,8 +231,9 @@ impl Node {
         Ok(())
     }
 
-    /// Looks at the offered files again: those that have changed are offered as what they are now, those
-    /// that are gone not any more, and new regular files of the folder, hidden ones apart, from now on.
+    /// Looks at the offered files again. A file that has changed is offered with its new contents;
+    /// a file that is gone is no longer offered; and a new regular file in the folder is offered
+    /// from now on, unless its name begins with a dot.
     pub fn refresh(&self) -> Result<Refreshed, Error> {
         self.share()?.refresh()
     }

@@ -20,7 +20,8 @@ impl Share {
         self.uploads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Bytes to send at once: slowed down, so few that nobody waits long for a place that is given up.
+    /// Bytes that are sent at once. If uploads are slowed down they are so few that no other peer
+    /// waits long for a place that is given up.
     fn at_once(&self) -> usize {
         let per_second = self.limits.upload_bytes_per_second;
         let quarter = usize::try_from(per_second / 4).unwrap_or(BUFFER);
@@ -30,7 +31,7 @@ impl Share {
         }
     }
 
-    /// Waits until so many more bytes may go out.
+    /// Waits until so many more bytes may be sent.
     fn pace(&self, bytes: usize) {
         let per_second = self.limits.upload_bytes_per_second;
         if per_second == 0 {
@@ -62,15 +63,16 @@ fn part_of(call: &Call) -> Option<Part> {
     })
 }
 
-/// The place of one that is read, given back however that ends.
+/// The place of a peer for which a file is read. It is given back when it is dropped.
 pub(crate) struct Place {
     share: Arc<Share>,
     peer: (NodeName, Source),
 }
 
 impl Place {
-    /// A place for a peer, if those of its source, its own counted twice, are fewer than are free. So all peers of one
-    /// source leave room for other sources, whatever names they invent, and one peer leaves some for the others there.
+    /// Takes a place for a peer, if the places of its source, those of the peer counted twice, are
+    /// fewer than are free. So all peers of one source leave room for other sources, whatever names
+    /// they invent, and one peer leaves some room for the others of its source.
     pub(crate) fn take(share: &Arc<Share>, peer: &NodeName, source: Source) -> Option<Place> {
         let mut uploads = share.uploads();
         let near = || uploads.iter().filter(|(_, s)| *s == source);
@@ -102,7 +104,8 @@ pub(super) fn upload(share: &Arc<Share>, call: Call) {
     });
 }
 
-/// Reads a part of a file for a caller, on a thread: the disk may be slow, and the loop must not wait for it.
+/// Reads a part of a file for a caller, on a thread of its own: the disk may be slow, and the event
+/// loop must not wait for it.
 pub(crate) fn upload_on(
     share: &Arc<Share>,
     call: Call,
@@ -147,7 +150,7 @@ fn send(share: &Share, offer: &Offer, part: &Part, call: &Call) -> Result<(), Er
     };
     let (mut at, end) = (part.offset, part.offset + part.length);
     let mut buf = vec![0; share.at_once()];
-    // Before the first byte, too: what has taken the file's place is not for others.
+    // Also before the first byte: another file that has taken its place must not be sent.
     let is_it = is_current()?;
     while is_it && at < end {
         let most = buf
@@ -170,7 +173,7 @@ fn send(share: &Share, offer: &Offer, part: &Part, call: &Call) -> Result<(), Er
     Ok(())
 }
 
-/// Writes all of it, unless the reader takes nothing for too long.
+/// Writes all of the data, unless the reader accepts nothing for too long.
 fn write(writer: &mut StreamWriter, mut data: &[u8]) -> Result<(), Error> {
     while !data.is_empty() {
         match writer.write_timeout(data, UPLOAD_STALLED) {
