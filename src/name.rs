@@ -156,7 +156,7 @@ name_type!(
     name_fault
 );
 name_type!(
-    /// A node's name: the rule of [`NetworkName`], and not `*`, which means everyone.
+    /// A node's name: the rule of [`NetworkName`], and not `*`, which means every node.
     NodeName,
     Name,
     |text: &str| if text == "*" { Some("must not be *, which means every node") } else { name_fault(text) }

@@ -53,7 +53,7 @@ pub enum Ask<'a> {
     },
     /// Bytes for the peer's message handler, which answers with bytes.
     Message(&'a [u8]),
-    /// Bytes for everyone.
+    /// Bytes for the message handlers of all nodes.
     Broadcast(Broadcast<'a>),
     /// What is asked comes on a channel of its own.
     Large {

@@ -90,7 +90,7 @@ pub fn decode(bytes: &[u8]) -> Result<Report, Malformed> {
     let mut names = Vec::with_capacity(count);
     for _ in 0..count {
         let name = NodeName::new(r.text()?).map_err(|_| Malformed)?;
-        // A report names nobody twice.
+        // A report names no node twice.
         if names.contains(&name) {
             return Err(Malformed);
         }
