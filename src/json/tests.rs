@@ -1,3 +1,5 @@
+//! Tests of the check, which must agree with `serde_json` about every text.
+
 use super::*;
 use proptest::prelude::*;
 use serde_core::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
