@@ -1082,7 +1082,7 @@ int peerbase_node_connect(struct peerbase_node *handle,
  *
  * Any thread, but not in a callback: there it returns PEERBASE_ERR_WOULD_DEADLOCK. Returns 0 if
  * the bytes were delivered to all nodes, PEERBASE_ERR_UNREACHABLE if not, PEERBASE_ERR_TOO_LARGE,
- * PEERBASE_ERR_OVERLOADED, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
+ * PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
  */
 int peerbase_node_broadcast(struct peerbase_node *handle,
                             const uint8_t *data,

@@ -163,11 +163,11 @@ impl Code {
     }
 }
 
-/// Why something did not work.
+/// The reason why an operation failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
-    /// An argument is outside its range; the text says which and why.
+    /// An argument is outside its range; the text says which argument, and what is wrong with it.
     Argument(&'static str),
     /// A node name breaks the named rule.
     Name(&'static str),
@@ -240,7 +240,7 @@ pub enum Error {
     Broken {
         /// Bytes that arrived before it did.
         arrived: u64,
-        /// Why it ended.
+        /// The reason why it ended.
         why: String,
     },
     /// No node that can be asked has a file of this hash.

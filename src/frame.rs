@@ -82,7 +82,7 @@ pub enum Parsed<'a> {
     Incomplete,
 }
 
-/// Why an input can never become a frame.
+/// The reason why an input can never become a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FrameError {
     /// There is no `|` where the network's name must have ended.

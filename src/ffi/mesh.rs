@@ -54,7 +54,7 @@ pub unsafe extern "C" fn peerbase_node_connect(
 ///
 /// Any thread, but not in a callback: there it returns PEERBASE_ERR_WOULD_DEADLOCK. Returns 0 if
 /// the bytes were delivered to all nodes, PEERBASE_ERR_UNREACHABLE if not, PEERBASE_ERR_TOO_LARGE,
-/// PEERBASE_ERR_OVERLOADED, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
+/// PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_broadcast(
     handle: *mut peerbase_node,

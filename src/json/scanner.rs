@@ -15,7 +15,7 @@ const RESERVED: &str = "$serde_json::private::";
 /// A number that is shorter than this, and has no exponent, is in the range of `f64`.
 const SURELY_FINITE: usize = 300;
 
-/// Why a text is not JSON.
+/// The reason why a text is not JSON.
 type Fault = &'static str;
 
 /// Checks that a text of at most 4 GiB is JSON. Returns how many values it holds, or what is wrong

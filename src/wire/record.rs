@@ -114,7 +114,7 @@ impl Status {
     }
 }
 
-/// Why the sender closes a session.
+/// The reason why the sender closes a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseReason {
     /// The sender is leaving the network.
@@ -199,36 +199,36 @@ pub enum Body<'a> {
     },
     /// A piece of a stream.
     Data {
-        /// Of which.
+        /// The stream that this is about.
         of: Of,
-        /// How much came before it.
+        /// Bytes of the stream before this piece.
         offset: u64,
         /// The piece.
         bytes: &'a [u8],
     },
     /// A stream's end.
     End {
-        /// Of which.
+        /// The stream that this is about.
         of: Of,
-        /// How much there was.
+        /// Bytes that the stream had.
         length: u64,
         /// How it ended.
         outcome: Outcome<'a>,
     },
-    /// How far a stream may be sent now, and over this session.
+    /// How far the sender of a stream may send it now, over this session.
     Credit {
-        /// Of which.
+        /// The stream that this is about.
         of: Of,
-        /// How much has come, which the sender may forget.
+        /// Bytes that have arrived, which the sender may forget.
         received: u64,
-        /// How much may come.
+        /// Bytes up to which the sender may send.
         limit: u64,
     },
     /// The receiver of a stream takes no more of it.
     Stop {
-        /// Of which.
+        /// The stream that this is about.
         of: Of,
-        /// Why, in words.
+        /// The reason, in words.
         why: &'a [u8],
     },
     /// Others the sender is in a session with, as `peers` decodes them.

@@ -86,7 +86,7 @@ impl fmt::Debug for Route {
     }
 }
 
-/// Why a relay closes a link.
+/// The reason why a relay closes a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
     /// The bytes were not a frame, or the frame was out of place.
