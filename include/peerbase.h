@@ -1,31 +1,43 @@
-/* PeerBase: programs find each other by name and call each other's commands, encrypted end to end.
+/* PeerBase: programs find each other by name and call each other's commands, encrypted end to
+ * end.
  *
  * Generated from src/ffi/ by cbindgen: do not edit.
  *
- * All strings are UTF-8 and NUL-terminated, unless a length goes with them. A function that can fail
- * returns 0 or a negative PEERBASE_ERR_ code; peerbase_strerror names it, and peerbase_last_error says
- * why. Whatever the library hands out is freed with its own function, never with free().
+ * Strings. All strings are UTF-8 and NUL-terminated, unless a length goes with them.
  *
- * A function that gives something through a pointer empties what that points to first (NULL, 0 or ""), and fills
- * it only when there is something: after a failure nothing that was there before is left. Such a pointer may be
- * NULL only where the function's comment says so.
+ * Errors. A function that can fail returns 0 or a negative PEERBASE_ERR_ code. peerbase_strerror
+ * names a code, and peerbase_last_error says why the function failed. The comment of a function
+ * lists the codes that it returns. Besides these, PEERBASE_ERR_INTERNAL means a bug in the
+ * library, and PEERBASE_ERR_FORKED means that the node was started by the parent of this
+ * process.
  *
- * Callbacks must return. They must not throw, because a C++ exception that leaves one ends the process (abort), and
- * must not leave by longjmp or pthread_exit, after which the library is in no defined state. The `user` of a
- * callback must be good until its `drop_user` was called, or, without one, until the node was freed: a callback that
- * is replaced or taken away on another thread may be about to run. `drop_user` must not throw either, and should not
- * call the library.
+ * Ownership. The library copies what it keeps of a function's arguments. The program frees what
+ * the library hands out, each object with its own function and never with free().
  *
- * Where there is no memory left the process ends (abort), as in every Rust program: no function returns that. What
- * peers can make a node hold is bounded, and so is what the program asks for in one call. A bug of the library is
- * PEERBASE_ERR_INTERNAL.
+ * Results through pointers. A function that gives a result through a pointer empties what that
+ * points to first (NULL, 0 or ""), and fills it only when there is a result: after a failure
+ * nothing that was there before is left. Such a pointer may be NULL only where the function's
+ * comment says so.
  *
- * Timeouts are milliseconds in an int. Where one is how long a call may take, it is 0 to INT_MAX, more than a day
- * (86 400 000) counts as a day, and a negative one is PEERBASE_ERR_ARGUMENT. For peerbase_node_process,
- * peerbase_stream_read and peerbase_stream_write it is 0 to INT_MAX, and a negative one waits as long as it takes.
+ * Callbacks. A callback must return. It must not throw, because a C++ exception that leaves a
+ * callback ends the process (abort). It must not leave by longjmp or pthread_exit, after which
+ * the state of the library is undefined. The `user` of a callback must be valid until its
+ * `drop_user` was called, or, without a `drop_user`, until the node was freed: a callback that
+ * another thread replaces or removes may be about to run. `drop_user` must not throw either, and
+ * should not call the library.
  *
- * A node answers at most 1 024 requests of each peer at a time, unless PEERBASE_LIMIT_SERVED_PER_PEER is set; further
- * ones are PEERBASE_ERR_OVERLOADED for their caller and do not run. */
+ * Memory. If no memory is left, the process ends (abort), as in every Rust program: no function
+ * returns an error for that. What peers can make a node hold is bounded, and so is what the
+ * program asks for in one call.
+ *
+ * Timeouts. A timeout is milliseconds in an int. Where it is how long a call may take, it is 0
+ * to INT_MAX; more than a day (86 400 000) counts as a day, and a negative one is
+ * PEERBASE_ERR_ARGUMENT. For peerbase_node_process, peerbase_stream_read and
+ * peerbase_stream_write it is 0 to INT_MAX, and a negative one waits as long as it takes.
+ *
+ * Limits. A node answers at most 1 024 requests of each peer at a time, unless
+ * PEERBASE_LIMIT_SERVED_PER_PEER is set. Further requests end as PEERBASE_ERR_OVERLOADED for
+ * their caller and do not run. */
 
 #ifndef PEERBASE_H
 #define PEERBASE_H
@@ -35,17 +47,20 @@
 #include <stdint.h>
 
 /**
- * For `flags`: the first failure ends a call of several, and is what it returns.
+ * A flag of `peerbase_node_call_many`: the first failure ends the call, and the function returns
+ * it.
  */
 #define PEERBASE_CALL_RAISE_ERRORS 1
 
 /**
- * For `flags`: a name that is not known is an error at once, and not waited for.
+ * A flag of `peerbase_node_call_many`: a target that is not known is an error at once. Without the
+ * flag the call waits for the target until its timeout.
  */
 #define PEERBASE_CALL_NO_WAIT 2
 
 /**
- * A node has proved that it is there and holds the key; or one of PeerBase 0.7.1 is heard, which proves nothing.
+ * A node has proved that it is there and holds the key. Or a node of PeerBase 0.7.1 was heard,
+ * which proves nothing.
  */
 #define PEERBASE_EVENT_PEER_JOINED 1
 
@@ -60,12 +75,12 @@
 #define PEERBASE_EVENT_PEER_RESTARTED 3
 
 /**
- * Another node has our name; everyone resolves it to this one.
+ * Another node has the name of this node. All nodes resolve the name to this node.
  */
 #define PEERBASE_EVENT_NAME_CONFLICT_WON 4
 
 /**
- * Another node has our name; everyone resolves it to the other one.
+ * Another node has the name of this node. All nodes resolve the name to the other node.
  */
 #define PEERBASE_EVENT_NAME_CONFLICT_LOST 5
 
@@ -75,37 +90,40 @@
 #define PEERBASE_EVENT_RELAY_UP 6
 
 /**
- * A relay cannot be reached, or was lost; it is tried again. Told once for each reason.
+ * A relay cannot be reached, or the link to it was lost. The node tries it again. There is one
+ * such event for each reason.
  */
 #define PEERBASE_EVENT_RELAY_DOWN 7
 
 /**
- * A relay has refused this node, for a wrong key say; it is tried again now and then.
+ * A relay has refused this node, for example because of a wrong key. The node tries it again now
+ * and then.
  */
 #define PEERBASE_EVENT_RELAY_REFUSED 8
 
 /**
- * Calls to a node that went through a relay go straight from now on.
+ * Calls to a node that went through a relay go directly from now on.
  */
 #define PEERBASE_EVENT_PATH_DIRECT 9
 
 /**
- * Calls to a node go through a relay from now on, or through another one.
+ * Calls to a node go through a relay from now on, or through another relay than before.
  */
 #define PEERBASE_EVENT_PATH_RELAY 10
 
 /**
- * Too much happened while the event handler was busy, and it was not told of all of it. Ask for the peers.
+ * Too much happened while the event handler was busy, and it did not get all events. Ask for the
+ * peers.
  */
 #define PEERBASE_EVENT_MISSED 11
 
 /**
- * Bytes of a file's hash as text: 64 digits of hexadecimal and a NUL.
+ * Room in bytes for a file's hash as text: 64 hexadecimal digits and a NUL.
  */
 #define PEERBASE_HASH_LEN 65
 
 /**
- * Room for a key as text: 44 characters and the NUL.
+ * Room in bytes for a key as text: 44 characters and a NUL.
  */
 #define PEERBASE_KEY_LEN 45
 
@@ -125,7 +143,7 @@
 #define PEERBASE_VERSION_PATCH 0
 
 /**
- * The outcome codes of the C interface; 0 is success, every failure is negative.
+ * The codes of outcomes in the C interface: 0 is success, and every failure is negative.
  *
  * Codes are never renumbered: new ones are appended.
  */
@@ -163,7 +181,7 @@ enum peerbase_err
      */
     PEERBASE_ERR_JSON = -6,
     /**
-     * An address is not IP:PORT.
+     * An address is not IP:PORT (for a relay, HOST:PORT).
      */
     PEERBASE_ERR_ADDRESS = -7,
     /**
@@ -171,8 +189,8 @@ enum peerbase_err
      */
     PEERBASE_ERR_UTF8 = -8,
     /**
-     * A body (arguments, value, message or file) is larger than its limit, or holds more JSON values than
-     * are accepted. As the outcome of a call: the command did not run.
+     * A body (arguments, value, message or file) is larger than its limit, or holds more JSON
+     * values than are accepted. As the outcome of a call: the command did not run.
      */
     PEERBASE_ERR_TOO_LARGE = -9,
     /**
@@ -200,28 +218,28 @@ enum peerbase_err
      */
     PEERBASE_ERR_TIMEOUT = -15,
     /**
-     * The peer is not known, or no path leads to it any more. If it had the call, whether the command ran is
-     * unknown.
+     * The peer is not known, or no path leads to it any more. If the peer had the call, it is
+     * unknown whether the command ran.
      */
     PEERBASE_ERR_UNREACHABLE = -16,
     /**
-     * The peer restarted while it had the call; whether the command ran is unknown.
+     * The peer restarted while it had the call. It is unknown whether the command ran.
      */
     PEERBASE_ERR_PEER_RESTARTED = -17,
     /**
-     * The caller cancelled.
+     * The caller cancelled the call.
      */
     PEERBASE_ERR_CANCELLED = -18,
     /**
-     * Too much is in flight, here or at the peer; the command did not run.
+     * Too much is in flight, at this node or at the peer. The command did not run.
      */
     PEERBASE_ERR_OVERLOADED = -19,
     /**
-     * The peer does not want this.
+     * The peer refused the call or message, or something else was refused; the message says why.
      */
     PEERBASE_ERR_REFUSED = -20,
     /**
-     * A blocking call from inside a callback would wait for itself.
+     * A function that waits was called in a callback, where it would wait for itself.
      */
     PEERBASE_ERR_WOULD_DEADLOCK = -21,
     /**
@@ -229,7 +247,7 @@ enum peerbase_err
      */
     PEERBASE_ERR_STOPPED = -22,
     /**
-     * The process forked after start; a child may only free the handle.
+     * The process was forked after the node was started. A child process may only free the handle.
      */
     PEERBASE_ERR_FORKED = -23,
     /**
@@ -237,11 +255,12 @@ enum peerbase_err
      */
     PEERBASE_ERR_COMMAND_EXISTS = -24,
     /**
-     * A bug in the library; the call was abandoned and the process lives on.
+     * A bug in the library. The call was abandoned, and the process lives on.
      */
     PEERBASE_ERR_INTERNAL = -25,
     /**
-     * The operation could not make progress without waiting, or within its timeout; try again later.
+     * The operation could not make progress without waiting, or within its timeout. Try again
+     * later.
      */
     PEERBASE_ERR_WOULD_BLOCK = -26,
     /**
@@ -249,7 +268,7 @@ enum peerbase_err
      */
     PEERBASE_ERR_BROKEN = -27,
     /**
-     * Nobody who can be asked has a file of this hash.
+     * No node that can be asked has a file of this hash.
      */
     PEERBASE_ERR_FILE_UNKNOWN = -28,
     /**
@@ -257,7 +276,8 @@ enum peerbase_err
      */
     PEERBASE_ERR_DAMAGED = -29,
     /**
-     * The command ran, but its answer was lost: there was no room to keep it, or it is more than is taken here.
+     * The command ran, but its answer was lost: there was no room to keep it, or it is larger than
+     * this node accepts.
      */
     PEERBASE_ERR_ANSWER_LOST = -30,
 };
@@ -270,9 +290,9 @@ typedef int32_t peerbase_err;
 #endif // __cplusplus
 
 /**
- * A bound on what others can make a node hold or do, as it is set by its number in C and by its name at a command
- * line. A number of things is 1 to 1 048 576, bytes of memory are 1 KiB to 1 GiB, and milliseconds are 1 to a day,
- * unless something else is said.
+ * A bound on what other nodes can make a node hold or do. C sets it by its number, and the command
+ * line by its name. Unless a limit says otherwise, a number of things is 1 to 1 048 576, bytes of
+ * memory are 1 KiB to 1 GiB, and milliseconds are 1 to 86 400 000, a day.
  *
  * Numbers are never changed: new limits are appended.
  */
@@ -282,158 +302,167 @@ enum peerbase_limit
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
     /**
-     * Peers known from adverts; 4 096 unless set.
+     * Peers that are known from adverts; 4 096 by default.
      */
     PEERBASE_LIMIT_PEERS = 1,
     /**
-     * Addresses remembered for one peer; 4 unless set.
+     * Addresses that are remembered for one peer; 4 by default.
      */
     PEERBASE_LIMIT_ADDRESSES_PER_PEER = 2,
     /**
-     * Sessions that are open; 256 unless set. Each takes a descriptor, and up to what PEERBASE_LIMIT_LINK_QUEUE says.
+     * Open sessions; 256 by default. Each takes a descriptor, and up to PEERBASE_LIMIT_LINK_QUEUE
+     * bytes.
      */
     PEERBASE_LIMIT_SESSIONS = 3,
     /**
-     * Links that others opened and that have not finished their handshake, a quarter of them through relays; 64 unless
-     * set.
+     * Links that other nodes opened and that have not finished their handshake, a quarter of them
+     * through relays; 64 by default.
      */
     PEERBASE_LIMIT_HALF_OPEN = 4,
     /**
-     * Dials under way; 32 unless set.
+     * Dials under way; 32 by default.
      */
     PEERBASE_LIMIT_DIALS = 5,
     /**
-     * Dials begun a second; 200 unless set.
+     * Dials begun per second; 200 by default.
      */
     PEERBASE_LIMIT_DIALS_PER_SECOND = 6,
     /**
-     * Bytes that wait for one slow reader; 256 KiB unless set.
+     * Bytes that wait for one slow reader; 256 KiB by default.
      */
     PEERBASE_LIMIT_LINK_QUEUE = 7,
     /**
-     * Calls of this node's own in flight, and connects that wait for an address; 65 536 unless set.
+     * This node's own calls in flight, and connects that wait for an address; 65 536 by default.
      */
     PEERBASE_LIMIT_CALLS = 8,
     /**
-     * Bytes of arguments of this node's own calls in flight; 16 MiB unless set.
+     * Bytes of arguments of this node's own calls in flight; 16 MiB by default.
      */
     PEERBASE_LIMIT_CALL_BYTES = 9,
     /**
-     * Calls that one peer may have here, running or with their answers kept, and at most an eighth of what is free
-     * of PEERBASE_LIMIT_SERVED; 1 024 unless set.
+     * Calls that one peer may have at this node, running or with their answers kept; 1 024 by
+     * default. One peer has at most an eighth of what is free of PEERBASE_LIMIT_SERVED.
      */
     PEERBASE_LIMIT_SERVED_PER_PEER = 10,
     /**
-     * Calls of all peers that run, or whose answers are kept; 16 384 unless set. Peers of one IPv4 address or IPv6
-     * /48, or behind one relay, may together have as many running as they leave free: half of them if there are no
-     * others.
+     * Calls of all peers that run, or whose answers are kept; 16 384 by default. All peers of one
+     * IPv4 address or IPv6 /48, or behind one relay, may have as many calls running as they leave
+     * free: half of them if there are no others.
      */
     PEERBASE_LIMIT_SERVED = 11,
     /**
-     * Bytes of answers kept for one peer until it confirms them, and four times as many for all together; 8 MiB unless
-     * set.
+     * Bytes of answers kept for one peer until it confirms them, and four times as many for all
+     * peers together; 8 MiB by default.
      */
     PEERBASE_LIMIT_REPLY_BYTES = 12,
     /**
-     * Bytes of calls and messages of others that wait for a handler, and of messages to everyone until they are
-     * consumed, with 512 for each; 16 MiB unless set.
+     * Bytes of calls and messages of other nodes that wait for a handler, and of messages to all
+     * nodes until they are consumed, plus 512 for each; 16 MiB by default.
      */
     PEERBASE_LIMIT_WAITING_BYTES = 13,
     /**
-     * Bytes of what is asked in one call, and of its value; 4 MiB unless set. As `peerbase_config_set_max_message`.
+     * Bytes of what is asked in one call, and of its value; 4 MiB by default. As
+     * `peerbase_config_set_max_message`.
      */
     PEERBASE_LIMIT_MAX_MESSAGE = 14,
     /**
-     * Values that are made of one call's arguments or answer for a handler in Rust; 262 144 unless set. A program in C
-     * reads texts, of which none are made.
+     * Values that are made of one call's arguments or answer for a handler in Rust; 262 144 by
+     * default. A C program reads texts, for which no values are made.
      */
     PEERBASE_LIMIT_MAX_VALUES = 15,
     /**
-     * Bytes of what others ask, from when it begins to come until it is answered, and apart from that of large answers
-     * that are coming; 20 MiB unless set. Peers of one IPv4 address or IPv6 /48, or behind one relay, may together take as
-     * much for what they ask as they leave free: half if there are no others. A peer that is asking something already
-     * may take at most four times what it leaves of that to the others. Large answers from one peer may take half. So
-     * it is to be twice PEERBASE_LIMIT_MAX_MESSAGE or more, and five times as much for two of the largest calls of one
-     * peer at a time.
+     * Bytes of what other nodes ask, from its arrival until it is answered, and as many again for
+     * large answers that arrive; 20 MiB by default. All peers of one IPv4 address or IPv6 /48, or
+     * behind one relay, may take as much for what they ask as they leave free: half if there are
+     * no others. A peer that is already asking something may take at most four times what it
+     * leaves of that to the others there. Large answers from one peer may take half. So set it to
+     * at least twice PEERBASE_LIMIT_MAX_MESSAGE, and to five times PEERBASE_LIMIT_MAX_MESSAGE if
+     * one peer is to make two of the largest calls at a time.
      */
     PEERBASE_LIMIT_MESSAGE_BYTES = 16,
     /**
-     * Bytes of one piece of a stream, 1024 to 48640; 16384 unless set. As `peerbase_config_set_chunk_size`.
+     * Bytes of one piece of a stream, 1024 to 48640; 16384 by default. As
+     * `peerbase_config_set_chunk_size`.
      */
     PEERBASE_LIMIT_CHUNK_SIZE = 17,
     /**
-     * Bytes of one stream that wait at each end, 97280 to 2^30; 256 KiB unless set.
+     * Bytes of one stream that wait at each end, 97280 to 2^30; 256 KiB by default.
      */
     PEERBASE_LIMIT_STREAM_WINDOW = 18,
     /**
-     * Ends of streams that may be open; 128 unless set. Callers of one IPv4 address or IPv6 /48, or behind one relay,
-     * may have as many as they leave free, half of them if there are no others, and one of them nearly half.
+     * Ends of streams that may be open; 128 by default. All callers of one IPv4 address or IPv6
+     * /48, or behind one relay, may have as many as they leave free, half of them if there are no
+     * others, and one of these callers nearly half.
      */
     PEERBASE_LIMIT_STREAMS = 19,
     /**
-     * Messages to everyone that are delivered and handed on a second; 200 unless set.
+     * Messages to all nodes that this node delivers and forwards per second; 200 by default.
      */
     PEERBASE_LIMIT_BROADCASTS_PER_SECOND = 20,
     /**
-     * Sessions beyond which nobody is dialled on a peer's word, or 0; 64 unless set. As `peerbase_config_set_max_peers`.
+     * Sessions beyond which the node dials no peer only because another peer told of it, 0 to 1
+     * 048 576; 64 by default. As `peerbase_config_set_max_peers`.
      */
     PEERBASE_LIMIT_MAX_PEERS = 21,
     /**
-     * Files that are offered, or 0; 16 384 unless set.
+     * Files that are offered, 0 to 1 048 576; 16 384 by default.
      */
     PEERBASE_LIMIT_FILES = 22,
     /**
-     * Bytes of the largest file that is fetched, any number; 4 GiB unless set. As `peerbase_config_set_file_limits`.
+     * Bytes of the largest file that is fetched, any number; 4 GiB by default. As
+     * `peerbase_config_set_file_limits`.
      */
     PEERBASE_LIMIT_FILE_BYTES = 23,
     /**
-     * Files, or parts of them, that are read for others at a time, or 0; 8 unless set. Each takes a thread. One peer
-     * may have as many as it leaves free: half of them if there is no other.
+     * Files, or parts of files, that are read for other nodes at a time, 0 to 1 048 576; 8 by
+     * default. Each takes a thread. All peers at one address, or behind one relay, may have as
+     * many as they leave free: half of them if there are no others. One peer may have a third,
+     * rounded up, if there are no others.
      */
     PEERBASE_LIMIT_UPLOADS = 24,
     /**
-     * Bytes of files a second that are read for others, all together, any number; 0, which is as fast as it goes,
-     * unless set.
+     * Bytes of files per second that are read for other nodes, all together, any number; 0 by
+     * default, which means no limit.
      */
     PEERBASE_LIMIT_UPLOAD_BYTES_PER_SECOND = 25,
     /**
-     * Adverts opened a second; 10 000 unless set.
+     * Adverts that are opened per second; 10 000 by default.
      */
     PEERBASE_LIMIT_ADVERTS_PER_SECOND = 26,
     /**
-     * Adverts sent in an interval, whatever is heard; 5 unless set.
+     * Adverts that this node sends in an interval, whatever it hears; 5 by default.
      */
     PEERBASE_LIMIT_ADVERTS_PER_INTERVAL = 27,
     /**
-     * Events kept for a slow event handler; 1 024 unless set.
+     * Events that are kept for a slow event handler; 1 024 by default.
      */
     PEERBASE_LIMIT_EVENTS = 28,
     /**
-     * Dials a second of relays that other nodes tell of; 2 unless set.
+     * Dials per second of relays that other nodes announce; 2 by default.
      */
     PEERBASE_LIMIT_LEARNT_DIALS_PER_SECOND = 29,
     /**
-     * Connections of Python nodes, and to them; 256 unless set.
+     * Connections from Python nodes and to them; 256 by default.
      */
     PEERBASE_LIMIT_COMPAT_LINKS = 30,
     /**
-     * Connections of Python nodes from one address; 64 unless set.
+     * Connections of Python nodes from one address; 64 by default.
      */
     PEERBASE_LIMIT_COMPAT_LINKS_PER_ADDRESS = 31,
     /**
-     * Packets on their way to one relay of Python nodes; 16 unless set.
+     * Packets that are on their way to one relay of Python nodes; 16 by default.
      */
     PEERBASE_LIMIT_COMPAT_POSTS = 32,
     /**
-     * Milliseconds from connecting to a finished handshake; 5000 unless set.
+     * Milliseconds from connecting to a finished handshake; 5000 by default.
      */
     PEERBASE_LIMIT_HANDSHAKE_MS = 33,
     /**
-     * Milliseconds within which a frame that was begun must be finished; 60000 unless set.
+     * Milliseconds within which a frame that was begun must be finished; 60000 by default.
      */
     PEERBASE_LIMIT_FRAME_MS = 34,
     /**
-     * Milliseconds that a call may be kept waiting at most; a day unless set.
+     * Milliseconds that a call may wait at most; 86 400 000, a day, by default.
      */
     PEERBASE_LIMIT_CALL_TIMEOUT_MS = 35,
 };
@@ -446,83 +475,96 @@ typedef int32_t peerbase_limit;
 #endif // __cplusplus
 
 /**
- * What a node is to be. Made by `peerbase_config_new`, and the caller's until `peerbase_config_free`.
- * Starting a node copies it: it may be used again, and freed at once. One thread at a time.
+ * The settings of a node. `peerbase_config_new` makes it, and it belongs to the program until
+ * `peerbase_config_free`. Starting a node copies it, so it may be used again, or freed at once.
+ * One thread at a time may use a configuration.
  */
 typedef struct peerbase_config peerbase_config;
 
 /**
- * A running node. Any thread may call any function of a node, also while another thread is in one, unless
- * the comment of the function says otherwise; `peerbase_node_free` must be the last call. A child process of
- * a fork may only call `peerbase_node_free` and the functions that free objects of the node. Every other
- * function that takes a node or one of its streams, or answers a request, returns PEERBASE_ERR_FORKED there,
- * or, if it does not return a code, what it returns for NULL, with the reason in `peerbase_last_error`.
+ * A running node. Any thread may call any function of a node, also while another thread is in one,
+ * unless the comment of the function says otherwise; `peerbase_node_free` must be the last call. A
+ * child process of a fork may only call `peerbase_node_free` and the functions that free objects
+ * of the node. Every other function that takes a node or one of its streams, or answers a request,
+ * returns PEERBASE_ERR_FORKED there, or, if it does not return a code, what it returns for NULL,
+ * with the reason in `peerbase_last_error`.
  */
 typedef struct peerbase_node peerbase_node;
 
 /**
- * What one or several nodes answered: one entry for each, from 0. Never changes, so any thread may look
- * at it. The caller's until `peerbase_reply_free`, but for one that a callback is given. The functions that look
- * at one take NULL, which has no entries, and leave `peerbase_last_error` as it is then.
+ * The answers of one or several nodes: one entry for each, from 0. It never changes, so any thread
+ * may read it. It belongs to the program until `peerbase_reply_free`, except for the reply that a
+ * callback is given. The functions that read a reply accept NULL, which has no entries, and leave
+ * `peerbase_last_error` as it is then.
  */
 typedef struct peerbase_reply peerbase_reply;
 
 /**
- * A call or message of another node. The handler's, from any thread but one at a time, until one of the
- * functions that consume it; after that it must not be used. It may outlive its node.
+ * A call or message of another node. It belongs to the program, from any thread but one at a time,
+ * until one of the functions that consume it; after that it must not be used. It may outlive its
+ * node.
  */
 typedef struct peerbase_request peerbase_request;
 
 /**
- * One side of the two streams of a call: it reads one and writes the other; a stream to several nodes only
- * writes. It belongs to the program until `peerbase_stream_free`, which must be the last use. One thread may
- * read while another writes. The bytes that were read are verified only when reading has reached the end: a
- * stream that was cut off ends with PEERBASE_ERR_BROKEN, never as if it were complete.
+ * One side of the two streams of a call: it reads one and writes the other; a stream to several
+ * nodes only writes. It belongs to the program until `peerbase_stream_free`, which must be the
+ * last use. One thread may read while another writes. The bytes that were read are verified only
+ * when reading has reached the end: a stream that was cut off ends with PEERBASE_ERR_BROKEN, never
+ * as if it were complete.
  */
 typedef struct peerbase_stream peerbase_stream;
 
 /**
- * What is told how a call ended: the reply, which is the library's and good during the call, and the
- * `user` it was begun with. Runs where handlers run.
+ * A function that the library calls when an asynchronous call has ended. `reply` belongs to the
+ * library and is valid until the function returns; `user` is what the call was begun with. It runs
+ * where handlers run: see `peerbase_handler`.
  */
 typedef void (*peerbase_callback)(const struct peerbase_reply *reply, void *user);
 
 /**
- * What answers commands or messages. It is given a request, which it owns from then on and must answer
- * with one of the `peerbase_request_` functions that consume it, now or later, from any thread; and the
- * `user` it was registered with. It runs on the loop's thread, or the one that calls
- * `peerbase_node_process`, and may call any function of the node, except that waiting there is
- * PEERBASE_ERR_WOULD_DEADLOCK. It must not be NULL where it is registered.
+ * A handler of commands or messages. It is given a request, which belongs to the program from then
+ * on. The program must answer the request with one of the `peerbase_request_` functions that
+ * consume it, now or later, from any thread. `user` is what the handler was registered with. The
+ * handler runs on the node's own thread, or on the thread that calls `peerbase_node_process`, and
+ * may call any function of the node, except that a function that waits returns
+ * PEERBASE_ERR_WOULD_DEADLOCK there. It must not be NULL where it is registered.
  *
- * Of each peer at most 1 024 requests may be unanswered at a time (PEERBASE_LIMIT_SERVED_PER_PEER); further ones are
- * answered with PEERBASE_ERR_OVERLOADED and come to no handler. A handler that keeps requests must answer each some
- * time. Messages to everyone count together, in bytes, until they are consumed (PEERBASE_LIMIT_WAITING_BYTES);
- * further ones are dropped, and counted as "messages_dropped" by `peerbase_node_stats`.
+ * At most 1 024 requests of each peer may be unanswered at a time
+ * (PEERBASE_LIMIT_SERVED_PER_PEER); the node answers further ones with PEERBASE_ERR_OVERLOADED,
+ * and no handler gets them. So a handler that keeps requests must answer each at some time.
+ * Messages to all nodes count together, in bytes, until they are consumed
+ * (PEERBASE_LIMIT_WAITING_BYTES); further ones are dropped, and `peerbase_node_stats` counts them
+ * as "messages_dropped".
  *
- * A handler may take its time in a node with a thread of its own: a second thread, "peerbase-io", answers
- * pings and goes on with calls meanwhile, and further requests wait. In a node that was opened in the
- * program's own loop the program is the loop: a handler, or anything else, that keeps it from
- * `peerbase_node_process` for longer than a few seconds makes peers believe that the node is dead (after 15
- * seconds, unless `peerbase_config_set_ping` says otherwise).
+ * In a node with a thread of its own a handler may take its time: a second thread, "peerbase-io",
+ * answers pings and goes on with calls meanwhile, and further requests wait. In a node that runs
+ * in the program's own loop the program is the loop: if a handler, or anything else, keeps it from
+ * `peerbase_node_process` for longer than a few seconds, peers believe that the node is dead
+ * (after 15 seconds, unless `peerbase_config_set_ping` says otherwise).
  */
 typedef void (*peerbase_handler)(struct peerbase_request *request, void *user);
 
 /**
- * What is told of events: one of PEERBASE_EVENT_…, the name of the node it is about, or the address of the
- * relay, good during the call, and the `user` it was set with. For a relay that is down or has refused,
- * `peerbase_last_error` says why, and for missed events how many they are. Runs where handlers run.
+ * A handler of events. `event` is one of the PEERBASE_EVENT_ constants; `node` is the name of the
+ * node that the event is about, or the address of the relay, and is valid until the handler
+ * returns; `user` is what the handler was set with. If a relay is down or has refused this node,
+ * `peerbase_last_error` says why, and for missed events it says how many they are. It runs where
+ * handlers run: see `peerbase_handler`.
  */
 typedef void (*peerbase_event_handler)(int event, const char *node, void *user);
 
 /**
- * What is told how far a file has come: the bytes that are there, those of the whole, and the `user` it was
- * given with. Runs on the thread that called `peerbase_node_request_file`.
+ * A function that the library calls while a file is being fetched: how many bytes have been
+ * received, the size of the whole file in bytes, and the `user` that it was given with. It runs on
+ * the thread that called `peerbase_node_request_file`.
  */
 typedef void (*peerbase_progress)(uint64_t received, uint64_t size, void *user);
 
 /**
- * What is given log lines: how grave (1 error, 2 warning, 3 information, 4 debug), and the text, good
- * during the call. It may be called from any thread, and must not call the library. No line holds a key.
+ * A function that gets log lines. `level` is 1 for an error, 2 for a warning, 3 for information
+ * and 4 for debugging; `text` is valid until the function returns. The library may call it from
+ * any thread. It must not call the library. No line holds a key.
  */
 typedef void (*peerbase_log_handler)(int level, const char *text);
 
@@ -531,26 +573,27 @@ typedef void (*peerbase_log_handler)(int level, const char *text);
  */
 typedef struct peerbase_command {
     /**
-     * Below the table's path.
+     * The path of the command, below that of the table.
      */
     const char *path;
     /**
-     * What answers it.
+     * The handler that answers it.
      */
     peerbase_handler handler;
     /**
-     * Given to the handler.
+     * The pointer that the handler is given.
      */
     void *user;
     /**
-     * Called with `user` when the command is not needed any more; may be NULL.
+     * Called once with `user` when the command is no longer needed; may be NULL.
      */
     void (*drop_user)(void *user);
 } peerbase_command;
 
 /**
- * What is told, where handlers run, that a stream can be read or written again. It may still run once while, or
- * after, its stream is freed on another thread: `user` must be good until `drop_user` was called.
+ * A function that the library calls, where handlers run, when a stream can be read or written
+ * again. It may still run once while, or after, another thread frees its stream: `user` must be
+ * valid until `drop_user` was called.
  */
 typedef void (*peerbase_ready)(void *user);
 
@@ -559,19 +602,25 @@ extern "C" {
 #endif // __cplusplus
 
 /**
- * Calls a command of another node and waits for its answer.
+ * Calls a command of another node and waits for the answer.
  *
- * `target` is the node's name; if it is not known yet it is waited for. `args` is a JSON array and `kwargs`
- * a JSON object; NULL for none. `timeout_ms` is 0 to INT_MAX; more than a day (86 400 000) counts as a day.
- * All are copied. If the peer answered with a value, or that the command failed, is unknown or was refused,
- * `*out` is a reply of one entry, to be freed with `peerbase_reply_free`; otherwise it is NULL. After
- * PEERBASE_ERR_TIMEOUT the command may have run, even with a timeout of 0. Returns the outcome of the call:
- * 0, PEERBASE_ERR_COMMAND_NOT_FOUND, PEERBASE_ERR_COMMAND_FAILED, PEERBASE_ERR_TIMEOUT,
- * PEERBASE_ERR_UNREACHABLE, PEERBASE_ERR_PEER_RESTARTED, PEERBASE_ERR_OVERLOADED if the command did not run
- * because a limit was reached, PEERBASE_ERR_ANSWER_LOST if it ran and its answer could not be kept or
- * accepted, PEERBASE_ERR_REFUSED or PEERBASE_ERR_STOPPED. If an argument is invalid, returns the code for
- * that; PEERBASE_ERR_TOO_LARGE also means that the arguments exceed the limit of the peer. Returns
- * PEERBASE_ERR_WOULD_DEADLOCK in a callback.
+ * `target` is the node's name. If no node of this name is known yet, the function waits for one
+ * until the timeout. `args` is a JSON array and `kwargs` a JSON object; NULL stands for an empty
+ * one. `timeout_ms` is 0 to INT_MAX milliseconds; more than a day (86 400 000) counts as a day.
+ * All arguments are copied. `out` must not be NULL.
+ *
+ * If the peer answered with a value, or that the command failed, is unknown or was refused, `*out`
+ * is a reply of one entry, which the program frees with `peerbase_reply_free`; otherwise `*out` is
+ * NULL.
+ *
+ * Any thread, but not in a callback: there it returns PEERBASE_ERR_WOULD_DEADLOCK. Returns the
+ * outcome of the call: 0, PEERBASE_ERR_COMMAND_NOT_FOUND, PEERBASE_ERR_COMMAND_FAILED,
+ * PEERBASE_ERR_TIMEOUT, PEERBASE_ERR_UNREACHABLE, PEERBASE_ERR_PEER_RESTARTED,
+ * PEERBASE_ERR_OVERLOADED if the command did not run because a limit was reached,
+ * PEERBASE_ERR_ANSWER_LOST if it ran and its answer could not be kept or accepted,
+ * PEERBASE_ERR_REFUSED or PEERBASE_ERR_STOPPED. After PEERBASE_ERR_TIMEOUT the command may have
+ * run, even with a timeout of 0. If an argument is invalid, returns the code for that;
+ * PEERBASE_ERR_TOO_LARGE also means that the arguments exceed the limit of the peer.
  */
 int peerbase_node_call(struct peerbase_node *handle,
                        const char *target,
@@ -582,8 +631,9 @@ int peerbase_node_call(struct peerbase_node *handle,
                        struct peerbase_reply **out);
 
 /**
- * Sends bytes to another node's message handler, and waits for the bytes it answers, which are read with
- * `peerbase_reply_data`. `data` may be NULL when `len` is 0. Otherwise as `peerbase_node_call`.
+ * Sends bytes to another node's message handler, and waits for the bytes that the handler answers.
+ * Read them with `peerbase_reply_data`. `data` is copied, and may be NULL when `len` is 0.
+ * Otherwise as `peerbase_node_call`.
  */
 int peerbase_node_send(struct peerbase_node *handle,
                        const char *target,
@@ -595,10 +645,14 @@ int peerbase_node_send(struct peerbase_node *handle,
 /**
  * Calls a command of several nodes and waits for all of them.
  *
- * `targets` are `count` names; NULL and 0 are every peer that is known now. At most `max_in_flight` are asked
- * at a time; 0 is 64. `flags` is a sum of PEERBASE_CALL_…. `*out` has an entry for each target. Returns 0
- * whatever the entries say, unless PEERBASE_CALL_RAISE_ERRORS is among the flags: then the first failure,
- * for which the other calls were cancelled. Otherwise as `peerbase_node_call`.
+ * `targets` are `count` names; NULL and 0 stand for every peer that is known now. At most
+ * `max_in_flight` nodes are asked at a time; 0 stands for 64. `flags` is a sum of PEERBASE_CALL_
+ * constants, or 0. `*out` is a reply with an entry for each target, which the program frees with
+ * `peerbase_reply_free`.
+ *
+ * Returns 0 whatever the entries say, unless PEERBASE_CALL_RAISE_ERRORS is among the flags: then
+ * it returns the first failure, after which the other calls were cancelled. Otherwise as
+ * `peerbase_node_call`.
  */
 int peerbase_node_call_many(struct peerbase_node *handle,
                             const char *const *targets,
@@ -612,8 +666,8 @@ int peerbase_node_call_many(struct peerbase_node *handle,
                             struct peerbase_reply **out);
 
 /**
- * Calls a command of every peer that is known now and waits for all of them: `peerbase_node_call_many` with
- * no names, no flags and 64 at a time.
+ * Calls a command of every peer that is known now and waits for all of them. This is
+ * `peerbase_node_call_many` with no names, no flags, and 64 nodes at a time.
  */
 int peerbase_node_call_all(struct peerbase_node *handle,
                            const char *path,
@@ -623,14 +677,18 @@ int peerbase_node_call_all(struct peerbase_node *handle,
                            struct peerbase_reply **out);
 
 /**
- * Begins a call of another node's command, or of every known peer's when `target` is "*", and returns at
- * once.
+ * Begins a call of another node's command, or of every known peer's if `target` is "*", and
+ * returns at once.
  *
- * `callback` is called once, where handlers run, unless this returns a code other than 0; `drop_user` is
- * called once in any case, and may be NULL. `id` may be NULL; otherwise `*id` is what `peerbase_node_cancel`
- * takes, or 0 for "*" and after a failure. The call may end before this returns, and `*id` is written after
- * that: it must not be part of what `callback` or `drop_user` frees. Otherwise as `peerbase_node_call`, and safe
- * in a callback.
+ * If this function returns 0, `callback` is called once when the call has ended, where handlers
+ * run; otherwise it is not called. `callback` must not be NULL. `drop_user` is called once with
+ * `user` in any case, and may be NULL.
+ *
+ * `id` may be NULL; otherwise `*id` is the number that `peerbase_node_cancel` takes, or 0 for "*"
+ * and after a failure. The call may end before this function returns, and `*id` is written after
+ * that, so `id` must not point into memory that `callback` or `drop_user` frees.
+ *
+ * Any thread, also in a callback. Otherwise as `peerbase_node_call`.
  */
 int peerbase_node_call_async(struct peerbase_node *handle,
                              const char *target,
@@ -644,15 +702,15 @@ int peerbase_node_call_async(struct peerbase_node *handle,
                              uint64_t *id);
 
 /**
- * Gives up on a call begun with `peerbase_node_call_async`: its callback is told PEERBASE_ERR_CANCELLED,
- * unless the call has ended. Returns 0, also for a call that has ended, or PEERBASE_ERR_ARGUMENT.
+ * Cancels a call that was begun with `peerbase_node_call_async`. Unless the call has ended before,
+ * its callback is told PEERBASE_ERR_CANCELLED. Any thread, also in a callback. Returns 0, also if
+ * the call has ended, PEERBASE_ERR_FORKED, or PEERBASE_ERR_ARGUMENT if `handle` is NULL.
  */
-int peerbase_node_cancel(struct peerbase_node *handle,
-                         uint64_t id);
+int peerbase_node_cancel(struct peerbase_node *handle, uint64_t id);
 
 /**
- * The commands of another node: `peerbase_node_call` of "__list_commands__", which answers with a JSON array
- * of dotted paths.
+ * Asks another node for its commands. This is `peerbase_node_call` of "__list_commands__", whose
+ * answer is a JSON array of dotted paths.
  */
 int peerbase_node_get_commands(struct peerbase_node *handle,
                                const char *target,
@@ -660,149 +718,165 @@ int peerbase_node_get_commands(struct peerbase_node *handle,
                                struct peerbase_reply **out);
 
 /**
- * Whether to speak to Python nodes of PeerBase 0.7.1 as well, in their protocol; not unless asked for, because
- * that protocol proves nothing and hides no names: whoever is on the LAN can take any name or have a recorded
- * call run again, but read nothing. The other functions of compat switch it on, too. Returns 0 or
+ * Switches compat on or off: with it, the node also speaks to Python nodes of PeerBase 0.7.1, in
+ * their protocol. It is off by default, because that protocol proves nothing and hides no names:
+ * anyone on the LAN can take any name, or have a recorded call run again, but cannot read
+ * anything. The other functions of compat switch it on, too.
+ *
+ * One thread at a time may use `config`, which must not be NULL. Returns 0 or
  * PEERBASE_ERR_ARGUMENT.
  *
- * The functions of compat are in the library if it was built with the feature of that name, which it is unless
- * that was switched off.
+ * The library has the functions of compat if it was built with the feature of that name, which is
+ * a default feature.
  */
-int peerbase_config_set_compat(struct peerbase_config *config,
-                               bool enabled);
+int peerbase_config_set_compat(struct peerbase_config *config, bool enabled);
 
 /**
- * Where calls of Python nodes come to, as "IPV4:PORT", the first of their `ports`; every IPv4 address and any
- * port unless set. An address other than 0.0.0.0 is also what is advertised. Returns 0, PEERBASE_ERR_ARGUMENT
- * or PEERBASE_ERR_ADDRESS.
+ * Sets where the node takes calls from Python nodes, as "IPV4:PORT": the first of their `ports`.
+ * By default it takes them on every IPv4 address, at any free port. The node also advertises this
+ * address, unless it is 0.0.0.0. `addr` is copied and must not be NULL.
+ *
+ * One thread at a time may use `config`, which must not be NULL. Returns 0, PEERBASE_ERR_ARGUMENT,
+ * PEERBASE_ERR_UTF8 or PEERBASE_ERR_ADDRESS.
  */
-int peerbase_config_set_compat_listen(struct peerbase_config *config,
-                                      const char *addr);
+int peerbase_config_set_compat_listen(struct peerbase_config *config, const char *addr);
 
 /**
- * The UDP port that Python nodes advertise on, the second of their `ports`; 1001 unless set. Returns 0 or
+ * Sets the UDP port on which Python nodes advertise: the second of their `ports`; 1001 by default.
+ * One thread at a time may use `config`, which must not be NULL. Returns 0 or
  * PEERBASE_ERR_ARGUMENT.
  */
-int peerbase_config_set_compat_port(struct peerbase_config *config,
-                                    uint16_t port);
+int peerbase_config_set_compat_port(struct peerbase_config *config, uint16_t port);
 
 /**
- * A relay of Python nodes as "HOST:PORT", their `relay.py` or a `peerbase relay`, besides those added before; at
- * most 16. It learns this node's name. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_ADDRESS.
- */
-int peerbase_config_add_compat_relay(struct peerbase_config *config,
-                                     const char *addr);
-
-/**
- * Milliseconds between two questions to a relay of Python nodes that does not answer as soon as something comes,
- * 10 to 60000: their `keepalive_tick`; 250 unless set. Returns 0 or PEERBASE_ERR_ARGUMENT.
- */
-int peerbase_config_set_compat_tick(struct peerbase_config *config,
-                                    uint32_t interval_ms);
-
-/**
- * A new configuration with every default.
+ * Adds a relay of Python nodes, as "HOST:PORT": their `relay.py`, or a `peerbase relay`. A node
+ * uses at most 16. The relay learns this node's name. `addr` is copied and must not be NULL.
  *
- * `name` and `network` are 1 to 64 bytes of UTF-8 without control characters, without characters that nobody
- * sees (zero-width and bidirectional controls, variation selectors, spaces other than U+0020), and without any
- * of `| . : @`; a name is not "*". `key` is the network's key as `peerbase_key_generate` writes it. None may be
- * NULL; all are copied. Any thread. Returns NULL, with the reason in `peerbase_last_error`, if
- * one of them breaks a rule. Free it with `peerbase_config_free`.
+ * One thread at a time may use `config`, which must not be NULL. Returns 0, PEERBASE_ERR_ARGUMENT,
+ * PEERBASE_ERR_UTF8 or PEERBASE_ERR_ADDRESS.
  */
-struct peerbase_config *peerbase_config_new(const char *name,
-                                            const char *network,
-                                            const char *key);
+int peerbase_config_add_compat_relay(struct peerbase_config *config, const char *addr);
 
 /**
- * Where to listen for links, as "IP:PORT" or `[IPV6]:PORT`; port 0 is any free one. Every address and
- * any port unless set. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_ADDRESS.
+ * Sets how often the node polls a relay of Python nodes that does not answer as soon as something
+ * arrives, in milliseconds, 10 to 60000; 250 by default. It corresponds to their `keepalive_tick`.
+ * One thread at a time may use `config`, which must not be NULL. Returns 0 or
+ * PEERBASE_ERR_ARGUMENT.
  */
-int peerbase_config_set_listen(struct peerbase_config *config,
-                               const char *addr);
+int peerbase_config_set_compat_tick(struct peerbase_config *config, uint32_t interval_ms);
 
 /**
- * The UDP port that all nodes of the network advertise on, and that all nodes of one host share; 3334
- * unless set. Returns 0 or PEERBASE_ERR_ARGUMENT.
+ * Makes a new configuration with every default.
+ *
+ * `name` and `network` are 1 to 64 bytes of UTF-8 without control characters, without invisible
+ * characters (zero-width and bidirectional controls, variation selectors, spaces other than
+ * U+0020), and without any of `| . : @`; a name is not "*". `key` is the network's key as
+ * `peerbase_key_generate` writes it. None may be NULL; all are copied.
+ *
+ * Any thread. Returns the configuration, which the program frees with `peerbase_config_free`; or
+ * NULL, with the reason in `peerbase_last_error`, if an argument breaks a rule.
  */
-int peerbase_config_set_advertise_port(struct peerbase_config *config,
-                                       uint16_t port);
+struct peerbase_config *peerbase_config_new(const char *name, const char *network, const char *key);
 
 /**
- * Where others are to dial this node, as "IP:PORT", if not where its adverts come from; port 0 is the
- * one it listens on. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_ADDRESS.
+ * Sets where the node listens for links, as "IP:PORT" or `[IPV6]:PORT`; port 0 is any free one. By
+ * default it listens on every address, at any free port. `addr` is copied and must not be NULL.
+ * One thread at a time may use `config`, which must not be NULL. Returns 0, PEERBASE_ERR_ARGUMENT,
+ * PEERBASE_ERR_UTF8 or PEERBASE_ERR_ADDRESS.
  */
-int peerbase_config_set_advertise_address(struct peerbase_config *config,
-                                          const char *addr);
+int peerbase_config_set_listen(struct peerbase_config *config, const char *addr);
 
 /**
- * Milliseconds between two adverts, 50 to 300000; 1000 unless set. A peer is missed after three and a
- * half of its intervals. Returns 0 or PEERBASE_ERR_ARGUMENT.
+ * Sets the UDP port on which the nodes advertise; 3334 by default. All nodes of a network use the
+ * same port, and all nodes of one host share it. One thread at a time may use `config`, which must
+ * not be NULL. Returns 0, or PEERBASE_ERR_ARGUMENT, also for port 0.
  */
-int peerbase_config_set_advertise_interval(struct peerbase_config *config,
-                                           uint32_t interval_ms);
+int peerbase_config_set_advertise_port(struct peerbase_config *config, uint16_t port);
 
 /**
- * Whether to look for peers on the networks this host is on; yes unless switched off. Without, a node needs
- * a relay, or `peerbase_node_connect`. Returns 0 or PEERBASE_ERR_ARGUMENT.
+ * Sets where other nodes dial this node, as "IP:PORT", if not at the address from which its
+ * adverts come; port 0 is the port on which it listens. `addr` is copied and must not be NULL. One
+ * thread at a time may use `config`, which must not be NULL. Returns 0, PEERBASE_ERR_ARGUMENT,
+ * PEERBASE_ERR_UTF8 or PEERBASE_ERR_ADDRESS.
  */
-int peerbase_config_set_lan(struct peerbase_config *config,
-                            bool enabled);
+int peerbase_config_set_advertise_address(struct peerbase_config *config, const char *addr);
 
 /**
- * A relay to be linked to, as "HOST:PORT" or `[IPV6]:PORT`, besides those added before; at most 16. One that
- * cannot be reached, or whose name cannot be resolved, is an event, and is tried again. Returns 0,
- * PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_ADDRESS.
+ * Sets the time between two adverts in milliseconds, 50 to 300000; 1000 by default. Other nodes
+ * consider a peer gone after three and a half of its intervals without an advert. One thread at a
+ * time may use `config`, which must not be NULL. Returns 0 or PEERBASE_ERR_ARGUMENT.
  */
-int peerbase_config_add_relay(struct peerbase_config *config,
-                              const char *addr);
+int peerbase_config_set_advertise_interval(struct peerbase_config *config, uint32_t interval_ms);
 
 /**
- * Relays to be linked to at most, 0 to 16: those added, and for the rest those that other nodes tell of. A
- * node with more relays added than this does not start (PEERBASE_ERR_ARGUMENT). 3 unless set, or as many as
- * were added; none, if none was. Returns 0 or PEERBASE_ERR_ARGUMENT.
+ * Switches discovery on the networks of this host on or off; it is on by default. Without it a
+ * node needs a relay, or `peerbase_node_connect`. One thread at a time may use `config`, which
+ * must not be NULL. Returns 0 or PEERBASE_ERR_ARGUMENT.
  */
-int peerbase_config_set_max_remotes(struct peerbase_config *config,
-                                    uint32_t count);
+int peerbase_config_set_lan(struct peerbase_config *config, bool enabled);
 
 /**
- * Milliseconds that a path through a relay may be silent before a sign of life is asked for, 100 to 30000;
- * after three times that it is dead. 10000 unless set. Returns 0 or PEERBASE_ERR_ARGUMENT.
+ * Adds a relay to which the node connects, as "HOST:PORT" or `[IPV6]:PORT`; at most 16. If a relay
+ * cannot be reached, or its name cannot be resolved, the node reports an event and tries again.
+ * `addr` is copied and must not be NULL. One thread at a time may use `config`, which must not be
+ * NULL. Returns 0, PEERBASE_ERR_ARGUMENT, PEERBASE_ERR_UTF8 or PEERBASE_ERR_ADDRESS.
  */
-int peerbase_config_set_relay_keepalive(struct peerbase_config *config,
-                                        uint32_t interval_ms);
+int peerbase_config_add_relay(struct peerbase_config *config, const char *addr);
 
 /**
- * Bytes of what is asked in one call, and of its value, at most, 1024 to 2^30; 4 MiB unless set. What does not
- * fit one frame goes in pieces, unseen. Returns 0 or PEERBASE_ERR_ARGUMENT.
+ * Sets to how many relays the node connects at most, 0 to 16: first to those that were added, then
+ * to those that other nodes announce. By default it is 3, or the number of relays that were added
+ * if that is more; and 0 if none was added. A node with more relays added than this does not start
+ * (PEERBASE_ERR_ARGUMENT). One thread at a time may use `config`, which must not be NULL. Returns
+ * 0 or PEERBASE_ERR_ARGUMENT.
  */
-int peerbase_config_set_max_message(struct peerbase_config *config,
-                                    size_t bytes);
+int peerbase_config_set_max_remotes(struct peerbase_config *config, uint32_t count);
 
 /**
- * Bytes of one piece of a stream, 1024 to 48640; 16384 unless set. Returns 0 or PEERBASE_ERR_ARGUMENT.
+ * Sets how long a path through a relay may be silent before the node pings the peer, in
+ * milliseconds, 100 to 30000; 10000 by default. After three times as long without a sign of life
+ * the path is dead. One thread at a time may use `config`, which must not be NULL. Returns 0 or
+ * PEERBASE_ERR_ARGUMENT.
  */
-int peerbase_config_set_chunk_size(struct peerbase_config *config,
-                                   size_t bytes);
+int peerbase_config_set_relay_keepalive(struct peerbase_config *config, uint32_t interval_ms);
 
 /**
- * Milliseconds that a peer may be silent before it is pinged, 100 to 3600000, and in all before it is taken for
- * dead, at least twice that; 5000 and 15000 unless set. Returns 0 or PEERBASE_ERR_ARGUMENT.
+ * Sets the largest size of what is asked in one call, and of its value, in bytes, 1024 to 2^30; 4
+ * MiB by default. What does not fit into one frame is sent in pieces, which the program does not
+ * notice. One thread at a time may use `config`, which must not be NULL. Returns 0 or
+ * PEERBASE_ERR_ARGUMENT.
+ */
+int peerbase_config_set_max_message(struct peerbase_config *config, size_t bytes);
+
+/**
+ * Sets the size of one piece of a stream in bytes, 1024 to 48640; 16384 by default. One thread at
+ * a time may use `config`, which must not be NULL. Returns 0 or PEERBASE_ERR_ARGUMENT.
+ */
+int peerbase_config_set_chunk_size(struct peerbase_config *config, size_t bytes);
+
+/**
+ * Sets how long a peer may be silent before the node pings it, in milliseconds, 100 to 3600000,
+ * and after how long in all it counts as dead, at least twice as much; 5000 and 15000 by default.
+ * One thread at a time may use `config`, which must not be NULL. Returns 0 or
+ * PEERBASE_ERR_ARGUMENT.
  */
 int peerbase_config_set_ping(struct peerbase_config *config,
                              uint32_t interval_ms,
                              uint32_t dead_ms);
 
 /**
- * Links beyond which nobody is dialled only because another peer told of it; 64 unless set, and 0 for not at
- * all. Returns 0 or PEERBASE_ERR_ARGUMENT.
+ * Sets the number of links beyond which the node dials no peer only because another peer told of
+ * it; 64 by default, and 0 means that it never does. One thread at a time may use `config`, which
+ * must not be NULL. Returns 0 or PEERBASE_ERR_ARGUMENT.
  */
-int peerbase_config_set_max_peers(struct peerbase_config *config,
-                                  uint32_t count);
+int peerbase_config_set_max_peers(struct peerbase_config *config, uint32_t count);
 
 /**
- * What files may cost: bytes of the largest that is fetched, 4 GiB unless set; how many are read for others at a
- * time, 8 unless set; and bytes per second that are read for others, all together, 0 for as fast as it goes,
- * which it is unless set. Returns 0 or PEERBASE_ERR_ARGUMENT.
+ * Sets what files may cost: `max_bytes` is the size of the largest file that is fetched, 4 GiB by
+ * default; `uploads` is how many files are read for other nodes at a time, 8 by default;
+ * `bytes_per_second` is how fast files are read for other nodes, all together, where 0, the
+ * default, means no limit. One thread at a time may use `config`, which must not be NULL. Returns
+ * 0 or PEERBASE_ERR_ARGUMENT.
  */
 int peerbase_config_set_file_limits(struct peerbase_config *config,
                                     uint64_t max_bytes,
@@ -810,32 +884,34 @@ int peerbase_config_set_file_limits(struct peerbase_config *config,
                                     uint64_t bytes_per_second);
 
 /**
- * Sets one of the bounds on what others can make this node hold or do: `limit` is a PEERBASE_LIMIT_, where each says
- * what it counts and what it is unless set. A number of things is 1 to 1 048 576, bytes of memory are 1024 to 2^30,
- * and milliseconds 1 to 86 400 000, unless something else is said there. Returns 0, or PEERBASE_ERR_ARGUMENT, also
- * for a limit that this library does not know.
+ * Sets one of the bounds on what other nodes can make this node hold or do. `limit` is a
+ * PEERBASE_LIMIT_ constant; its comment says what it counts, and its default. A number of things
+ * is 1 to 1 048 576, bytes of memory are 1024 to 2^30, and milliseconds 1 to 86 400 000, unless
+ * the comment says otherwise. One thread at a time may use `config`, which must not be NULL.
+ * Returns 0, or PEERBASE_ERR_ARGUMENT, also for a limit that this library does not know.
  */
-int peerbase_config_set_limit(struct peerbase_config *config,
-                              int limit,
-                              uint64_t value);
+int peerbase_config_set_limit(struct peerbase_config *config, int limit, uint64_t value);
 
 /**
- * Whether to keep all traffic on this host, on 127.0.0.0/8; not unless set. Returns 0 or
- * PEERBASE_ERR_ARGUMENT.
+ * Keeps all traffic on this host, on 127.0.0.0/8, if `only` is true; it is false by default. One
+ * thread at a time may use `config`, which must not be NULL. Returns 0 or PEERBASE_ERR_ARGUMENT.
  */
 int peerbase_config_set_loopback(struct peerbase_config *config, bool only);
 
 /**
- * Another key that is understood while the network's key is being rotated, at most three. Only the
- * first one seals. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_KEY.
+ * Adds a key that the node accepts besides the network's key, while that is being rotated; at most
+ * three. The node seals only with the first key. `key` is copied and must not be NULL. One thread
+ * at a time may use `config`, which must not be NULL. Returns 0, PEERBASE_ERR_ARGUMENT,
+ * PEERBASE_ERR_UTF8, or PEERBASE_ERR_KEY, also for a fourth key.
  */
 int peerbase_config_add_key(struct peerbase_config *config, const char *key);
 
 /**
  * Registers a command before the node starts; otherwise as `peerbase_node_register`.
  *
- * `drop_user` may be NULL; otherwise it is called once with `user` when this configuration and every
- * node started from it are gone, also if this function fails.
+ * `drop_user` may be NULL; otherwise it is called once with `user` when this configuration and
+ * every node that was started from it are gone, also if this function fails. One thread at a time
+ * may use `config`, which must not be NULL.
  */
 int peerbase_config_register(struct peerbase_config *config,
                              const char *path,
@@ -844,7 +920,7 @@ int peerbase_config_register(struct peerbase_config *config,
                              void (*drop_user)(void *user));
 
 /**
- * Sets what answers messages of bytes; otherwise as `peerbase_config_register`.
+ * Sets the handler of messages before the node starts; otherwise as `peerbase_config_register`.
  */
 int peerbase_config_on_message(struct peerbase_config *config,
                                peerbase_handler handler,
@@ -852,10 +928,12 @@ int peerbase_config_on_message(struct peerbase_config *config,
                                void (*drop_user)(void *user));
 
 /**
- * Sets what is told of events, from the start of the node on; a NULL handler takes it away. It misses none,
- * as one set by `peerbase_node_on_event` may after 1 024 events, and runs where handlers run, on the thread
- * that processes the node: for `peerbase_node_open` not before the first `peerbase_node_process`.
- * `drop_user` as for `peerbase_config_register`. Returns 0 or PEERBASE_ERR_ARGUMENT.
+ * Sets the handler of events before the node starts; NULL removes it. Unlike a handler that
+ * `peerbase_node_on_event` sets, which may miss events after the first 1 024, it gets every event
+ * since the start. It runs where handlers run, on the thread that processes the node: for
+ * `peerbase_node_open` that is not before the first `peerbase_node_process`. `drop_user` as for
+ * `peerbase_config_register`. One thread at a time may use `config`, which must not be NULL.
+ * Returns 0 or PEERBASE_ERR_ARGUMENT.
  */
 int peerbase_config_on_event(struct peerbase_config *config,
                              peerbase_event_handler handler,
@@ -863,80 +941,94 @@ int peerbase_config_on_event(struct peerbase_config *config,
                              void (*drop_user)(void *user));
 
 /**
- * Frees a configuration. NULL is fine; freeing twice is not, which a debug build of the library
- * notices and ignores.
+ * Frees a configuration. NULL is allowed. Freeing it twice is not; a debug build of the library
+ * notices that and does nothing. One thread at a time may use `config`.
  */
 void peerbase_config_free(struct peerbase_config *config);
 
 /**
- * The name of a code, such as "command not found". A static string, never NULL; any thread.
+ * The name of a code, such as "command not found"; "unknown code" for a number that is none. The
+ * string is static and never NULL. Any thread.
  */
 const char *peerbase_strerror(int code);
 
 /**
- * Why the last function that failed on this thread failed, in English: what `peerbase_strerror` gives for its
- * code, and most often a colon and the details, such as which argument it was, the system's words, or what the
- * other node said. "" if none has failed. Never NULL.
+ * Says in English why the last function that failed on this thread has failed: the text that
+ * `peerbase_strerror` gives for the code, and most often a colon and details, such as which
+ * argument was wrong, the system's words, or what the other node said. "" if none has failed.
+ * Never NULL.
  *
- * One that succeeds leaves it as it is, so look at it only after a failure, and not among the arguments of one
- * statement with the function that may fail: C evaluates those in any order. It is of this thread alone; what failed
- * in a callback is told on the thread that ran it, which may be this one in a function that waits. Before an event
- * of a relay that is down or has refused, it is set to the reason. What another node said may be long and hold any
- * characters but NUL: it is no format for printf, and nothing for a terminal unseen. Compare codes, not texts, which
- * may change. The string is the library's, and good until another of its functions fails on this thread.
+ * A function that succeeds leaves the text as it is, so read it only after a failure. Do not read
+ * it among the arguments of one statement with the function that may fail, because C evaluates
+ * arguments in any order. Each thread has its own text: a failure in a callback sets it on the
+ * thread that ran the callback, which may be this thread, in a function that waits. Before an
+ * event of a relay that is down or has refused this node, the library sets the text to the reason.
+ *
+ * What another node said may be long and hold any character but NUL: do not use it as a format of
+ * printf, and do not write it to a terminal unchecked. Compare codes, not texts, because texts may
+ * change. The string belongs to the library, and is valid until another function of the library
+ * fails on this thread.
  */
 const char *peerbase_last_error(void);
 
 /**
- * The version of the library that is linked, such as "0.1.0"; the PEERBASE_VERSION_ macros are those of
- * the header. A static string; any thread.
+ * The version of the library that is linked, such as "0.1.0". The PEERBASE_VERSION_ macros are the
+ * version of the header. The string is static and never NULL. Any thread.
  */
 const char *peerbase_version(void);
 
 /**
- * Offers a file to the network. This function reads the whole file before it returns, so do not call it in a
- * callback, because no other handler of the node runs meanwhile. If the file is later changed or removed,
- * the node no longer offers it. `hash` must have room for PEERBASE_HASH_LEN bytes, and receives the hash by
- * which other nodes ask for the file, or "" after a failure. Returns 0, PEERBASE_ERR_IO if it cannot be
- * read, PEERBASE_ERR_DAMAGED if it changed meanwhile, PEERBASE_ERR_OVERLOADED, PEERBASE_ERR_STOPPED or
+ * Offers a file to the network. This function reads the whole file before it returns, so do not
+ * call it in a callback, because no other handler of the node runs meanwhile. If the file is later
+ * changed or removed, the node no longer offers it. `path` is copied. `hash` must have room for
+ * PEERBASE_HASH_LEN bytes, and receives the hash by which other nodes ask for the file, or ""
+ * after a failure. Neither may be NULL.
+ *
+ * Any thread. Returns 0, PEERBASE_ERR_IO if the file cannot be read, PEERBASE_ERR_DAMAGED if it
+ * changed meanwhile, PEERBASE_ERR_OVERLOADED if the node offers as many files as it may,
+ * PEERBASE_ERR_STOPPED, PEERBASE_ERR_UTF8 or PEERBASE_ERR_ARGUMENT.
+ *
+ * The functions of files are in the library if it was built with the feature `files`, which it is
+ * unless that was switched off.
+ */
+int peerbase_node_add_file(struct peerbase_node *handle, const char *path, char *hash);
+
+/**
+ * Sets the folder into which files are fetched, and whose files `peerbase_node_refresh` offers.
+ * The folder is made if it does not exist. `folder` is copied and must not be NULL. Any thread.
+ * Returns 0, PEERBASE_ERR_IO, PEERBASE_ERR_STOPPED, PEERBASE_ERR_UTF8 or PEERBASE_ERR_ARGUMENT.
+ */
+int peerbase_node_set_file_dir(struct peerbase_node *handle, const char *folder);
+
+/**
+ * Looks at the offered files again. A file that has changed is offered with its new contents; a
+ * file that is gone is no longer offered; and a new regular file in the folder is offered from now
+ * on, unless its name begins with a dot. New contents are read before the function returns, so do
+ * not call it in a callback of a node that has to answer meanwhile.
+ *
+ * `*out`, if `out` is not NULL, is a reply of one entry, whose JSON is an object with the numbers
+ * "added", "changed" and "removed"; the program frees it with `peerbase_reply_free`. Any thread.
+ * Returns 0, PEERBASE_ERR_IO, PEERBASE_ERR_OVERLOADED, PEERBASE_ERR_STOPPED or
  * PEERBASE_ERR_ARGUMENT.
+ */
+int peerbase_node_refresh(struct peerbase_node *handle, struct peerbase_reply **out);
+
+/**
+ * Fetches a file by its hash into the folder of `peerbase_node_set_file_dir`, from the peers that
+ * have it, several at once. `timeout_ms` is how long the transfer may make no progress, 0 to
+ * INT_MAX milliseconds; more than a day (86 400 000) counts as a day. If a transfer is
+ * interrupted, the pieces that arrived are kept in the subfolder ".peerbase-parts", and the next
+ * request for the file resumes with them. The file gets its final name after it was verified.
  *
- * The functions of files are in the library if it was built with the feature `files`, which it is unless that
- * was switched off.
- */
-int peerbase_node_add_file(struct peerbase_node *handle,
-                           const char *path,
-                           char *hash);
-
-/**
- * Where fetched files are put, and whose files `peerbase_node_refresh` offers; made if it is not there. Returns
- * 0, PEERBASE_ERR_IO, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
- */
-int peerbase_node_set_file_dir(struct peerbase_node *handle,
-                               const char *folder);
-
-/**
- * Looks at the offered files again: those that have changed are offered as what they are now, those that are
- * gone not any more, and new regular files of the folder, hidden ones apart, from now on. What is new is read
- * before this returns, so not in a callback of a node that is to answer meanwhile. `*out`, if `out` is
- * not NULL, has one entry, whose JSON is an object with "added", "changed" and "removed". Returns 0,
- * PEERBASE_ERR_IO, PEERBASE_ERR_OVERLOADED, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
- */
-int peerbase_node_refresh(struct peerbase_node *handle,
-                          struct peerbase_reply **out);
-
-/**
- * Fetches a file by its hash, from whoever of the peers has it, several at once, into the folder of
- * `peerbase_node_set_file_dir`. `timeout_ms` is how long nothing may come, 0 to INT_MAX; more than a day counts
- * as a day. If a transfer is interrupted, the pieces that arrived are kept in the subfolder
- * ".peerbase-parts", and the next request for the file resumes with them. The file gets its final name after
- * it was verified.
+ * `hash` is copied and must not be NULL. `progress` may be NULL, and must not throw or longjmp.
+ * `*out`, if `out` is not NULL, is a reply of one entry, whose JSON is an object with "path" and
+ * "size" (in bytes); the program frees it with `peerbase_reply_free`.
  *
- * `progress` may be NULL, and must not throw or longjmp. `*out`, if `out` is not NULL, has one entry, whose JSON is an object with "path" and
- * "size". Returns 0, PEERBASE_ERR_FILE_UNKNOWN if nobody has it, PEERBASE_ERR_DAMAGED if nobody has what the
- * hash says, PEERBASE_ERR_TOO_LARGE, PEERBASE_ERR_BROKEN if it was interrupted, PEERBASE_ERR_IO if it cannot
- * be written, which leaves nothing behind, PEERBASE_ERR_WOULD_DEADLOCK in a callback,
- * PEERBASE_ERR_STOPPED, or PEERBASE_ERR_ARGUMENT, also if no folder is set.
+ * Any thread, but not in a callback: there it returns PEERBASE_ERR_WOULD_DEADLOCK. Returns 0,
+ * PEERBASE_ERR_FILE_UNKNOWN if no peer has the file, PEERBASE_ERR_DAMAGED if no peer sent what the
+ * hash says, PEERBASE_ERR_TOO_LARGE, PEERBASE_ERR_BROKEN if the transfer was interrupted,
+ * PEERBASE_ERR_IO if the file cannot be written, which leaves nothing behind,
+ * PEERBASE_ERR_STOPPED, PEERBASE_ERR_UTF8, or PEERBASE_ERR_ARGUMENT, also if no folder is set.
  */
 int peerbase_node_request_file(struct peerbase_node *handle,
                                const char *hash,
@@ -948,27 +1040,33 @@ int peerbase_node_request_file(struct peerbase_node *handle,
 /**
  * Makes a new network key, as text.
  *
- * `out` is room for PEERBASE_KEY_LEN characters, not NULL, and the caller's; it holds a secret
- * afterwards, or "" after a failure. Any thread. Returns 0, PEERBASE_ERR_ARGUMENT, or PEERBASE_ERR_IO if the kernel has no
- * random source.
+ * `out` must not be NULL and must have room for PEERBASE_KEY_LEN bytes; it belongs to the program.
+ * After success it holds a secret, after a failure "". Any thread. Returns 0,
+ * PEERBASE_ERR_ARGUMENT, or PEERBASE_ERR_IO if the kernel has no random source.
  */
 int peerbase_key_generate(char *out);
 
 /**
- * Sets what is given the library's log lines of level 1 to `level`; nothing is logged unless set. Once in
- * a process: returns 0, PEERBASE_ERR_ARGUMENT for NULL or a level outside 1 to 4, or PEERBASE_ERR_REFUSED
- * if a log is set already.
+ * Sets the function that gets the library's log lines of level 1 to `level`. Without it the
+ * library logs nothing. It can be set once in a process, from any thread. Returns 0,
+ * PEERBASE_ERR_ARGUMENT if `handler` is NULL or `level` is outside 1 to 4, or PEERBASE_ERR_REFUSED
+ * if a log is already set.
  */
-int peerbase_set_log(int level,
-                     peerbase_log_handler handler);
+int peerbase_set_log(int level, peerbase_log_handler handler);
 
 /**
- * Links to the node at an address, "IP:PORT" or `[IPV6]:PORT`, whoever it is. From then on the address is
- * dialled again whenever the link is lost, peers are exchanged with it, and its peers are linked to as well.
+ * Connects to the node at an address, "IP:PORT" or `[IPV6]:PORT`, whatever its name. After that
+ * this node dials the address again whenever the link is lost, exchanges peers with the other
+ * node, and connects to those peers as well.
  *
- * `timeout_ms` is 0 to INT_MAX; more than a day counts as a day. `*out`, if `out` is not NULL, has an entry with
- * the name of who answered, and is NULL after a failure. Returns 0, PEERBASE_ERR_UNREACHABLE if nobody of this network answered in time, PEERBASE_ERR_ADDRESS,
- * PEERBASE_ERR_WOULD_DEADLOCK in a callback, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
+ * `addr` is copied and must not be NULL. `timeout_ms` is 0 to INT_MAX milliseconds; more than a
+ * day (86 400 000) counts as a day. `*out`, if `out` is not NULL, is a reply of one entry with the
+ * name of the node that answered, which the program frees with `peerbase_reply_free`; after a
+ * failure it is NULL.
+ *
+ * Any thread, but not in a callback: there it returns PEERBASE_ERR_WOULD_DEADLOCK. Returns 0,
+ * PEERBASE_ERR_UNREACHABLE if no node of this network answered in time, PEERBASE_ERR_ADDRESS,
+ * PEERBASE_ERR_OVERLOADED, PEERBASE_ERR_STOPPED, PEERBASE_ERR_UTF8 or PEERBASE_ERR_ARGUMENT.
  */
 int peerbase_node_connect(struct peerbase_node *handle,
                           const char *addr,
@@ -976,14 +1074,18 @@ int peerbase_node_connect(struct peerbase_node *handle,
                           struct peerbase_reply **out);
 
 /**
- * Sends bytes to every node that can be reached through any chain of nodes, once to each, and waits for the
- * report; `data` may be NULL when `len` is 0.
+ * Sends bytes to every node that can be reached through any chain of nodes, once to each, and
+ * waits for the report. `data` is copied, and may be NULL when `len` is 0.
  *
- * `timeout_ms` is as for `peerbase_node_connect`. `*out`, if `out` is not NULL, has one entry, whose JSON is an
- * object: "delivered", how many have it; "failed", how many did not answer, and "names", some of those; "cut",
- * whether a chain was too long. It is there also when some were missed, else NULL. Returns 0 if it was
- * delivered to all, PEERBASE_ERR_UNREACHABLE if not, PEERBASE_ERR_TOO_LARGE, PEERBASE_ERR_WOULD_DEADLOCK in
- * a callback, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
+ * `timeout_ms` is as for `peerbase_node_connect`. `*out`, if `out` is not NULL, is a reply of one
+ * entry, which the program frees with `peerbase_reply_free`. Its JSON is an object: "delivered" is
+ * how many nodes have the bytes; "failed" is how many did not answer, and "names" are some of
+ * those; "cut" says whether a chain was too long. The reply is there also when some nodes were
+ * missed; otherwise a failure leaves NULL.
+ *
+ * Any thread, but not in a callback: there it returns PEERBASE_ERR_WOULD_DEADLOCK. Returns 0 if
+ * the bytes were delivered to all nodes, PEERBASE_ERR_UNREACHABLE if not, PEERBASE_ERR_TOO_LARGE,
+ * PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
  */
 int peerbase_node_broadcast(struct peerbase_node *handle,
                             const uint8_t *data,
@@ -992,8 +1094,9 @@ int peerbase_node_broadcast(struct peerbase_node *handle,
                             struct peerbase_reply **out);
 
 /**
- * Sends bytes to one node's message handler, and waits until it has them. Otherwise as `peerbase_node_send`,
- * without an answer.
+ * Sends bytes to one node's message handler, and waits until the handler has answered; the answer
+ * is discarded. `data` is copied, and may be NULL when `len` is 0. Otherwise as
+ * `peerbase_node_send`, without a reply.
  */
 int peerbase_node_send_to(struct peerbase_node *handle,
                           const char *target,
@@ -1002,96 +1105,103 @@ int peerbase_node_send_to(struct peerbase_node *handle,
                           int timeout_ms);
 
 /**
- * Writes where the peers are that this node is linked to straight, for `peerbase_node_load_state` after the
- * next start. The file is replaced as a whole: after a power cut it is the old one or the new one. Returns 0,
- * PEERBASE_ERR_IO, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
+ * Writes the addresses of the peers to which this node has a direct link, for
+ * `peerbase_node_load_state` after the next start. The file is replaced as a whole: after a power
+ * cut it is the old one or the new one. `file` is copied and must not be NULL. Any thread. Returns
+ * 0, PEERBASE_ERR_IO, PEERBASE_ERR_STOPPED, PEERBASE_ERR_UTF8 or PEERBASE_ERR_ARGUMENT.
  */
-int peerbase_node_save_state(struct peerbase_node *handle,
-                             const char *file);
+int peerbase_node_save_state(struct peerbase_node *handle, const char *file);
 
 /**
- * Has the addresses of a file that `peerbase_node_save_state` wrote dialled, for as long as the node runs.
- * Returns how many those are, 0 if there is no such file; PEERBASE_ERR_DAMAGED if it is not such a file: then
- * it is kept aside, with ".damaged" added to its name, and the node goes on with no address;
- * PEERBASE_ERR_IO, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
+ * Reads a file that `peerbase_node_save_state` wrote. The node dials its addresses for as long as
+ * it runs. `file` is copied and must not be NULL. Any thread.
+ *
+ * Returns how many addresses there are, 0 if there is no such file; PEERBASE_ERR_DAMAGED if it is
+ * not such a file: then it is kept under its name with ".damaged" added, and the node runs on
+ * without the addresses; PEERBASE_ERR_IO, PEERBASE_ERR_STOPPED, PEERBASE_ERR_UTF8 or
+ * PEERBASE_ERR_ARGUMENT.
  */
-int peerbase_node_load_state(struct peerbase_node *handle,
-                             const char *file);
+int peerbase_node_load_state(struct peerbase_node *handle, const char *file);
 
 /**
  * Starts a node on a thread of its own, named "peerbase".
  *
- * Takes the quarter of a second in which the network is asked whether the name is taken, and until the
- * relays that were added have been asked as well, or have failed: two seconds at most. `*out` is the node,
- * the caller's until `peerbase_node_free`, or NULL. Returns 0, or what is wrong: among others
- * PEERBASE_ERR_NAME_TAKEN, PEERBASE_ERR_PORT_IN_USE and PEERBASE_ERR_IO.
+ * It takes a quarter of a second, in which the node asks the network whether its name is taken. It
+ * takes longer until the relays that were added have been asked as well, or have failed: two
+ * seconds at most. Starting copies `config`. Neither argument may be NULL. `*out` is the node,
+ * which belongs to the program until `peerbase_node_free`, or NULL. Any thread. Returns 0, or what
+ * is wrong, for example PEERBASE_ERR_NAME_TAKEN, PEERBASE_ERR_PORT_IN_USE, PEERBASE_ERR_IO or
+ * PEERBASE_ERR_ARGUMENT.
  */
-int peerbase_node_start(const struct peerbase_config *config,
-                        struct peerbase_node **out);
+int peerbase_node_start(const struct peerbase_config *config, struct peerbase_node **out);
 
 /**
- * Opens a node for the caller's own event loop: poll `peerbase_node_fd` for at most
- * `peerbase_node_timeout_ms`, then call `peerbase_node_process`. Every callback runs on the loop's thread: the
- * one that opened the node or last processed it; for a stop see `peerbase_node_stop`. A blocking function
- * drives the loop itself while it waits; on another thread than the loop's it handles network traffic only,
- * and leaves the callbacks to the loop's thread. Otherwise as `peerbase_node_start`.
+ * Opens a node that the program drives from its own event loop: poll `peerbase_node_fd` for at
+ * most `peerbase_node_timeout_ms`, then call `peerbase_node_process`. Every callback runs on the
+ * loop's thread, which is the thread that opened the node or last processed it; for a stop see
+ * `peerbase_node_stop`. A blocking function drives the loop itself while it waits. On another
+ * thread than the loop's it handles network traffic only, and leaves the callbacks to the loop's
+ * thread. Otherwise as `peerbase_node_start`.
  */
-int peerbase_node_open(const struct peerbase_config *config,
-                       struct peerbase_node **out);
+int peerbase_node_open(const struct peerbase_config *config, struct peerbase_node **out);
 
 /**
  * A descriptor that is readable whenever `peerbase_node_process` would do something, timers apart.
- * Level-triggered. It belongs to the node: poll it, and nothing else. -1 for NULL and in a child of a fork, with
- * the reason in `peerbase_last_error`.
+ * It is level-triggered. It belongs to the node: poll it, and do nothing else with it. Any thread.
+ * Returns -1 for NULL and in a child of a fork, with the reason in `peerbase_last_error`.
  */
 int peerbase_node_fd(const struct peerbase_node *handle);
 
 /**
- * How many milliseconds to poll at most before `peerbase_node_process`; -1 is for ever. Ask again after
- * every use of the node. 0 for NULL and in a child of a fork, with the reason in `peerbase_last_error`, so that
- * a loop does not wait for what never comes.
+ * How many milliseconds to poll at most before `peerbase_node_process`; -1 means without limit.
+ * Ask again after every use of the node. Any thread. Returns 0 for NULL and in a child of a fork,
+ * with the reason in `peerbase_last_error`, so that a loop does not wait for what never comes.
  */
 int peerbase_node_timeout_ms(const struct peerbase_node *handle);
 
 /**
- * Waits at most `timeout_ms` milliseconds (negative: as long as it takes) for something to do, does it,
- * and runs the callbacks. Returns 0, PEERBASE_ERR_STOPPED, PEERBASE_ERR_FORKED in a child of a fork, PEERBASE_ERR_WOULD_DEADLOCK in a callback,
- * PEERBASE_ERR_ARGUMENT for a node with a thread of its own, or PEERBASE_ERR_IO.
+ * Waits at most `timeout_ms` milliseconds (a negative number: as long as it takes) for something
+ * to do, does it, and runs the callbacks. Any thread; the thread that calls it is the loop's
+ * thread from then on. Returns 0, PEERBASE_ERR_STOPPED, PEERBASE_ERR_FORKED in a child of a fork,
+ * PEERBASE_ERR_WOULD_DEADLOCK in a callback, PEERBASE_ERR_ARGUMENT for NULL and for a node with a
+ * thread of its own, or PEERBASE_ERR_IO.
  */
-int peerbase_node_process(struct peerbase_node *handle,
-                          int timeout_ms);
+int peerbase_node_process(struct peerbase_node *handle, int timeout_ms);
 
 /**
- * Runs an opened node on this thread until it is stopped. Returns 0, or as `peerbase_node_process`: among others
- * PEERBASE_ERR_ARGUMENT for a node that `peerbase_node_start` made, or that another thread runs already.
+ * Runs a node that `peerbase_node_open` made on this thread until it is stopped. Any thread.
+ * Returns 0, or a code as `peerbase_node_process` does: for example PEERBASE_ERR_ARGUMENT for a
+ * node that `peerbase_node_start` made, or that another thread already runs.
  */
 int peerbase_node_run(struct peerbase_node *handle);
 
 /**
- * Sends what was answered, for two seconds at most, says goodbye to the network, and ends what is in flight, as
- * PEERBASE_ERR_STOPPED. The node is still to be freed. Safe in a callback, where it returns at once. For a node
- * that was opened in the program's own loop, and that no other thread drives just now, it returns when that is
- * over, and runs the callbacks of asynchronous calls on this thread. Returns 0, also if it was stopped before, PEERBASE_ERR_FORKED or
- * PEERBASE_ERR_ARGUMENT.
+ * Stops a node: sends the answers that wait, for two seconds at most, says goodbye to the network,
+ * and ends what is in flight, as PEERBASE_ERR_STOPPED. The program still has to free the node. Any
+ * thread, also in a callback, where it returns at once. If the node runs in the program's own loop
+ * and no other thread drives it just now, it returns when all of this is done, and runs the
+ * callbacks of asynchronous calls on this thread. Returns 0, also if the node was stopped before,
+ * PEERBASE_ERR_FORKED or PEERBASE_ERR_ARGUMENT.
  */
 int peerbase_node_stop(struct peerbase_node *handle);
 
 /**
- * Stops a node and frees it. NULL is fine; freeing twice is not, which a debug build of the library
- * notices and ignores.
+ * Stops a node and frees it. NULL is allowed. Freeing it twice is not; a debug build of the
+ * library notices that and does nothing.
  *
- * What was answered is sent first, for two seconds at most; then peers have half a second to close their
- * links. Functions that wait on other threads return PEERBASE_ERR_STOPPED. When this returns no callback runs
- * and every `drop_user` was called, except those of a configuration and of streams that are not freed yet. In
- * a callback it returns at once, and the node ends after that callback, within three seconds: let `drop_user`
- * free what `user` points to. In a child process of a fork it frees the handle only: descriptors stay open
- * until exec or exit, and no `drop_user` is called.
+ * It first sends the answers that wait, for two seconds at most; then peers have half a second to
+ * close their links. Functions that wait on other threads return PEERBASE_ERR_STOPPED. When it
+ * returns, no callback runs and every `drop_user` was called, except those of a configuration and
+ * of streams that are not freed yet. Any thread, also in a callback: there it returns at once, and
+ * the node ends after that callback, within three seconds, so let `drop_user` free what `user`
+ * points to. In a child process of a fork it frees the handle only: descriptors stay open until
+ * exec or exit, and no `drop_user` is called.
  */
 void peerbase_node_free(struct peerbase_node *handle);
 
 /**
- * The TCP port the node listens on; 0 for NULL and in a child of a fork, with the reason in
- * `peerbase_last_error`.
+ * The TCP port on which the node listens. Any thread. Returns 0 for NULL and in a child of a fork,
+ * with the reason in `peerbase_last_error`.
  */
 uint16_t peerbase_node_port(const struct peerbase_node *handle);
 
@@ -1099,9 +1209,10 @@ uint16_t peerbase_node_port(const struct peerbase_node *handle);
  * Registers a command at a dotted path, such as "sensor.read". Paths that begin with "__" are the
  * library's.
  *
- * `path` is copied. `drop_user` may be NULL; otherwise it is called once with `user`, from any thread, when
- * the command is not needed any more, also if this function fails. Returns 0, PEERBASE_ERR_PATH,
- * PEERBASE_ERR_COMMAND_EXISTS, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_STOPPED.
+ * `path` is copied; neither it nor `handler` may be NULL. `drop_user` may be NULL; otherwise it is
+ * called once with `user`, from any thread, when the command is no longer needed, also if this
+ * function fails. Any thread. Returns 0, PEERBASE_ERR_PATH, PEERBASE_ERR_COMMAND_EXISTS,
+ * PEERBASE_ERR_UTF8, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_STOPPED.
  */
 int peerbase_node_register(struct peerbase_node *handle,
                            const char *path,
@@ -1110,8 +1221,8 @@ int peerbase_node_register(struct peerbase_node *handle,
                            void (*drop_user)(void *user));
 
 /**
- * Registers `count` commands below a path, or none of them; otherwise as `peerbase_node_register`. `table`
- * is copied, and may be NULL when `count` is 0.
+ * Registers `count` commands below a path, or none of them; otherwise as `peerbase_node_register`.
+ * `table` is copied, and may be NULL when `count` is 0.
  */
 int peerbase_node_register_table(struct peerbase_node *handle,
                                  const char *path,
@@ -1119,14 +1230,14 @@ int peerbase_node_register_table(struct peerbase_node *handle,
                                  size_t count);
 
 /**
- * Takes away the command at a path and all below it. One that runs is not disturbed. Returns how many that
- * were, or a negative code.
+ * Removes the command at a path and all below it. A call of it that runs is not disturbed. `path`
+ * must not be NULL. Any thread. Returns how many commands were removed, or PEERBASE_ERR_PATH,
+ * PEERBASE_ERR_UTF8, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_STOPPED.
  */
-int peerbase_node_unregister(struct peerbase_node *handle,
-                             const char *path);
+int peerbase_node_unregister(struct peerbase_node *handle, const char *path);
 
 /**
- * Sets what answers messages of bytes, instead of what did before; otherwise as `peerbase_node_register`.
+ * Sets the handler of messages, in place of the one before; otherwise as `peerbase_node_register`.
  */
 int peerbase_node_on_message(struct peerbase_node *handle,
                              peerbase_handler handler,
@@ -1134,9 +1245,9 @@ int peerbase_node_on_message(struct peerbase_node *handle,
                              void (*drop_user)(void *user));
 
 /**
- * Sets what is told of events, instead of what was before; a NULL handler ends it. The first one is told of
- * everything since the start, 1 024 events at most. `drop_user` as for
- * `peerbase_node_register`. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_STOPPED.
+ * Sets the handler of events, in place of the one before; NULL removes it. The first handler also
+ * gets the events since the start, 1 024 at most. `drop_user` as for `peerbase_node_register`. Any
+ * thread. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_STOPPED.
  */
 int peerbase_node_on_event(struct peerbase_node *handle,
                            peerbase_event_handler handler,
@@ -1144,155 +1255,161 @@ int peerbase_node_on_event(struct peerbase_node *handle,
                            void (*drop_user)(void *user));
 
 /**
- * The peers that are known now: `*out` has an entry for each, with its name; its code is 0 if a session with
- * it is open, and PEERBASE_ERR_UNREACHABLE if it is only known so far; its JSON, if any, is an object with
- * its address, "address", or the relay through which it is reached, "relay"; and of its last ping how long it
- * took, "ping_us", and how long ago that was, "ping_ago_ms". A peer that speaks the protocol of PeerBase 0.7.1
- * has code 0 while it is heard, and "compat" is true: nothing about it is proven. Free it with
- * `peerbase_reply_free`. Returns 0, PEERBASE_ERR_ARGUMENT, PEERBASE_ERR_STOPPED or PEERBASE_ERR_FORKED; `*out`
- * is NULL then.
+ * Lists the peers that are known now. `*out` has an entry for each, with its name. The code of an
+ * entry is 0 if a session with the peer is open, and PEERBASE_ERR_UNREACHABLE if it is only known
+ * so far. The JSON of an entry, if any, is an object: "address" is the peer's address, or "relay"
+ * the relay through which it is reached; "ping_us" is how long its last ping took, in
+ * microseconds, and "ping_ago_ms" how long ago that was, in milliseconds. A peer that speaks the
+ * protocol of PeerBase 0.7.1 has code 0 while it is heard, and "compat" is true: nothing about it
+ * is proven.
+ *
+ * `out` must not be NULL; the program frees the reply with `peerbase_reply_free`. Any thread.
+ * Returns 0, PEERBASE_ERR_ARGUMENT, PEERBASE_ERR_STOPPED or PEERBASE_ERR_FORKED; after a failure
+ * `*out` is NULL.
  */
-int peerbase_node_peers(const struct peerbase_node *handle,
-                        struct peerbase_reply **out);
+int peerbase_node_peers(const struct peerbase_node *handle, struct peerbase_reply **out);
 
 /**
- * What the node has counted since it started: `*out` has one entry, whose JSON is an object of numbers. Free
- * it with `peerbase_reply_free`. Returns 0, also when it was stopped; PEERBASE_ERR_ARGUMENT or
+ * Gives the counters of a node since its start. `*out` has one entry, whose JSON is an object of
+ * numbers. `out` must not be NULL; the program frees the reply with `peerbase_reply_free`. Any
+ * thread. Returns 0, also for a node that was stopped; or PEERBASE_ERR_ARGUMENT or
  * PEERBASE_ERR_FORKED, and then `*out` is NULL.
  */
-int peerbase_node_stats(const struct peerbase_node *handle,
-                        struct peerbase_reply **out);
+int peerbase_node_stats(const struct peerbase_node *handle, struct peerbase_reply **out);
 
 /**
- * How many entries there are; 0 for NULL.
+ * The number of entries; 0 for NULL. Any thread.
  */
 size_t peerbase_reply_count(const struct peerbase_reply *reply);
 
 /**
- * The name of the node of entry `i`. Good as long as the reply; NULL if there is no such entry.
+ * The name of the node of entry `i`. The string is valid as long as the reply. Any thread. Returns
+ * NULL if there is no such entry.
  */
 const char *peerbase_reply_node(const struct peerbase_reply *reply, size_t i);
 
 /**
- * How entry `i` ended: 0 or a PEERBASE_ERR code; PEERBASE_ERR_ARGUMENT if there is no such entry.
+ * The outcome of entry `i`: 0 or a PEERBASE_ERR_ code; PEERBASE_ERR_ARGUMENT if there is no such
+ * entry. Any thread.
  */
 int peerbase_reply_code(const struct peerbase_reply *reply, size_t i);
 
 /**
- * The value of entry `i` as JSON. Good as long as the reply; NULL if it failed, holds bytes, or is not
- * there.
+ * The value of entry `i` as JSON. The string is valid as long as the reply. Any thread. Returns
+ * NULL if the entry failed, holds bytes, or does not exist.
  */
-const char *peerbase_reply_json(const struct peerbase_reply *reply,
-                                size_t i);
+const char *peerbase_reply_json(const struct peerbase_reply *reply, size_t i);
 
 /**
- * Why entry `i` failed, in words; "" if it did not. Good as long as the reply; NULL if it is not there.
+ * Says why entry `i` failed; "" if it did not. The string is valid as long as the reply. Any
+ * thread. Returns NULL if there is no such entry.
  */
-const char *peerbase_reply_message(const struct peerbase_reply *reply,
-                                   size_t i);
+const char *peerbase_reply_message(const struct peerbase_reply *reply, size_t i);
 
 /**
- * The bytes that a message was answered with, and how many in `*len`. Good as long as the reply; NULL, and 0
- * bytes, if it failed, holds JSON, or is not there. Of an answer of no bytes the pointer is not NULL.
+ * The bytes with which a message was answered; `*len` is their number. `len` must not be NULL. The
+ * bytes are valid as long as the reply. Any thread. Returns NULL, and 0 bytes, if the entry
+ * failed, holds JSON, or does not exist. The pointer to an answer of no bytes is not NULL.
  */
-const uint8_t *peerbase_reply_data(const struct peerbase_reply *reply,
-                                   size_t i,
-                                   size_t *len);
+const uint8_t *peerbase_reply_data(const struct peerbase_reply *reply, size_t i, size_t *len);
 
 /**
- * Frees a reply. NULL is fine; freeing twice is not, which a debug build of the library notices and
- * ignores.
+ * Frees a reply. NULL is allowed. Freeing it twice is not; a debug build of the library notices
+ * that and does nothing. Any thread, while no other thread uses the reply.
  */
 void peerbase_reply_free(struct peerbase_reply *reply);
 
 /**
- * The name of the node that asks. Good until the request is consumed; NULL for a NULL request.
+ * The name of the node that asks. One thread at a time may use the request. The string is valid
+ * until the request is consumed. Returns NULL for a NULL request.
  */
 const char *peerbase_request_caller(const struct peerbase_request *request);
 
 /**
- * The path that is called; "" for a message. Good until the request is consumed; NULL for a NULL
- * request.
+ * The path that is called; "" for a message. One thread at a time may use the request. The string
+ * is valid until the request is consumed. Returns NULL for a NULL request.
  */
 const char *peerbase_request_path(const struct peerbase_request *request);
 
 /**
- * The positional arguments, a JSON array: well-formed, without repeated keys, lists and objects nested at
- * most 127 deep, this one included. Good until the request is consumed; NULL for a NULL request.
+ * The positional arguments, a JSON array. It is well-formed, has no repeated keys, and its lists
+ * and objects, this one included, are nested at most 127 deep. One thread at a time may use the
+ * request. The string is valid until the request is consumed. Returns NULL for a NULL request.
  */
 const char *peerbase_request_args(const struct peerbase_request *request);
 
 /**
- * The named arguments, a JSON object, as `peerbase_request_args`.
+ * The named arguments, a JSON object. Otherwise as `peerbase_request_args`.
  */
 const char *peerbase_request_kwargs(const struct peerbase_request *request);
 
 /**
- * The bytes of a message, and how many in `*len`; NULL, and 0 bytes, for a command. Good until the request is
- * consumed.
+ * The bytes of a message; `*len` is their number. `len` must not be NULL. One thread at a time may
+ * use the request. The bytes are valid until the request is consumed. Returns NULL, and 0 bytes,
+ * for a command.
  */
-const uint8_t *peerbase_request_data(const struct peerbase_request *request,
-                                     size_t *len);
+const uint8_t *peerbase_request_data(const struct peerbase_request *request, size_t *len);
 
 /**
- * Whether the caller still waits: it has not cancelled, its time is not over, and the node was not
- * stopped. Any thread.
+ * Whether the caller still waits: it has not cancelled the call, its timeout is not over, and the
+ * node was not stopped. Any thread, one at a time for a request. Returns false for NULL.
  */
 bool peerbase_request_is_wanted(const struct peerbase_request *request);
 
 /**
- * Whether a message is for this node alone; false if it was sent to everyone, by
- * `peerbase_node_broadcast`: then nobody waits for an answer, but the request is to be consumed all the same.
- * True for a command, false for NULL.
+ * Whether a message is for this node alone. It is false if the message was sent to all nodes by
+ * `peerbase_node_broadcast`: then no node waits for an answer, but the program must consume the
+ * request all the same. One thread at a time may use the request. Returns true for a command, and
+ * false for NULL.
  */
 bool peerbase_request_is_private(const struct peerbase_request *request);
 
 /**
- * Whether the caller of a command streams, and takes a stream: see `peerbase_request_stream`.
+ * Whether the caller of a command streams, and accepts a stream: see `peerbase_request_stream`.
+ * One thread at a time may use the request. Returns false for a message and for NULL.
  */
 bool peerbase_request_has_streams(const struct peerbase_request *request);
 
 /**
  * Answers a command with a JSON value, and consumes the request whatever it returns.
  *
- * `json` is copied. Any thread. Returns 0; PEERBASE_ERR_JSON or PEERBASE_ERR_UTF8 if it is none, and
- * PEERBASE_ERR_TOO_LARGE if it does not fit a message, in which cases the caller is told that the
- * command failed; PEERBASE_ERR_STOPPED if the node was stopped.
+ * `json` is copied and must not be NULL. Any thread. Returns 0; PEERBASE_ERR_JSON or
+ * PEERBASE_ERR_UTF8 if `json` is not that, and PEERBASE_ERR_TOO_LARGE if it does not fit into a
+ * message, in which cases the caller is told that the command failed; PEERBASE_ERR_ARGUMENT if
+ * `json` or `request` is NULL, or for a message; PEERBASE_ERR_STOPPED if the node was stopped.
  */
-int peerbase_request_reply(struct peerbase_request *request,
-                           const char *json);
+int peerbase_request_reply(struct peerbase_request *request, const char *json);
 
 /**
  * Answers a message with bytes, and consumes the request whatever it returns.
  *
- * `data` is copied, and may be NULL when `len` is 0. Any thread. Returns 0, PEERBASE_ERR_ARGUMENT for a
- * command, PEERBASE_ERR_TOO_LARGE or PEERBASE_ERR_STOPPED.
+ * `data` is copied, and may be NULL when `len` is 0. Any thread. Returns 0, PEERBASE_ERR_ARGUMENT,
+ * also for a command, PEERBASE_ERR_TOO_LARGE or PEERBASE_ERR_STOPPED.
  */
-int peerbase_request_reply_data(struct peerbase_request *request,
-                                const uint8_t *data,
-                                size_t len);
+int peerbase_request_reply_data(struct peerbase_request *request, const uint8_t *data, size_t len);
 
 /**
- * Answers that the command failed, and why; consumes the request.
+ * Answers that the command failed, and why; consumes the request whatever it returns.
  *
- * `message` is copied; NULL is "". Any thread. Returns 0, PEERBASE_ERR_UTF8, PEERBASE_ERR_TOO_LARGE or
- * PEERBASE_ERR_STOPPED.
+ * `message` is copied; NULL stands for "". Any thread. Returns 0, PEERBASE_ERR_UTF8,
+ * PEERBASE_ERR_TOO_LARGE, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
  */
-int peerbase_request_fail(struct peerbase_request *request,
-                          const char *message);
+int peerbase_request_fail(struct peerbase_request *request, const char *message);
 
 /**
- * Answers that this caller may not have it, and why; otherwise as `peerbase_request_fail`.
+ * Answers that the caller may not have what it asks for, and why; otherwise as
+ * `peerbase_request_fail`.
  */
 int peerbase_request_refuse(struct peerbase_request *request, const char *reason);
 
 /**
- * Calls a command of another node and streams to it, and from it.
+ * Calls a command of another node, and streams to it and from it.
  *
- * As `peerbase_node_call`, but it returns at once. `timeout_ms` is how long nothing may move in either
- * direction, 0 to INT_MAX; more than a day counts as a day. `*out` is the stream, or NULL. Returns 0, what is wrong with the arguments,
- * PEERBASE_ERR_OVERLOADED or PEERBASE_ERR_STOPPED; how the call ends tells `peerbase_stream_wait`. Safe in a
- * callback.
+ * As `peerbase_node_call`, but it returns at once. `timeout_ms` is how long nothing may move in
+ * either direction, 0 to INT_MAX milliseconds; more than a day (86 400 000) counts as a day. `out`
+ * must not be NULL; `*out` is the stream, which the program frees with `peerbase_stream_free`, or
+ * NULL. Any thread, also in a callback. Returns 0, what is wrong with the arguments,
+ * PEERBASE_ERR_OVERLOADED or PEERBASE_ERR_STOPPED. `peerbase_stream_wait` says how the call ends.
  */
 int peerbase_node_call_stream(struct peerbase_node *handle,
                               const char *target,
@@ -1303,9 +1420,9 @@ int peerbase_node_call_stream(struct peerbase_node *handle,
                               struct peerbase_stream **out);
 
 /**
- * Calls a command of several nodes and streams the same to each; NULL and 0 are every peer that is known now.
- * The slowest sets the pace, and one that fails is left out. The stream cannot be read. Otherwise as
- * `peerbase_node_call_stream`.
+ * Calls a command of several nodes and streams the same to each. `targets` are `count` names; NULL
+ * and 0 stand for every peer that is known now. The slowest node sets the pace, and a node that
+ * fails is left out. The stream cannot be read. Otherwise as `peerbase_node_call_stream`.
  */
 int peerbase_node_call_stream_many(struct peerbase_node *handle,
                                    const char *const *targets,
@@ -1317,24 +1434,29 @@ int peerbase_node_call_stream_many(struct peerbase_node *handle,
                                    struct peerbase_stream **out);
 
 /**
- * What the caller of a command streams, and what is streamed to it. The request is still to be answered, with
- * a function that consumes it, once all is written: answered with a value, what was written is finished.
- * `*out` is the stream, or NULL. Returns 0, PEERBASE_ERR_ARGUMENT if the caller does not stream,
- * PEERBASE_ERR_BROKEN if it has given up, or PEERBASE_ERR_STOPPED. Handlers must not wait: read and write on
- * another thread, or with a timeout of 0.
+ * Gives the streams of a command whose caller streams: one from the caller, and one to it. The
+ * program still has to answer the request, with a function that consumes it, once all is written;
+ * an answer with a value also finishes the stream that was written. `out` must not be NULL; `*out`
+ * is the stream, which the program frees with `peerbase_stream_free`, or NULL.
+ *
+ * One thread at a time may use the request. Handlers must not wait: read and write on another
+ * thread, or with a timeout of 0. Returns 0, PEERBASE_ERR_ARGUMENT if the caller does not stream,
+ * or its streams were already taken, PEERBASE_ERR_BROKEN if the caller has given up, or
+ * PEERBASE_ERR_STOPPED.
  */
-int peerbase_request_stream(const struct peerbase_request *request,
-                            struct peerbase_stream **out);
+int peerbase_request_stream(const struct peerbase_request *request, struct peerbase_stream **out);
 
 /**
- * Reads at most `size` bytes into `data`, and says in `*got` how many: 0 at the end, when all has come and was
- * checked. Waits at most `timeout_ms` for something to come; negative is as long as the call lives, 0 is not
- * at all.
+ * Reads at most `size` bytes into `data`; `*got` is how many. It is 0 at the end, when all bytes
+ * have arrived and were verified. Waits at most `timeout_ms` milliseconds for bytes to arrive; a
+ * negative number waits as long as the call lives, and 0 does not wait.
  *
- * `*got` is 0 unless this returns 0; what is in `data` beyond `*got` is undefined. Returns 0,
- * PEERBASE_ERR_WOULD_BLOCK if nothing came in time, PEERBASE_ERR_BROKEN if the stream ended before it was whole
- * (`peerbase_last_error` says why, and how much had arrived if anything had), PEERBASE_ERR_WOULD_DEADLOCK in a
- * callback, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
+ * Neither `data` nor `got` may be NULL, and `size` must not be 0. `*got` is 0 unless the function
+ * returns 0; the contents of `data` beyond `*got` are undefined. Any thread, but in a callback
+ * only with a timeout of 0. Returns 0, PEERBASE_ERR_WOULD_BLOCK if nothing arrived in time,
+ * PEERBASE_ERR_BROKEN if the stream ended before it was whole (`peerbase_last_error` says why, and
+ * how much had arrived, if anything had), PEERBASE_ERR_WOULD_DEADLOCK in a callback,
+ * PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
  */
 int peerbase_stream_read(struct peerbase_stream *stream,
                          uint8_t *data,
@@ -1343,11 +1465,14 @@ int peerbase_stream_read(struct peerbase_stream *stream,
                          size_t *got);
 
 /**
- * Writes `len` bytes, or as many of them as there is room for within `timeout_ms` in all; says in `*wrote` how
- * many, which are copied. A stream to several takes all of them and waits as long as it takes, so it is
- * PEERBASE_ERR_WOULD_DEADLOCK in a callback. `wrote` may be NULL if `timeout_ms` is negative: then all are
- * written, or it fails. Otherwise as `peerbase_stream_read`, but `*wrote` counts what was written also after a
- * failure; PEERBASE_ERR_BROKEN also if the reader takes no more.
+ * Writes `len` bytes, or as many of them as there is room for within `timeout_ms` milliseconds in
+ * all; `*wrote` is how many. They are copied. `data` may be NULL when `len` is 0. `wrote` may be
+ * NULL if `timeout_ms` is negative: then all bytes are written, or the function fails. A stream to
+ * several nodes takes all bytes and waits as long as it takes, so in a callback it returns
+ * PEERBASE_ERR_WOULD_DEADLOCK.
+ *
+ * Otherwise as `peerbase_stream_read`, but `*wrote` also counts what was written before a failure.
+ * PEERBASE_ERR_BROKEN also means that the reader accepts no more.
  */
 int peerbase_stream_write(struct peerbase_stream *stream,
                           const uint8_t *data,
@@ -1356,24 +1481,25 @@ int peerbase_stream_write(struct peerbase_stream *stream,
                           size_t *wrote);
 
 /**
- * Says that all was written. A stream that is freed before is broken off, and its reader told so. Returns 0,
- * PEERBASE_ERR_FORKED or PEERBASE_ERR_ARGUMENT.
+ * Says that all was written. If a stream is freed before that, it is broken off, and its reader is
+ * told so. Any thread, also in a callback. Returns 0, PEERBASE_ERR_FORKED or
+ * PEERBASE_ERR_ARGUMENT.
  */
 int peerbase_stream_finish(struct peerbase_stream *stream);
 
 /**
- * Breaks off what is written, and tells the reader why; `why` is copied, up to 1 024 bytes, and may be NULL.
- * Returns 0, PEERBASE_ERR_UTF8, PEERBASE_ERR_FORKED or PEERBASE_ERR_ARGUMENT, also for a stream to several.
+ * Breaks off the stream that is written, and tells the reader why. `why` is copied, up to 1 024
+ * bytes, and may be NULL. Any thread, also in a callback. Returns 0, PEERBASE_ERR_UTF8,
+ * PEERBASE_ERR_FORKED, or PEERBASE_ERR_ARGUMENT, also for a stream to several nodes.
  */
-int peerbase_stream_abort(struct peerbase_stream *stream,
-                          const char *why);
+int peerbase_stream_abort(struct peerbase_stream *stream, const char *why);
 
 /**
- * Sets the handler that is called when a read or write that returned PEERBASE_ERR_WOULD_BLOCK can be tried
- * again; NULL removes it. It is called once for each such return after it was set, so set it before the
- * first read or write. It may read and write with a timeout of 0, and must not free the stream. `drop_user`
- * is called once with `user`, and may be NULL. Returns 0, PEERBASE_ERR_FORKED or PEERBASE_ERR_ARGUMENT, also
- * for a stream to several.
+ * Sets the handler that is called when a read or write that returned PEERBASE_ERR_WOULD_BLOCK can
+ * be tried again; NULL removes it. It is called once for each such return after it was set, so set
+ * it before the first read or write. It may read and write with a timeout of 0, and must not free
+ * the stream. `drop_user` is called once with `user`, and may be NULL. Any thread. Returns 0,
+ * PEERBASE_ERR_FORKED, or PEERBASE_ERR_ARGUMENT, also for a stream to several nodes.
  */
 int peerbase_stream_on_ready(struct peerbase_stream *stream,
                              peerbase_ready handler,
@@ -1381,18 +1507,22 @@ int peerbase_stream_on_ready(struct peerbase_stream *stream,
                              void (*drop_user)(void *user));
 
 /**
- * Says that all was written, gives up what was not read, and waits for the value of the call that this stream
- * was made with: `*out` has an entry for each target. Returns as `peerbase_node_call` for one target,
- * PEERBASE_ERR_BROKEN also if what the command streamed broke off; 0 for several; PEERBASE_ERR_ARGUMENT for a
- * command's own stream, or the second time. In a callback it is PEERBASE_ERR_WOULD_DEADLOCK, and changes nothing.
+ * Says that all was written, discards what was not read, and waits for the value of the call that
+ * this stream was made with. `out` must not be NULL; `*out` has an entry for each target, and the
+ * program frees it with `peerbase_reply_free`.
+ *
+ * Any thread, but not in a callback: there it returns PEERBASE_ERR_WOULD_DEADLOCK, and changes
+ * nothing. Returns 0 for several targets; for one target as `peerbase_node_call`, and
+ * PEERBASE_ERR_BROKEN if the stream of the command broke off; PEERBASE_ERR_ARGUMENT for a
+ * command's own stream, or the second time.
  */
-int peerbase_stream_wait(struct peerbase_stream *stream,
-                         struct peerbase_reply **out);
+int peerbase_stream_wait(struct peerbase_stream *stream, struct peerbase_reply **out);
 
 /**
- * Frees a stream: what was not read is given up, what was not finished is broken off, and a call that was not
- * waited for is cancelled. NULL is fine; freeing twice is not, which a debug build of the library notices
- * and ignores.
+ * Frees a stream: what was not read is discarded, what was not finished is broken off, and a call
+ * that was not waited for is cancelled. NULL is allowed. Freeing it twice is not; a debug build of
+ * the library notices that and does nothing. Any thread, also in a callback other than the
+ * stream's own; it must be the last use of the stream.
  */
 void peerbase_stream_free(struct peerbase_stream *stream);
 

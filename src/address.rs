@@ -1,4 +1,4 @@
-//! Where a relay is: a host, by name or by address, and a port.
+//! The address of a relay: a host, by name or by address, and a port.
 
 use crate::error::Error;
 use std::fmt;
@@ -6,10 +6,10 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// Bytes of a host's name, as DNS bounds it (RFC 1035, section 3.1).
+/// Bytes of a host name, as DNS bounds it (RFC 1035, section 3.1).
 const HOST_MAX: usize = 253;
 
-/// A relay's address: `HOST:PORT`, `IPV4:PORT` or `[IPV6]:PORT`. Hosts are kept in lower case.
+/// A relay's address: `HOST:PORT`, `IPV4:PORT` or `[IPV6]:PORT`. The host is kept in lower case.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RelayAddress(Arc<str>);
 
@@ -24,7 +24,7 @@ impl RelayAddress {
         }
     }
 
-    /// Adds one to a list of different ones.
+    /// Adds an address to a list, unless the list has it already.
     pub(crate) fn add_to(list: Result<Vec<Self>, Error>, text: &str) -> Result<Vec<Self>, Error> {
         let mut list = list?;
         let address = RelayAddress::new(text)?;
@@ -34,18 +34,18 @@ impl RelayAddress {
         Ok(list)
     }
 
-    /// The text.
+    /// The address as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
     /// The host, without the brackets of an IPv6 address, and the port.
     pub fn host_and_port(&self) -> (&str, u16) {
-        // Checked when it was made.
+        // `RelayAddress::new` has checked the text, so it splits.
         split(&self.0).unwrap_or(("", 0))
     }
 
-    /// The host, if it is an address and no name.
+    /// The host as an IP address; none if the host is a name.
     pub fn ip(&self) -> Option<IpAddr> {
         self.host_and_port().0.parse().ok()
     }

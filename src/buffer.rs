@@ -1,13 +1,14 @@
-//! A queue of bytes for one link: appended at the back, consumed at the front.
+//! A queue of bytes for one link: bytes are appended at the back and consumed at the front.
 //!
-//! What waits is one slice, so that one system call can write all of it. What was consumed is not kept: a
-//! reader that is steady but slower than its senders never empties its queue, and a queue that gives memory
-//! back only when it is empty would grow by every byte that passes.
+//! The bytes that wait are one slice, so that one system call can write all of them. Consumed bytes
+//! are not kept. A reader that is steady but slower than its senders never empties its queue, so a
+//! queue that gave memory back only when it is empty would grow by every byte that passes.
 
 /// See the module's documentation.
 ///
-/// After each [`Buffer::consume`] the capacity is at most four times what waits, or what the caller wants
-/// to keep. Between two of them an append grows it as it grows a `Vec`, to at most twice what is in it.
+/// After each [`Buffer::consume`] the capacity is at most four times the number of bytes that wait,
+/// or the number that the caller wants to keep. Between two calls of it an append grows the buffer
+/// as it grows a `Vec`, to at most twice its length.
 #[derive(Debug, Default)]
 pub(crate) struct Buffer {
     bytes: Vec<u8>,
@@ -16,13 +17,13 @@ pub(crate) struct Buffer {
 }
 
 impl Buffer {
-    /// What waits.
+    /// The bytes that wait.
     #[inline]
     pub(crate) fn as_slice(&self) -> &[u8] {
         &self.bytes[self.consumed..]
     }
 
-    /// How many bytes wait.
+    /// The number of bytes that wait.
     #[inline]
     pub(crate) fn len(&self) -> usize {
         self.bytes.len() - self.consumed
@@ -33,14 +34,14 @@ impl Buffer {
         self.len() == 0
     }
 
-    /// Bytes of memory that it takes.
+    /// Bytes of memory that the queue takes.
     #[inline]
     #[cfg(any(test, feature = "relay-server"))]
     pub(crate) fn capacity(&self) -> usize {
         self.bytes.capacity()
     }
 
-    /// By how many bytes of memory it grows when `n` are appended.
+    /// By how many bytes of memory the queue grows if `n` bytes are appended.
     #[cfg(any(test, feature = "relay-server"))]
     pub(crate) fn growth(&self, n: usize) -> usize {
         let capacity = self.bytes.capacity();
@@ -53,8 +54,8 @@ impl Buffer {
         }
     }
 
-    /// Appends what `write` appends to the vector it is given, which may hold other bytes before; how many
-    /// that was.
+    /// Appends what `write` appends to the vector that it is given, which may hold other bytes
+    /// before. Returns how many bytes that was.
     #[inline]
     pub(crate) fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> usize {
         let before = self.bytes.len();
@@ -63,11 +64,12 @@ impl Buffer {
         self.bytes.len() - before
     }
 
-    /// Forgets `n` bytes at the front, or all if there are fewer, and gives memory back beyond `keep` bytes
-    /// that is not needed.
+    /// Drops `n` bytes at the front, or all if there are fewer, and gives back memory beyond `keep`
+    /// bytes that is not needed.
     ///
-    /// What waits is moved to the front when it is no more than what was consumed before it: each byte that
-    /// is moved is paid for by one that was consumed, so a byte costs at most one move on average.
+    /// The bytes that wait are moved to the front once they are no more than were consumed before
+    /// them. So each byte that is moved is paid for by one that was consumed, and a byte costs at
+    /// most one move on average.
     pub(crate) fn consume(&mut self, n: usize, keep: usize) {
         self.consumed += n.min(self.len());
         let waits = self.len();
@@ -80,7 +82,7 @@ impl Buffer {
         }
     }
 
-    /// What waits, as a vector of its own; nothing is left.
+    /// The bytes that wait, as a vector of their own; the queue is empty then.
     #[cfg(any(test, feature = "relay-server"))]
     pub(crate) fn take(&mut self) -> Vec<u8> {
         let Buffer {

@@ -1,5 +1,5 @@
-//! Where unpredictable bytes come from: an argument of everything that needs them, so that a test
-//! can replay a seed.
+//! The source of unpredictable bytes. All code that needs some takes a source as an argument, so
+//! that a test can replay a seed.
 
 use crate::error::Error;
 use std::fmt;
@@ -11,7 +11,7 @@ pub trait Entropy: Send {
     /// Fills `out`.
     fn fill(&mut self, out: &mut [u8]);
 
-    /// An array of them.
+    /// An array of unpredictable bytes.
     fn array<const N: usize>(&mut self) -> [u8; N]
     where
         Self: Sized,
@@ -28,24 +28,25 @@ pub trait Entropy: Send {
         u32::from_be_bytes(bytes) % 1_000
     }
 
-    /// `time`, shortened or lengthened by up to a tenth, so that nodes that were started together drift apart.
+    /// `time`, shortened or lengthened by up to a tenth, so that nodes that were started together
+    /// drift apart.
     fn jitter(&mut self, time: Duration) -> Duration {
         time * (900 + self.per_mille() / 5) / 1_000
     }
 }
 
-/// Bytes taken from the kernel at once: 64 IVs to a system call.
+/// Bytes that are taken from the kernel at once: 64 IVs for a system call.
 const STOCK: usize = 1_024;
 
-/// The kernel's generator, drawn in stocks so that a token costs no system call. What has been
-/// handed out is wiped from the stock.
+/// The kernel's generator. Bytes are drawn from it in stocks, so that a token costs no system call.
+/// Bytes that were handed out are wiped from the stock.
 pub struct OsEntropy {
     stock: [u8; STOCK],
     used: usize,
 }
 
 impl OsEntropy {
-    /// Fails when the kernel has no generator to offer.
+    /// A source with a first stock. It is an error if the kernel offers no generator.
     pub fn new() -> Result<OsEntropy, Error> {
         let mut source = OsEntropy {
             stock: [0; STOCK],

@@ -1,4 +1,4 @@
-//! What can go wrong, once: the error type Rust callers match on, and the codes C callers compare with.
+//! The error type that Rust programs match on, and the codes that C programs compare with.
 //!
 //! The two are one list: [`Error::code`] is the only map between them.
 
@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
-/// The outcome codes of the C interface; 0 is success, every failure is negative.
+/// The codes of outcomes in the C interface: 0 is success, and every failure is negative.
 ///
 /// Codes are never renumbered: new ones are appended.
 #[repr(i32)]
@@ -26,12 +26,12 @@ pub enum Code {
     Path = -5,
     /// Text that should be JSON is not, or is nested too deep, or repeats a key.
     Json = -6,
-    /// An address is not IP:PORT.
+    /// An address is not IP:PORT (for a relay, HOST:PORT).
     Address = -7,
     /// A string is not UTF-8.
     Utf8 = -8,
-    /// A body (arguments, value, message or file) is larger than its limit, or holds more JSON values than
-    /// are accepted. As the outcome of a call: the command did not run.
+    /// A body (arguments, value, message or file) is larger than its limit, or holds more JSON
+    /// values than are accepted. As the outcome of a call: the command did not run.
     TooLarge = -9,
     /// Another node of the network has this name.
     NameTaken = -10,
@@ -45,36 +45,38 @@ pub enum Code {
     CommandFailed = -14,
     /// No answer came in time.
     Timeout = -15,
-    /// The peer is not known, or no path leads to it any more. If it had the call, whether the command ran is
-    /// unknown.
+    /// The peer is not known, or no path leads to it any more. If the peer had the call, it is
+    /// unknown whether the command ran.
     Unreachable = -16,
-    /// The peer restarted while it had the call; whether the command ran is unknown.
+    /// The peer restarted while it had the call. It is unknown whether the command ran.
     PeerRestarted = -17,
-    /// The caller cancelled.
+    /// The caller cancelled the call.
     Cancelled = -18,
-    /// Too much is in flight, here or at the peer; the command did not run.
+    /// Too much is in flight, at this node or at the peer. The command did not run.
     Overloaded = -19,
-    /// The peer does not want this.
+    /// The peer refused the call or message, or something else was refused; the message says why.
     Refused = -20,
-    /// A blocking call from inside a callback would wait for itself.
+    /// A function that waits was called in a callback, where it would wait for itself.
     WouldDeadlock = -21,
     /// The node has been stopped.
     Stopped = -22,
-    /// The process forked after start; a child may only free the handle.
+    /// The process was forked after the node was started. A child process may only free the handle.
     Forked = -23,
     /// A command is already registered at this path.
     CommandExists = -24,
-    /// A bug in the library; the call was abandoned and the process lives on.
+    /// A bug in the library. The call was abandoned, and the process lives on.
     Internal = -25,
-    /// The operation could not make progress without waiting, or within its timeout; try again later.
+    /// The operation could not make progress without waiting, or within its timeout. Try again
+    /// later.
     WouldBlock = -26,
     /// A stream ended before it was whole; the message says how much arrived.
     Broken = -27,
-    /// Nobody who can be asked has a file of this hash.
+    /// No node that can be asked has a file of this hash.
     FileUnknown = -28,
     /// What was read or received is not what it should be.
     Damaged = -29,
-    /// The command ran, but its answer was lost: there was no room to keep it, or it is more than is taken here.
+    /// The command ran, but its answer was lost: there was no room to keep it, or it is larger than
+    /// this node accepts.
     AnswerLost = -30,
 }
 
@@ -116,7 +118,8 @@ impl Code {
         Code::AnswerLost,
     ];
 
-    /// The code's short name, as `peerbase_strerror` gives it; NUL-terminated so that C can have it uncopied.
+    /// The code's short name, as `peerbase_strerror` gives it. It is NUL-terminated, so that C can
+    /// have it without a copy.
     pub const fn c_name(self) -> &'static std::ffi::CStr {
         match self {
             Code::Ok => c"ok",
@@ -155,16 +158,16 @@ impl Code {
 
     /// The code's short name.
     pub fn name(self) -> &'static str {
-        // The names above are ASCII; an unreadable one would be caught by the test that walks ALL.
+        // The names above are ASCII; the test that goes through ALL would find one that is not.
         self.c_name().to_str().unwrap_or("")
     }
 }
 
-/// Why something did not work.
+/// The reason why an operation failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
-    /// An argument is outside its range; the text says which and why.
+    /// An argument is outside its range; the text says which argument, and what is wrong with it.
     Argument(&'static str),
     /// A node name breaks the named rule.
     Name(&'static str),
@@ -176,7 +179,7 @@ pub enum Error {
     Path(&'static str),
     /// Not JSON; the text says where and what.
     Json(String),
-    /// Not an IP:PORT address; the text is what was given.
+    /// Not an address of the form IP:PORT; the text is what was given.
     Address(String),
     /// The named string is not UTF-8.
     Utf8(&'static str),
@@ -187,14 +190,14 @@ pub enum Error {
         /// Bytes that fit.
         limit: usize,
     },
-    /// Arguments with more than this many values: see [`Limits::max_values`](crate::Limits::max_values). The
-    /// command did not run.
+    /// Arguments with more than this many values: see
+    /// [`Limits::max_values`](crate::Limits::max_values). The command did not run.
     TooManyValues(u64),
-    /// Another node of the network answered to this name.
+    /// Another node of the network has this name; the text is the name.
     NameTaken(String),
     /// Another program has this port.
     PortInUse(SocketAddr),
-    /// The operating system refused what the text says.
+    /// The operating system refused something; the text says what.
     Io {
         /// What was being done.
         doing: &'static str,
@@ -207,44 +210,45 @@ pub enum Error {
     CommandNotFound(String),
     /// The command failed, in its own words.
     CommandFailed(String),
-    /// No answer in time.
+    /// No answer came in time.
     Timeout,
-    /// No path to the peer; the text is its name. If the path was lost while the peer had the call, whether
-    /// the command ran is unknown.
+    /// No path leads to the peer; the text is its name. If the path was lost while the peer had the
+    /// call, it is unknown whether the command ran.
     Unreachable(String),
-    /// The peer restarted while it had the call.
+    /// The peer restarted while it had the call. It is unknown whether the command ran.
     PeerRestarted,
-    /// The caller cancelled.
+    /// The caller cancelled the call.
     Cancelled,
-    /// Too much in flight; the text says of what. The command did not run, so the call may be made again
-    /// later.
+    /// Too much is in flight; the text says of what. The command did not run, so the call may be
+    /// made again later.
     Overloaded(&'static str),
-    /// The peer does not want this; the text is its reason.
+    /// The peer refused the call or message, or something else was refused; the text is the reason.
     Refused(String),
-    /// A blocking call from inside a callback.
+    /// A function that waits was called in a callback, where it would wait for itself.
     WouldDeadlock,
     /// The node has been stopped.
     Stopped,
-    /// Used in a child of the process that started the node.
+    /// The node was used in a child of the process that started it.
     Forked,
-    /// Something is registered at this path already.
+    /// A command is already registered at this path.
     CommandExists(String),
     /// A bug in the library.
     Internal(&'static str),
-    /// It would have to be waited for.
+    /// The operation could not make progress without waiting, or within its timeout.
     WouldBlock,
     /// A stream ended before it was whole.
     Broken {
         /// Bytes that arrived before it did.
         arrived: u64,
-        /// Why it ended.
+        /// The reason why it ended.
         why: String,
     },
-    /// Nobody who can be asked has a file of this hash.
+    /// No node that can be asked has a file of this hash.
     FileUnknown(String),
     /// What was read or received is not what it should be; the text says what.
     Damaged(String),
-    /// The command ran, but its answer was lost; the text says why. A call that is made again runs it again.
+    /// The command ran, but its answer was lost; the text says why. If the call is made again, the
+    /// command runs again.
     AnswerLost(&'static str),
 }
 
@@ -285,7 +289,7 @@ impl Error {
         }
     }
 
-    /// An operating system error with what was being done.
+    /// An error of the operating system, with what the library was doing.
     pub fn io(doing: &'static str, error: &io::Error) -> Error {
         Error::Io {
             doing,

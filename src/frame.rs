@@ -1,9 +1,9 @@
 //! The frame codec: `net|type|payload|END\n` over bytes, and nothing else.
 //!
-//! [`parse`] is a pure function. It borrows from its input, never allocates, and gives the same
-//! answer however the input was cut: each byte is judged by the bytes before it alone, so what is
-//! an error in a prefix is the same error in the whole. One frame has one encoding: what parses is
-//! given back byte for byte by [`encode`].
+//! [`parse`] is a pure function. It borrows from its input and never allocates. It gives the same
+//! answer however the input was cut: each byte is judged by the bytes before it alone, so an error
+//! in a prefix is the same error in the whole. A frame has exactly one encoding: [`encode`] writes
+//! a parsed frame back byte for byte.
 //!
 //! ```text
 //! frame   = net "|" type "|" payload "|" "END" LF
@@ -25,24 +25,24 @@ const TERMINATOR: &[u8] = b"END\n";
 pub struct FrameType([u8; 3]);
 
 impl FrameType {
-    /// Presence, in a datagram.
+    /// The presence of a node, in a datagram.
     pub const ADVERT: FrameType = FrameType(*b"adv");
-    /// Session handshake.
+    /// The handshake of a session.
     pub const HELLO: FrameType = FrameType(*b"hel");
-    /// A record from the side that asked for the session.
+    /// A record from the side that opened the session.
     pub const MESSAGE: FrameType = FrameType(*b"msg");
-    /// A record from the side that answered.
+    /// A record from the side that answered it.
     pub const RESPONSE: FrameType = FrameType(*b"rsp");
-    /// Why a link is being closed; advisory and plain.
+    /// The reason why a link is being closed; advisory, and in clear.
     pub const ERROR: FrameType = FrameType(*b"err");
-    /// Keepalive; echoed.
+    /// A keepalive, which the receiver echoes.
     pub const PING: FrameType = FrameType(*b"png");
-    /// Joining a network at a relay, and what the relay tells of it.
+    /// Joining a network at a relay, and what the relay says about it.
     pub const REGISTER: FrameType = FrameType(*b"reg");
-    /// A frame that a relay carries.
+    /// A frame that a relay forwards.
     pub const FORWARD: FrameType = FrameType(*b"fwd");
 
-    /// A type from its letters, if they are three lower-case ones.
+    /// The type of these letters, if they are three lower-case ones.
     pub fn new(letters: [u8; 3]) -> Option<FrameType> {
         letters
             .iter()
@@ -76,16 +76,16 @@ pub struct Frame<'a> {
 /// What a well-formed input holds so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parsed<'a> {
-    /// A frame, and how many bytes it took.
+    /// A frame, and its length in bytes.
     Complete(Frame<'a>, usize),
-    /// A beginning; more bytes are needed.
+    /// The beginning of a frame; more bytes are needed.
     Incomplete,
 }
 
-/// What is wrong with an input that can never become a frame.
+/// The reason why an input can never become a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FrameError {
-    /// No `|` where the network's name must have ended.
+    /// There is no `|` where the network's name must have ended.
     NetTooLong,
     /// The network's name is not UTF-8.
     NetUtf8,
@@ -93,11 +93,11 @@ pub enum FrameError {
     Net,
     /// The type is not three lower-case letters and a `|`.
     Type,
-    /// A byte outside the payload's alphabet, or an empty field.
+    /// The payload has a byte outside its alphabet, or an empty field.
     Payload,
-    /// Something else than `END` and a line feed after the payload.
+    /// The payload is not followed by `END` and a line feed.
     Terminator,
-    /// Not ended within the limit.
+    /// The frame does not end within its limit.
     TooLong,
 }
 
@@ -187,9 +187,9 @@ pub fn parse(input: &[u8], max: usize) -> Result<Parsed<'_>, FrameError> {
     Ok(Parsed::Complete(frame, tail_at + TERMINATOR.len()))
 }
 
-/// Appends one frame whose payload `write` produces; gives back what `write` gave.
+/// Appends one frame, whose payload `write` appends. Returns what `write` returned.
 ///
-/// `write` must append bytes of the payload's alphabet only: it is called with tokens and nonces,
+/// `write` must append bytes of the payload's alphabet only. It is called with tokens and nonces,
 /// which are base64url by construction.
 #[inline]
 pub fn encode_with<T>(
@@ -229,8 +229,8 @@ fn is_payload(payload: &[u8]) -> bool {
     true
 }
 
-/// Whether every byte is in `A-Z a-z 0-9 - _ = .`, in blocks without a branch inside, so that the
-/// compiler makes vector code of it.
+/// Whether every byte is in `A-Z a-z 0-9 - _ = .`. It works in blocks without a branch inside, so
+/// that the compiler makes vector code of it.
 fn in_alphabet(bytes: &[u8]) -> bool {
     fn bad(b: u8) -> u8 {
         let letter = (b | 0x20).wrapping_sub(b'a') < 26;
@@ -318,10 +318,10 @@ mod tests {
         assert_eq!(whole(&input), Ok(Parsed::Incomplete));
         input.push(b'a');
         assert_eq!(whole(&input), Err(FrameError::TooLong));
-        // The same with the terminator behind the limit, already there to be seen.
+        // The same if the terminator stands behind the limit, and is already part of the input.
         input.extend_from_slice(b"|END\n");
         assert_eq!(whole(&input), Err(FrameError::TooLong));
-        // And a frame that just fits.
+        // A frame that just fits is accepted.
         let mut fits = b"n|msg|".to_vec();
         fits.resize(FRAME_MAX - 5, b'a');
         fits.extend_from_slice(b"|END\n");

@@ -1,10 +1,11 @@
-//! HKDF-SHA256 (RFC 5869): every key that is not the network's own is derived from it by this.
+//! HKDF-SHA256 (RFC 5869). Every key but the network's own is derived with it from the network's
+//! key.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroize;
 
-/// Extracts, then expands to at most 255 blocks of 32 bytes.
+/// Extracts a key, and expands it to the length of `out`: at most 255 blocks of 32 bytes.
 pub(crate) fn hkdf(salt: &[u8], ikm: &[u8], info: &[u8], out: &mut [u8]) {
     let mut prk = mac(salt, &[ikm]);
     let mut block = [0u8; 32];
@@ -27,7 +28,7 @@ pub(crate) fn mac_is(key: &[u8], parts: &[&[u8]], tag: &[u8]) -> bool {
     keyed(key, parts).verify_slice(tag).is_ok()
 }
 
-#[inline(never)] // run a few times a session, and large
+#[inline(never)] // it runs a few times a session, and is large
 fn keyed(key: &[u8], parts: &[&[u8]]) -> Hmac<Sha256> {
     // HMAC takes a key of any length, so there is no error to hand on.
     let Ok(mut mac) = <Hmac<Sha256> as KeyInit>::new_from_slice(key) else {

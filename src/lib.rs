@@ -5,9 +5,11 @@
 //! use std::time::Duration;
 //!
 //! let key = Key::generate(&mut OsEntropy::new()?);
-//! # let (port, _held) = { let s = std::net::UdpSocket::bind("127.0.0.1:0").unwrap(); (s.local_addr().unwrap().port(), ()) };
+//! # let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+//! # let port = socket.local_addr().unwrap().port();
+//! # drop(socket);
 //! let sensor = Node::builder("sensor", "plant", key.clone())
-//!     .loopback(true) // this host only; leave it out for the network
+//!     .loopback(true) // this host only; leave it out for the LAN
 //! #   .advertise_port(port)
 //!     .command("read", |call| call.reply(21.5))
 //!     .start()?;
@@ -20,20 +22,20 @@
 //! # Ok::<(), peerbase::Error>(())
 //! ```
 //!
-//! A [`Node`] is the way in. Below it, for those who drive the protocol themselves, test it or fuzz
-//! it, each layer is a public module: [`frame`] and [`fernet`] are the codecs, [`wire`] is what
-//! travels, [`engine`] and [`relay::hub`] are the protocol without IO. A [`RelayServer`] joins
-//! networks that cannot see each other.
+//! Most programs use a [`Node`] only. Each layer below it is a public module, for programs that drive
+//! the protocol themselves, test it or fuzz it: [`frame`] and [`fernet`] are the codecs, [`wire`]
+//! says what travels, [`engine`] and [`relay::hub`] are the protocol without IO. A [`RelayServer`]
+//! joins networks that cannot see each other.
 //!
 //! # Guarantees
 //!
-//! * Nobody without the network key can read, forge, replay or reorder anything in a session.
+//! * Without the network key nobody can read, forge, replay or reorder anything in a session.
 //! * A command runs at most once per call, whatever happens to the network.
-//! * A stream is whole, or an error that says how much of it arrived.
-//! * What others can make this node hold or do is bounded: see [`limits::Limits`].
+//! * A stream arrives whole, or ends with an error that says how much of it arrived.
+//! * What other nodes can make this node hold or do is bounded: see [`limits::Limits`].
 //!
-//! With the feature `compat`, and if it is asked for, a node also speaks the protocol of PeerBase
-//! 0.7.1, which has none of the first three.
+//! With the feature `compat`, and if the program asks for it, a node also speaks the protocol of
+//! PeerBase 0.7.1, which has none of the first three.
 //!
 //! # Features
 //!

@@ -1,8 +1,8 @@
-//! Log records, and when they are given to the program's logger.
+//! Log records, and when the program's logger gets them.
 //!
-//! A logger is the program's own code: it may take a lock of the program's, or call back into the node.
-//! While the library holds one of its locks, records are therefore kept, and they are emitted after the
-//! lock is released. [`lock`] sees to that.
+//! A logger is code of the program: it may take a lock of the program, or call back into the node.
+//! Records that are written while the library holds one of its locks are therefore kept, and are
+//! emitted after the lock is released. [`lock`] takes care of that.
 
 use log::{Level, Record};
 use std::cell::{Cell, RefCell};
@@ -11,7 +11,8 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Records kept while a lock is held: one turn of the event loop writes a few for each link.
+/// Records that are kept while a lock is held: one turn of the event loop writes a few for each
+/// link.
 const KEPT_MAX: usize = 1_024;
 
 #[derive(Default)]
@@ -21,14 +22,16 @@ struct Kept {
 }
 
 thread_local! {
-    /// How many [`Held`] live on this thread. Apart from what is kept, since each lock counts here.
+    /// How many [`Held`] live on this thread. It is not part of `Kept`, because each lock counts
+    /// here.
     static HOLDERS: Cell<usize> = const { Cell::new(0) };
-    /// Whether anything is kept.
+    /// Whether any record is kept.
     static ANY: Cell<bool> = const { Cell::new(false) };
     static KEPT: RefCell<Kept> = RefCell::default();
 }
 
-/// While one of these lives, records of its thread are kept. When the last is dropped, they are emitted.
+/// While a value of this type lives, the records of its thread are kept. When the last one is
+/// dropped, they are emitted.
 #[must_use]
 #[derive(Debug)]
 struct Held(());
@@ -49,7 +52,7 @@ impl Drop for Held {
 }
 
 fn emit_kept() {
-    // The borrow is over when this has been taken: the logger may call the library.
+    // `take` ends the borrow before the logger runs, because the logger may call the library.
     if let Ok(Kept { records, missed }) = KEPT.try_with(RefCell::take) {
         for (level, target, text) in records {
             emit(level, target, format_args!("{text}"));
@@ -61,23 +64,23 @@ fn emit_kept() {
     }
 }
 
-/// A mutex, locked. While it is, the records of this thread are kept.
+/// A mutex that is locked. While it is, the records of this thread are kept.
 #[derive(Debug)]
 pub(crate) struct Locked<'a, T> {
     guard: MutexGuard<'a, T>,
-    // Dropped after the guard, as fields are dropped in their order.
+    // Fields are dropped in their order, so this one is dropped after the guard.
     held: Held,
 }
 
-/// Locks a mutex. One that was poisoned is locked as well: what a panic leaves behind is for the caller to
-/// see to.
+/// Locks a mutex, also one that is poisoned: the caller must handle the state that a panic leaves
+/// behind.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> Locked<'_, T> {
     let held = hold();
     let guard = mutex.lock().unwrap_or_else(PoisonError::into_inner);
     Locked { guard, held }
 }
 
-/// Locks a mutex if nobody else has it.
+/// Locks a mutex, unless a thread holds it, or has panicked while it held it.
 pub(crate) fn try_lock<T>(mutex: &Mutex<T>) -> Option<Locked<'_, T>> {
     let held = hold();
     let guard = mutex.try_lock().ok()?;
@@ -85,7 +88,7 @@ pub(crate) fn try_lock<T>(mutex: &Mutex<T>) -> Option<Locked<'_, T>> {
 }
 
 impl<T> Locked<'_, T> {
-    /// Waits on a condition variable, at most `most`.
+    /// Waits for a condition variable, for at most `most`.
     pub(crate) fn wait(self, condvar: &Condvar, most: Option<Duration>) -> Self {
         let Locked { guard, held } = self;
         let guard = match most {
@@ -114,7 +117,7 @@ impl<T> DerefMut for Locked<'_, T> {
 
 /// Emits a record now, or keeps it while a lock is held. Use the macro `record!`.
 pub(crate) fn add(level: Level, target: &'static str, text: fmt::Arguments<'_>) {
-    // Whether this is enabled is not asked of the logger: that, too, is the program's code.
+    // `Log::enabled` is not called here, because it, too, is code of the program.
     if level > log::max_level() {
         return;
     }
@@ -130,7 +133,7 @@ pub(crate) fn add(level: Level, target: &'static str, text: fmt::Arguments<'_>) 
             kept.missed += 1;
         }
     });
-    // A thread that is ending has no place to keep records; it emits them at once.
+    // A thread that is ending cannot keep records, so it emits them at once.
     if kept.is_err() {
         emit(level, target, text);
     }
@@ -142,7 +145,8 @@ fn emit(level: Level, target: &str, text: fmt::Arguments<'_>) {
     log::logger().log(&record.args(text).build());
 }
 
-/// Writes a log record of a level (`Error`, `Warn`, `Info`, `Debug`), with the words of `format!`.
+/// Writes a log record of a level (`Error`, `Warn`, `Info`, `Debug`). The other arguments are those
+/// of `format!`.
 macro_rules! record {
     ($level:ident, $($text:tt)+) => {
         $crate::logging::add(log::Level::$level, module_path!(), format_args!($($text)+))

@@ -1,6 +1,6 @@
-//! The names everyone uses, parsed once and trusted from then on.
+//! The names of networks, nodes and commands. They are parsed once and trusted from then on.
 //!
-//! A value of these types has passed its rule; no other layer checks again.
+//! A value of these types has passed its rule, and no other layer checks it again.
 
 use crate::error::Error;
 use crate::limits::{NAME_MAX, PATH_MAX};
@@ -9,15 +9,21 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// Characters that a name must not hold because nobody sees them, so that two names which look alike
-/// would be two, or because they turn the order of what stands beside them: ranges, ascending.
+/// Characters that a name must not hold, as ascending ranges. Some of them are invisible, so that
+/// two names that look alike could differ; others change the order in which the text beside them is
+/// shown.
 ///
-/// From the Unicode Character Database, version 16: every character with the property
-/// Default_Ignorable_Code_Point (DerivedCoreProperties.txt: zero-width and bidirectional controls, variation
-/// selectors, tags, Hangul fillers, and what is reserved for more of the kind), of the general category Cf
-/// what has no shape of its own (interlinear annotation, Egyptian format controls), the separators Zl and Zp,
-/// every space but U+0020 (Zs), and the empty Braille pattern. Strong right-to-left letters are letters, and
-/// the Arabic number signs (also Cf) are visible: names may hold both.
+/// The ranges are taken from the Unicode Character Database, version 16:
+///
+/// * every character with the property Default_Ignorable_Code_Point (DerivedCoreProperties.txt:
+///   zero-width and bidirectional controls, variation selectors, tags, Hangul fillers, and code
+///   points that are reserved for more of these);
+/// * of the general category Cf, the characters without a shape of their own (interlinear
+///   annotation, Egyptian format controls);
+/// * the separators Zl and Zp, every space but U+0020 (Zs), and the empty Braille pattern.
+///
+/// Names may hold strong right-to-left letters, which are letters, and the Arabic number signs,
+/// which are Cf but visible.
 const INVISIBLE: [(char, char); 22] = [
     ('\u{a0}', '\u{a0}'),
     ('\u{ad}', '\u{ad}'),
@@ -43,14 +49,14 @@ const INVISIBLE: [(char, char); 22] = [
     ('\u{e0000}', '\u{e0fff}'),
 ];
 
-/// Whether nobody sees this character, or it turns the order of what stands beside it.
+/// Whether a character is invisible, or changes the order in which the text beside it is shown.
 pub(crate) fn is_invisible(c: char) -> bool {
     INVISIBLE
         .iter()
         .any(|(first, last)| (*first..=*last).contains(&c))
 }
 
-/// Why `text` is no name, if it is none. The rule of networks and nodes alike.
+/// Says why `text` is not a name; none if it is one. The rule is the same for networks and nodes.
 pub(crate) fn name_fault(text: &str) -> Option<&'static str> {
     if text.is_empty() {
         return Some("must not be empty");
@@ -64,7 +70,7 @@ pub(crate) fn name_fault(text: &str) -> Option<&'static str> {
     if !text.is_ascii() && text.chars().any(is_invisible) {
         return Some("must not hold invisible or bidirectional control characters");
     }
-    // These separate a name from its neighbours on the wire and in what people type.
+    // These characters separate a name from what stands beside it, on the wire and in commands.
     if text.bytes().any(|b| matches!(b, b'|' | b'.' | b':' | b'@')) {
         return Some("must not hold any of | . : @");
     }
@@ -142,21 +148,22 @@ macro_rules! name_type {
 }
 
 name_type!(
-    /// A network's name: 1 to 64 bytes of UTF-8 without control characters, without invisible ones (such as
-    /// zero-width and bidirectional controls, variation selectors, spaces other than U+0020), and without
-    /// `| . : @`.
+    /// A network's name: 1 to 64 bytes of UTF-8 without control characters, without invisible ones
+    /// (such as zero-width and bidirectional controls, variation selectors, spaces other than
+    /// U+0020), and without `| . : @`.
     NetworkName,
     Network,
     name_fault
 );
 name_type!(
-    /// A node's name: the rule of [`NetworkName`], and not `*`, which means everyone.
+    /// A node's name: the rule of [`NetworkName`], and not `*`, which means every node.
     NodeName,
     Name,
     |text: &str| if text == "*" { Some("must not be *, which means every node") } else { name_fault(text) }
 );
 name_type!(
-    /// A command's path: parts joined by dots, none empty, no control characters, at most 255 bytes.
+    /// A command's path: parts joined by dots, none empty, no control characters, at most 255
+    /// bytes.
     CommandPath,
     Path,
     path_fault
@@ -169,7 +176,7 @@ impl CommandPath {
     }
 }
 
-/// Names of whatever characters names may hold, for other tests.
+/// Names with any characters that names may hold, for tests of other modules.
 #[cfg(test)]
 pub(crate) fn some_name() -> impl proptest::strategy::Strategy<Value = NodeName> {
     use proptest::strategy::Strategy;
@@ -208,7 +215,7 @@ mod tests {
 
     #[test]
     fn what_nobody_sees_is_in_no_name() {
-        // One of each kind, first and last of a range among them.
+        // One of each kind, the first and last of some ranges among them.
         let invisible = [
             0x85, 0xa0, 0xad, 0x34f, 0x61c, 0x115f, 0x1160, 0x1680, 0x17b4, 0x180b, 0x180e, 0x180f,
             0x2000, 0x200a, 0x200b, 0x200d, 0x200e, 0x200f, 0x2028, 0x2029, 0x202a, 0x202e, 0x202f,
@@ -248,7 +255,7 @@ mod tests {
             assert!(before < first && first <= last, "{first:?}");
             before = last;
         }
-        // Alphabetic, by the property, but blank: the fillers and the inherent vowels.
+        // The fillers and the inherent vowels have the property Alphabetic, but are blank.
         let blank = [
             '\u{115f}', '\u{1160}', '\u{17b4}', '\u{17b5}', '\u{3164}', '\u{ffa0}',
         ];

@@ -1,7 +1,8 @@
-//! What the event loop and a protocol without IO agree on: clocks, links, and what happens to them.
+//! What the event loop and a protocol without IO agree on: clocks, links, and what happens to
+//! links.
 //!
-//! The engine of a node and the hub of a relay are both a `Protocol`; the loop that serves one
-//! serves the other.
+//! The engine of a node and the hub of a relay both implement `Protocol`, so one event loop serves
+//! both.
 
 use std::net::SocketAddr;
 use std::ops::{Add, Sub};
@@ -12,7 +13,7 @@ use std::time::Duration;
 pub struct Time(pub Duration);
 
 impl Time {
-    /// Later than every moment that will come.
+    /// A moment that never comes: later than every other.
     pub(crate) const NEVER: Time = Time(Duration::MAX);
 }
 
@@ -30,8 +31,8 @@ impl Sub for Time {
     }
 }
 
-/// Both clocks at one moment. Only `at` decides anything; `unix` is stamped on tokens, because their
-/// format has a place for it, and may be wrong by decades.
+/// Both clocks at one moment. Only `at` decides anything. `unix` is stamped on tokens, because
+/// their format has a place for it, and may be wrong by decades.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Now {
     /// The clock that never goes back.
@@ -40,29 +41,29 @@ pub struct Now {
     pub unix: u64,
 }
 
-/// A link, for as long as its protocol lives: never used twice.
+/// The number of a link. It is never used again while the protocol lives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub u64);
 
 /// What happened to a link.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum LinkEvent<'a> {
-    /// It is connected, as was asked for.
+    /// The link that the protocol asked for is connected.
     Connected,
-    /// Bytes came.
+    /// Bytes arrived.
     Received(&'a [u8]),
-    /// It took this many of the pending bytes.
+    /// The link has taken this many of the pending bytes.
     Sent(usize),
-    /// It ended, or could not be made.
+    /// The link has ended, or could not be made.
     Closed,
 }
 
-/// What serves links.
+/// A protocol that serves links.
 pub(crate) trait Protocol {
-    /// A link that somebody else opened, or `None` if there is no room for one.
+    /// Another program has opened a link. Returns its number, or `None` if there is no room for it.
     fn accept(&mut self, now: Now, from: SocketAddr) -> Option<LinkId>;
-    /// Takes in what happened to a link.
+    /// Handles what happened to a link.
     fn link(&mut self, now: Now, id: LinkId, event: LinkEvent<'_>);
-    /// Bytes that wait to be written to a link.
+    /// The bytes that wait to be written to a link.
     fn pending(&self, id: LinkId) -> &[u8];
 }

@@ -1,40 +1,41 @@
-//! Where a link may be made to, and which addresses are of one site.
+//! Which addresses a node may dial, and which addresses belong to one site.
 //!
-//! There is one filter before every dial, whoever the address comes from.
-//!
-//! An address is only as good as the word of whoever told of it. A program may name any place that can be
-//! one at all. What others tell must not lead to services of this host, nor into a network that only the
-//! teller's own neighbours share: an address of such a narrow scope is believed only from there.
+//! Every dial passes one filter, from whatever source its address comes. An address is only as
+//! trustworthy as its source. The program may name any address at which a node can be. An address
+//! that another node tells must not lead to services of this host, nor into a network that only
+//! that node's neighbours share: an address of such a narrow scope is accepted only from a node in
+//! that scope.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-/// Whose word an address is.
+/// The source of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Word {
-    /// The program's: its configuration, a call of its own, the state that it saved.
+    /// The program: its configuration, a call, or the state that it saved.
     Program,
-    /// That of somebody who is at this address.
+    /// A node at this address.
     From(IpAddr),
-    /// That of somebody, wherever they are.
+    /// A node at an unknown address.
     Anyone,
 }
 
 /// How far an address means the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Scope {
-    /// Nobody can be there: unspecified, multicast or broadcast.
+    /// No host can have it: unspecified, multicast or broadcast.
     Nowhere,
     /// On one host.
     Host,
     /// On one physical network.
     Link,
-    /// Further.
+    /// Beyond one physical network.
     Wide,
 }
 
 fn scope(ip: IpAddr) -> Scope {
     match ip.to_canonical() {
-        // All of 0.0.0.0/8 is "this network" (RFC 1122, section 3.2.1.3); Linux connects it to this host.
+        // All of 0.0.0.0/8 is "this network" (RFC 1122, section 3.2.1.3); Linux connects it to this
+        // host.
         IpAddr::V4(v4) if v4.octets()[0] == 0 || v4.is_multicast() || v4.is_broadcast() => {
             Scope::Nowhere
         }
@@ -47,7 +48,7 @@ fn scope(ip: IpAddr) -> Scope {
     }
 }
 
-/// Whether an address may be dialled on this word.
+/// Whether an address may be dialled, given its source.
 pub(crate) fn may_dial(to: SocketAddr, word: Word) -> bool {
     let narrowest = match word {
         Word::Program => Scope::Host,
@@ -57,13 +58,13 @@ pub(crate) fn may_dial(to: SocketAddr, word: Word) -> bool {
     to.port() != 0 && scope(to.ip()) >= narrowest
 }
 
-/// The site that rates, memory and calls are counted by: whoever is given an IPv6 network is given a /48, and
-/// with it 65 536 of the /64 that a host has (RFC 6177).
+/// The site by which rates, memory and calls are counted. A customer that is given an IPv6 network
+/// gets a /48, and with it 65 536 networks of the size /64 that one host has (RFC 6177).
 pub(crate) fn site_of(address: IpAddr) -> IpAddr {
     prefix(address, 3)
 }
 
-/// The first `groups` groups of an IPv6 address; an IPv4 address whole.
+/// The first `groups` groups of an IPv6 address; an IPv4 address as a whole.
 pub(crate) fn prefix(address: IpAddr, groups: usize) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(a) => {

@@ -1,15 +1,15 @@
 //! Threads that take no signals: those are for the program that uses the library.
 //!
-//! A signal sent to the process is delivered to any thread that does not block it. A program that blocks
-//! SIGTERM in its own threads, to take it with `sigwait` or a signalfd, would be killed by it as long as one
-//! thread of the library did not.
+//! The kernel delivers a signal that is sent to the process to any thread that does not block it. A
+//! program may block SIGTERM in its own threads, to take it with `sigwait` or a signalfd. If a
+//! single thread of the library did not block it, the signal would kill that program.
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use std::io;
 use std::thread::{self, JoinHandle};
 
-/// Raised by what a thread itself does wrong. Blocked, they would end the process without the program's
-/// crash handler being asked, and nobody else's thread could take them anyway.
+/// Signals that a thread raises by its own faults. If they were blocked, they would end the process
+/// without a call of the program's crash handler, and no other thread could take them anyway.
 const FAULTS: [Signal; 6] = [
     Signal::SIGSEGV,
     Signal::SIGBUS,
@@ -19,10 +19,10 @@ const FAULTS: [Signal; 6] = [
     Signal::SIGSYS,
 ];
 
-/// Starts a thread that has every signal blocked, except those of its own faults.
+/// Starts a thread with every signal blocked, except those of its own faults.
 ///
-/// A thread begins with the mask of the one that makes it. So the mask is set here, before, and put back
-/// after: if the new thread did it itself, a signal could come before it had.
+/// A thread begins with the signal mask of the thread that makes it. So the mask is set here
+/// before, and put back after. If the new thread set it itself, a signal could arrive before that.
 pub(crate) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     let mut blocked = SigSet::all();
     for fault in FAULTS {
@@ -41,7 +41,7 @@ mod tests {
 
     #[test]
     fn a_thread_has_every_signal_blocked_and_the_one_that_made_it_keeps_its_mask() {
-        // In a thread of its own, whose mask may be changed.
+        // The test runs in a thread of its own, whose mask it may change.
         let test = thread::spawn(|| {
             let mut own = SigSet::empty();
             own.add(Signal::SIGUSR2);
@@ -56,7 +56,7 @@ mod tests {
             let (name, mask) = told.recv().unwrap();
             assert_eq!(name.as_deref(), Some("quiet"));
             for signal in Signal::iterator() {
-                // The kernel lets nobody block these.
+                // The kernel does not let a thread block these.
                 let never = matches!(signal, Signal::SIGKILL | Signal::SIGSTOP);
                 let blocked = !never && !FAULTS.contains(&signal);
                 assert_eq!(mask.contains(signal), blocked, "{signal}");

@@ -1,4 +1,4 @@
-//! Structs of counters whose names can be listed.
+//! Structs of counters that can list the names of their fields.
 
 macro_rules! stats {
     ($(#[$top:meta])* $name:ident; $($(#[$doc:meta])* $field:ident),* $(,)?) => {

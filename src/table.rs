@@ -1,14 +1,20 @@
-//! The map that this library uses: a sorted vector. Its order is the same in every run, as replaying
-//! a seed needs; it holds nothing but its entries; and it is a tenth of a tree's code, of which the
-//! library would otherwise carry a copy for each kind of table. Made for up to thousands of entries
-//! that come in ascending order. Inserting and removing move what is behind, so large values belong in
-//! a box: an entry larger than [`ENTRY_MAX`] does not compile.
+//! The map that this library uses: a sorted vector.
+//!
+//! Its order is the same in every run, which replaying a seed needs. It holds nothing but its
+//! entries. Its code is a tenth of that of a tree, of which the library would otherwise carry a
+//! copy for each kind of table.
+//!
+//! It is made for up to thousands of entries that come in ascending order. Inserting and removing
+//! move the entries behind, so large values belong in a box: an entry larger than [`ENTRY_MAX`]
+//! does not compile.
 
 use std::borrow::Borrow;
 
-/// Bytes of one entry, at most: a new one among 4 096 moves some 200 KiB on average, in microseconds.
+/// Bytes of one entry at most. Inserting one among 4 096 moves some 200 KiB on average, which takes
+/// microseconds.
 const ENTRY_MAX: usize = 128;
-/// Entries there is always room for, once there was: giving that back is not worth a call.
+/// Entries for which memory is kept once it was allocated: to give that little back is not worth a
+/// call.
 const KEPT: usize = 16;
 
 #[derive(Clone, Debug)]
@@ -28,7 +34,7 @@ impl<K: Ord, V> Table<K, V> {
         self.0.binary_search_by(|(k, _)| k.borrow().cmp(key))
     }
 
-    /// Bytes of memory that its entries take, without what they point to.
+    /// Bytes of memory that the entries take, without what they point to.
     #[cfg(any(test, feature = "relay-server"))]
     pub(crate) fn memory(&self) -> usize {
         self.0.capacity() * size_of::<(K, V)>()
@@ -66,8 +72,9 @@ impl<K: Ord, V> Table<K, V> {
         self.0.insert(at, (key, value));
     }
 
-    /// Gives memory back when most of it is unused, so that one flood does not keep it for ever. A
-    /// quarter against a half: what is removed and added in turn is not moved each time.
+    /// Gives memory back when most of it is unused, so that one flood does not keep it for ever.
+    /// The threshold is a quarter and the new size a half, so that entries that are removed and
+    /// added in turn do not move the table each time.
     fn give_back(&mut self) {
         if self.0.capacity() > KEPT && self.0.len() < self.0.capacity() / 4 {
             self.0.shrink_to(KEPT.max(self.0.len() * 2));
@@ -82,7 +89,7 @@ impl<K: Ord, V> Table<K, V> {
         }
     }
 
-    /// The value of a key, which is made first if it has none.
+    /// The value of a key. If the key has none, `make` makes it first.
     pub(crate) fn or_insert_with(&mut self, key: K, make: impl FnOnce() -> V) -> &mut V {
         let at = match self.find(&key) {
             Ok(at) => at,
@@ -118,7 +125,7 @@ impl<K: Ord, V> Table<K, V> {
         self.0.iter().map(|(k, _)| k)
     }
 
-    /// The entries from `key` on.
+    /// The entries whose keys are `key` or greater.
     #[cfg(any(test, feature = "relay-server"))]
     pub(crate) fn from(&self, key: &K) -> impl Iterator<Item = (&K, &V)> {
         let at = self.find(key).unwrap_or_else(|at| at);

@@ -1,4 +1,4 @@
-//! Strings as C may give them: every one is taken or is a code, and the last error is a string.
+//! Strings as C may pass them: each is accepted or gives a code, and the last error is a string.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -10,7 +10,7 @@ fuzz_target!(|data: &[u8]| {
     let mut next = || parts.next().unwrap_or_default();
     let (name, network, key, address, path) = (next(), next(), next(), next(), next());
     let good = c"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
-    // SAFETY: NUL-terminated strings, and each config is freed once.
+    // SAFETY: all strings are NUL-terminated, and each configuration is freed once.
     unsafe {
         for key in [key.as_c_str(), good] {
             let config = peerbase_config_new(name.as_ptr(), network.as_ptr(), key.as_ptr());

@@ -1,5 +1,6 @@
-//! A node and a relay among Python ones gone bad: whatever comes by HTTP, in adverts and in answers, both keep
-//! within their bounds, a call ends at most once, and both are empty when everyone is gone. The input is a script.
+//! A node and a relay among malicious Python nodes. Whatever arrives by HTTP, in adverts and in
+//! answers, both stay within their limits, a call ends at most once, and both hold nothing when all
+//! others are gone. The input is a script.
 #![no_main]
 
 mod counter;
@@ -71,7 +72,7 @@ fn sealed(text: &[u8]) -> Vec<u8> {
     message::seal(text, &keys(), 1, &mut Counter(3))
 }
 
-/// What a script knows of the two.
+/// The node, the relay, and what the script knows of them.
 struct Run {
     engine: Engine,
     hub: Hub,

@@ -1,4 +1,4 @@
-//! Randomness of the targets that need some: the same in every run, so that a script replays.
+//! The randomness of targets that need some. It is the same in every run, so that a script replays.
 
 use peerbase::entropy::Entropy;
 

@@ -1,6 +1,6 @@
-//! Whatever happens in whatever order, an engine keeps within its bounds, ends each call once, and
-//! is empty when it is stopped. The input is a script; what it seals is under the right key, so that
-//! it gets past the token.
+//! Whatever happens in whatever order, an engine stays within its limits, ends each call once, and
+//! holds nothing when it is stopped. The input is a script. It seals under the right key, so that
+//! the engine opens its tokens.
 #![no_main]
 
 mod counter;
@@ -95,7 +95,7 @@ fuzz_target!(|data: &[u8]| {
                     engine.cancel(now, *number);
                 }
             }
-            // What a relay says, and what comes through one.
+            // What a relay says, and what arrives through a relay.
             13 => {
                 let word: &[u8] = match n % 4 {
                     0 => b"fuzz|reg|joined.AAAAAAAAAAAAAAAA|END\n",

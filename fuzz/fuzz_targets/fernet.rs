@@ -1,4 +1,4 @@
-//! What is sealed opens to itself; what was not sealed with the key does not open.
+//! A sealed text opens to itself, and a token that was not sealed with the key does not open.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -12,7 +12,7 @@ fuzz_target!(|data: &[u8]| {
     sealer.seal(data, 1, &[9; 16], &mut token);
     assert_eq!(token.len(), token_len(data.len()));
     assert_eq!(sealer.open(&token, &mut buf), Ok(data));
-    // One byte changed anywhere, to anything else, is refused.
+    // A token with one byte changed, anywhere and to any other, is refused.
     if let [at, to, ..] = data {
         let at = usize::from(*at) % token.len();
         if token[at] != *to {

@@ -1,4 +1,5 @@
-//! What parses encodes back to the same bytes; a prefix is incomplete or has the whole's answer.
+//! What parses encodes back to the same bytes. A prefix is incomplete or has the answer of the
+//! whole.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -6,7 +7,7 @@ use peerbase::frame::{Parsed, encode, parse};
 
 fuzz_target!(|data: &[u8]| {
     let Some((&cut, input)) = data.split_first() else { return };
-    // Small limits reach their edge sooner.
+    // The limits are small, so that inputs reach them soon.
     let max = 1 + usize::from(cut) * 2;
     let whole = parse(input, max);
     if let Ok(Parsed::Complete(frame, used)) = whole {

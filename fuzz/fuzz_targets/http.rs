@@ -1,5 +1,6 @@
-//! What Python nodes and relays may send, as pure functions: HTTP, adverts, and the JSON inside. It matters not how
-//! a request is cut; what reads, writes back to what reads the same; nothing is kept beyond its bound.
+//! The decoders of what Python nodes and relays may send: HTTP, adverts, and the JSON inside. The
+//! result does not depend on how a request is cut. What decodes encodes to what decodes to the same
+//! value. Nothing is kept beyond its limit.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -37,7 +38,7 @@ fuzz_target!(|data: &[u8]| {
     let mut result = Ok(false);
     for part in data.chunks(step) {
         result = reader.take(part, BODY_MAX);
-        // Nobody goes on after a fault, and what follows a whole request is one.
+        // A connection ends after a fault, and bytes after a whole request are a fault.
         if result.is_err() {
             break;
         }
@@ -45,7 +46,8 @@ fuzz_target!(|data: &[u8]| {
     match at_once {
         Ok(whole) if !data.is_empty() => assert_eq!(result, Ok(whole)),
         Ok(_) => {}
-        // Cut, another of its faults may be seen first, and one behind a whole request later.
+        // If the input is cut, another of its faults may be found first, and a fault behind a whole
+        // request later.
         Err(_) => assert!(result.is_err(), "{result:?}"),
     }
     if let (Ok(true), Some(head)) = (result, reader.head()) {

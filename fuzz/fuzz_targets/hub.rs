@@ -1,5 +1,5 @@
-//! Whatever members send in whatever order, a hub keeps within its bounds, hands a frame to nobody but
-//! whom it is for, and is empty when everyone is gone. The input is a script.
+//! Whatever members send in whatever order, a hub stays within its limits, hands a frame to its
+//! receiver only, and holds nothing when all members are gone. The input is a script.
 #![no_main]
 
 mod counter;

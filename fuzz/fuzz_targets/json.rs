@@ -1,26 +1,28 @@
-//! JSON of calls: what the library reads is what serde_json reads, and what it refuses, serde_json refuses
-//! too or reads in a way that loses a repeated key. Depth and memory are bounded.
+//! The JSON of calls. What the library reads is what serde_json reads. What the library refuses,
+//! serde_json refuses too, or reads in a way that loses a repeated key. Depth and memory are
+//! bounded.
 #![no_main]
 
 mod heap;
 #[allow(dead_code, unreachable_pub)]
-#[path = "../../src/json.rs"]
+#[path = "../../src/json/mod.rs"]
 mod json;
 mod logging;
 
 use libfuzzer_sys::fuzz_target;
-// What the library's own file names.
+// The library's own file uses this module by its name in the library.
 use peerbase::error;
 use serde_core::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use std::fmt;
 
-/// The deepest that is read: what a thread with a small stack can still walk.
+/// The deepest nesting that is read: a thread with a small stack can still walk it.
 const DEPTH: usize = 128;
-/// Bytes of memory for each byte of text. An object of one entry takes 632 bytes, and as text seven.
+/// Bytes of memory for each byte of text. An object of one entry takes 632 bytes, and as text
+/// seven.
 const EXPANSION: usize = 256;
 
-/// How many entries all objects of a text have, repeated keys counted each time.
+/// The number of entries of all objects of a text. A repeated key counts each time.
 struct Entries(usize);
 
 impl<'de> Deserialize<'de> for Entries {
@@ -96,8 +98,8 @@ fn depth(value: &Value) -> usize {
     }
 }
 
-/// Whether a value is the same but for the last digits of its numbers, which serde_json reads to within one
-/// unit of the last place.
+/// Whether two values are the same but for the last digits of their numbers, which serde_json reads
+/// to within one unit of the last place.
 fn alike(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) if a.is_f64() && b.is_f64() => {
@@ -133,7 +135,7 @@ fuzz_target!(|data: &[u8]| {
     let object = ours.as_ref().is_ok_and(Value::is_object);
     assert_eq!(json::check_args(data).is_ok(), list);
     assert_eq!(json::check_kwargs(data).is_ok(), object);
-    // What was checked can be read; the check itself takes no memory for each value.
+    // A text that passes the check can be read, and the check takes no memory for each value.
     let (checked, peak) = heap::peak(|| json::check(data));
     assert_eq!(checked.is_ok(), ours.is_ok());
     assert!(peak <= 2 * data.len() + 4_096, "{peak} bytes to check {}", data.len());

@@ -1,4 +1,4 @@
-//! In place of the library's log, for files that are compiled into a target: what they would log is a find.
+//! The log of library files that are compiled into a target: a record there is a finding.
 
 macro_rules! record {
     ($level:ident, $($text:tt)+) => {

@@ -1,7 +1,7 @@
-//! Two engines and the wire between them, with calls, large messages and streams both ways. The input chooses
-//! what the programs do, how much the wire carries, where it cuts, and when it breaks. Each call ends once and
-//! with what was answered; a stream arrives in order, and looks whole only if it is; nothing stays when all
-//! is closed.
+//! Two engines and the wire between them, with calls, large messages and streams both ways. The
+//! input chooses what the programs do, how much the wire carries, where it cuts, and when it
+//! breaks. Each call ends once, with what was answered. A stream arrives in order, and looks whole
+//! only if it is. Nothing is left when all is closed.
 #![no_main]
 
 mod counter;
@@ -21,7 +21,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 const NAMES: [&str; 2] = ["a", "b"];
-/// More than fits one record.
+/// More than fits into one record.
 const LARGE: usize = 50_000;
 
 fn name(text: &str) -> NodeName {
@@ -36,21 +36,21 @@ fn side_at(to: SocketAddr) -> usize {
     (0..2).find(|side| address(*side) == to).expect("one of the two")
 }
 
-/// A byte of a stream's contents, which depends on where it is and in which stream.
+/// A byte of a stream's contents. It depends on its place and on the stream.
 fn content(id: StreamId, at: u64) -> u8 {
     let channel = u64::from(id.channel == Channel::Response);
     (at.wrapping_mul(31) ^ (at >> 8) ^ id.call.number.wrapping_mul(7) ^ channel) as u8
 }
 
-/// What the two programs know of one stream.
+/// What the two programs know about one stream.
 #[derive(Default)]
 struct Pipe {
     written: u64,
     read: u64,
-    /// All of it was written, which only a stream that was not broken off before can be.
+    /// Whether all of it was written. A stream that was broken off before cannot be finished.
     finished: bool,
     aborted: bool,
-    /// The reader saw how it ended, or reads no more.
+    /// Whether the reader saw how it ended, or reads no more.
     over: bool,
 }
 
@@ -63,12 +63,12 @@ struct Side {
     ran: HashSet<RequestId>,
 }
 
-/// A connection. Its first end is the one that dialled.
+/// A connection. Its first end has dialled.
 struct Wire {
     sides: [usize; 2],
     links: [LinkId; 2],
     open: [bool; 2],
-    /// On their way to each end, and whether the wire's end comes after them.
+    /// The bytes on their way to each end, and whether the connection closes after them.
     coming: [VecDeque<u8>; 2],
     closing: [bool; 2],
     silent: bool,
@@ -78,7 +78,7 @@ struct World {
     sides: [Side; 2],
     wires: Vec<Wire>,
     now: Now,
-    /// The answers that handlers gave, each to its call.
+    /// The answer that a handler gave to each call.
     answers: HashMap<RequestId, Vec<u8>>,
     pipes: Vec<(StreamId, Pipe)>,
 }
@@ -149,7 +149,7 @@ impl World {
         }
     }
 
-    /// Does what the engines want, until neither wants anything.
+    /// Carries out the outputs of the engines, until neither has any.
     fn drain(&mut self) {
         while let Some((side, output)) =
             (0..2).find_map(|side| Some((side, self.sides[side].engine.poll()?)))
@@ -193,7 +193,7 @@ impl World {
         let side = &mut self.sides[side];
         assert!(side.ended.insert(number), "ended twice");
         let id = RequestId { caller: side.engine.instance(), number: number.0 };
-        // A broadcast ends with its report, which nobody answered.
+        // A broadcast ends with its report, which no handler gave.
         if let (Ok(value), Some(answer)) = (result, self.answers.get(&id)) {
             assert!(value == *answer, "a value that was not given");
         }
@@ -226,7 +226,7 @@ impl World {
         usize::from(wire.sides[0] != side || wire.links[0] != link)
     }
 
-    /// Takes at most so much of what waits to be written at an end of a wire; how much that was.
+    /// Takes at most `most` bytes that wait to be written at an end of a wire. Returns how many.
     fn take(&mut self, wire: usize, end: usize, most: usize) -> usize {
         let w = &mut self.wires[wire];
         if !w.open[end] {
@@ -244,7 +244,7 @@ impl World {
         n
     }
 
-    /// Brings at most so much to an end of a wire; how much that was.
+    /// Brings at most `most` bytes to an end of a wire. Returns how many.
     fn bring(&mut self, wire: usize, end: usize, most: usize) -> usize {
         let w = &mut self.wires[wire];
         let n = w.coming[end].len().min(most);
@@ -264,7 +264,7 @@ impl World {
         n
     }
 
-    /// An end of a wire is told that it is over.
+    /// Tells an end of a wire that the connection has closed.
     fn hang_up(&mut self, wire: usize, end: usize) {
         let w = &mut self.wires[wire];
         if std::mem::take(&mut w.open[end]) {
@@ -275,7 +275,7 @@ impl World {
         }
     }
 
-    /// The wires carry whatever there is, until there is no more.
+    /// Lets the wires carry all bytes, until there are no more.
     fn flow(&mut self) {
         for _ in 0..500 {
             let mut moved = 0;
@@ -309,7 +309,7 @@ impl World {
         usize::from(self.sides[1].engine.instance() == id.call.caller)
     }
 
-    /// Who writes a stream, and who reads it.
+    /// The side that writes a stream, and the side that reads it.
     fn ends_of(&self, id: StreamId) -> (usize, usize) {
         let caller = self.caller_of(id);
         match id.channel {
@@ -386,7 +386,7 @@ impl World {
         self.drain();
     }
 
-    /// Whether something was read.
+    /// Reads from a stream. Returns whether it read something.
     fn read(&mut self, at: usize, n: usize) -> bool {
         let id = self.pipes[at].0;
         let (_, reader) = self.ends_of(id);
@@ -417,7 +417,7 @@ impl World {
         let id = self.pipes[at].0;
         let (writer, _) = self.ends_of(id);
         if writer != self.caller_of(id) && !self.sides[writer].ran.contains(&id.call) {
-            // The call has not arrived: there is no program that could write.
+            // The call has not arrived, so no program could write.
             return;
         }
         let (engine, pipe) = (&mut self.sides[writer].engine, &mut self.pipes[at].1);
@@ -430,7 +430,7 @@ impl World {
                 pipe.aborted |= !pipe.finished;
                 engine.stream_abort(self.now, id, "why");
             }
-            // What has streamed nothing may still succeed.
+            // A call that has streamed nothing may still succeed.
             _ => engine.stream_let_go(self.now, id),
         }
         self.drain();
@@ -449,7 +449,7 @@ impl World {
         let begun = self.sides[side].begun.last().copied();
         if let Some(number) = begun.filter(|b| !self.sides[side].ended.contains(b)) {
             let call = RequestId { caller: self.sides[side].engine.instance(), number: number.0 };
-            // Also if the call never arrives, its program holds both.
+            // The caller's program holds both streams, also if the call never arrives.
             self.pipe(StreamId { call, channel: Channel::Request });
             self.pipe(StreamId { call, channel: Channel::Response });
         }
@@ -501,7 +501,7 @@ impl World {
         self.check_bounds();
     }
 
-    /// The programs end everything that they have begun, and the network works.
+    /// The programs end everything that they have begun, and the network works again.
     fn settle(&mut self) {
         for wire in 0..self.wires.len() {
             if self.wires[wire].silent {

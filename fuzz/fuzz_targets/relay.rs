@@ -1,4 +1,4 @@
-//! What a node and a relay say to each other: never a panic, and what decodes encodes back.
+//! What a node and a relay say to each other: nothing panics, and what decodes encodes back.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,6 +1,6 @@
-//! A member gone bad, past the handshake: whatever it says under the right keys, in order, an engine keeps
-//! within its bounds, ends each call of its own once, and is empty when it is stopped. The input is a script
-//! of records and of what the program here does meanwhile.
+//! A malicious member, past the handshake. Whatever it says under the right keys, in order, an
+//! engine stays within its limits, ends each of its own calls once, and holds nothing when it is
+//! stopped. The input is a script of records and of what the program here does meanwhile.
 #![no_main]
 
 mod counter;
@@ -33,7 +33,7 @@ fn sealed(kind: FrameType, sealer: &Sealer, plain: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The other side of a session: its sealer, and the sequence of its next record.
+/// The other side of a session, with its sealer and the sequence of its next record.
 struct Member {
     link: LinkId,
     sealer: Sealer,
@@ -124,7 +124,7 @@ fuzz_target!(|data: &[u8]| {
         };
         match op & 15 {
             0..=5 => {
-                // The kind and channel from the script; the rest as it comes.
+                // The script chooses the kind and the channel; the rest is as it comes.
                 member.say(&mut engine, now, bytes.get(1..).unwrap_or_default());
             }
             6 => {
@@ -162,7 +162,7 @@ fuzz_target!(|data: &[u8]| {
                 engine.handle(now, Input::Tick);
             }
         }
-        // What waits for the member is taken, as a rule.
+        // The member takes what waits for it, unless the script says otherwise.
         let pending = engine.pending(member.link).len();
         if op & 128 == 0 && pending > 0 {
             engine.handle(now, Input::Sent(member.link, pending));
@@ -179,7 +179,7 @@ fuzz_target!(|data: &[u8]| {
             }
         }
         let stats = engine.stats();
-        // Two more for each large message that is under way.
+        // There are two more streams for each large message that is under way.
         assert!(stats.streams <= 8 + 2 * stats.serving + 2 * stats.calls_open);
         assert!(engine.pending(member.link).len() <= 1 << 20);
     }

@@ -1,10 +1,11 @@
-//! The saved state: any bytes are an error, after which the file is kept aside as it was, or a state that is
-//! the same when it is written and read again. Memory is bounded by the file's length.
+//! The saved state. Any bytes are either an error, after which the file is kept aside as it was, or
+//! a state that is the same when it is written and read again. Memory is bounded by the file's
+//! length.
 #![no_main]
 
 mod heap;
 #[allow(dead_code, unreachable_pub)]
-#[path = "../../src/json.rs"]
+#[path = "../../src/json/mod.rs"]
 mod json;
 mod logging;
 #[allow(dead_code, unreachable_pub)]
@@ -12,7 +13,7 @@ mod logging;
 mod state;
 
 use libfuzzer_sys::fuzz_target;
-// What the library's own files name.
+// The library's own files use these modules by their names in the library.
 use peerbase::{error, limits, name, wire};
 use std::fs;
 use std::path::PathBuf;
@@ -21,7 +22,8 @@ use std::sync::LazyLock;
 /// Bytes of memory for each byte of a file: what its JSON may take, and the text itself.
 const EXPANSION: usize = 260;
 
-/// A folder in memory, where there is one: a state is brought to the disk before it counts as saved.
+/// A file in a memory file system, if there is one, because a state is written through to the disk
+/// before it counts as saved.
 static FILE: LazyLock<PathBuf> = LazyLock::new(|| {
     let memory = PathBuf::from("/dev/shm");
     let root = if memory.is_dir() { memory } else { std::env::temp_dir() };

@@ -1,4 +1,5 @@
-//! What peers tell, ask and report: what decodes encodes back to the same bytes.
+//! The codecs of peers, of what a call asks and of reports: what decodes encodes back to the same
+//! bytes.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -12,13 +12,16 @@ use crate::node::{CallId, Node, Options, RawAnswer, Targets, first_failure};
 use std::ffi::{c_char, c_int, c_void};
 use std::time::Duration;
 
-/// For `flags`: the first failure ends a call of several, and is what it returns.
+/// A flag of `peerbase_node_call_many`: the first failure ends the call, and the function returns
+/// it.
 pub const PEERBASE_CALL_RAISE_ERRORS: u32 = 1;
-/// For `flags`: a name that is not known is an error at once, and not waited for.
+/// A flag of `peerbase_node_call_many`: a target that is not known is an error at once. Without the
+/// flag the call waits for the target until its timeout.
 pub const PEERBASE_CALL_NO_WAIT: u32 = 2;
 
-/// What is told how a call ended: the reply, which is the library's and good during the call, and the
-/// `user` it was begun with. Runs where handlers run.
+/// A function that the library calls when an asynchronous call has ended. `reply` belongs to the
+/// library and is valid until the function returns; `user` is what the call was begun with. It runs
+/// where handlers run: see `peerbase_handler`.
 pub type peerbase_callback =
     Option<unsafe extern "C" fn(reply: *const peerbase_reply, user: *mut c_void)>;
 
@@ -28,11 +31,11 @@ pub(super) fn milliseconds(timeout_ms: c_int) -> Result<Duration, Error> {
     Ok(Duration::from_millis(ms))
 }
 
-/// Reads a call's texts; NULL args are none, NULL kwargs likewise.
+/// Reads the texts of a call. NULL args are an empty array, and NULL kwargs an empty object.
 ///
 /// # Safety
 ///
-/// Each is NULL or NUL-terminated.
+/// Each string is NULL or NUL-terminated.
 pub(super) unsafe fn command(
     handle: *const peerbase_node,
     path: *const c_char,
@@ -53,7 +56,7 @@ pub(super) unsafe fn command(
         };
         (text(path, "path is NULL")?, args, kwargs)
     };
-    // Before reading them: a hundred megabytes are not worth it.
+    // Before the texts are parsed: parsing a hundred megabytes only to refuse them is a waste.
     let (size, limit) = (args.len() + kwargs.len(), node(handle)?.max_message());
     if size > limit {
         return Err(Error::TooLarge { size, limit });
@@ -67,19 +70,25 @@ pub(super) unsafe fn command(
     })
 }
 
-/// Calls a command of another node and waits for its answer.
+/// Calls a command of another node and waits for the answer.
 ///
-/// `target` is the node's name; if it is not known yet it is waited for. `args` is a JSON array and `kwargs`
-/// a JSON object; NULL for none. `timeout_ms` is 0 to INT_MAX; more than a day (86 400 000) counts as a day.
-/// All are copied. If the peer answered with a value, or that the command failed, is unknown or was refused,
-/// `*out` is a reply of one entry, to be freed with `peerbase_reply_free`; otherwise it is NULL. After
-/// PEERBASE_ERR_TIMEOUT the command may have run, even with a timeout of 0. Returns the outcome of the call:
-/// 0, PEERBASE_ERR_COMMAND_NOT_FOUND, PEERBASE_ERR_COMMAND_FAILED, PEERBASE_ERR_TIMEOUT,
-/// PEERBASE_ERR_UNREACHABLE, PEERBASE_ERR_PEER_RESTARTED, PEERBASE_ERR_OVERLOADED if the command did not run
-/// because a limit was reached, PEERBASE_ERR_ANSWER_LOST if it ran and its answer could not be kept or
-/// accepted, PEERBASE_ERR_REFUSED or PEERBASE_ERR_STOPPED. If an argument is invalid, returns the code for
-/// that; PEERBASE_ERR_TOO_LARGE also means that the arguments exceed the limit of the peer. Returns
-/// PEERBASE_ERR_WOULD_DEADLOCK in a callback.
+/// `target` is the node's name. If no node of this name is known yet, the function waits for one
+/// until the timeout. `args` is a JSON array and `kwargs` a JSON object; NULL stands for an empty
+/// one. `timeout_ms` is 0 to INT_MAX milliseconds; more than a day (86 400 000) counts as a day.
+/// All arguments are copied. `out` must not be NULL.
+///
+/// If the peer answered with a value, or that the command failed, is unknown or was refused, `*out`
+/// is a reply of one entry, which the program frees with `peerbase_reply_free`; otherwise `*out` is
+/// NULL.
+///
+/// Any thread, but not in a callback: there it returns PEERBASE_ERR_WOULD_DEADLOCK. Returns the
+/// outcome of the call: 0, PEERBASE_ERR_COMMAND_NOT_FOUND, PEERBASE_ERR_COMMAND_FAILED,
+/// PEERBASE_ERR_TIMEOUT, PEERBASE_ERR_UNREACHABLE, PEERBASE_ERR_PEER_RESTARTED,
+/// PEERBASE_ERR_OVERLOADED if the command did not run because a limit was reached,
+/// PEERBASE_ERR_ANSWER_LOST if it ran and its answer could not be kept or accepted,
+/// PEERBASE_ERR_REFUSED or PEERBASE_ERR_STOPPED. After PEERBASE_ERR_TIMEOUT the command may have
+/// run, even with a timeout of 0. If an argument is invalid, returns the code for that;
+/// PEERBASE_ERR_TOO_LARGE also means that the arguments exceed the limit of the peer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_call(
     handle: *mut peerbase_node,
@@ -107,8 +116,8 @@ pub unsafe extern "C" fn peerbase_node_call(
     })
 }
 
-/// Calls one node. What somebody answered is handed to C, and its code is the result; what nobody
-/// answered is only an error.
+/// Calls one node. If the node has answered, C gets the answer as a reply and its code as the
+/// result. If no answer came, C gets the error alone.
 fn one(
     node: &Node,
     target: NodeName,
@@ -130,8 +139,9 @@ fn one(
     failure.map_or(Ok(()), Err)
 }
 
-/// Sends bytes to another node's message handler, and waits for the bytes it answers, which are read with
-/// `peerbase_reply_data`. `data` may be NULL when `len` is 0. Otherwise as `peerbase_node_call`.
+/// Sends bytes to another node's message handler, and waits for the bytes that the handler answers.
+/// Read them with `peerbase_reply_data`. `data` is copied, and may be NULL when `len` is 0.
+/// Otherwise as `peerbase_node_call`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_send(
     handle: *mut peerbase_node,
@@ -167,10 +177,14 @@ pub unsafe extern "C" fn peerbase_node_send(
 
 /// Calls a command of several nodes and waits for all of them.
 ///
-/// `targets` are `count` names; NULL and 0 are every peer that is known now. At most `max_in_flight` are asked
-/// at a time; 0 is 64. `flags` is a sum of PEERBASE_CALL_…. `*out` has an entry for each target. Returns 0
-/// whatever the entries say, unless PEERBASE_CALL_RAISE_ERRORS is among the flags: then the first failure,
-/// for which the other calls were cancelled. Otherwise as `peerbase_node_call`.
+/// `targets` are `count` names; NULL and 0 stand for every peer that is known now. At most
+/// `max_in_flight` nodes are asked at a time; 0 stands for 64. `flags` is a sum of PEERBASE_CALL_
+/// constants, or 0. `*out` is a reply with an entry for each target, which the program frees with
+/// `peerbase_reply_free`.
+///
+/// Returns 0 whatever the entries say, unless PEERBASE_CALL_RAISE_ERRORS is among the flags: then
+/// it returns the first failure, after which the other calls were cancelled. Otherwise as
+/// `peerbase_node_call`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_call_many(
     handle: *mut peerbase_node,
@@ -215,8 +229,8 @@ pub unsafe extern "C" fn peerbase_node_call_many(
     })
 }
 
-/// Calls a command of every peer that is known now and waits for all of them: `peerbase_node_call_many` with
-/// no names, no flags and 64 at a time.
+/// Calls a command of every peer that is known now and waits for all of them. This is
+/// `peerbase_node_call_many` with no names, no flags, and 64 nodes at a time.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_call_all(
     handle: *mut peerbase_node,
@@ -243,9 +257,11 @@ pub unsafe extern "C" fn peerbase_node_call_all(
     }
 }
 
+/// Reads the targets of a call; NULL and 0 are every peer.
+///
 /// # Safety
 ///
-/// `targets` is NULL or `count` NUL-terminated strings.
+/// `targets` is NULL, or points to `count` NUL-terminated strings.
 pub(super) unsafe fn names(targets: *const *const c_char, count: usize) -> Result<Targets, Error> {
     if targets.is_null() {
         return match count {
@@ -262,14 +278,18 @@ pub(super) unsafe fn names(targets: *const *const c_char, count: usize) -> Resul
     ))
 }
 
-/// Begins a call of another node's command, or of every known peer's when `target` is "*", and returns at
-/// once.
+/// Begins a call of another node's command, or of every known peer's if `target` is "*", and
+/// returns at once.
 ///
-/// `callback` is called once, where handlers run, unless this returns a code other than 0; `drop_user` is
-/// called once in any case, and may be NULL. `id` may be NULL; otherwise `*id` is what `peerbase_node_cancel`
-/// takes, or 0 for "*" and after a failure. The call may end before this returns, and `*id` is written after
-/// that: it must not be part of what `callback` or `drop_user` frees. Otherwise as `peerbase_node_call`, and safe
-/// in a callback.
+/// If this function returns 0, `callback` is called once when the call has ended, where handlers
+/// run; otherwise it is not called. `callback` must not be NULL. `drop_user` is called once with
+/// `user` in any case, and may be NULL.
+///
+/// `id` may be NULL; otherwise `*id` is the number that `peerbase_node_cancel` takes, or 0 for "*"
+/// and after a failure. The call may end before this function returns, and `*id` is written after
+/// that, so `id` must not point into memory that `callback` or `drop_user` frees.
+///
+/// Any thread, also in a callback. Otherwise as `peerbase_node_call`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_call_async(
     handle: *mut peerbase_node,
@@ -331,8 +351,9 @@ pub unsafe extern "C" fn peerbase_node_call_async(
     })
 }
 
-/// Gives up on a call begun with `peerbase_node_call_async`: its callback is told PEERBASE_ERR_CANCELLED,
-/// unless the call has ended. Returns 0, also for a call that has ended, or PEERBASE_ERR_ARGUMENT.
+/// Cancels a call that was begun with `peerbase_node_call_async`. Unless the call has ended before,
+/// its callback is told PEERBASE_ERR_CANCELLED. Any thread, also in a callback. Returns 0, also if
+/// the call has ended, PEERBASE_ERR_FORKED, or PEERBASE_ERR_ARGUMENT if `handle` is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_cancel(handle: *mut peerbase_node, id: u64) -> c_int {
     guard(|| {
@@ -341,8 +362,8 @@ pub unsafe extern "C" fn peerbase_node_cancel(handle: *mut peerbase_node, id: u6
     })
 }
 
-/// The commands of another node: `peerbase_node_call` of "__list_commands__", which answers with a JSON array
-/// of dotted paths.
+/// Asks another node for its commands. This is `peerbase_node_call` of "__list_commands__", whose
+/// answer is a JSON array of dotted paths.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_get_commands(
     handle: *mut peerbase_node,

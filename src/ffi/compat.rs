@@ -1,4 +1,4 @@
-//! `peerbase_config`: how a node also speaks to Python nodes.
+//! The settings of a `peerbase_config` with which a node also speaks to Python nodes.
 
 use super::config::{address, change, peerbase_config};
 use super::handle::text;
@@ -13,13 +13,16 @@ fn with_compat(builder: Builder, set: impl FnOnce(Compat) -> Compat) -> Result<B
     builder.check().map(|()| builder)
 }
 
-/// Whether to speak to Python nodes of PeerBase 0.7.1 as well, in their protocol; not unless asked for, because
-/// that protocol proves nothing and hides no names: whoever is on the LAN can take any name or have a recorded
-/// call run again, but read nothing. The other functions of compat switch it on, too. Returns 0 or
+/// Switches compat on or off: with it, the node also speaks to Python nodes of PeerBase 0.7.1, in
+/// their protocol. It is off by default, because that protocol proves nothing and hides no names:
+/// anyone on the LAN can take any name, or have a recorded call run again, but cannot read
+/// anything. The other functions of compat switch it on, too.
+///
+/// One thread at a time may use `config`, which must not be NULL. Returns 0 or
 /// PEERBASE_ERR_ARGUMENT.
 ///
-/// The functions of compat are in the library if it was built with the feature of that name, which it is unless
-/// that was switched off.
+/// The library has the functions of compat if it was built with the feature of that name, which is
+/// a default feature.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_config_set_compat(
     config: *mut peerbase_config,
@@ -31,9 +34,12 @@ pub unsafe extern "C" fn peerbase_config_set_compat(
     })
 }
 
-/// Where calls of Python nodes come to, as "IPV4:PORT", the first of their `ports`; every IPv4 address and any
-/// port unless set. An address other than 0.0.0.0 is also what is advertised. Returns 0, PEERBASE_ERR_ARGUMENT
-/// or PEERBASE_ERR_ADDRESS.
+/// Sets where the node takes calls from Python nodes, as "IPV4:PORT": the first of their `ports`.
+/// By default it takes them on every IPv4 address, at any free port. The node also advertises this
+/// address, unless it is 0.0.0.0. `addr` is copied and must not be NULL.
+///
+/// One thread at a time may use `config`, which must not be NULL. Returns 0, PEERBASE_ERR_ARGUMENT,
+/// PEERBASE_ERR_UTF8 or PEERBASE_ERR_ADDRESS.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_config_set_compat_listen(
     config: *mut peerbase_config,
@@ -49,7 +55,8 @@ pub unsafe extern "C" fn peerbase_config_set_compat_listen(
     })
 }
 
-/// The UDP port that Python nodes advertise on, the second of their `ports`; 1001 unless set. Returns 0 or
+/// Sets the UDP port on which Python nodes advertise: the second of their `ports`; 1001 by default.
+/// One thread at a time may use `config`, which must not be NULL. Returns 0 or
 /// PEERBASE_ERR_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_config_set_compat_port(
@@ -61,8 +68,11 @@ pub unsafe extern "C" fn peerbase_config_set_compat_port(
     })
 }
 
-/// A relay of Python nodes as "HOST:PORT", their `relay.py` or a `peerbase relay`, besides those added before; at
-/// most 16. It learns this node's name. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_ADDRESS.
+/// Adds a relay of Python nodes, as "HOST:PORT": their `relay.py`, or a `peerbase relay`. A node
+/// uses at most 16. The relay learns this node's name. `addr` is copied and must not be NULL.
+///
+/// One thread at a time may use `config`, which must not be NULL. Returns 0, PEERBASE_ERR_ARGUMENT,
+/// PEERBASE_ERR_UTF8 or PEERBASE_ERR_ADDRESS.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_config_add_compat_relay(
     config: *mut peerbase_config,
@@ -75,8 +85,10 @@ pub unsafe extern "C" fn peerbase_config_add_compat_relay(
     })
 }
 
-/// Milliseconds between two questions to a relay of Python nodes that does not answer as soon as something comes,
-/// 10 to 60000: their `keepalive_tick`; 250 unless set. Returns 0 or PEERBASE_ERR_ARGUMENT.
+/// Sets how often the node polls a relay of Python nodes that does not answer as soon as something
+/// arrives, in milliseconds, 10 to 60000; 250 by default. It corresponds to their `keepalive_tick`.
+/// One thread at a time may use `config`, which must not be NULL. Returns 0 or
+/// PEERBASE_ERR_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_config_set_compat_tick(
     config: *mut peerbase_config,

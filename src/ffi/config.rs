@@ -1,4 +1,4 @@
-//! `peerbase_config`: what a node is to be.
+//! `peerbase_config`: the settings of a node that is to be started.
 
 use super::error::{guard, guard_value};
 use super::event::{peerbase_event_handler, told_of_events};
@@ -12,8 +12,9 @@ use std::ffi::{c_char, c_int, c_void};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// What a node is to be. Made by `peerbase_config_new`, and the caller's until `peerbase_config_free`.
-/// Starting a node copies it: it may be used again, and freed at once. One thread at a time.
+/// The settings of a node. `peerbase_config_new` makes it, and it belongs to the program until
+/// `peerbase_config_free`. Starting a node copies it, so it may be used again, or freed at once.
+/// One thread at a time may use a configuration.
 pub struct peerbase_config {
     pub(super) builder: Builder,
 }
@@ -32,7 +33,8 @@ pub(super) fn change(
     })
 }
 
-/// What every setter does around its own line.
+/// What every setter does around its own line. It is a function apart, because the compiler makes a
+/// copy of `change` for each setter.
 fn change_dyn(
     config: *mut peerbase_config,
     f: &mut dyn FnMut(Builder) -> Result<Builder, Error>,
@@ -62,13 +64,15 @@ unsafe fn change_address(
     })
 }
 
-/// A new configuration with every default.
+/// Makes a new configuration with every default.
 ///
-/// `name` and `network` are 1 to 64 bytes of UTF-8 without control characters, without characters that nobody
-/// sees (zero-width and bidirectional controls, variation selectors, spaces other than U+0020), and without any
-/// of `| . : @`; a name is not "*". `key` is the network's key as `peerbase_key_generate` writes it. None may be
-/// NULL; all are copied. Any thread. Returns NULL, with the reason in `peerbase_last_error`, if
-/// one of them breaks a rule. Free it with `peerbase_config_free`.
+/// `name` and `network` are 1 to 64 bytes of UTF-8 without control characters, without invisible
+/// characters (zero-width and bidirectional controls, variation selectors, spaces other than
+/// U+0020), and without any of `| . : @`; a name is not "*". `key` is the network's key as
+/// `peerbase_key_generate` writes it. None may be NULL; all are copied.
+///
+/// Any thread. Returns the configuration, which the program frees with `peerbase_config_free`; or
+/// NULL, with the reason in `peerbase_last_error`, if an argument breaks a rule.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_config_new(
     name: *const c_char,
@@ -90,8 +94,10 @@ pub unsafe extern "C" fn peerbase_config_new(
     })
 }
 
-/// Where to listen for links, as "IP:PORT" or `[IPV6]:PORT`; port 0 is any free one. Every address and
-/// any port unless set. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_ADDRESS.
+/// Sets where the node listens for links, as "IP:PORT" or `[IPV6]:PORT`; port 0 is any free one. By
+/// default it listens on every address, at any free port. `addr` is copied and must not be NULL.
+/// One thread at a time may use `config`, which must not be NULL. Returns 0, PEERBASE_ERR_ARGUMENT,
+/// PEERBASE_ERR_UTF8 or PEERBASE_ERR_ADDRESS.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_config_set_listen(
     config: *mut peerbase_config,
@@ -101,8 +107,9 @@ pub unsafe extern "C" fn peerbase_config_set_listen(
     unsafe { change_address(config, addr, Builder::listen) }
 }
 
-/// The UDP port that all nodes of the network advertise on, and that all nodes of one host share; 3334
-/// unless set. Returns 0 or PEERBASE_ERR_ARGUMENT.
+/// Sets the UDP port on which the nodes advertise; 3334 by default. All nodes of a network use the
+/// same port, and all nodes of one host share it. One thread at a time may use `config`, which must
+/// not be NULL. Returns 0, or PEERBASE_ERR_ARGUMENT, also for port 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_config_set_advertise_port(
     config: *mut peerbase_config,
@@ -117,8 +124,10 @@ pub unsafe extern "C" fn peerbase_config_set_advertise_port(
     })
 }
 
-/// Where others are to dial this node, as "IP:PORT", if not where its adverts come from; port 0 is the
-/// one it listens on. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_ADDRESS.
+/// Sets where other nodes dial this node, as "IP:PORT", if not at the address from which its
+/// adverts come; port 0 is the port on which it listens. `addr` is copied and must not be NULL. One
+/// thread at a time may use `config`, which must not be NULL. Returns 0, PEERBASE_ERR_ARGUMENT,
+/// PEERBASE_ERR_UTF8 or PEERBASE_ERR_ADDRESS.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_config_set_advertise_address(
     config: *mut peerbase_config,
@@ -128,8 +137,9 @@ pub unsafe extern "C" fn peerbase_config_set_advertise_address(
     unsafe { change_address(config, addr, Builder::advertise_address) }
 }
 
-/// Milliseconds between two adverts, 50 to 300000; 1000 unless set. A peer is missed after three and a
-/// half of its intervals. Returns 0 or PEERBASE_ERR_ARGUMENT.
+/// Sets the time between two adverts in milliseconds, 50 to 300000; 1000 by default. Other nodes
+/// consider a peer gone after three and a half of its intervals without an advert. One thread at a
+/// time may use `config`, which must not be NULL. Returns 0 or PEERBASE_ERR_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_config_set_advertise_interval(
     config: *mut peerbase_config,
@@ -141,8 +151,9 @@ pub unsafe extern "C" fn peerbase_config_set_advertise_interval(
     })
 }
 
-/// Whether to look for peers on the networks this host is on; yes unless switched off. Without, a node needs
-/// a relay, or `peerbase_node_connect`. Returns 0 or PEERBASE_ERR_ARGUMENT.
+/// Switches discovery on the networks of this host on or off; it is on by default. Without it a
+/// node needs a relay, or `peerbase_node_connect`. One thread at a time may use `config`, which
+/// must not be NULL. Returns 0 or PEERBASE_ERR_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_config_set_lan(
     config: *mut peerbase_config,
@@ -151,9 +162,10 @@ pub unsafe extern "C" fn peerbase_config_set_lan(
     change(config, |b| Ok(b.lan(enabled)))
 }
 
-/// A relay to be linked to, as "HOST:PORT" or `[IPV6]:PORT`, besides those added before; at most 16. One that
-/// cannot be reached, or whose name cannot be resolved, is an event, and is tried again. Returns 0,
-/// PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_ADDRESS.
+/// Adds a relay to which the node connects, as "HOST:PORT" or `[IPV6]:PORT`; at most 16. If a relay
+/// cannot be reached, or its name cannot be resolved, the node reports an event and tries again.
+/// `addr` is copied and must not be NULL. One thread at a time may use `config`, which must not be
+/// NULL. Returns 0, PEERBASE_ERR_ARGUMENT, PEERBASE_ERR_UTF8 or PEERBASE_ERR_ADDRESS.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_config_add_relay(
     config: *mut peerbase_config,
@@ -166,9 +178,11 @@ pub unsafe extern "C" fn peerbase_config_add_relay(
     })
 }
 
-/// Relays to be linked to at most, 0 to 16: those added, and for the rest those that other nodes tell of. A
-/// node with more relays added than this does not start (PEERBASE_ERR_ARGUMENT). 3 unless set, or as many as
-/// were added; none, if none was. Returns 0 or PEERBASE_ERR_ARGUMENT.
+/// Sets to how many relays the node connects at most, 0 to 16: first to those that were added, then
+/// to those that other nodes announce. By default it is 3, or the number of relays that were added
+/// if that is more; and 0 if none was added. A node with more relays added than this does not start
+/// (PEERBASE_ERR_ARGUMENT). One thread at a time may use `config`, which must not be NULL. Returns
+/// 0 or PEERBASE_ERR_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_config_set_max_remotes(
     config: *mut peerbase_config,
@@ -180,8 +194,10 @@ pub unsafe extern "C" fn peerbase_config_set_max_remotes(
     })
 }
 
-/// Milliseconds that a path through a relay may be silent before a sign of life is asked for, 100 to 30000;
-/// after three times that it is dead. 10000 unless set. Returns 0 or PEERBASE_ERR_ARGUMENT.
+/// Sets how long a path through a relay may be silent before the node pings the peer, in
+/// milliseconds, 100 to 30000; 10000 by default. After three times as long without a sign of life
+/// the path is dead. One thread at a time may use `config`, which must not be NULL. Returns 0 or
+/// PEERBASE_ERR_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_config_set_relay_keepalive(
     config: *mut peerbase_config,
@@ -193,8 +209,10 @@ pub unsafe extern "C" fn peerbase_config_set_relay_keepalive(
     })
 }
 
-/// Bytes of what is asked in one call, and of its value, at most, 1024 to 2^30; 4 MiB unless set. What does not
-/// fit one frame goes in pieces, unseen. Returns 0 or PEERBASE_ERR_ARGUMENT.
+/// Sets the largest size of what is asked in one call, and of its value, in bytes, 1024 to 2^30; 4
+/// MiB by default. What does not fit into one frame is sent in pieces, which the program does not
+/// notice. One thread at a time may use `config`, which must not be NULL. Returns 0 or
+/// PEERBASE_ERR_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_config_set_max_message(
     config: *mut peerbase_config,
@@ -206,7 +224,8 @@ pub unsafe extern "C" fn peerbase_config_set_max_message(
     })
 }
 
-/// Bytes of one piece of a stream, 1024 to 48640; 16384 unless set. Returns 0 or PEERBASE_ERR_ARGUMENT.
+/// Sets the size of one piece of a stream in bytes, 1024 to 48640; 16384 by default. One thread at
+/// a time may use `config`, which must not be NULL. Returns 0 or PEERBASE_ERR_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_config_set_chunk_size(
     config: *mut peerbase_config,
@@ -218,8 +237,10 @@ pub unsafe extern "C" fn peerbase_config_set_chunk_size(
     })
 }
 
-/// Milliseconds that a peer may be silent before it is pinged, 100 to 3600000, and in all before it is taken for
-/// dead, at least twice that; 5000 and 15000 unless set. Returns 0 or PEERBASE_ERR_ARGUMENT.
+/// Sets how long a peer may be silent before the node pings it, in milliseconds, 100 to 3600000,
+/// and after how long in all it counts as dead, at least twice as much; 5000 and 15000 by default.
+/// One thread at a time may use `config`, which must not be NULL. Returns 0 or
+/// PEERBASE_ERR_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_config_set_ping(
     config: *mut peerbase_config,
@@ -233,8 +254,9 @@ pub unsafe extern "C" fn peerbase_config_set_ping(
     })
 }
 
-/// Links beyond which nobody is dialled only because another peer told of it; 64 unless set, and 0 for not at
-/// all. Returns 0 or PEERBASE_ERR_ARGUMENT.
+/// Sets the number of links beyond which the node dials no peer only because another peer told of
+/// it; 64 by default, and 0 means that it never does. One thread at a time may use `config`, which
+/// must not be NULL. Returns 0 or PEERBASE_ERR_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_config_set_max_peers(
     config: *mut peerbase_config,
@@ -243,9 +265,11 @@ pub unsafe extern "C" fn peerbase_config_set_max_peers(
     change(config, |b| Ok(b.max_peers(count as usize)))
 }
 
-/// What files may cost: bytes of the largest that is fetched, 4 GiB unless set; how many are read for others at a
-/// time, 8 unless set; and bytes per second that are read for others, all together, 0 for as fast as it goes,
-/// which it is unless set. Returns 0 or PEERBASE_ERR_ARGUMENT.
+/// Sets what files may cost: `max_bytes` is the size of the largest file that is fetched, 4 GiB by
+/// default; `uploads` is how many files are read for other nodes at a time, 8 by default;
+/// `bytes_per_second` is how fast files are read for other nodes, all together, where 0, the
+/// default, means no limit. One thread at a time may use `config`, which must not be NULL. Returns
+/// 0 or PEERBASE_ERR_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_config_set_file_limits(
     config: *mut peerbase_config,
@@ -258,10 +282,11 @@ pub unsafe extern "C" fn peerbase_config_set_file_limits(
     })
 }
 
-/// Sets one of the bounds on what others can make this node hold or do: `limit` is a PEERBASE_LIMIT_, where each says
-/// what it counts and what it is unless set. A number of things is 1 to 1 048 576, bytes of memory are 1024 to 2^30,
-/// and milliseconds 1 to 86 400 000, unless something else is said there. Returns 0, or PEERBASE_ERR_ARGUMENT, also
-/// for a limit that this library does not know.
+/// Sets one of the bounds on what other nodes can make this node hold or do. `limit` is a
+/// PEERBASE_LIMIT_ constant; its comment says what it counts, and its default. A number of things
+/// is 1 to 1 048 576, bytes of memory are 1024 to 2^30, and milliseconds 1 to 86 400 000, unless
+/// the comment says otherwise. One thread at a time may use `config`, which must not be NULL.
+/// Returns 0, or PEERBASE_ERR_ARGUMENT, also for a limit that this library does not know.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_config_set_limit(
     config: *mut peerbase_config,
@@ -279,8 +304,8 @@ pub unsafe extern "C" fn peerbase_config_set_limit(
     })
 }
 
-/// Whether to keep all traffic on this host, on 127.0.0.0/8; not unless set. Returns 0 or
-/// PEERBASE_ERR_ARGUMENT.
+/// Keeps all traffic on this host, on 127.0.0.0/8, if `only` is true; it is false by default. One
+/// thread at a time may use `config`, which must not be NULL. Returns 0 or PEERBASE_ERR_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_config_set_loopback(
     config: *mut peerbase_config,
@@ -289,8 +314,10 @@ pub unsafe extern "C" fn peerbase_config_set_loopback(
     change(config, |b| Ok(b.loopback(only)))
 }
 
-/// Another key that is understood while the network's key is being rotated, at most three. Only the
-/// first one seals. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_KEY.
+/// Adds a key that the node accepts besides the network's key, while that is being rotated; at most
+/// three. The node seals only with the first key. `key` is copied and must not be NULL. One thread
+/// at a time may use `config`, which must not be NULL. Returns 0, PEERBASE_ERR_ARGUMENT,
+/// PEERBASE_ERR_UTF8, or PEERBASE_ERR_KEY, also for a fourth key.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_config_add_key(
     config: *mut peerbase_config,
@@ -306,8 +333,9 @@ pub unsafe extern "C" fn peerbase_config_add_key(
 
 /// Registers a command before the node starts; otherwise as `peerbase_node_register`.
 ///
-/// `drop_user` may be NULL; otherwise it is called once with `user` when this configuration and every
-/// node started from it are gone, also if this function fails.
+/// `drop_user` may be NULL; otherwise it is called once with `user` when this configuration and
+/// every node that was started from it are gone, also if this function fails. One thread at a time
+/// may use `config`, which must not be NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_config_register(
     config: *mut peerbase_config,
@@ -324,7 +352,7 @@ pub unsafe extern "C" fn peerbase_config_register(
     })
 }
 
-/// Sets what answers messages of bytes; otherwise as `peerbase_config_register`.
+/// Sets the handler of messages before the node starts; otherwise as `peerbase_config_register`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_config_on_message(
     config: *mut peerbase_config,
@@ -338,10 +366,12 @@ pub unsafe extern "C" fn peerbase_config_on_message(
     })
 }
 
-/// Sets what is told of events, from the start of the node on; a NULL handler takes it away. It misses none,
-/// as one set by `peerbase_node_on_event` may after 1 024 events, and runs where handlers run, on the thread
-/// that processes the node: for `peerbase_node_open` not before the first `peerbase_node_process`.
-/// `drop_user` as for `peerbase_config_register`. Returns 0 or PEERBASE_ERR_ARGUMENT.
+/// Sets the handler of events before the node starts; NULL removes it. Unlike a handler that
+/// `peerbase_node_on_event` sets, which may miss events after the first 1 024, it gets every event
+/// since the start. It runs where handlers run, on the thread that processes the node: for
+/// `peerbase_node_open` that is not before the first `peerbase_node_process`. `drop_user` as for
+/// `peerbase_config_register`. One thread at a time may use `config`, which must not be NULL.
+/// Returns 0 or PEERBASE_ERR_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_config_on_event(
     config: *mut peerbase_config,
@@ -359,8 +389,8 @@ pub unsafe extern "C" fn peerbase_config_on_event(
     })
 }
 
-/// Frees a configuration. NULL is fine; freeing twice is not, which a debug build of the library
-/// notices and ignores.
+/// Frees a configuration. NULL is allowed. Freeing it twice is not; a debug build of the library
+/// notices that and does nothing. One thread at a time may use `config`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_config_free(config: *mut peerbase_config) {
     if !config.is_null() {

@@ -1,4 +1,4 @@
-//! Codes, their names, and the reason of the last failure.
+//! The codes, their names, and the reason of the last failure of a thread.
 
 use crate::error::{Code, Error};
 use std::cell::RefCell;
@@ -9,8 +9,8 @@ thread_local! {
     static LAST: RefCell<CString> = RefCell::default();
 }
 
-/// The code of an outcome; a failure's text is kept for `peerbase_last_error`. Apart from [`guard`], of
-/// which there is a copy for each function.
+/// The code of an outcome. The text of a failure is kept for `peerbase_last_error`. This is a
+/// function apart from [`guard`], because the compiler makes a copy of `guard` for each C function.
 #[inline(never)]
 fn code_of(outcome: Result<(), Error>) -> c_int {
     let Err(error) = outcome else { return 0 };
@@ -21,17 +21,17 @@ fn code_of(outcome: Result<(), Error>) -> c_int {
 /// Keeps a text for `peerbase_last_error`.
 pub(super) fn explain(text: &str) {
     let text = super::handle::c_string(text);
-    // A thread that is ending has no last error any more.
+    // A thread that is ending no longer has a last error.
     let _ = LAST.try_with(|last| last.replace(text));
 }
 
-/// Runs what a C function does: no panic gets out, and a failure becomes its code.
+/// Runs the body of a C function. A panic does not get out of it, and a failure becomes its code.
 pub(super) fn guard(f: impl FnOnce() -> Result<(), Error>) -> c_int {
     let stopped = Error::Internal("a panic was stopped at the C boundary");
     code_of(catch_unwind(AssertUnwindSafe(f)).unwrap_or(Err(stopped)))
 }
 
-/// As [`guard`], for functions that give a value, and `fallback` when they fail.
+/// As [`guard`], for functions that return a value: they return `fallback` if they fail.
 pub(super) fn guard_value<T>(fallback: T, f: impl FnOnce() -> Result<T, Error>) -> T {
     let mut value = fallback;
     guard(|| {
@@ -41,31 +41,37 @@ pub(super) fn guard_value<T>(fallback: T, f: impl FnOnce() -> Result<T, Error>) 
     value
 }
 
-/// The name of a code, such as "command not found". A static string, never NULL; any thread.
+/// The name of a code, such as "command not found"; "unknown code" for a number that is none. The
+/// string is static and never NULL. Any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn peerbase_strerror(code: c_int) -> *const c_char {
     let known = Code::ALL.into_iter().find(|c| *c as c_int == code);
     known.map_or(c"unknown code", Code::c_name).as_ptr()
 }
 
-/// Why the last function that failed on this thread failed, in English: what `peerbase_strerror` gives for its
-/// code, and most often a colon and the details, such as which argument it was, the system's words, or what the
-/// other node said. "" if none has failed. Never NULL.
+/// Says in English why the last function that failed on this thread has failed: the text that
+/// `peerbase_strerror` gives for the code, and most often a colon and details, such as which
+/// argument was wrong, the system's words, or what the other node said. "" if none has failed.
+/// Never NULL.
 ///
-/// One that succeeds leaves it as it is, so look at it only after a failure, and not among the arguments of one
-/// statement with the function that may fail: C evaluates those in any order. It is of this thread alone; what failed
-/// in a callback is told on the thread that ran it, which may be this one in a function that waits. Before an event
-/// of a relay that is down or has refused, it is set to the reason. What another node said may be long and hold any
-/// characters but NUL: it is no format for printf, and nothing for a terminal unseen. Compare codes, not texts, which
-/// may change. The string is the library's, and good until another of its functions fails on this thread.
+/// A function that succeeds leaves the text as it is, so read it only after a failure. Do not read
+/// it among the arguments of one statement with the function that may fail, because C evaluates
+/// arguments in any order. Each thread has its own text: a failure in a callback sets it on the
+/// thread that ran the callback, which may be this thread, in a function that waits. Before an
+/// event of a relay that is down or has refused this node, the library sets the text to the reason.
+///
+/// What another node said may be long and hold any character but NUL: do not use it as a format of
+/// printf, and do not write it to a terminal unchecked. Compare codes, not texts, because texts may
+/// change. The string belongs to the library, and is valid until another function of the library
+/// fails on this thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn peerbase_last_error() -> *const c_char {
     LAST.try_with(|last| last.borrow().as_ptr())
         .unwrap_or(c"".as_ptr())
 }
 
-/// The version of the library that is linked, such as "0.1.0"; the PEERBASE_VERSION_ macros are those of
-/// the header. A static string; any thread.
+/// The version of the library that is linked, such as "0.1.0". The PEERBASE_VERSION_ macros are the
+/// version of the header. The string is static and never NULL. Any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn peerbase_version() -> *const c_char {
     const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\0");

@@ -1,4 +1,4 @@
-//! Files of a `peerbase_node`.
+//! Files of a `peerbase_node`: offered, and fetched.
 
 use super::call::milliseconds;
 use super::error::guard;
@@ -10,23 +10,27 @@ use crate::error::Error;
 use crate::json_object::Object;
 use std::ffi::{c_char, c_int, c_void};
 
-/// Bytes of a file's hash as text: 64 digits of hexadecimal and a NUL.
+/// Room in bytes for a file's hash as text: 64 hexadecimal digits and a NUL.
 pub const PEERBASE_HASH_LEN: usize = 65;
 
-/// What is told how far a file has come: the bytes that are there, those of the whole, and the `user` it was
-/// given with. Runs on the thread that called `peerbase_node_request_file`.
+/// A function that the library calls while a file is being fetched: how many bytes have been
+/// received, the size of the whole file in bytes, and the `user` that it was given with. It runs on
+/// the thread that called `peerbase_node_request_file`.
 pub type peerbase_progress =
     Option<unsafe extern "C" fn(received: u64, size: u64, user: *mut c_void)>;
 
-/// Offers a file to the network. This function reads the whole file before it returns, so do not call it in a
-/// callback, because no other handler of the node runs meanwhile. If the file is later changed or removed,
-/// the node no longer offers it. `hash` must have room for PEERBASE_HASH_LEN bytes, and receives the hash by
-/// which other nodes ask for the file, or "" after a failure. Returns 0, PEERBASE_ERR_IO if it cannot be
-/// read, PEERBASE_ERR_DAMAGED if it changed meanwhile, PEERBASE_ERR_OVERLOADED, PEERBASE_ERR_STOPPED or
-/// PEERBASE_ERR_ARGUMENT.
+/// Offers a file to the network. This function reads the whole file before it returns, so do not
+/// call it in a callback, because no other handler of the node runs meanwhile. If the file is later
+/// changed or removed, the node no longer offers it. `path` is copied. `hash` must have room for
+/// PEERBASE_HASH_LEN bytes, and receives the hash by which other nodes ask for the file, or ""
+/// after a failure. Neither may be NULL.
 ///
-/// The functions of files are in the library if it was built with the feature `files`, which it is unless that
-/// was switched off.
+/// Any thread. Returns 0, PEERBASE_ERR_IO if the file cannot be read, PEERBASE_ERR_DAMAGED if it
+/// changed meanwhile, PEERBASE_ERR_OVERLOADED if the node offers as many files as it may,
+/// PEERBASE_ERR_STOPPED, PEERBASE_ERR_UTF8 or PEERBASE_ERR_ARGUMENT.
+///
+/// The functions of files are in the library if it was built with the feature `files`, which it is
+/// unless that was switched off.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_add_file(
     handle: *mut peerbase_node,
@@ -51,8 +55,9 @@ pub unsafe extern "C" fn peerbase_node_add_file(
     })
 }
 
-/// Where fetched files are put, and whose files `peerbase_node_refresh` offers; made if it is not there. Returns
-/// 0, PEERBASE_ERR_IO, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
+/// Sets the folder into which files are fetched, and whose files `peerbase_node_refresh` offers.
+/// The folder is made if it does not exist. `folder` is copied and must not be NULL. Any thread.
+/// Returns 0, PEERBASE_ERR_IO, PEERBASE_ERR_STOPPED, PEERBASE_ERR_UTF8 or PEERBASE_ERR_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_set_file_dir(
     handle: *mut peerbase_node,
@@ -65,11 +70,15 @@ pub unsafe extern "C" fn peerbase_node_set_file_dir(
     })
 }
 
-/// Looks at the offered files again: those that have changed are offered as what they are now, those that are
-/// gone not any more, and new regular files of the folder, hidden ones apart, from now on. What is new is read
-/// before this returns, so not in a callback of a node that is to answer meanwhile. `*out`, if `out` is
-/// not NULL, has one entry, whose JSON is an object with "added", "changed" and "removed". Returns 0,
-/// PEERBASE_ERR_IO, PEERBASE_ERR_OVERLOADED, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
+/// Looks at the offered files again. A file that has changed is offered with its new contents; a
+/// file that is gone is no longer offered; and a new regular file in the folder is offered from now
+/// on, unless its name begins with a dot. New contents are read before the function returns, so do
+/// not call it in a callback of a node that has to answer meanwhile.
+///
+/// `*out`, if `out` is not NULL, is a reply of one entry, whose JSON is an object with the numbers
+/// "added", "changed" and "removed"; the program frees it with `peerbase_reply_free`. Any thread.
+/// Returns 0, PEERBASE_ERR_IO, PEERBASE_ERR_OVERLOADED, PEERBASE_ERR_STOPPED or
+/// PEERBASE_ERR_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_refresh(
     handle: *mut peerbase_node,
@@ -88,17 +97,21 @@ pub unsafe extern "C" fn peerbase_node_refresh(
     })
 }
 
-/// Fetches a file by its hash, from whoever of the peers has it, several at once, into the folder of
-/// `peerbase_node_set_file_dir`. `timeout_ms` is how long nothing may come, 0 to INT_MAX; more than a day counts
-/// as a day. If a transfer is interrupted, the pieces that arrived are kept in the subfolder
-/// ".peerbase-parts", and the next request for the file resumes with them. The file gets its final name after
-/// it was verified.
+/// Fetches a file by its hash into the folder of `peerbase_node_set_file_dir`, from the peers that
+/// have it, several at once. `timeout_ms` is how long the transfer may make no progress, 0 to
+/// INT_MAX milliseconds; more than a day (86 400 000) counts as a day. If a transfer is
+/// interrupted, the pieces that arrived are kept in the subfolder ".peerbase-parts", and the next
+/// request for the file resumes with them. The file gets its final name after it was verified.
 ///
-/// `progress` may be NULL, and must not throw or longjmp. `*out`, if `out` is not NULL, has one entry, whose JSON is an object with "path" and
-/// "size". Returns 0, PEERBASE_ERR_FILE_UNKNOWN if nobody has it, PEERBASE_ERR_DAMAGED if nobody has what the
-/// hash says, PEERBASE_ERR_TOO_LARGE, PEERBASE_ERR_BROKEN if it was interrupted, PEERBASE_ERR_IO if it cannot
-/// be written, which leaves nothing behind, PEERBASE_ERR_WOULD_DEADLOCK in a callback,
-/// PEERBASE_ERR_STOPPED, or PEERBASE_ERR_ARGUMENT, also if no folder is set.
+/// `hash` is copied and must not be NULL. `progress` may be NULL, and must not throw or longjmp.
+/// `*out`, if `out` is not NULL, is a reply of one entry, whose JSON is an object with "path" and
+/// "size" (in bytes); the program frees it with `peerbase_reply_free`.
+///
+/// Any thread, but not in a callback: there it returns PEERBASE_ERR_WOULD_DEADLOCK. Returns 0,
+/// PEERBASE_ERR_FILE_UNKNOWN if no peer has the file, PEERBASE_ERR_DAMAGED if no peer sent what the
+/// hash says, PEERBASE_ERR_TOO_LARGE, PEERBASE_ERR_BROKEN if the transfer was interrupted,
+/// PEERBASE_ERR_IO if the file cannot be written, which leaves nothing behind,
+/// PEERBASE_ERR_STOPPED, PEERBASE_ERR_UTF8, or PEERBASE_ERR_ARGUMENT, also if no folder is set.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_request_file(
     handle: *mut peerbase_node,

@@ -1,7 +1,7 @@
 //! Pointers from C, and pointers for C.
 //!
-//! An object is a box. In debug builds every box that C holds is also in a list, so that one freed
-//! twice, or never made by us, is an error instead of a corrupted heap.
+//! An object is a box. In debug builds every box that C holds is also in a list, so that a box that
+//! is freed twice, or that the library never made, is an error instead of a corrupted heap.
 
 use crate::error::Error;
 use std::ffi::{CStr, CString, c_char, c_void};
@@ -56,7 +56,7 @@ pub(super) fn give<T>(object: T) -> *mut T {
 ///
 /// # Safety
 ///
-/// `pointer` is NULL or came from [`give`] and was not taken back before.
+/// `pointer` is NULL, or came from [`give`] and was not taken back before.
 pub(super) unsafe fn take<T>(pointer: *mut T) -> Result<Box<T>, Error> {
     if pointer.is_null() {
         return Err(Error::Argument("the object is NULL"));
@@ -66,7 +66,7 @@ pub(super) unsafe fn take<T>(pointer: *mut T) -> Result<Box<T>, Error> {
             "freed twice, or never made by this library",
         ));
     }
-    // SAFETY: by the function's contract it is one of our boxes, and nobody else has it.
+    // SAFETY: by the function's contract it is one of our boxes, and C no longer uses it.
     Ok(unsafe { Box::from_raw(pointer) })
 }
 
@@ -74,8 +74,8 @@ pub(super) unsafe fn take<T>(pointer: *mut T) -> Result<Box<T>, Error> {
 ///
 /// # Safety
 ///
-/// `pointer` is NULL or came from [`give`], is not taken back while the reference lives, and is not
-/// changed meanwhile.
+/// `pointer` is NULL or came from [`give`]; while the reference lives, the object is neither taken
+/// back nor changed.
 pub(super) unsafe fn borrow<'a, T>(pointer: *const T) -> Result<&'a T, Error> {
     if !pointer.is_null() && !live::has(pointer as usize) {
         return Err(Error::Argument("used after it was freed"));
@@ -97,11 +97,11 @@ pub(super) unsafe fn borrow_mut<'a, T>(pointer: *mut T) -> Result<&'a mut T, Err
     unsafe { pointer.as_mut() }.ok_or(Error::Argument("the object is NULL"))
 }
 
-/// A text from C. `is_null` says that it is NULL, as in "path is NULL".
+/// Reads a text from C. `is_null` is the error if it is NULL, as in "path is NULL".
 ///
 /// # Safety
 ///
-/// `text` is NULL or NUL-terminated, and not changed while the reference lives.
+/// `text` is NULL or NUL-terminated, and does not change while the reference lives.
 pub(super) unsafe fn text<'a>(
     text: *const c_char,
     is_null: &'static str,
@@ -115,11 +115,11 @@ pub(super) unsafe fn text<'a>(
     text.to_str().map_err(|_| Error::Utf8(what))
 }
 
-/// Bytes from C; NULL is fine when there are none.
+/// Reads bytes from C. `data` may be NULL if `len` is 0.
 ///
 /// # Safety
 ///
-/// `data` is readable for `len` bytes, and not changed while the reference lives.
+/// `data` is readable for `len` bytes, which do not change while the reference lives.
 pub(super) unsafe fn bytes<'a>(data: *const u8, len: usize) -> Result<&'a [u8], Error> {
     if len == 0 {
         return Ok(&[]);
@@ -133,7 +133,7 @@ pub(super) unsafe fn bytes<'a>(data: *const u8, len: usize) -> Result<&'a [u8], 
     Ok(unsafe { std::slice::from_raw_parts(data, len) })
 }
 
-/// Writes a result where C wants it.
+/// Writes a result to where C wants it.
 ///
 /// # Safety
 ///
@@ -147,8 +147,8 @@ pub(super) unsafe fn put<T>(out: *mut T, value: T) -> Result<(), Error> {
     Ok(())
 }
 
-/// Empties what C may want a result in, before anything else can fail: after a failure C reads this, and not
-/// what was there before.
+/// Empties the place where C may want a result, before anything else can fail, so that after a
+/// failure C does not read what was there before.
 ///
 /// # Safety
 ///
@@ -160,7 +160,7 @@ pub(super) unsafe fn empty<T>(out: *mut T, nothing: T) {
     }
 }
 
-/// A text for C to look at. What holds a NUL ends there, as C would read it.
+/// A text for C to look at. A text that holds a NUL ends there, as C would read it.
 pub(super) fn c_string(text: impl Into<Vec<u8>>) -> CString {
     match CString::new(text) {
         Ok(text) => text,
@@ -173,8 +173,8 @@ pub(super) fn c_string(text: impl Into<Vec<u8>>) -> CString {
     }
 }
 
-/// What a callback is given back as its last argument, and how it is told that it is not needed any
-/// more.
+/// The pointer that a callback gets back as its last argument, and the function that tells C that
+/// the library no longer needs it.
 pub(super) struct UserData {
     pub(super) user: *mut c_void,
     drop_user: Option<unsafe extern "C" fn(user: *mut c_void)>,
@@ -192,15 +192,15 @@ impl UserData {
 impl Drop for UserData {
     fn drop(&mut self) {
         if let Some(drop_user) = self.drop_user {
-            // SAFETY: whoever registered it promised that it may be called once with this pointer,
-            // from any thread.
+            // SAFETY: the program that registered it promised that it may be called once with this
+            // pointer, from any thread.
             unsafe { drop_user(self.user) };
         }
     }
 }
 
-// SAFETY: the header tells those who register a callback that it and its user data are used on the
-// loop's thread and dropped on any.
+// SAFETY: the header says that a callback and its user data are used on the loop's thread and
+// dropped on any thread.
 unsafe impl Send for UserData {}
-// SAFETY: as above; the pointer is handed on and never looked through here.
+// SAFETY: as above; the library hands the pointer on and never dereferences it.
 unsafe impl Sync for UserData {}

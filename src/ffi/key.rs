@@ -1,4 +1,4 @@
-//! Keys.
+//! Keys of networks.
 
 use super::error::guard;
 use crate::entropy::OsEntropy;
@@ -6,21 +6,22 @@ use crate::error::Error;
 use crate::fernet::Key;
 use std::ffi::{c_char, c_int};
 
-/// Room for a key as text: 44 characters and the NUL.
+/// Room in bytes for a key as text: 44 characters and a NUL.
 pub const PEERBASE_KEY_LEN: usize = 45;
 
 /// Makes a new network key, as text.
 ///
-/// `out` is room for PEERBASE_KEY_LEN characters, not NULL, and the caller's; it holds a secret
-/// afterwards, or "" after a failure. Any thread. Returns 0, PEERBASE_ERR_ARGUMENT, or PEERBASE_ERR_IO if the kernel has no
-/// random source.
+/// `out` must not be NULL and must have room for PEERBASE_KEY_LEN bytes; it belongs to the program.
+/// After success it holds a secret, after a failure "". Any thread. Returns 0,
+/// PEERBASE_ERR_ARGUMENT, or PEERBASE_ERR_IO if the kernel has no random source.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_key_generate(out: *mut c_char) -> c_int {
     guard(|| {
         if out.is_null() {
             return Err(Error::Argument("out is NULL"));
         }
-        // SAFETY: the caller promises room for 45 characters. A failure must not leave what looks like a key.
+        // SAFETY: the caller promises room for 45 characters. A failure must leave nothing that
+        // looks like a key.
         unsafe { out.write(0) };
         let text = Key::generate(&mut OsEntropy::new()?).to_text();
         // SAFETY: the caller promises room for 45 characters; the text has 44.

@@ -7,8 +7,9 @@ use log::{LevelFilter, Log, Metadata, Record};
 use std::ffi::{c_char, c_int};
 use std::sync::OnceLock;
 
-/// What is given log lines: how grave (1 error, 2 warning, 3 information, 4 debug), and the text, good
-/// during the call. It may be called from any thread, and must not call the library. No line holds a key.
+/// A function that gets log lines. `level` is 1 for an error, 2 for a warning, 3 for information
+/// and 4 for debugging; `text` is valid until the function returns. The library may call it from
+/// any thread. It must not call the library. No line holds a key.
 pub type peerbase_log_handler = Option<unsafe extern "C" fn(level: c_int, text: *const c_char)>;
 
 struct ToC(unsafe extern "C" fn(c_int, *const c_char));
@@ -21,7 +22,7 @@ impl Log for ToC {
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
             let text = c_string(record.args().to_string());
-            // SAFETY: registered for being called like this.
+            // SAFETY: the program registered the handler to be called like this.
             unsafe { (self.0)(record.level() as c_int, text.as_ptr()) };
         }
     }
@@ -31,9 +32,10 @@ impl Log for ToC {
 
 static LOGGER: OnceLock<ToC> = OnceLock::new();
 
-/// Sets what is given the library's log lines of level 1 to `level`; nothing is logged unless set. Once in
-/// a process: returns 0, PEERBASE_ERR_ARGUMENT for NULL or a level outside 1 to 4, or PEERBASE_ERR_REFUSED
-/// if a log is set already.
+/// Sets the function that gets the library's log lines of level 1 to `level`. Without it the
+/// library logs nothing. It can be set once in a process, from any thread. Returns 0,
+/// PEERBASE_ERR_ARGUMENT if `handler` is NULL or `level` is outside 1 to 4, or PEERBASE_ERR_REFUSED
+/// if a log is already set.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_set_log(level: c_int, handler: peerbase_log_handler) -> c_int {
     guard(|| {

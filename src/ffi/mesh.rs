@@ -1,4 +1,5 @@
-//! Networks without advertising, and messages for everyone, of a `peerbase_node`.
+//! Connections to given addresses, messages to one node or to all, and saved peers of a
+//! `peerbase_node`.
 
 use super::call::milliseconds;
 use super::error::guard;
@@ -10,12 +11,18 @@ use crate::node::Node;
 use crate::wire::report::Report;
 use std::ffi::{c_char, c_int};
 
-/// Links to the node at an address, "IP:PORT" or `[IPV6]:PORT`, whoever it is. From then on the address is
-/// dialled again whenever the link is lost, peers are exchanged with it, and its peers are linked to as well.
+/// Connects to the node at an address, "IP:PORT" or `[IPV6]:PORT`, whatever its name. After that
+/// this node dials the address again whenever the link is lost, exchanges peers with the other
+/// node, and connects to those peers as well.
 ///
-/// `timeout_ms` is 0 to INT_MAX; more than a day counts as a day. `*out`, if `out` is not NULL, has an entry with
-/// the name of who answered, and is NULL after a failure. Returns 0, PEERBASE_ERR_UNREACHABLE if nobody of this network answered in time, PEERBASE_ERR_ADDRESS,
-/// PEERBASE_ERR_WOULD_DEADLOCK in a callback, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
+/// `addr` is copied and must not be NULL. `timeout_ms` is 0 to INT_MAX milliseconds; more than a
+/// day (86 400 000) counts as a day. `*out`, if `out` is not NULL, is a reply of one entry with the
+/// name of the node that answered, which the program frees with `peerbase_reply_free`; after a
+/// failure it is NULL.
+///
+/// Any thread, but not in a callback: there it returns PEERBASE_ERR_WOULD_DEADLOCK. Returns 0,
+/// PEERBASE_ERR_UNREACHABLE if no node of this network answered in time, PEERBASE_ERR_ADDRESS,
+/// PEERBASE_ERR_OVERLOADED, PEERBASE_ERR_STOPPED, PEERBASE_ERR_UTF8 or PEERBASE_ERR_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_connect(
     handle: *mut peerbase_node,
@@ -36,14 +43,18 @@ pub unsafe extern "C" fn peerbase_node_connect(
     })
 }
 
-/// Sends bytes to every node that can be reached through any chain of nodes, once to each, and waits for the
-/// report; `data` may be NULL when `len` is 0.
+/// Sends bytes to every node that can be reached through any chain of nodes, once to each, and
+/// waits for the report. `data` is copied, and may be NULL when `len` is 0.
 ///
-/// `timeout_ms` is as for `peerbase_node_connect`. `*out`, if `out` is not NULL, has one entry, whose JSON is an
-/// object: "delivered", how many have it; "failed", how many did not answer, and "names", some of those; "cut",
-/// whether a chain was too long. It is there also when some were missed, else NULL. Returns 0 if it was
-/// delivered to all, PEERBASE_ERR_UNREACHABLE if not, PEERBASE_ERR_TOO_LARGE, PEERBASE_ERR_WOULD_DEADLOCK in
-/// a callback, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
+/// `timeout_ms` is as for `peerbase_node_connect`. `*out`, if `out` is not NULL, is a reply of one
+/// entry, which the program frees with `peerbase_reply_free`. Its JSON is an object: "delivered" is
+/// how many nodes have the bytes; "failed" is how many did not answer, and "names" are some of
+/// those; "cut" says whether a chain was too long. The reply is there also when some nodes were
+/// missed; otherwise a failure leaves NULL.
+///
+/// Any thread, but not in a callback: there it returns PEERBASE_ERR_WOULD_DEADLOCK. Returns 0 if
+/// the bytes were delivered to all nodes, PEERBASE_ERR_UNREACHABLE if not, PEERBASE_ERR_TOO_LARGE,
+/// PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_broadcast(
     handle: *mut peerbase_node,
@@ -64,7 +75,8 @@ pub unsafe extern "C" fn peerbase_node_broadcast(
     })
 }
 
-/// Whom a broadcast did not reach, in words. The numbers are what other nodes say: none is relied upon.
+/// The nodes that a broadcast did not reach, in words. The numbers come from other nodes, so none
+/// of them is relied upon.
 fn missed(report: &Report) -> Option<String> {
     if report.is_complete() {
         return None;
@@ -77,8 +89,9 @@ fn missed(report: &Report) -> Option<String> {
     })
 }
 
-/// Sends bytes to one node's message handler, and waits until it has them. Otherwise as `peerbase_node_send`,
-/// without an answer.
+/// Sends bytes to one node's message handler, and waits until the handler has answered; the answer
+/// is discarded. `data` is copied, and may be NULL when `len` is 0. Otherwise as
+/// `peerbase_node_send`, without a reply.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_send_to(
     handle: *mut peerbase_node,
@@ -94,9 +107,10 @@ pub unsafe extern "C" fn peerbase_node_send_to(
     })
 }
 
-/// Writes where the peers are that this node is linked to straight, for `peerbase_node_load_state` after the
-/// next start. The file is replaced as a whole: after a power cut it is the old one or the new one. Returns 0,
-/// PEERBASE_ERR_IO, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
+/// Writes the addresses of the peers to which this node has a direct link, for
+/// `peerbase_node_load_state` after the next start. The file is replaced as a whole: after a power
+/// cut it is the old one or the new one. `file` is copied and must not be NULL. Any thread. Returns
+/// 0, PEERBASE_ERR_IO, PEERBASE_ERR_STOPPED, PEERBASE_ERR_UTF8 or PEERBASE_ERR_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_save_state(
     handle: *mut peerbase_node,
@@ -109,10 +123,13 @@ pub unsafe extern "C" fn peerbase_node_save_state(
     })
 }
 
-/// Has the addresses of a file that `peerbase_node_save_state` wrote dialled, for as long as the node runs.
-/// Returns how many those are, 0 if there is no such file; PEERBASE_ERR_DAMAGED if it is not such a file: then
-/// it is kept aside, with ".damaged" added to its name, and the node goes on with no address;
-/// PEERBASE_ERR_IO, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
+/// Reads a file that `peerbase_node_save_state` wrote. The node dials its addresses for as long as
+/// it runs. `file` is copied and must not be NULL. Any thread.
+///
+/// Returns how many addresses there are, 0 if there is no such file; PEERBASE_ERR_DAMAGED if it is
+/// not such a file: then it is kept under its name with ".damaged" added, and the node runs on
+/// without the addresses; PEERBASE_ERR_IO, PEERBASE_ERR_STOPPED, PEERBASE_ERR_UTF8 or
+/// PEERBASE_ERR_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_load_state(
     handle: *mut peerbase_node,
@@ -132,7 +149,7 @@ pub unsafe extern "C" fn peerbase_node_load_state(
     }
 }
 
-/// A reply of one entry, in JSON, if it is wanted.
+/// Gives C a reply of one entry in JSON, if C wants it.
 pub(super) fn one_json(
     node: &Node,
     json: Vec<u8>,

@@ -1,12 +1,19 @@
-//! The C interface: one file per C object, and no logic of its own.
+//! The C interface: one file for each C object.
 //!
-//! What C must know of each function stands in its comment, which `cbindgen` carries into
-//! `include/peerbase.h`: what it does, what may be NULL, who owns what, which thread may call it,
-//! and what it returns.
+//! A function here turns its arguments into Rust values, calls the node, and turns the result into
+//! what C reads: a code, a reply, or JSON. Little more happens in these files: an asynchronous call
+//! to `"*"` becomes a call of every peer, a list of peers becomes JSON, and a write with a timeout
+//! is repeated until the time is over.
 //!
-//! Every function that can fail goes through `error::guard`: no panic crosses into C, and the
-//! reason of a failure is kept for `peerbase_last_error`. Pointers are turned into references by
-//! the helpers of `handle`, and by nothing else.
+//! What a C programmer must know of a function stands in its comment, which `cbindgen` carries into
+//! `include/peerbase.h`: what the function does, which pointers may be NULL, who owns what, which
+//! threads may call it, and what it returns.
+//!
+//! Every function that can fail runs in `error::guard`, so no panic crosses into C, and the reason
+//! of a failure is kept for `peerbase_last_error`. The helpers of `handle` turn pointers to
+//! objects, strings and bytes into references. Tables (`peerbase_node_register_table`, the list of
+//! targets of a call), the buffer of `peerbase_stream_read` and the text of a new key are read or
+//! written where they are used.
 #![allow(unsafe_code)] // the one module that may; see [lints] in Cargo.toml
 #![allow(non_camel_case_types)] // C's names
 

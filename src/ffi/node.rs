@@ -1,4 +1,4 @@
-//! `peerbase_node`: a node that runs.
+//! `peerbase_node`: a running node.
 
 use super::config::peerbase_config;
 use super::error::{guard, guard_value};
@@ -13,11 +13,12 @@ use crate::node::{Builder, CommandTree, Node, RawAnswer};
 use std::ffi::{c_char, c_int, c_void};
 use std::time::Duration;
 
-/// A running node. Any thread may call any function of a node, also while another thread is in one, unless
-/// the comment of the function says otherwise; `peerbase_node_free` must be the last call. A child process of
-/// a fork may only call `peerbase_node_free` and the functions that free objects of the node. Every other
-/// function that takes a node or one of its streams, or answers a request, returns PEERBASE_ERR_FORKED there,
-/// or, if it does not return a code, what it returns for NULL, with the reason in `peerbase_last_error`.
+/// A running node. Any thread may call any function of a node, also while another thread is in one,
+/// unless the comment of the function says otherwise; `peerbase_node_free` must be the last call. A
+/// child process of a fork may only call `peerbase_node_free` and the functions that free objects
+/// of the node. Every other function that takes a node or one of its streams, or answers a request,
+/// returns PEERBASE_ERR_FORKED there, or, if it does not return a code, what it returns for NULL,
+/// with the reason in `peerbase_last_error`.
 pub struct peerbase_node {
     node: Node,
 }
@@ -32,23 +33,25 @@ pub const PEERBASE_VERSION_PATCH: u32 = 0;
 /// One line of a table of commands.
 #[repr(C)]
 pub struct peerbase_command {
-    /// Below the table's path.
+    /// The path of the command, below that of the table.
     pub path: *const c_char,
-    /// What answers it.
+    /// The handler that answers it.
     pub handler: peerbase_handler,
-    /// Given to the handler.
+    /// The pointer that the handler is given.
     pub user: *mut c_void,
-    /// Called with `user` when the command is not needed any more; may be NULL.
+    /// Called once with `user` when the command is no longer needed; may be NULL.
     pub drop_user: Option<unsafe extern "C" fn(user: *mut c_void)>,
 }
 
-/// A node of its own to work with: it lives on if a callback, or another thread, frees the handle.
+/// The node of a handle, as a reference of its own: it stays valid if a callback, or another
+/// thread, frees the handle meanwhile.
 pub(super) fn node(handle: *const peerbase_node) -> Result<Node, Error> {
     // SAFETY: the header asks for a node that was not freed before this call began.
     Ok(unsafe { borrow(handle) }?.node.clone())
 }
 
-/// As [`node`], but an error in a child of a fork: for functions that the node itself would not refuse there.
+/// As [`node`], but an error in a child of a fork: for functions that the node itself would not
+/// refuse there.
 pub(super) fn here(handle: *const peerbase_node) -> Result<Node, Error> {
     let node = node(handle)?;
     node.check_process()?;
@@ -74,10 +77,12 @@ fn start_with(
 
 /// Starts a node on a thread of its own, named "peerbase".
 ///
-/// Takes the quarter of a second in which the network is asked whether the name is taken, and until the
-/// relays that were added have been asked as well, or have failed: two seconds at most. `*out` is the node,
-/// the caller's until `peerbase_node_free`, or NULL. Returns 0, or what is wrong: among others
-/// PEERBASE_ERR_NAME_TAKEN, PEERBASE_ERR_PORT_IN_USE and PEERBASE_ERR_IO.
+/// It takes a quarter of a second, in which the node asks the network whether its name is taken. It
+/// takes longer until the relays that were added have been asked as well, or have failed: two
+/// seconds at most. Starting copies `config`. Neither argument may be NULL. `*out` is the node,
+/// which belongs to the program until `peerbase_node_free`, or NULL. Any thread. Returns 0, or what
+/// is wrong, for example PEERBASE_ERR_NAME_TAKEN, PEERBASE_ERR_PORT_IN_USE, PEERBASE_ERR_IO or
+/// PEERBASE_ERR_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_start(
     config: *const peerbase_config,
@@ -86,11 +91,12 @@ pub unsafe extern "C" fn peerbase_node_start(
     start_with(config, out, Builder::start)
 }
 
-/// Opens a node for the caller's own event loop: poll `peerbase_node_fd` for at most
-/// `peerbase_node_timeout_ms`, then call `peerbase_node_process`. Every callback runs on the loop's thread: the
-/// one that opened the node or last processed it; for a stop see `peerbase_node_stop`. A blocking function
-/// drives the loop itself while it waits; on another thread than the loop's it handles network traffic only,
-/// and leaves the callbacks to the loop's thread. Otherwise as `peerbase_node_start`.
+/// Opens a node that the program drives from its own event loop: poll `peerbase_node_fd` for at
+/// most `peerbase_node_timeout_ms`, then call `peerbase_node_process`. Every callback runs on the
+/// loop's thread, which is the thread that opened the node or last processed it; for a stop see
+/// `peerbase_node_stop`. A blocking function drives the loop itself while it waits. On another
+/// thread than the loop's it handles network traffic only, and leaves the callbacks to the loop's
+/// thread. Otherwise as `peerbase_node_start`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_open(
     config: *const peerbase_config,
@@ -100,30 +106,32 @@ pub unsafe extern "C" fn peerbase_node_open(
 }
 
 /// A descriptor that is readable whenever `peerbase_node_process` would do something, timers apart.
-/// Level-triggered. It belongs to the node: poll it, and nothing else. -1 for NULL and in a child of a fork, with
-/// the reason in `peerbase_last_error`.
+/// It is level-triggered. It belongs to the node: poll it, and do nothing else with it. Any thread.
+/// Returns -1 for NULL and in a child of a fork, with the reason in `peerbase_last_error`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_fd(handle: *const peerbase_node) -> c_int {
     guard_value(-1, || Ok(here(handle)?.fd()))
 }
 
-/// How many milliseconds to poll at most before `peerbase_node_process`; -1 is for ever. Ask again after
-/// every use of the node. 0 for NULL and in a child of a fork, with the reason in `peerbase_last_error`, so that
-/// a loop does not wait for what never comes.
+/// How many milliseconds to poll at most before `peerbase_node_process`; -1 means without limit.
+/// Ask again after every use of the node. Any thread. Returns 0 for NULL and in a child of a fork,
+/// with the reason in `peerbase_last_error`, so that a loop does not wait for what never comes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_timeout_ms(handle: *const peerbase_node) -> c_int {
     guard_value(0, || {
         let timeout = here(handle)?.timeout();
-        // Rounded up: a little late is a turn, a little early would be one for nothing.
+        // Rounded up, because a turn that comes too early has nothing to do.
         Ok(timeout.map_or(-1, |t| {
             c_int::try_from(t.as_micros().div_ceil(1_000)).unwrap_or(c_int::MAX)
         }))
     })
 }
 
-/// Waits at most `timeout_ms` milliseconds (negative: as long as it takes) for something to do, does it,
-/// and runs the callbacks. Returns 0, PEERBASE_ERR_STOPPED, PEERBASE_ERR_FORKED in a child of a fork, PEERBASE_ERR_WOULD_DEADLOCK in a callback,
-/// PEERBASE_ERR_ARGUMENT for a node with a thread of its own, or PEERBASE_ERR_IO.
+/// Waits at most `timeout_ms` milliseconds (a negative number: as long as it takes) for something
+/// to do, does it, and runs the callbacks. Any thread; the thread that calls it is the loop's
+/// thread from then on. Returns 0, PEERBASE_ERR_STOPPED, PEERBASE_ERR_FORKED in a child of a fork,
+/// PEERBASE_ERR_WOULD_DEADLOCK in a callback, PEERBASE_ERR_ARGUMENT for NULL and for a node with a
+/// thread of its own, or PEERBASE_ERR_IO.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_process(
     handle: *mut peerbase_node,
@@ -135,18 +143,20 @@ pub unsafe extern "C" fn peerbase_node_process(
     })
 }
 
-/// Runs an opened node on this thread until it is stopped. Returns 0, or as `peerbase_node_process`: among others
-/// PEERBASE_ERR_ARGUMENT for a node that `peerbase_node_start` made, or that another thread runs already.
+/// Runs a node that `peerbase_node_open` made on this thread until it is stopped. Any thread.
+/// Returns 0, or a code as `peerbase_node_process` does: for example PEERBASE_ERR_ARGUMENT for a
+/// node that `peerbase_node_start` made, or that another thread already runs.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_run(handle: *mut peerbase_node) -> c_int {
     guard(|| node(handle)?.run())
 }
 
-/// Sends what was answered, for two seconds at most, says goodbye to the network, and ends what is in flight, as
-/// PEERBASE_ERR_STOPPED. The node is still to be freed. Safe in a callback, where it returns at once. For a node
-/// that was opened in the program's own loop, and that no other thread drives just now, it returns when that is
-/// over, and runs the callbacks of asynchronous calls on this thread. Returns 0, also if it was stopped before, PEERBASE_ERR_FORKED or
-/// PEERBASE_ERR_ARGUMENT.
+/// Stops a node: sends the answers that wait, for two seconds at most, says goodbye to the network,
+/// and ends what is in flight, as PEERBASE_ERR_STOPPED. The program still has to free the node. Any
+/// thread, also in a callback, where it returns at once. If the node runs in the program's own loop
+/// and no other thread drives it just now, it returns when all of this is done, and runs the
+/// callbacks of asynchronous calls on this thread. Returns 0, also if the node was stopped before,
+/// PEERBASE_ERR_FORKED or PEERBASE_ERR_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_stop(handle: *mut peerbase_node) -> c_int {
     guard(|| {
@@ -155,15 +165,16 @@ pub unsafe extern "C" fn peerbase_node_stop(handle: *mut peerbase_node) -> c_int
     })
 }
 
-/// Stops a node and frees it. NULL is fine; freeing twice is not, which a debug build of the library
-/// notices and ignores.
+/// Stops a node and frees it. NULL is allowed. Freeing it twice is not; a debug build of the
+/// library notices that and does nothing.
 ///
-/// What was answered is sent first, for two seconds at most; then peers have half a second to close their
-/// links. Functions that wait on other threads return PEERBASE_ERR_STOPPED. When this returns no callback runs
-/// and every `drop_user` was called, except those of a configuration and of streams that are not freed yet. In
-/// a callback it returns at once, and the node ends after that callback, within three seconds: let `drop_user`
-/// free what `user` points to. In a child process of a fork it frees the handle only: descriptors stay open
-/// until exec or exit, and no `drop_user` is called.
+/// It first sends the answers that wait, for two seconds at most; then peers have half a second to
+/// close their links. Functions that wait on other threads return PEERBASE_ERR_STOPPED. When it
+/// returns, no callback runs and every `drop_user` was called, except those of a configuration and
+/// of streams that are not freed yet. Any thread, also in a callback: there it returns at once, and
+/// the node ends after that callback, within three seconds, so let `drop_user` free what `user`
+/// points to. In a child process of a fork it frees the handle only: descriptors stay open until
+/// exec or exit, and no `drop_user` is called.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_free(handle: *mut peerbase_node) {
     if !handle.is_null() {
@@ -176,8 +187,8 @@ pub unsafe extern "C" fn peerbase_node_free(handle: *mut peerbase_node) {
     }
 }
 
-/// The TCP port the node listens on; 0 for NULL and in a child of a fork, with the reason in
-/// `peerbase_last_error`.
+/// The TCP port on which the node listens. Any thread. Returns 0 for NULL and in a child of a fork,
+/// with the reason in `peerbase_last_error`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_port(handle: *const peerbase_node) -> u16 {
     guard_value(0, || Ok(here(handle)?.port()))
@@ -186,9 +197,10 @@ pub unsafe extern "C" fn peerbase_node_port(handle: *const peerbase_node) -> u16
 /// Registers a command at a dotted path, such as "sensor.read". Paths that begin with "__" are the
 /// library's.
 ///
-/// `path` is copied. `drop_user` may be NULL; otherwise it is called once with `user`, from any thread, when
-/// the command is not needed any more, also if this function fails. Returns 0, PEERBASE_ERR_PATH,
-/// PEERBASE_ERR_COMMAND_EXISTS, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_STOPPED.
+/// `path` is copied; neither it nor `handler` may be NULL. `drop_user` may be NULL; otherwise it is
+/// called once with `user`, from any thread, when the command is no longer needed, also if this
+/// function fails. Any thread. Returns 0, PEERBASE_ERR_PATH, PEERBASE_ERR_COMMAND_EXISTS,
+/// PEERBASE_ERR_UTF8, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_STOPPED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_register(
     handle: *mut peerbase_node,
@@ -206,8 +218,8 @@ pub unsafe extern "C" fn peerbase_node_register(
     })
 }
 
-/// Registers `count` commands below a path, or none of them; otherwise as `peerbase_node_register`. `table`
-/// is copied, and may be NULL when `count` is 0.
+/// Registers `count` commands below a path, or none of them; otherwise as `peerbase_node_register`.
+/// `table` is copied, and may be NULL when `count` is 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_register_table(
     handle: *mut peerbase_node,
@@ -224,7 +236,7 @@ pub unsafe extern "C" fn peerbase_node_register_table(
             // SAFETY: the header asks for `count` lines.
             _ => unsafe { std::slice::from_raw_parts(table, count) },
         };
-        // All of them first, so that each is dropped whatever happens.
+        // The user data of all lines first, so that each is dropped whatever fails below.
         let lines: Vec<_> = lines
             .iter()
             .map(|l| (l, UserData::new(l.user, l.drop_user)))
@@ -241,8 +253,9 @@ pub unsafe extern "C" fn peerbase_node_register_table(
     })
 }
 
-/// Takes away the command at a path and all below it. One that runs is not disturbed. Returns how many that
-/// were, or a negative code.
+/// Removes the command at a path and all below it. A call of it that runs is not disturbed. `path`
+/// must not be NULL. Any thread. Returns how many commands were removed, or PEERBASE_ERR_PATH,
+/// PEERBASE_ERR_UTF8, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_STOPPED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_unregister(
     handle: *mut peerbase_node,
@@ -261,7 +274,7 @@ pub unsafe extern "C" fn peerbase_node_unregister(
     }
 }
 
-/// Sets what answers messages of bytes, instead of what did before; otherwise as `peerbase_node_register`.
+/// Sets the handler of messages, in place of the one before; otherwise as `peerbase_node_register`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_on_message(
     handle: *mut peerbase_node,
@@ -273,9 +286,9 @@ pub unsafe extern "C" fn peerbase_node_on_message(
     guard(|| node(handle)?.set_message_handler(Some(message_handler(handler, user)?)))
 }
 
-/// Sets what is told of events, instead of what was before; a NULL handler ends it. The first one is told of
-/// everything since the start, 1 024 events at most. `drop_user` as for
-/// `peerbase_node_register`. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_STOPPED.
+/// Sets the handler of events, in place of the one before; NULL removes it. The first handler also
+/// gets the events since the start, 1 024 at most. `drop_user` as for `peerbase_node_register`. Any
+/// thread. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_STOPPED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_on_event(
     handle: *mut peerbase_node,
@@ -318,13 +331,17 @@ fn peer_answer(peer: PeerInfo) -> RawAnswer {
     (peer.name, outcome)
 }
 
-/// The peers that are known now: `*out` has an entry for each, with its name; its code is 0 if a session with
-/// it is open, and PEERBASE_ERR_UNREACHABLE if it is only known so far; its JSON, if any, is an object with
-/// its address, "address", or the relay through which it is reached, "relay"; and of its last ping how long it
-/// took, "ping_us", and how long ago that was, "ping_ago_ms". A peer that speaks the protocol of PeerBase 0.7.1
-/// has code 0 while it is heard, and "compat" is true: nothing about it is proven. Free it with
-/// `peerbase_reply_free`. Returns 0, PEERBASE_ERR_ARGUMENT, PEERBASE_ERR_STOPPED or PEERBASE_ERR_FORKED; `*out`
-/// is NULL then.
+/// Lists the peers that are known now. `*out` has an entry for each, with its name. The code of an
+/// entry is 0 if a session with the peer is open, and PEERBASE_ERR_UNREACHABLE if it is only known
+/// so far. The JSON of an entry, if any, is an object: "address" is the peer's address, or "relay"
+/// the relay through which it is reached; "ping_us" is how long its last ping took, in
+/// microseconds, and "ping_ago_ms" how long ago that was, in milliseconds. A peer that speaks the
+/// protocol of PeerBase 0.7.1 has code 0 while it is heard, and "compat" is true: nothing about it
+/// is proven.
+///
+/// `out` must not be NULL; the program frees the reply with `peerbase_reply_free`. Any thread.
+/// Returns 0, PEERBASE_ERR_ARGUMENT, PEERBASE_ERR_STOPPED or PEERBASE_ERR_FORKED; after a failure
+/// `*out` is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_peers(
     handle: *const peerbase_node,
@@ -341,8 +358,9 @@ pub unsafe extern "C" fn peerbase_node_peers(
     })
 }
 
-/// What the node has counted since it started: `*out` has one entry, whose JSON is an object of numbers. Free
-/// it with `peerbase_reply_free`. Returns 0, also when it was stopped; PEERBASE_ERR_ARGUMENT or
+/// Gives the counters of a node since its start. `*out` has one entry, whose JSON is an object of
+/// numbers. `out` must not be NULL; the program frees the reply with `peerbase_reply_free`. Any
+/// thread. Returns 0, also for a node that was stopped; or PEERBASE_ERR_ARGUMENT or
 /// PEERBASE_ERR_FORKED, and then `*out` is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_stats(

@@ -1,4 +1,4 @@
-//! `peerbase_reply`: what one or several nodes answered.
+//! `peerbase_reply`: the answers of one or several nodes.
 
 use super::error::guard_value;
 use super::handle::{borrow, c_string, give, put, take};
@@ -8,9 +8,10 @@ use crate::name::NodeName;
 use crate::node::RawAnswer;
 use std::ffi::{CString, c_char, c_int};
 
-/// What one or several nodes answered: one entry for each, from 0. Never changes, so any thread may look
-/// at it. The caller's until `peerbase_reply_free`, but for one that a callback is given. The functions that look
-/// at one take NULL, which has no entries, and leave `peerbase_last_error` as it is then.
+/// The answers of one or several nodes: one entry for each, from 0. It never changes, so any thread
+/// may read it. It belongs to the program until `peerbase_reply_free`, except for the reply that a
+/// callback is given. The functions that read a reply accept NULL, which has no entries, and leave
+/// `peerbase_last_error` as it is then.
 pub struct peerbase_reply {
     entries: Vec<Entry>,
 }
@@ -33,7 +34,7 @@ pub(super) enum Holds {
 }
 
 impl Holds {
-    /// That what should be JSON is: a peer's word for it is not enough.
+    /// Checks that an answer that should be JSON is JSON: a peer's word for it is not enough.
     fn check(self, body: Vec<u8>) -> Result<Vec<u8>, Error> {
         if let Holds::Json = self {
             json::check(&body)?;
@@ -52,7 +53,7 @@ impl peerbase_reply {
         }
     }
 
-    /// What one node answered, and the failure if it is one.
+    /// The reply of one node, and the failure if the answer is one.
     pub(super) fn of_one(
         node: NodeName,
         answer: Result<Vec<u8>, Error>,
@@ -72,7 +73,7 @@ impl peerbase_reply {
         give(self)
     }
 
-    /// Gives it to C, if C wants it.
+    /// Gives the reply to C, if C wants it.
     ///
     /// # Safety
     ///
@@ -101,8 +102,8 @@ impl Entry {
     }
 }
 
-/// Looks at an entry. Of NULL there is nothing to see, and that is no failure of its own: it is what a call that
-/// has failed leaves, and `peerbase_last_error` is to say why that did.
+/// Reads an entry. NULL has no entries, which is no failure of its own: NULL is what a call that
+/// has failed leaves, and `peerbase_last_error` has to say why that call failed.
 fn look<T>(reply: *const peerbase_reply, i: usize, fallback: T, f: impl FnOnce(&Entry) -> T) -> T {
     if reply.is_null() {
         return fallback;
@@ -118,7 +119,7 @@ fn look<T>(reply: *const peerbase_reply, i: usize, fallback: T, f: impl FnOnce(&
     })
 }
 
-/// How many entries there are; 0 for NULL.
+/// The number of entries; 0 for NULL. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_reply_count(reply: *const peerbase_reply) -> usize {
     if reply.is_null() {
@@ -128,7 +129,8 @@ pub unsafe extern "C" fn peerbase_reply_count(reply: *const peerbase_reply) -> u
     guard_value(0, || Ok(unsafe { borrow(reply) }?.entries.len()))
 }
 
-/// The name of the node of entry `i`. Good as long as the reply; NULL if there is no such entry.
+/// The name of the node of entry `i`. The string is valid as long as the reply. Any thread. Returns
+/// NULL if there is no such entry.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_reply_node(
     reply: *const peerbase_reply,
@@ -137,7 +139,8 @@ pub unsafe extern "C" fn peerbase_reply_node(
     look(reply, i, std::ptr::null(), |e| e.node.as_ptr())
 }
 
-/// How entry `i` ended: 0 or a PEERBASE_ERR code; PEERBASE_ERR_ARGUMENT if there is no such entry.
+/// The outcome of entry `i`: 0 or a PEERBASE_ERR_ code; PEERBASE_ERR_ARGUMENT if there is no such
+/// entry. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_reply_code(reply: *const peerbase_reply, i: usize) -> c_int {
     look(
@@ -151,8 +154,8 @@ pub unsafe extern "C" fn peerbase_reply_code(reply: *const peerbase_reply, i: us
     )
 }
 
-/// The value of entry `i` as JSON. Good as long as the reply; NULL if it failed, holds bytes, or is not
-/// there.
+/// The value of entry `i` as JSON. The string is valid as long as the reply. Any thread. Returns
+/// NULL if the entry failed, holds bytes, or does not exist.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_reply_json(
     reply: *const peerbase_reply,
@@ -164,7 +167,8 @@ pub unsafe extern "C" fn peerbase_reply_json(
     })
 }
 
-/// Why entry `i` failed, in words; "" if it did not. Good as long as the reply; NULL if it is not there.
+/// Says why entry `i` failed; "" if it did not. The string is valid as long as the reply. Any
+/// thread. Returns NULL if there is no such entry.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_reply_message(
     reply: *const peerbase_reply,
@@ -176,8 +180,9 @@ pub unsafe extern "C" fn peerbase_reply_message(
     })
 }
 
-/// The bytes that a message was answered with, and how many in `*len`. Good as long as the reply; NULL, and 0
-/// bytes, if it failed, holds JSON, or is not there. Of an answer of no bytes the pointer is not NULL.
+/// The bytes with which a message was answered; `*len` is their number. `len` must not be NULL. The
+/// bytes are valid as long as the reply. Any thread. Returns NULL, and 0 bytes, if the entry
+/// failed, holds JSON, or does not exist. The pointer to an answer of no bytes is not NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_reply_data(
     reply: *const peerbase_reply,
@@ -195,8 +200,8 @@ pub unsafe extern "C" fn peerbase_reply_data(
     })
 }
 
-/// Frees a reply. NULL is fine; freeing twice is not, which a debug build of the library notices and
-/// ignores.
+/// Frees a reply. NULL is allowed. Freeing it twice is not; a debug build of the library notices
+/// that and does nothing. Any thread, while no other thread uses the reply.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_reply_free(reply: *mut peerbase_reply) {
     if !reply.is_null() {

@@ -1,4 +1,4 @@
-//! `peerbase_request`: a call or message of somebody, to be answered.
+//! `peerbase_request`: a call or message of another node, to be answered.
 
 use super::error::{guard, guard_value};
 use super::handle::{UserData, borrow, bytes, c_string, empty, give, put, take, text};
@@ -8,27 +8,31 @@ use crate::node::{Call, Ends, Handler, Message, MessageHandler};
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::sync::Arc;
 
-/// What answers commands or messages. It is given a request, which it owns from then on and must answer
-/// with one of the `peerbase_request_` functions that consume it, now or later, from any thread; and the
-/// `user` it was registered with. It runs on the loop's thread, or the one that calls
-/// `peerbase_node_process`, and may call any function of the node, except that waiting there is
-/// PEERBASE_ERR_WOULD_DEADLOCK. It must not be NULL where it is registered.
+/// A handler of commands or messages. It is given a request, which belongs to the program from then
+/// on. The program must answer the request with one of the `peerbase_request_` functions that
+/// consume it, now or later, from any thread. `user` is what the handler was registered with. The
+/// handler runs on the node's own thread, or on the thread that calls `peerbase_node_process`, and
+/// may call any function of the node, except that a function that waits returns
+/// PEERBASE_ERR_WOULD_DEADLOCK there. It must not be NULL where it is registered.
 ///
-/// Of each peer at most 1 024 requests may be unanswered at a time (PEERBASE_LIMIT_SERVED_PER_PEER); further ones are
-/// answered with PEERBASE_ERR_OVERLOADED and come to no handler. A handler that keeps requests must answer each some
-/// time. Messages to everyone count together, in bytes, until they are consumed (PEERBASE_LIMIT_WAITING_BYTES);
-/// further ones are dropped, and counted as "messages_dropped" by `peerbase_node_stats`.
+/// At most 1 024 requests of each peer may be unanswered at a time
+/// (PEERBASE_LIMIT_SERVED_PER_PEER); the node answers further ones with PEERBASE_ERR_OVERLOADED,
+/// and no handler gets them. So a handler that keeps requests must answer each at some time.
+/// Messages to all nodes count together, in bytes, until they are consumed
+/// (PEERBASE_LIMIT_WAITING_BYTES); further ones are dropped, and `peerbase_node_stats` counts them
+/// as "messages_dropped".
 ///
-/// A handler may take its time in a node with a thread of its own: a second thread, "peerbase-io", answers
-/// pings and goes on with calls meanwhile, and further requests wait. In a node that was opened in the
-/// program's own loop the program is the loop: a handler, or anything else, that keeps it from
-/// `peerbase_node_process` for longer than a few seconds makes peers believe that the node is dead (after 15
-/// seconds, unless `peerbase_config_set_ping` says otherwise).
+/// In a node with a thread of its own a handler may take its time: a second thread, "peerbase-io",
+/// answers pings and goes on with calls meanwhile, and further requests wait. In a node that runs
+/// in the program's own loop the program is the loop: if a handler, or anything else, keeps it from
+/// `peerbase_node_process` for longer than a few seconds, peers believe that the node is dead
+/// (after 15 seconds, unless `peerbase_config_set_ping` says otherwise).
 pub type peerbase_handler =
     Option<unsafe extern "C" fn(request: *mut peerbase_request, user: *mut c_void)>;
 
-/// A call or message of another node. The handler's, from any thread but one at a time, until one of the
-/// functions that consume it; after that it must not be used. It may outlive its node.
+/// A call or message of another node. It belongs to the program, from any thread but one at a time,
+/// until one of the functions that consume it; after that it must not be used. It may outlive its
+/// node.
 pub struct peerbase_request {
     asked: Asked,
     caller: CString,
@@ -46,7 +50,7 @@ pub(super) fn command_handler(handler: peerbase_handler, user: UserData) -> Resu
     let handler = handler.ok_or(Error::Argument("handler is NULL"))?;
     Ok(Arc::new(move |mut call: Call| {
         let user = &user;
-        // Moved, since they can be large: C reads them, and the call does not.
+        // The texts are moved, because they can be large: C reads them, and the call does not.
         let (args, kwargs) = call.take_texts();
         let request = peerbase_request {
             caller: c_string(call.caller().as_str()),
@@ -55,7 +59,8 @@ pub(super) fn command_handler(handler: peerbase_handler, user: UserData) -> Resu
             kwargs: c_string(kwargs),
             asked: Asked::Command(call),
         };
-        // SAFETY: registered for being called like this; it owns the request now.
+        // SAFETY: the program registered the handler to be called like this; it owns the request
+        // now.
         unsafe { handler(give(request), user.user) };
     }))
 }
@@ -74,7 +79,8 @@ pub(super) fn message_handler(
             kwargs: c"{}".to_owned(),
             asked: Asked::Message(message),
         };
-        // SAFETY: registered for being called like this; it owns the request now.
+        // SAFETY: the program registered the handler to be called like this; it owns the request
+        // now.
         unsafe { handler(give(request), user.user) };
     }))
 }
@@ -102,7 +108,7 @@ fn look(
     })
 }
 
-/// Answers with words; NULL is none.
+/// Answers with a failure or a refusal, and words; NULL stands for none.
 ///
 /// # Safety
 ///
@@ -114,7 +120,7 @@ unsafe fn end(request: *mut peerbase_request, words: *const c_char, refuse: bool
             // SAFETY: by the function's contract.
             false => unsafe { text(words, "words is NULL") },
         };
-        // Words that cannot be read are left out; the caller is answered all the same.
+        // Words that are not UTF-8 are left out, and the caller gets its answer all the same.
         let said = words.as_ref().copied().unwrap_or("");
         match (asked, refuse) {
             (Asked::Command(call), false) => call.fail(said),
@@ -134,7 +140,8 @@ fn consume(request: *mut peerbase_request, f: impl FnOnce(Asked) -> Result<(), E
     })
 }
 
-/// The name of the node that asks. Good until the request is consumed; NULL for a NULL request.
+/// The name of the node that asks. One thread at a time may use the request. The string is valid
+/// until the request is consumed. Returns NULL for a NULL request.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_request_caller(
     request: *const peerbase_request,
@@ -142,21 +149,22 @@ pub unsafe extern "C" fn peerbase_request_caller(
     look(request, |r| r.caller.as_ptr())
 }
 
-/// The path that is called; "" for a message. Good until the request is consumed; NULL for a NULL
-/// request.
+/// The path that is called; "" for a message. One thread at a time may use the request. The string
+/// is valid until the request is consumed. Returns NULL for a NULL request.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_request_path(request: *const peerbase_request) -> *const c_char {
     look(request, |r| r.path.as_ptr())
 }
 
-/// The positional arguments, a JSON array: well-formed, without repeated keys, lists and objects nested at
-/// most 127 deep, this one included. Good until the request is consumed; NULL for a NULL request.
+/// The positional arguments, a JSON array. It is well-formed, has no repeated keys, and its lists
+/// and objects, this one included, are nested at most 127 deep. One thread at a time may use the
+/// request. The string is valid until the request is consumed. Returns NULL for a NULL request.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_request_args(request: *const peerbase_request) -> *const c_char {
     look(request, |r| r.args.as_ptr())
 }
 
-/// The named arguments, a JSON object, as `peerbase_request_args`.
+/// The named arguments, a JSON object. Otherwise as `peerbase_request_args`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_request_kwargs(
     request: *const peerbase_request,
@@ -164,8 +172,9 @@ pub unsafe extern "C" fn peerbase_request_kwargs(
     look(request, |r| r.kwargs.as_ptr())
 }
 
-/// The bytes of a message, and how many in `*len`; NULL, and 0 bytes, for a command. Good until the request is
-/// consumed.
+/// The bytes of a message; `*len` is their number. `len` must not be NULL. One thread at a time may
+/// use the request. The bytes are valid until the request is consumed. Returns NULL, and 0 bytes,
+/// for a command.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_request_data(
     request: *const peerbase_request,
@@ -187,8 +196,8 @@ pub unsafe extern "C" fn peerbase_request_data(
     })
 }
 
-/// Whether the caller still waits: it has not cancelled, its time is not over, and the node was not
-/// stopped. Any thread.
+/// Whether the caller still waits: it has not cancelled the call, its timeout is not over, and the
+/// node was not stopped. Any thread, one at a time for a request. Returns false for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_request_is_wanted(request: *const peerbase_request) -> bool {
     guard_value(false, || {
@@ -201,9 +210,10 @@ pub unsafe extern "C" fn peerbase_request_is_wanted(request: *const peerbase_req
     })
 }
 
-/// Whether a message is for this node alone; false if it was sent to everyone, by
-/// `peerbase_node_broadcast`: then nobody waits for an answer, but the request is to be consumed all the same.
-/// True for a command, false for NULL.
+/// Whether a message is for this node alone. It is false if the message was sent to all nodes by
+/// `peerbase_node_broadcast`: then no node waits for an answer, but the program must consume the
+/// request all the same. One thread at a time may use the request. Returns true for a command, and
+/// false for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_request_is_private(request: *const peerbase_request) -> bool {
     guard_value(false, || {
@@ -215,7 +225,8 @@ pub unsafe extern "C" fn peerbase_request_is_private(request: *const peerbase_re
     })
 }
 
-/// Whether the caller of a command streams, and takes a stream: see `peerbase_request_stream`.
+/// Whether the caller of a command streams, and accepts a stream: see `peerbase_request_stream`.
+/// One thread at a time may use the request. Returns false for a message and for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_request_has_streams(request: *const peerbase_request) -> bool {
     guard_value(false, || {
@@ -229,9 +240,10 @@ pub unsafe extern "C" fn peerbase_request_has_streams(request: *const peerbase_r
 
 /// Answers a command with a JSON value, and consumes the request whatever it returns.
 ///
-/// `json` is copied. Any thread. Returns 0; PEERBASE_ERR_JSON or PEERBASE_ERR_UTF8 if it is none, and
-/// PEERBASE_ERR_TOO_LARGE if it does not fit a message, in which cases the caller is told that the
-/// command failed; PEERBASE_ERR_STOPPED if the node was stopped.
+/// `json` is copied and must not be NULL. Any thread. Returns 0; PEERBASE_ERR_JSON or
+/// PEERBASE_ERR_UTF8 if `json` is not that, and PEERBASE_ERR_TOO_LARGE if it does not fit into a
+/// message, in which cases the caller is told that the command failed; PEERBASE_ERR_ARGUMENT if
+/// `json` or `request` is NULL, or for a message; PEERBASE_ERR_STOPPED if the node was stopped.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_request_reply(
     request: *mut peerbase_request,
@@ -259,8 +271,8 @@ pub unsafe extern "C" fn peerbase_request_reply(
 
 /// Answers a message with bytes, and consumes the request whatever it returns.
 ///
-/// `data` is copied, and may be NULL when `len` is 0. Any thread. Returns 0, PEERBASE_ERR_ARGUMENT for a
-/// command, PEERBASE_ERR_TOO_LARGE or PEERBASE_ERR_STOPPED.
+/// `data` is copied, and may be NULL when `len` is 0. Any thread. Returns 0, PEERBASE_ERR_ARGUMENT,
+/// also for a command, PEERBASE_ERR_TOO_LARGE or PEERBASE_ERR_STOPPED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_request_reply_data(
     request: *mut peerbase_request,
@@ -285,10 +297,10 @@ pub unsafe extern "C" fn peerbase_request_reply_data(
     })
 }
 
-/// Answers that the command failed, and why; consumes the request.
+/// Answers that the command failed, and why; consumes the request whatever it returns.
 ///
-/// `message` is copied; NULL is "". Any thread. Returns 0, PEERBASE_ERR_UTF8, PEERBASE_ERR_TOO_LARGE or
-/// PEERBASE_ERR_STOPPED.
+/// `message` is copied; NULL stands for "". Any thread. Returns 0, PEERBASE_ERR_UTF8,
+/// PEERBASE_ERR_TOO_LARGE, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_request_fail(
     request: *mut peerbase_request,
@@ -298,7 +310,8 @@ pub unsafe extern "C" fn peerbase_request_fail(
     unsafe { end(request, message, false) }
 }
 
-/// Answers that this caller may not have it, and why; otherwise as `peerbase_request_fail`.
+/// Answers that the caller may not have what it asks for, and why; otherwise as
+/// `peerbase_request_fail`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_request_refuse(
     request: *mut peerbase_request,

@@ -1,4 +1,4 @@
-//! `peerbase_stream`: what a call streams, read and written.
+//! `peerbase_stream`: the streams of a call, read and written.
 
 use super::call::{command, milliseconds, names};
 use super::error::guard;
@@ -13,35 +13,39 @@ use std::ffi::{c_char, c_int, c_void};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// One side of the two streams of a call: it reads one and writes the other; a stream to several nodes only
-/// writes. It belongs to the program until `peerbase_stream_free`, which must be the last use. One thread may
-/// read while another writes. The bytes that were read are verified only when reading has reached the end: a
-/// stream that was cut off ends with PEERBASE_ERR_BROKEN, never as if it were complete.
+/// One side of the two streams of a call: it reads one and writes the other; a stream to several
+/// nodes only writes. It belongs to the program until `peerbase_stream_free`, which must be the
+/// last use. One thread may read while another writes. The bytes that were read are verified only
+/// when reading has reached the end: a stream that was cut off ends with PEERBASE_ERR_BROKEN, never
+/// as if it were complete.
 pub struct peerbase_stream {
     side: Side,
-    /// The process that made it: what a lock holds is of no use in a child of a fork.
+    /// The process that made the stream. A lock that another process held at a fork is of no use
+    /// here.
     pid: u32,
 }
 
-/// The calls that are to be waited for are taken out when they are.
+/// What the stream belongs to. The calls that are to be waited for are taken out by that wait.
 enum Side {
     One(Arc<Ends>, Mutex<Option<(NodeName, CallStream)>>),
     Several(Mutex<Option<FanOut>>),
     Served(Arc<Ends>),
 }
 
-/// What is told, where handlers run, that a stream can be read or written again. It may still run once while, or
-/// after, its stream is freed on another thread: `user` must be good until `drop_user` was called.
+/// A function that the library calls, where handlers run, when a stream can be read or written
+/// again. It may still run once while, or after, another thread frees its stream: `user` must be
+/// valid until `drop_user` was called.
 pub type peerbase_ready = Option<unsafe extern "C" fn(user: *mut c_void)>;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The error of waiting, or writing, once the call was waited for.
+/// The error of waiting or writing after the call was waited for.
 const AGAIN: Error = Error::Argument("the call was waited for already");
 
-/// A stream of this process: for what no function of the node would refuse in a child of a fork.
+/// A stream that this process has made: for functions that the node would not refuse in a child of
+/// a fork.
 ///
 /// # Safety
 ///
@@ -69,17 +73,18 @@ impl peerbase_stream {
     }
 }
 
-/// How long to wait: as long as it takes, if negative.
+/// How long to wait; none, which is without limit, for a negative number.
 fn patience(timeout_ms: c_int) -> Option<Duration> {
     u64::try_from(timeout_ms).ok().map(Duration::from_millis)
 }
 
-/// Calls a command of another node and streams to it, and from it.
+/// Calls a command of another node, and streams to it and from it.
 ///
-/// As `peerbase_node_call`, but it returns at once. `timeout_ms` is how long nothing may move in either
-/// direction, 0 to INT_MAX; more than a day counts as a day. `*out` is the stream, or NULL. Returns 0, what is wrong with the arguments,
-/// PEERBASE_ERR_OVERLOADED or PEERBASE_ERR_STOPPED; how the call ends tells `peerbase_stream_wait`. Safe in a
-/// callback.
+/// As `peerbase_node_call`, but it returns at once. `timeout_ms` is how long nothing may move in
+/// either direction, 0 to INT_MAX milliseconds; more than a day (86 400 000) counts as a day. `out`
+/// must not be NULL; `*out` is the stream, which the program frees with `peerbase_stream_free`, or
+/// NULL. Any thread, also in a callback. Returns 0, what is wrong with the arguments,
+/// PEERBASE_ERR_OVERLOADED or PEERBASE_ERR_STOPPED. `peerbase_stream_wait` says how the call ends.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_call_stream(
     handle: *mut peerbase_node,
@@ -111,9 +116,9 @@ pub unsafe extern "C" fn peerbase_node_call_stream(
     })
 }
 
-/// Calls a command of several nodes and streams the same to each; NULL and 0 are every peer that is known now.
-/// The slowest sets the pace, and one that fails is left out. The stream cannot be read. Otherwise as
-/// `peerbase_node_call_stream`.
+/// Calls a command of several nodes and streams the same to each. `targets` are `count` names; NULL
+/// and 0 stand for every peer that is known now. The slowest node sets the pace, and a node that
+/// fails is left out. The stream cannot be read. Otherwise as `peerbase_node_call_stream`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_call_stream_many(
     handle: *mut peerbase_node,
@@ -143,11 +148,15 @@ pub unsafe extern "C" fn peerbase_node_call_stream_many(
     })
 }
 
-/// What the caller of a command streams, and what is streamed to it. The request is still to be answered, with
-/// a function that consumes it, once all is written: answered with a value, what was written is finished.
-/// `*out` is the stream, or NULL. Returns 0, PEERBASE_ERR_ARGUMENT if the caller does not stream,
-/// PEERBASE_ERR_BROKEN if it has given up, or PEERBASE_ERR_STOPPED. Handlers must not wait: read and write on
-/// another thread, or with a timeout of 0.
+/// Gives the streams of a command whose caller streams: one from the caller, and one to it. The
+/// program still has to answer the request, with a function that consumes it, once all is written;
+/// an answer with a value also finishes the stream that was written. `out` must not be NULL; `*out`
+/// is the stream, which the program frees with `peerbase_stream_free`, or NULL.
+///
+/// One thread at a time may use the request. Handlers must not wait: read and write on another
+/// thread, or with a timeout of 0. Returns 0, PEERBASE_ERR_ARGUMENT if the caller does not stream,
+/// or its streams were already taken, PEERBASE_ERR_BROKEN if the caller has given up, or
+/// PEERBASE_ERR_STOPPED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_request_stream(
     request: *const peerbase_request,
@@ -163,14 +172,16 @@ pub unsafe extern "C" fn peerbase_request_stream(
     })
 }
 
-/// Reads at most `size` bytes into `data`, and says in `*got` how many: 0 at the end, when all has come and was
-/// checked. Waits at most `timeout_ms` for something to come; negative is as long as the call lives, 0 is not
-/// at all.
+/// Reads at most `size` bytes into `data`; `*got` is how many. It is 0 at the end, when all bytes
+/// have arrived and were verified. Waits at most `timeout_ms` milliseconds for bytes to arrive; a
+/// negative number waits as long as the call lives, and 0 does not wait.
 ///
-/// `*got` is 0 unless this returns 0; what is in `data` beyond `*got` is undefined. Returns 0,
-/// PEERBASE_ERR_WOULD_BLOCK if nothing came in time, PEERBASE_ERR_BROKEN if the stream ended before it was whole
-/// (`peerbase_last_error` says why, and how much had arrived if anything had), PEERBASE_ERR_WOULD_DEADLOCK in a
-/// callback, PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
+/// Neither `data` nor `got` may be NULL, and `size` must not be 0. `*got` is 0 unless the function
+/// returns 0; the contents of `data` beyond `*got` are undefined. Any thread, but in a callback
+/// only with a timeout of 0. Returns 0, PEERBASE_ERR_WOULD_BLOCK if nothing arrived in time,
+/// PEERBASE_ERR_BROKEN if the stream ended before it was whole (`peerbase_last_error` says why, and
+/// how much had arrived, if anything had), PEERBASE_ERR_WOULD_DEADLOCK in a callback,
+/// PEERBASE_ERR_STOPPED or PEERBASE_ERR_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_stream_read(
     stream: *mut peerbase_stream,
@@ -187,7 +198,7 @@ pub unsafe extern "C" fn peerbase_stream_read(
         }
         // SAFETY: the header asks for a live stream and room for `size` bytes.
         let (stream, buf) = unsafe {
-            // What is there is read by nobody, but must be something.
+            // Nothing reads these zeros, but a slice must be of initialised memory.
             data.write_bytes(0, size);
             (borrow(stream)?, std::slice::from_raw_parts_mut(data, size))
         };
@@ -197,11 +208,14 @@ pub unsafe extern "C" fn peerbase_stream_read(
     })
 }
 
-/// Writes `len` bytes, or as many of them as there is room for within `timeout_ms` in all; says in `*wrote` how
-/// many, which are copied. A stream to several takes all of them and waits as long as it takes, so it is
-/// PEERBASE_ERR_WOULD_DEADLOCK in a callback. `wrote` may be NULL if `timeout_ms` is negative: then all are
-/// written, or it fails. Otherwise as `peerbase_stream_read`, but `*wrote` counts what was written also after a
-/// failure; PEERBASE_ERR_BROKEN also if the reader takes no more.
+/// Writes `len` bytes, or as many of them as there is room for within `timeout_ms` milliseconds in
+/// all; `*wrote` is how many. They are copied. `data` may be NULL when `len` is 0. `wrote` may be
+/// NULL if `timeout_ms` is negative: then all bytes are written, or the function fails. A stream to
+/// several nodes takes all bytes and waits as long as it takes, so in a callback it returns
+/// PEERBASE_ERR_WOULD_DEADLOCK.
+///
+/// Otherwise as `peerbase_stream_read`, but `*wrote` also counts what was written before a failure.
+/// PEERBASE_ERR_BROKEN also means that the reader accepts no more.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_stream_write(
     stream: *mut peerbase_stream,
@@ -236,7 +250,8 @@ pub unsafe extern "C" fn peerbase_stream_write(
     })
 }
 
-/// Writes as much as there is room for until the time is over; how much that was, and what ended it.
+/// Writes as much as there is room for until the time is over. Returns how much that was, and what
+/// ended it.
 fn write_in_time(
     ends: &Ends,
     data: &[u8],
@@ -248,7 +263,7 @@ fn write_in_time(
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
         match ends.write(&data[count..], left) {
             Ok(n) => count += n,
-            // Some went: the rest is for another time.
+            // Some bytes were written; the program writes the rest later.
             Err(Error::WouldBlock) if count > 0 => break,
             Err(e) => return (count, Err(e)),
         }
@@ -256,8 +271,9 @@ fn write_in_time(
     (count, Ok(()))
 }
 
-/// Says that all was written. A stream that is freed before is broken off, and its reader told so. Returns 0,
-/// PEERBASE_ERR_FORKED or PEERBASE_ERR_ARGUMENT.
+/// Says that all was written. If a stream is freed before that, it is broken off, and its reader is
+/// told so. Any thread, also in a callback. Returns 0, PEERBASE_ERR_FORKED or
+/// PEERBASE_ERR_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_stream_finish(stream: *mut peerbase_stream) -> c_int {
     guard(|| {
@@ -274,8 +290,9 @@ pub unsafe extern "C" fn peerbase_stream_finish(stream: *mut peerbase_stream) ->
     })
 }
 
-/// Breaks off what is written, and tells the reader why; `why` is copied, up to 1 024 bytes, and may be NULL.
-/// Returns 0, PEERBASE_ERR_UTF8, PEERBASE_ERR_FORKED or PEERBASE_ERR_ARGUMENT, also for a stream to several.
+/// Breaks off the stream that is written, and tells the reader why. `why` is copied, up to 1 024
+/// bytes, and may be NULL. Any thread, also in a callback. Returns 0, PEERBASE_ERR_UTF8,
+/// PEERBASE_ERR_FORKED, or PEERBASE_ERR_ARGUMENT, also for a stream to several nodes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_stream_abort(
     stream: *mut peerbase_stream,
@@ -296,11 +313,11 @@ pub unsafe extern "C" fn peerbase_stream_abort(
     })
 }
 
-/// Sets the handler that is called when a read or write that returned PEERBASE_ERR_WOULD_BLOCK can be tried
-/// again; NULL removes it. It is called once for each such return after it was set, so set it before the
-/// first read or write. It may read and write with a timeout of 0, and must not free the stream. `drop_user`
-/// is called once with `user`, and may be NULL. Returns 0, PEERBASE_ERR_FORKED or PEERBASE_ERR_ARGUMENT, also
-/// for a stream to several.
+/// Sets the handler that is called when a read or write that returned PEERBASE_ERR_WOULD_BLOCK can
+/// be tried again; NULL removes it. It is called once for each such return after it was set, so set
+/// it before the first read or write. It may read and write with a timeout of 0, and must not free
+/// the stream. `drop_user` is called once with `user`, and may be NULL. Any thread. Returns 0,
+/// PEERBASE_ERR_FORKED, or PEERBASE_ERR_ARGUMENT, also for a stream to several nodes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_stream_on_ready(
     stream: *mut peerbase_stream,
@@ -325,10 +342,14 @@ pub unsafe extern "C" fn peerbase_stream_on_ready(
     })
 }
 
-/// Says that all was written, gives up what was not read, and waits for the value of the call that this stream
-/// was made with: `*out` has an entry for each target. Returns as `peerbase_node_call` for one target,
-/// PEERBASE_ERR_BROKEN also if what the command streamed broke off; 0 for several; PEERBASE_ERR_ARGUMENT for a
-/// command's own stream, or the second time. In a callback it is PEERBASE_ERR_WOULD_DEADLOCK, and changes nothing.
+/// Says that all was written, discards what was not read, and waits for the value of the call that
+/// this stream was made with. `out` must not be NULL; `*out` has an entry for each target, and the
+/// program frees it with `peerbase_reply_free`.
+///
+/// Any thread, but not in a callback: there it returns PEERBASE_ERR_WOULD_DEADLOCK, and changes
+/// nothing. Returns 0 for several targets; for one target as `peerbase_node_call`, and
+/// PEERBASE_ERR_BROKEN if the stream of the command broke off; PEERBASE_ERR_ARGUMENT for a
+/// command's own stream, or the second time.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_stream_wait(
     stream: *mut peerbase_stream,
@@ -357,7 +378,8 @@ pub unsafe extern "C" fn peerbase_stream_wait(
     })
 }
 
-/// Takes the calls that are to be waited for, unless this may not wait: then they stay for who may.
+/// Takes out the calls that are to be waited for. If this thread may not wait, they stay for a
+/// thread that may.
 fn take_to_wait<T>(
     calls: &Mutex<Option<T>>,
     check: impl FnOnce(&T) -> Result<(), Error>,
@@ -367,9 +389,10 @@ fn take_to_wait<T>(
     calls.take().ok_or(AGAIN)
 }
 
-/// Frees a stream: what was not read is given up, what was not finished is broken off, and a call that was not
-/// waited for is cancelled. NULL is fine; freeing twice is not, which a debug build of the library notices
-/// and ignores.
+/// Frees a stream: what was not read is discarded, what was not finished is broken off, and a call
+/// that was not waited for is cancelled. NULL is allowed. Freeing it twice is not; a debug build of
+/// the library notices that and does nothing. Any thread, also in a callback other than the
+/// stream's own; it must be the last use of the stream.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_stream_free(stream: *mut peerbase_stream) {
     if !stream.is_null() {

@@ -1,13 +1,17 @@
-//! Files by their SHA-256: offered to the network, and fetched from whoever has them.
+//! Files by their SHA-256: offered to the network, and fetched from the nodes that have them.
 //!
-//! `share` is what this node offers and how it is read, `fetch` how a file is got, `part` a file that is not
-//! whole yet, `name` which offered names are taken. Folders and files that others of this host may write to are
-//! opened once and used by that handle: what was checked is what is used. All of it is streams of two reserved commands; the
-//! engine knows nothing of files.
+//! `share` is what this node offers and how it is read for other nodes; `fetch` fetches a file;
+//! `part` is a file of which some pieces are missing; `name` says which offered names are accepted;
+//! `folder` is a folder that is used by its handle. Folders and files to which other users of this
+//! host may write are opened once and used by that handle, so that the file that was checked is the
+//! file that is used.
+//!
+//! All of it is streams of two reserved commands. The engine knows nothing of files.
 
 mod fetch;
+mod folder;
 #[cfg(test)]
-mod lies;
+mod hostile_tests;
 mod name;
 mod part;
 mod share;
@@ -24,19 +28,19 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::SystemTime;
 
-/// The command that tells whether a node has a file: `[hash]` → `{"size", "name"}` or null.
+/// The command that says whether a node has a file: `[hash]` → `{"size", "name"}` or null.
 const INFO: &str = "__file_info__";
-/// The command that streams a part of one: `[hash, offset, length]`.
+/// The command that streams a part of a file: `[hash, offset, length]`.
 const READ: &str = "__file__";
-/// Bytes read at once.
+/// Bytes that are read at once.
 const BUFFER: usize = 64 * 1024;
 
-/// A file's name in the network: the SHA-256 of what is in it.
+/// A file's name in the network: the SHA-256 of its contents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct FileHash([u8; 32]);
 
 impl FileHash {
-    /// Reads 64 digits of hexadecimal.
+    /// Reads 64 hexadecimal digits.
     pub(crate) fn parse(text: &str) -> Result<FileHash, Error> {
         let bad = Error::Argument("a file's hash is 64 digits of hexadecimal");
         let mut bytes = [0; 32];
@@ -57,7 +61,7 @@ impl fmt::Display for FileHash {
     }
 }
 
-/// What tells that a file is still the one that was hashed.
+/// What shows that a file is still the one that was hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     size: u64,
@@ -77,8 +81,8 @@ fn failed_to_read(e: std::io::Error) -> Error {
     Error::io("reading a file", &e)
 }
 
-/// Opens a regular file to read, through links only if that is wanted. This never waits, which it would for the
-/// writer of a named pipe.
+/// Opens a regular file to read, through symbolic links only if `links` is true. It never waits, as
+/// it would for the writer of a named pipe.
 fn open(path: &Path, links: bool) -> Result<File, Error> {
     let mut flags = OFlag::O_NONBLOCK;
     flags.set(OFlag::O_NOFOLLOW, !links);
@@ -91,7 +95,7 @@ fn open(path: &Path, links: bool) -> Result<File, Error> {
     }
 }
 
-/// Reads all of a file; an error if it changes meanwhile.
+/// Reads and hashes a whole file; an error if the file changes meanwhile.
 fn hash(file: &File) -> Result<(FileHash, Stamp), Error> {
     let failed = failed_to_read;
     let metadata = file.metadata().map_err(failed)?;

@@ -1,17 +1,18 @@
-//! Which names offered by others are taken for files here.
+//! The names under which other nodes offer files: which of them are accepted here.
 
 use crate::name::is_invisible;
 
-/// Bytes of a name: file systems take 255, and a prefix must still fit.
+/// Bytes of a name: file systems accept 255, and a prefix must still fit.
 const LONGEST: usize = 200;
 
-/// Names that some systems take for devices, whatever follows a dot: a folder may be shared with one.
+/// Names that some systems take for devices, whatever follows a dot. Such a system may share the
+/// folder.
 const DEVICES: [&str; 22] = [
     "con", "prn", "aux", "nul", "com1", "com2", "com3", "com4", "com5", "com6", "com7", "com8",
     "com9", "lpt1", "lpt2", "lpt3", "lpt4", "lpt5", "lpt6", "lpt7", "lpt8", "lpt9",
 ];
 
-/// Whether a name can only mean a file of that name in a folder, shown as it is.
+/// Whether a name can only mean a file of that name in a folder, and is shown as it is.
 pub(super) fn is_plain(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or_default();
     !name.is_empty()
@@ -45,7 +46,7 @@ mod tests {
             "a\0b",
             "a\nb",
             "\u{1b}[31m",
-            // Shown as "invoiceexe.pdf".
+            // This one is shown as "invoiceexe.pdf".
             "invoice\u{202e}fdp.exe",
             "a\u{200b}b",
             "a\u{feff}",

@@ -1,92 +1,35 @@
-//! A file that is not whole yet: where it is kept, and which pieces of it are there.
+//! A file of which some pieces are missing: where it is kept, and which of its pieces are there.
 //!
-//! A piece counts once it is on the disk, so that after a power cut no piece is taken for there that is not.
-//! The final name appears when all of it was checked.
+//! A piece counts once it is on the disk, so that no piece is thought to be there after a power cut
+//! that is not. The file gets its final name when all of it was checked.
 
+use super::folder::Folder;
 use super::{FileHash, Stamp, hash, name};
 use crate::error::Error;
 use crate::logging::record;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, renameat};
-use nix::sys::stat::{Mode, mkdirat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, renameat};
 use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-/// Bytes of one piece: fetched from one node at a time.
+/// Bytes of one piece, which is fetched from one node at a time.
 pub(super) const PIECE: u64 = 4 * 1024 * 1024;
-/// Pieces of one file, whatever size is allowed: each is a byte here, and in the list.
+/// Pieces of one file, whatever size is allowed: each takes a byte in memory, and one in the list.
 const PIECES: u64 = 1024 * 1024;
 /// Bytes of the largest file that can be fetched.
 pub(super) const LARGEST: u64 = PIECE * PIECES;
-/// The folder in the folder.
+/// The folder for parts, inside the folder for files.
 const PARTS: &str = ".peerbase-parts";
 
 fn failed(e: io::Error) -> Error {
     Error::io("writing a file", &e)
 }
 
-/// A folder by its handle: whatever takes its name meanwhile, what is done here is done in this one. No link is
-/// followed.
-#[derive(Debug)]
-struct Folder(File);
-
-impl Folder {
-    fn open(path: &Path) -> io::Result<Folder> {
-        let mut options = OpenOptions::new();
-        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
-        options.read(true).custom_flags(flags.bits());
-        options.open(path).map(Folder)
-    }
-
-    /// A folder in this one, which is made if it is not there.
-    fn below(&self, name: &str) -> io::Result<Folder> {
-        match mkdirat(&self.0, name, Mode::S_IRWXU) {
-            Ok(()) | Err(Errno::EEXIST) => {}
-            Err(e) => return Err(e.into()),
-        }
-        self.get(name, OFlag::O_RDONLY | OFlag::O_DIRECTORY)
-            .map(Folder)
-    }
-
-    /// What has a name here. Opening it does not wait, as it would for the other end of a named pipe.
-    fn get(&self, name: &str, flags: OFlag) -> io::Result<File> {
-        let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-        let handle = openat(&self.0, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
-        Ok(handle.into())
-    }
-
-    /// A new file, in place of what had its name.
-    fn make(&self, name: &str) -> io::Result<File> {
-        self.remove(name)?;
-        self.get(name, OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL)
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        match unlinkat(&self.0, name, UnlinkatFlags::NoRemoveDir) {
-            Ok(()) | Err(Errno::ENOENT) => Ok(()),
-            Err(e) => Err(e.into()),
-        }
-    }
-
-    /// Whether a name here is that of an open file.
-    fn names(&self, name: &str, file: &File) -> io::Result<bool> {
-        let own = file.metadata()?;
-        match self.get(name, OFlag::O_PATH) {
-            Ok(found) => {
-                let found = found.metadata()?;
-                Ok((found.dev(), found.ino()) == (own.dev(), own.ino()))
-            }
-            Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
-            Err(e) => Err(e),
-        }
-    }
-}
-
-/// Names in the folder for parts.
+/// The names of a part and its list in the folder for parts.
 #[derive(Debug)]
 struct Names {
     part: String,
@@ -105,7 +48,7 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// Goes on with a part, or begins one.
+    /// Goes on with a part that was kept, or begins one.
     pub(super) fn open(path: &Path, hash: FileHash, size: u64) -> Result<Part, Error> {
         let folder = Folder::open(path).map_err(failed)?;
         let parts = folder.below(PARTS).map_err(failed)?;
@@ -130,7 +73,7 @@ impl Part {
         }
     }
 
-    /// The pieces that are missing: where each begins, and its length.
+    /// The pieces that are missing: the offset and the length of each.
     pub(super) fn missing(&self) -> Vec<(u64, u64)> {
         let piece = |i: usize| {
             let offset = i as u64 * PIECE;
@@ -146,12 +89,12 @@ impl Part {
         self.size - missing
     }
 
-    /// Another handle to write pieces with.
+    /// Another handle of the file, to write pieces with.
     pub(super) fn file(&self) -> Result<File, Error> {
         self.file.try_clone().map_err(failed)
     }
 
-    /// A piece was written.
+    /// Notes that a piece was written.
     pub(super) fn mark(&mut self, offset: u64) -> Result<(), Error> {
         self.file.sync_data().map_err(failed)?;
         if let Some(there) = self.there.get_mut((offset / PIECE) as usize) {
@@ -161,13 +104,14 @@ impl Part {
         listed.map(|_| ()).map_err(failed)
     }
 
-    /// Nothing of it is worth keeping.
+    /// Removes the part and its list.
     pub(super) fn discard(self) {
         discard(&self.folder, &self.parts, &self.names);
     }
 
-    /// Checks the whole, and gives it its name: the one that was offered, if that is a plain one that nothing
-    /// has, or else one with the hash. `None` if it is not what the hash says.
+    /// Checks the whole file, and gives it its name: the name that was offered, if it is plain and
+    /// no file has it, or else a name with the hash. Returns `None` if the file is not what the
+    /// hash says.
     pub(super) fn finish(
         self,
         expected: FileHash,
@@ -195,10 +139,10 @@ impl Part {
         Err(Error::Argument("every name for the file is taken"))
     }
 
-    /// Gives the file that was checked a name in the folder, unless something has that.
+    /// Gives the checked file a name in the folder, unless something has that name.
     fn give_name(&self, name: &str) -> Result<bool, Error> {
-        // The file that is open, whatever has its name among the parts now. A link, because a rename would take
-        // the place of what is there.
+        // The file that is open gets the name, whatever file has its name among the parts now. It
+        // is a hard link, because a rename would replace a file of that name.
         let open = format!("/proc/self/fd/{}", self.file.as_raw_fd());
         let follow = AtFlags::AT_SYMLINK_FOLLOW;
         match linkat(AT_FDCWD, open.as_str(), &self.folder.0, name, follow) {
@@ -208,7 +152,7 @@ impl Part {
         }
     }
 
-    /// As [`Part::give_name`], where the file system has no links or there is no /proc.
+    /// As [`Part::give_name`], for file systems without links and systems without /proc.
     fn rename(&self, name: &str) -> Result<bool, Error> {
         let swapped = || Error::Damaged("the part was replaced while it was fetched".into());
         match self.folder.get(name, OFlag::O_PATH) {
@@ -228,7 +172,7 @@ impl Part {
     }
 }
 
-/// A part and which of its pieces are there: what was kept of it, or nothing yet.
+/// Opens a part that was kept, with the list of its pieces, or begins one with no pieces.
 fn open_or_begin(parts: &Folder, names: &Names, size: u64) -> Result<(File, Vec<bool>), Error> {
     if size > LARGEST {
         let fits = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
@@ -238,14 +182,15 @@ fn open_or_begin(parts: &Folder, names: &Names, size: u64) -> Result<(File, Vec<
     let count = size.div_ceil(PIECE) as usize;
     let kept = read_list(parts, &names.list, size, count);
     let kept = kept.and_then(|there| Some((kept_part(parts, &names.part, size)?, there)));
-    // Written anew in any case: who has it then is who has what this process makes here. That is not always its
-    // user, because file systems map them.
+    // The list is written anew in any case. Its owner is then the owner of what this process makes
+    // here. That is not always the user of the process, because file systems map users.
     let nothing = vec![false; count];
     let there = kept.as_ref().map_or(&nothing, |(_, there)| there);
     let list = write_list(parts, &names.list, size, there).map_err(failed)?;
     let owner = |file: &File| file.metadata().map(|m| m.uid()).map_err(failed);
     let us = owner(&list)?;
-    // Who has the folder could swap what is in it, and who has the part could have it open and write to it.
+    // The owner of the folder could swap the files in it, and the owner of the part could have it
+    // open and write to it.
     if owner(&parts.0)? != us {
         return Err(Error::Argument(
             "the folder for parts is somebody else's: .peerbase-parts",
@@ -262,14 +207,14 @@ fn open_or_begin(parts: &Folder, names: &Names, size: u64) -> Result<(File, Vec<
     Ok((file, nothing))
 }
 
-/// What is kept of a part, if it is one.
+/// The file that was kept of a part, if it is a regular file of the right size.
 fn kept_part(parts: &Folder, name: &str, size: u64) -> Option<File> {
     let file = parts.get(name, OFlag::O_RDWR).ok()?;
     let metadata = file.metadata().ok()?;
     (metadata.is_file() && metadata.len() == size).then_some(file)
 }
 
-/// Which pieces are there. A list of another size would be of another file.
+/// Reads which pieces are there. A list of another size is a list of another file.
 fn read_list(parts: &Folder, name: &str, size: u64, count: usize) -> Option<Vec<bool>> {
     let file = parts.get(name, OFlag::O_RDONLY).ok()?;
     if !file.metadata().ok()?.is_file() {
@@ -297,7 +242,7 @@ fn discard(folder: &Folder, parts: &Folder, names: &Names) {
             record!(Warn, "removing a part: {e}");
         }
     }
-    // Not there when others are being fetched.
+    // This fails if the folder holds parts of other files, which are being fetched.
     let _ = unlinkat(&folder.0, PARTS, UnlinkatFlags::RemoveDir);
 }
 
@@ -372,7 +317,7 @@ mod tests {
         write(&mut part, b"wrong");
         assert!(part.finish(of(b"right"), Some("a")).unwrap().is_none());
         assert!(names(&folder).is_empty());
-        // A list that was damaged, or of another size, is no list.
+        // A list that was damaged, or is of another size, counts as no list.
         for list in ["", "5 ", "6 1", "5 11", "x"] {
             let mut part = Part::open(&folder, of(b"right"), 5).unwrap();
             write(&mut part, b"wrong");
@@ -393,7 +338,7 @@ mod tests {
         fs::remove_dir_all(folder).unwrap();
     }
 
-    /// A part that is all there, of what is to be `right`.
+    /// A part with all pieces, of a file that is to be `right`.
     fn whole(folder: &Path) -> Part {
         let mut part = Part::open(folder, of(b"right"), 5).unwrap();
         write(&mut part, b"right");
@@ -414,12 +359,13 @@ mod tests {
                 true => symlink("/etc/passwd", &name).unwrap(),
             }
             let done = part.finish(of(b"right"), Some("a"));
-            // Nothing names the checked file any more, so there is nothing that could be given its name.
+            // No name leads to the checked file any more, so it cannot be renamed or linked.
             assert!(matches!(done, Err(Error::Damaged(_))), "{done:?}");
             assert_eq!(names(&folder), [PARTS]);
             fs::remove_dir_all(&parts).unwrap();
         }
-        // The whole folder is swapped: for a link, and for a folder with another file of the part's name.
+        // The whole folder is swapped for a link, or for a folder with another file of the part's
+        // name.
         for by_link in [false, true] {
             let part = whole(&folder);
             fs::rename(&parts, outside.join("away")).unwrap();
@@ -453,7 +399,8 @@ mod tests {
         assert!(Part::open(&folder, of(b"right"), 5).is_err());
         assert!(names(&outside).is_empty());
         fs::remove_file(folder.join(PARTS)).unwrap();
-        // And in place of the folder itself, of the part, and of the list.
+        // A link in place of the folder for files, of the part, or of the list is not followed
+        // either.
         let link = outside.join("link");
         symlink(&folder, &link).unwrap();
         assert!(Part::open(&link, of(b"right"), 5).is_err());
@@ -488,7 +435,7 @@ mod tests {
         let e = Part::open(&folder, of(b"right"), 5);
         assert!(matches!(e, Err(Error::Argument(_))), "{e:?}");
         assert!(!parts.exists() || names(&parts).is_empty());
-        // A part that is somebody else's is begun anew: its owner may have it open.
+        // A part that another user owns is begun anew: its owner may have it open.
         let _ = fs::remove_dir(&parts);
         let part = whole(&folder);
         let name = parts.join(&part.names.part);

@@ -1,4 +1,4 @@
-//! The advert: what a node says of itself, sealed under the network key.
+//! The advert: what a node announces about itself, sealed under the network key.
 //!
 //! ```text
 //! version u8 | flags u8 | instance [16] | sequence u64 | interval u32 ms | port u16
@@ -6,8 +6,8 @@
 //! | relays: u8 count, u8 how many of them the sender vouches for, that many texts
 //! ```
 //!
-//! A sender vouches for the relays it was given or is linked to; the rest it has heard of. What is only
-//! hearsay is not told on, so that a relay that is no more is forgotten.
+//! A sender vouches for the relays that it was given or is linked to; of the rest it has only
+//! heard. Nodes do not pass on hearsay, so that a relay that no longer exists is forgotten.
 
 use super::{Instance, Malformed, Reader, VERSION, put_text};
 use crate::address::RelayAddress;
@@ -15,17 +15,17 @@ use crate::limits::ADVERT_RELAYS_MAX;
 use crate::name::NodeName;
 use std::net::IpAddr;
 
-/// Bytes of the shortest one: a name of one byte, no address, no relays.
+/// Bytes of the shortest advert: a name of one byte, no address, no relays.
 pub(crate) const LEN_MIN: usize = 1 + 1 + 16 + 8 + 4 + 2 + (1 + 1) + 1 + (1 + 1);
 
 /// What the sender is about to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// It takes part.
+    /// The sender takes part.
     Present,
-    /// It asks whether its name is taken, and does not take part yet.
+    /// The sender asks whether its name is taken, and does not take part yet.
     Probing,
-    /// It is leaving.
+    /// The sender is leaving.
     Leaving,
 }
 
@@ -34,21 +34,21 @@ pub enum Phase {
 pub struct Advert {
     /// What the sender is about to do.
     pub phase: Phase,
-    /// This start of the sender.
+    /// The start of the sender that this advert is about.
     pub instance: Instance,
-    /// Counts this instance's adverts; an older one is void.
+    /// The number of the advert, counted by the instance. An older advert is void.
     pub sequence: u64,
-    /// Milliseconds between two adverts of the sender, from which its absence is judged.
+    /// Milliseconds between two adverts of the sender. From these, other nodes judge its absence.
     pub interval_ms: u32,
-    /// The TCP port it listens on.
+    /// The TCP port on which the sender listens.
     pub port: u16,
-    /// Its name.
+    /// The sender's name.
     pub name: NodeName,
-    /// Where to find it, if not where the datagram came from.
+    /// Where to find the sender, if not at the address from which the datagram came.
     pub address: Option<IpAddr>,
-    /// Relays it knows, at most [`ADVERT_RELAYS_MAX`].
+    /// Relays that the sender knows, at most [`ADVERT_RELAYS_MAX`].
     pub relays: Vec<RelayAddress>,
-    /// How many of them, the first ones, it vouches for.
+    /// The sender vouches for so many of them, the first ones.
     pub vouched: u8,
 }
 
@@ -84,7 +84,7 @@ impl Advert {
         }
     }
 
-    /// Reads one.
+    /// Reads an advert that takes all of `bytes`.
     pub fn decode(bytes: &[u8]) -> Result<Advert, Malformed> {
         let mut r = Reader(bytes);
         if r.u8()? != VERSION {

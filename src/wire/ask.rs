@@ -1,4 +1,4 @@
-//! What a call asks for: a command, a message for one, or a message for everyone.
+//! What a call asks for: a command, a message to one node, or a message to all nodes.
 //!
 //! ```text
 //! command    path text | args u32 length, bytes | kwargs, the rest
@@ -6,36 +6,36 @@
 //! broadcast  origin [16] | number u64 | hops u8 | sender text | data, the rest
 //! ```
 //!
-//! It stands in the call's own record, or comes on the call's channel [`Channel::Ask`] when it is too
-//! large for one. Args and kwargs are JSON texts; this layer carries them unread.
+//! It stands in the call's own record. If it is too large for one record, it comes on the call's
+//! channel [`Channel::Ask`]. Args and kwargs are JSON texts, which this layer carries unread.
 //!
 //! [`Channel::Ask`]: super::record::Channel::Ask
 
 use super::{Instance, Malformed, Reader, put_text};
 
-/// Which kind of thing is asked for.
+/// The kind of what is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AskKind {
     /// A command.
     Command,
     /// Bytes for the peer's message handler, which answers with bytes.
     Message,
-    /// Bytes for everyone's message handler.
+    /// Bytes for the message handlers of all nodes.
     Broadcast,
 }
 
-/// A message for every node, on its way, borrowed from the bytes of a record.
+/// Bytes for all nodes, on their way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BroadcastRef<'a> {
-    /// Who said it first.
+    /// The node that sent the broadcast first.
     pub origin: Instance,
-    /// Counted by the origin, from 0.
+    /// The number of the broadcast, counted by the origin from 0.
     pub number: u64,
-    /// How many more nodes may hand it on, one after the other.
+    /// How many more nodes may forward it, one after the other.
     pub hops: u8,
     /// The origin's name; not checked here.
     pub sender: &'a str,
-    /// What was said.
+    /// The bytes of the broadcast.
     pub data: &'a [u8],
 }
 
@@ -53,7 +53,7 @@ pub enum AskRef<'a> {
     },
     /// Bytes for the peer's message handler, which answers with bytes.
     Message(&'a [u8]),
-    /// Bytes for everyone.
+    /// Bytes for the message handlers of all nodes.
     Broadcast(BroadcastRef<'a>),
     /// What is asked comes on a channel of its own.
     Large {
@@ -65,7 +65,7 @@ pub enum AskRef<'a> {
 }
 
 impl<'a> AskRef<'a> {
-    /// Which kind it is, or will be.
+    /// The kind of what is asked for; of a large one, the kind that it will have.
     pub fn kind(&self) -> AskKind {
         match self {
             AskRef::Command { .. } => AskKind::Command,
@@ -75,7 +75,7 @@ impl<'a> AskRef<'a> {
         }
     }
 
-    /// Bytes of what is asked for, or will be.
+    /// Bytes of what is asked for; of a large one, the bytes that it will have.
     pub fn size(&self) -> u64 {
         let bytes = match self {
             AskRef::Command { path, args, kwargs } => path.len() + args.len() + kwargs.len(),
@@ -86,7 +86,7 @@ impl<'a> AskRef<'a> {
         bytes as u64
     }
 
-    /// Reads one that takes all of `bytes`.
+    /// Reads what is asked for, which takes all of `bytes`.
     pub fn decode(kind: AskKind, bytes: &'a [u8]) -> Result<AskRef<'a>, Malformed> {
         let mut r = Reader(bytes);
         Ok(match kind {

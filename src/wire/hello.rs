@@ -5,7 +5,7 @@
 //! | (answers only) the asker's nonce [32]
 //! ```
 //!
-//! From both hellos and the network key come the session's two keys: [`session_keys`].
+//! The session's two keys are derived from both hellos and the network key: [`session_keys`].
 
 use super::{Instance, Malformed, Reader, VERSION, put_text};
 use crate::fernet::Key;
@@ -13,34 +13,35 @@ use crate::hkdf::hkdf;
 use crate::name::NodeName;
 use zeroize::Zeroize;
 
-/// 32 fresh random bytes, which make every session's keys its own.
+/// 32 fresh random bytes, which make the keys of each session different.
 pub type Nonce = [u8; 32];
 
-/// Which of the two sides speaks.
+/// The side that sends a hello.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// The side that opened the link.
     Ask,
-    /// The side that was asked, and which nonce it answers.
+    /// The side that was asked, and the nonce that it answers.
     Answer(Nonce),
 }
 
 /// One hello.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hello {
-    /// Which side speaks.
+    /// The side that sends it.
     pub role: Role,
-    /// Whether the speaker is still asking for its name.
+    /// Whether the sender still asks whether its name is taken.
     pub probing: bool,
-    /// This start of the speaker.
+    /// The start of the sender.
     pub instance: Instance,
     /// Fresh for this hello.
     pub nonce: Nonce,
-    /// The TCP port the speaker listens on.
+    /// The TCP port on which the sender listens.
     pub port: u16,
-    /// The speaker's name.
+    /// The sender's name.
     pub name: NodeName,
-    /// Who the speaker thinks it speaks to; only who asks may leave that open, as an empty text.
+    /// The node that the sender means to speak to. Only the side that asks may leave it open, as an
+    /// empty text.
     pub meant: Option<NodeName>,
 }
 
@@ -63,7 +64,7 @@ impl Hello {
         }
     }
 
-    /// Reads one.
+    /// Reads a hello that takes all of `bytes`.
     pub fn decode(bytes: &[u8]) -> Result<Hello, Malformed> {
         let mut r = Reader(bytes);
         if r.u8()? != VERSION {
@@ -101,10 +102,12 @@ impl Hello {
     }
 }
 
-/// The keys of the session these two hellos make: for what the asker sends, and for what the
-/// answerer sends. HKDF-SHA256 (RFC 5869) of the network key; the salt is both nonces, the info
-/// both instances and names, so that neither side, nor a third, can make a session be mistaken for
-/// another.
+/// The keys of the session that these two hellos make: one for what the asker sends, and one for
+/// what the answerer sends.
+///
+/// They are HKDF-SHA256 (RFC 5869) of the network key. The salt is both nonces, and the info both
+/// instances and names, so that neither a side nor a third node can make one session be mistaken
+/// for another.
 pub fn session_keys(network: &Key, ask: &Hello, answer: &Hello) -> (Key, Key) {
     let mut salt = [0u8; 64];
     salt[..32].copy_from_slice(&ask.nonce);

@@ -1,6 +1,7 @@
-//! Who may join a network at a relay: a key that is derived from the network's, and the proof of it.
+//! The right to join a network at a relay: a key that is derived from the network's key, and the
+//! proof of it.
 //!
-//! The relay can check a proof and can do nothing else with its key: it is derived one way, and opens
+//! A relay can check a proof with its key, and nothing else: the key is derived one way, and opens
 //! no token.
 
 use crate::error::Error;
@@ -12,21 +13,22 @@ use base64::engine::general_purpose::URL_SAFE;
 use std::fmt;
 use zeroize::{Zeroize, Zeroizing};
 
-/// 32 fresh random bytes, one of each side, which make a proof good for one joining.
+/// 32 fresh random bytes of each side, which make a proof valid for one join only.
 pub type Challenge = [u8; 32];
 
-/// The MAC that proves that the key is held.
+/// The MAC that proves that a node holds the key.
 pub type Proof = [u8; 32];
 
-/// What the text form begins with, so that it cannot be taken for a network's key, nor that for it.
+/// The beginning of the text form, so that a relay key and a network key cannot be mistaken for
+/// each other.
 const PREFIX: &str = "relay-";
 
-/// A relay's key for one network, for `peerbase relay --relay-key`. Wiped when dropped.
+/// A relay's key for one network, as in `peerbase relay --relay-key`. It is wiped when dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RelayKey([u8; 32]);
 
 impl RelayKey {
-    /// Derives it from the network's key: HKDF-SHA256 (RFC 5869) without salt, with the info
+    /// Derives the key from the network's key: HKDF-SHA256 (RFC 5869) without salt, with the info
     /// `peerbase relay 1`.
     pub fn derive(network: &Key) -> RelayKey {
         let mut key = RelayKey([0; 32]);
@@ -54,17 +56,18 @@ impl RelayKey {
         }
     }
 
-    /// The text form, `relay-` and 44 characters of base64url: the secret itself, never for logs.
+    /// The text form: `relay-` and 44 characters of base64url. It is the secret itself: never write
+    /// it to logs.
     pub fn to_text(&self) -> Zeroizing<String> {
         Zeroizing::new(format!("{PREFIX}{}", URL_SAFE.encode(self.0)))
     }
 
-    /// Proves the key for one joining of one network.
+    /// Proves that this key is held, for one join to one network.
     pub fn prove(&self, network: &NetworkName, member: &Challenge, relay: &Challenge) -> Proof {
         mac(&self.0, &said(network, &length(network), member, relay))
     }
 
-    /// Whether `proof` proves it, in constant time.
+    /// Whether `proof` proves that, in constant time.
     pub fn verify(
         &self,
         network: &NetworkName,
@@ -84,7 +87,8 @@ fn length(network: &NetworkName) -> [u8; 1] {
     [network.as_str().len() as u8]
 }
 
-/// What a proof is a MAC of. The length in front of the name keeps two names from being mistaken.
+/// The parts over which a proof is a MAC. The length in front of the name keeps two names from
+/// being mistaken for each other.
 fn said<'a>(
     network: &'a NetworkName,
     length: &'a [u8; 1],

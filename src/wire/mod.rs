@@ -1,10 +1,12 @@
-//! What the payload of a frame holds: once its token is open, [`advert`], [`hello`] and [`record`], in
-//! which [`ask`], [`peers`] and [`report`] travel;
-//! in clear, between a node and a relay, [`relay`] and [`membership`].
+//! What the payload of a frame holds.
 //!
-//! Each is a pure codec over bytes. Integers are big-endian; a text is its length in one byte and
-//! then its bytes. What decodes, encodes back to the same bytes; nothing may follow the last field.
-//! These files know names and limits, and nothing of sessions, sockets or time.
+//! Once its token is open, the payload is an [`advert`], a [`hello`] or a [`record`], and in a
+//! record travel [`ask`], [`peers`] and [`report`]. Between a node and a relay it is in clear:
+//! [`relay`], with the proofs of [`membership`].
+//!
+//! Each file is a pure codec over bytes. Integers are big-endian; a text is its length in one byte
+//! and then its bytes. What decodes encodes back to the same bytes, and nothing may follow the last
+//! field. These files know names and limits, and nothing of sessions, sockets or time.
 
 pub mod advert;
 pub mod ask;
@@ -17,22 +19,23 @@ pub mod report;
 
 use std::fmt;
 
-/// The version of the protocol these codecs speak; any other is refused.
+/// The version of the protocol that these codecs speak. Any other version is refused.
 pub const VERSION: u8 = 1;
 
-/// One start of one node: 16 random bytes, drawn anew each time.
+/// One start of one node: 16 random bytes, drawn anew at each start.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instance(pub [u8; 16]);
 
 impl fmt::Debug for Instance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Enough to tell two apart in a log.
+        // Four bytes are enough to tell two instances apart in a log.
         let [a, b, c, d, ..] = self.0;
         write!(f, "{a:02x}{b:02x}{c:02x}{d:02x}")
     }
 }
 
-/// Bytes under a right MAC that are not what they should be: a bug or malice of a key holder.
+/// The error of bytes that are well authenticated but not what they should be: a holder of the key
+/// has a bug, or is malicious.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
 
@@ -99,7 +102,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Appends a text whose type bounds it to 255 bytes.
+/// Appends a text, which its type bounds to 255 bytes.
 fn put_text(text: &str, out: &mut Vec<u8>) {
     debug_assert!(text.len() <= 255);
     out.push(text.len() as u8);

@@ -1,4 +1,4 @@
-//! What a node tells its peers of others: where they are.
+//! What a node tells its peers about other nodes: their addresses.
 //!
 //! ```text
 //! count u8 | each: instance [16] | name text | address: 4 or 6 u8, its bytes, port u16
@@ -8,13 +8,13 @@ use super::{Instance, Malformed, Reader, put_text};
 use crate::name::NodeName;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Peers one record may tell of: more go into further records.
+/// Peers that one record may name; further peers go into further records.
 pub const PEERS_TOLD_MAX: usize = 64;
 
-/// Somebody the sender is in a session with.
+/// A node with which the sender has a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acquaintance {
-    /// Which start of it.
+    /// Its current start.
     pub instance: Instance,
     /// Its name.
     pub name: NodeName,
@@ -22,7 +22,7 @@ pub struct Acquaintance {
     pub address: SocketAddr,
 }
 
-/// Appends the encoding of at most [`PEERS_TOLD_MAX`].
+/// Appends the encoding of at most [`PEERS_TOLD_MAX`] peers.
 pub fn encode(peers: &[Acquaintance], out: &mut Vec<u8>) {
     debug_assert!(peers.len() <= PEERS_TOLD_MAX);
     out.push(peers.len() as u8);
@@ -43,7 +43,7 @@ pub fn encode(peers: &[Acquaintance], out: &mut Vec<u8>) {
     }
 }
 
-/// Reads them all.
+/// Reads peers that take all of `bytes`.
 pub fn decode(bytes: &[u8]) -> Result<Vec<Acquaintance>, Malformed> {
     let mut r = Reader(bytes);
     let count = usize::from(r.u8()?);

@@ -4,8 +4,9 @@
 //! sequence u64 | kind u8 | channel u32 | body
 //! call   (1)  number u64 | timeout u32 ms | form u8 | settled: u8 count, that many u64
 //!             | what is asked, the rest; or its length u64, if that is large
-//!             form is a sum: 1, a message; 2, sent before; 4, with streams; 8, large; 16, a broadcast
-//! reply  (2)  number u64 | status u8 | value or message, the rest; the value's length u64, if that is large
+//!             form is a sum: 1 message, 2 sent before, 4 with streams, 8 large, 16 broadcast
+//! reply  (2)  number u64 | status u8
+//!             | value or message, the rest; or the value's length u64, if that is large
 //! data   (3)  number u64 | offset u64 | bytes, the rest
 //! end    (4)  number u64 | length u64 | 0 u8, SHA-256 of the whole [32]; or 1 u8, why, the rest
 //! credit (5)  number u64 | received u64 | limit u64
@@ -15,9 +16,9 @@
 //! close  (9)  reason u8
 //! ```
 //!
-//! The channel says which of a call's streams a record is about, and is 0 where it is about none: see
-//! [`Channel`]. Offsets and limits count from the stream's beginning, so that a stream can go on over
-//! another session.
+//! The channel says which of a call's streams a record is about, and is 0 if the record is about no
+//! stream: see [`Channel`]. Offsets and limits count from the beginning of the stream, so that a
+//! stream can be resumed over another session.
 
 use super::ask::{AskKind, AskRef};
 use super::{Malformed, Reader};
@@ -31,19 +32,19 @@ const STREAMS: u8 = 4;
 const LARGE: u8 = 8;
 const BROADCAST: u8 = 16;
 
-/// The most call numbers one list of settled calls can hold: its count is one byte.
+/// The most call numbers that one list of settled calls can hold: its count is one byte.
 pub const SETTLED_MAX: usize = 255;
 
-/// Which of a call's streams.
+/// One of the streams of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Channel {
     /// What the caller's program streams to the command.
     Request,
     /// What the command streams to the caller's program.
     Response,
-    /// What is asked, when it is too large for the call's record.
+    /// What is asked, if it is too large for the call's record.
     Ask,
-    /// The value, when it is too large for the reply's record.
+    /// The value, if it is too large for the reply's record.
     Value,
 }
 
@@ -67,7 +68,7 @@ impl Channel {
         }
     }
 
-    /// Whether it is the caller who sends on it.
+    /// Whether the caller sends on it.
     pub fn is_callers(self) -> bool {
         matches!(self, Channel::Request | Channel::Ask)
     }
@@ -78,21 +79,21 @@ impl Channel {
 pub enum Status {
     /// The body is the value.
     Value,
-    /// No such command.
+    /// There is no such command.
     NotFound,
     /// The command failed; the body is its message.
     Failed,
-    /// Too much in flight: the command did not run.
+    /// Too much is in flight; the command did not run.
     Overloaded,
-    /// Not wanted; the body is the reason.
+    /// The callee refused the call; the body is the reason.
     Refused,
-    /// What was asked is larger than the callee takes; the body is its limit, u64.
+    /// What was asked is larger than the callee accepts; the body is its limit, u64.
     TooLarge,
     /// The value comes on a channel of its own; the body is its length, u64.
     Large,
-    /// The command ran, and its answer could not be kept.
+    /// The command ran, but its answer could not be kept.
     AnswerLost,
-    /// What was asked holds more values than the callee takes; the body is its limit, u64.
+    /// What was asked holds more values than the callee accepts; the body is its limit, u64.
     TooManyValues,
 }
 
@@ -113,22 +114,22 @@ impl Status {
     }
 }
 
-/// Why a session is being closed by the side that says so.
+/// The reason why the sender closes a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseReason {
     /// The sender is leaving the network.
     Leaving,
     /// The two nodes have a second session, which is kept.
     Duplicate,
-    /// Nobody used the session and the sender needs the room.
+    /// The session was not in use, and the sender needs the room.
     Idle,
-    /// Both have the same name.
+    /// Both nodes have the same name.
     NameConflict,
-    /// The other side broke a rule of streams, or of broadcasts.
+    /// The other node broke a rule of streams, or of broadcasts.
     Violation,
 }
 
-/// A list of call numbers the caller has settled: the callee may forget them.
+/// Numbers of calls that the caller has settled, and that the callee may forget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settled<'a>(&'a [[u8; 8]]);
 
@@ -155,13 +156,13 @@ fn put_settled(numbers: &[u64], out: &mut Vec<u8>) {
 /// How a stream ended, as its sender says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome<'a> {
-    /// It is whole; the SHA-256 of all of it.
+    /// The stream is whole; this is the SHA-256 of all of it.
     Whole(&'a [u8; 32]),
-    /// It broke off; why, in words.
+    /// The stream was broken off; this text says why.
     Broken(&'a [u8]),
 }
 
-/// Which stream of which call.
+/// A stream: its channel, and the number of its call.
 pub type Of = (Channel, u64);
 
 /// The contents of one record.
@@ -169,15 +170,15 @@ pub type Of = (Channel, u64);
 pub enum Body<'a> {
     /// A call.
     Call {
-        /// The caller's number for it, used once in the caller's life.
+        /// The caller's number for the call, used once in the caller's life.
         number: u64,
-        /// Milliseconds the caller still waits.
+        /// Milliseconds for which the caller still waits.
         timeout_ms: u32,
-        /// Whether it was sent before, over a path that died.
+        /// Whether the call was sent before, over a path that was lost.
         again: bool,
         /// Whether the programs on both sides may stream to each other.
         streams: bool,
-        /// Earlier calls the callee may forget.
+        /// Earlier calls that the callee may forget.
         settled: Settled<'a>,
         /// What is asked.
         ask: AskRef<'a>,
@@ -198,36 +199,36 @@ pub enum Body<'a> {
     },
     /// A piece of a stream.
     Data {
-        /// Of which.
+        /// The stream that this is about.
         of: Of,
-        /// How much came before it.
+        /// Bytes of the stream before this piece.
         offset: u64,
         /// The piece.
         bytes: &'a [u8],
     },
     /// A stream's end.
     End {
-        /// Of which.
+        /// The stream that this is about.
         of: Of,
-        /// How much there was.
+        /// Bytes that the stream had.
         length: u64,
         /// How it ended.
         outcome: Outcome<'a>,
     },
-    /// How far a stream may be sent now, and over this session.
+    /// How far the sender of a stream may send it now, over this session.
     Credit {
-        /// Of which.
+        /// The stream that this is about.
         of: Of,
-        /// How much has come, which the sender may forget.
+        /// Bytes that have arrived, which the sender may forget.
         received: u64,
-        /// How much may come.
+        /// Bytes up to which the sender may send.
         limit: u64,
     },
     /// The receiver of a stream takes no more of it.
     Stop {
-        /// Of which.
+        /// The stream that this is about.
         of: Of,
-        /// Why, in words.
+        /// The reason, in words.
         why: &'a [u8],
     },
     /// Others the sender is in a session with, as `peers` decodes them.
@@ -241,14 +242,14 @@ pub enum Body<'a> {
 /// One record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
-    /// Exactly one more than that of the record before, from 0.
+    /// Exactly one more than that of the record before; the first is 0.
     pub sequence: u64,
     /// Its contents.
     pub body: Body<'a>,
 }
 
 impl<'a> Record<'a> {
-    /// Reads one.
+    /// Reads a record that takes all of `bytes`.
     pub fn decode(bytes: &'a [u8]) -> Result<Record<'a>, Malformed> {
         let mut r = Reader(bytes);
         let sequence = r.u64()?;
@@ -265,7 +266,7 @@ impl<'a> Record<'a> {
 }
 
 impl<'a> Body<'a> {
-    /// What is about no stream.
+    /// Reads a body that is about no stream.
     fn decode(kind: u8, r: &mut Reader<'a>) -> Result<Body<'a>, Malformed> {
         Ok(match kind {
             1 => {
@@ -317,7 +318,7 @@ impl<'a> Body<'a> {
         })
     }
 
-    /// What is about a stream.
+    /// Reads a body that is about a stream.
     fn decode_on(channel: Channel, kind: u8, r: &mut Reader<'a>) -> Result<Body<'a>, Malformed> {
         let of = (channel, r.u64()?);
         Ok(match kind {
@@ -355,9 +356,9 @@ fn header(sequence: u64, kind: u8, channel: u32, out: &mut Vec<u8>) {
 /// How a call is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Form {
-    /// Whether it was sent before.
+    /// Whether the call was sent before.
     pub again: bool,
-    /// Whether the programs may stream.
+    /// Whether the programs may stream to each other.
     pub streams: bool,
 }
 
@@ -438,13 +439,13 @@ pub fn encode_credit(sequence: u64, of: Of, received: u64, limit: u64, out: &mut
     out.extend_from_slice(&limit.to_be_bytes());
 }
 
-/// Appends that no more of a stream is taken.
+/// Appends that the receiver accepts no more of a stream.
 pub fn encode_stop(sequence: u64, of: Of, why: &[u8], out: &mut Vec<u8>) {
     stream_header(sequence, 6, of, out);
     out.extend_from_slice(why);
 }
 
-/// Appends what [`peers`](super::peers) has encoded.
+/// Appends peers that [`peers`](super::peers) has encoded.
 pub fn encode_peers(sequence: u64, peers: &[u8], out: &mut Vec<u8>) {
     header(sequence, 8, 0, out);
     out.extend_from_slice(peers);
@@ -532,7 +533,7 @@ mod tests {
 
     #[test]
     fn the_largest_body_fits_the_largest_frame() {
-        // BODY_MAX counts path, args and kwargs; the list of settled calls comes on top.
+        // BODY_MAX counts path, args and kwargs; the list of settled calls is added to it.
         let plain =
             HEADER + 8 + 4 + 1 + 1 + 8 * crate::engine::SETTLED_WITH_CALL + 1 + 4 + BODY_MAX;
         assert!(NAME_MAX + "|msg||END\n".len() + token_len(plain) <= FRAME_MAX);

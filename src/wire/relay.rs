@@ -1,23 +1,29 @@
-//! What a node and a relay say to each other: the payloads of `reg` and `fwd`, and the words of `err`.
+//! What a node and a relay say to each other: the payloads of `reg` and `fwd`, and the words of
+//! `err`.
 //!
 //! ```text
 //! reg, to the relay     join.VERSION.CHALLENGE | proof.PROOF *( "." PROOF ) | block.ROUTE
 //! reg, from the relay   prove.CHALLENGE | joined.ROUTE | gone.ROUTE | busy.ROUTE.BYTES
 //!                       | credit.ROUTE.BYTES
-//! fwd                   ROUTE.TYPE.TOKEN       to the relay: for whom; from it: from whom
+//! fwd                   ROUTE.TYPE.TOKEN
+//!                       ROUTE is the receiver's on the way to the relay, the sender's from it
 //! CHALLENGE, PROOF      32 bytes as padded base64url
 //! ROUTE                 12 bytes as base64url, drawn by the relay for one link
 //! BYTES                 decimal, without leading zeros
 //! ```
 //!
-//! A node joins; the relay asks for a proof where it has a relay key, hands over the adverts it holds
-//! as `fwd` frames of type `adv`, and then says `joined`, so that who has joined knows who is there.
-//! `gone` says that a route leads nowhere any more; `busy` that a frame for it was turned away because
-//! too much waits there, and gives its bytes back. A node has at most [`ROUTE_WINDOW`] bytes of `fwd`
-//! frames under way to one route; `credit` gives back what has left the relay. A node that is sent
-//! nonsense from a route has it blocked.
+//! A node asks to join. A relay with a relay key asks it for a proof. The relay then hands over the
+//! adverts that it holds as `fwd` frames of type `adv`, and last says `joined`, so that a node that
+//! has joined knows the members that are there.
 //!
-//! Pure functions over bytes: who may say what when is for `relay` and `engine`.
+//! `gone` says that a route leads nowhere any more. `busy` says that a frame for a route was
+//! dropped because too much waits there, and gives its bytes back. A node has at most
+//! [`ROUTE_WINDOW`] bytes of `fwd` frames under way to one route; `credit` gives back the bytes
+//! that have left the relay. A node that gets nonsense from a route asks the relay to block that
+//! route.
+//!
+//! These are pure functions over bytes. Which side may say what, and when, is decided in `relay`
+//! and `engine`.
 
 use super::Malformed;
 use super::membership::{Challenge, Proof};
@@ -36,20 +42,19 @@ const ROUTE: usize = 16;
 /// Characters of 32 bytes.
 const TEXT: usize = 44;
 
-/// Where a relay sends something: a name for one of its links, drawn at random. Kept as the text it is
-/// on the wire.
+/// The address of one link at a relay, drawn at random. It is kept as the text that is on the wire.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Route([u8; ROUTE]);
 
 impl Default for Route {
-    /// One that no relay draws but by an accident of 96 bits.
+    /// A route that no relay draws, but by a chance of one in 2^96.
     fn default() -> Route {
         Route([b'A'; ROUTE])
     }
 }
 
 impl Route {
-    /// A new one.
+    /// Draws a new route.
     pub fn draw(entropy: &mut dyn Entropy) -> Route {
         let mut bytes = [0; ROUTE / 4 * 3];
         entropy.fill(&mut bytes);
@@ -69,7 +74,7 @@ impl Route {
         }
     }
 
-    /// Its text.
+    /// The route as text.
     pub fn as_bytes(&self) -> &[u8; ROUTE] {
         &self.0
     }
@@ -81,35 +86,35 @@ impl fmt::Debug for Route {
     }
 }
 
-/// Why a relay ends a link.
+/// The reason why a relay closes a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
-    /// Not a frame, or one out of place.
+    /// The bytes were not a frame, or the frame was out of place.
     Frame,
     /// The relay does not serve this network.
     Network,
-    /// The relay serves as many networks as it may.
+    /// The relay already serves as many networks as it may.
     Networks,
-    /// The proof is wrong: the network's key is another one.
+    /// The proof is wrong: the node has another network key.
     Key,
-    /// The network has as many members here as it may.
+    /// The network already has as many members at the relay as it may.
     Full,
-    /// Too many links, or too many joinings, from one address.
+    /// There are too many links, or too many joins, from one address.
     Address,
-    /// Not joined in time.
+    /// The node did not join in time.
     Late,
-    /// Silent for too long.
+    /// The node was silent for too long.
     Idle,
-    /// Does not read what it is sent.
+    /// The node does not read what it is sent.
     Slow,
-    /// Sent more to a route than its window.
+    /// The node sent more to a route than its window.
     Flood,
     /// The relay is being stopped.
     Stopping,
 }
 
 impl Refusal {
-    /// Every one of them.
+    /// Every refusal.
     ///
     /// cbindgen:ignore
     pub const ALL: [Refusal; 11] = [
@@ -151,29 +156,29 @@ impl Refusal {
     }
 }
 
-/// A node's word to a relay.
+/// What a node says to a relay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ToRelay {
-    /// Wants to join.
+    /// The node asks to join.
     Join(Challenge),
-    /// Proves one of its keys: one proof for each, 1 to [`KEYS_MAX`].
+    /// The node proves its keys: one proof for each, 1 to [`KEYS_MAX`].
     Prove(Vec<Proof>),
-    /// Wants nothing more from a route.
+    /// The node wants nothing more from a route.
     Block(Route),
 }
 
-/// A relay's word to a node.
+/// What a relay says to a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FromRelay {
-    /// Asks for a proof.
+    /// The relay asks for a proof.
     Prove(Challenge),
     /// The node has joined, and this is its own route.
     Joined(Route),
-    /// Nobody is there any more.
+    /// The route leads to no member any more.
     Gone(Route),
-    /// A frame of so many bytes was turned away.
+    /// A frame for the route, of so many bytes, was dropped.
     Busy(Route, u32),
-    /// Bytes that may be sent to a route again.
+    /// So many more bytes may be sent to the route.
     Credit(Route, u32),
 }
 
@@ -298,12 +303,12 @@ impl FromRelay {
     }
 }
 
-/// A frame that a relay carries.
+/// A frame that a relay forwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forward<'a> {
-    /// For whom, or from whom.
+    /// The receiver's route on the way to the relay, and the sender's on the way from it.
     pub route: Route,
-    /// The type of the frame that is carried.
+    /// The type of the inner frame.
     pub kind: FrameType,
     /// Its payload.
     pub payload: &'a [u8],
@@ -328,7 +333,7 @@ impl<'a> Forward<'a> {
     }
 }
 
-/// Appends a `fwd` frame whose inner payload `write` produces.
+/// Appends a `fwd` frame, whose inner payload `write` appends.
 pub fn encode_forward(
     net: &str,
     route: &Route,
@@ -345,8 +350,8 @@ pub fn encode_forward(
     });
 }
 
-/// Where the route begins in a `fwd` frame of network `net`, so that a relay can replace it in place:
-/// all routes are of one length.
+/// Where the route stands in a `fwd` frame of network `net`. All routes have one length, so a relay
+/// can replace it in place.
 pub fn route_range(net: &str) -> std::ops::Range<usize> {
     let at = net.len() + "|fwd|".len();
     at..at + ROUTE

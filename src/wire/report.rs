@@ -1,4 +1,4 @@
-//! What became of a message for everyone: the answer of a node that has handed it on.
+//! The report on a broadcast: the answer of a node that has forwarded it.
 //!
 //! ```text
 //! delivered u32 | failed u32 | cut u8 | count u8 | that many texts
@@ -7,29 +7,31 @@
 use super::{Malformed, Reader, put_text};
 use crate::name::NodeName;
 
-/// Failed nodes that a report names; the others it counts.
+/// Failed nodes that a report names; it only counts the others.
 const NAMED_MAX: usize = 64;
 
 /// What became of a broadcast.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Nodes it was delivered to, each once.
+    /// Nodes that have the message, each counted once.
     pub delivered: u32,
-    /// Times that a node did not answer: it may have the message or not, and so those behind it.
+    /// How often a node did not answer. Such a node may have the message or not, and so may the
+    /// nodes behind it.
     pub failed: u32,
-    /// Who did not answer, as far as there was room for names: never more than [`Report::failed`].
+    /// The nodes that did not answer, as far as there was room for names: never more than
+    /// [`Report::failed`].
     pub names: Vec<NodeName>,
-    /// Whether somebody did not hand it on because it had come so far.
+    /// Whether a node did not forward the message because it had come through too many nodes.
     pub cut: bool,
 }
 
 impl Report {
-    /// Whether everyone who could be reached has it.
+    /// Whether every node that could be reached has the message.
     pub fn is_complete(&self) -> bool {
         self.failed == 0 && !self.cut
     }
 
-    /// As an object in JSON.
+    /// The report as a JSON object.
     pub(crate) fn to_json(&self) -> Vec<u8> {
         let names: Vec<&str> = self.names.iter().map(NodeName::as_str).collect();
         let names = serde_json::to_string(&names).unwrap_or_default();
@@ -38,7 +40,7 @@ impl Report {
             .into_bytes()
     }
 
-    /// Somebody did not answer.
+    /// Notes that a node did not answer.
     pub(crate) fn add_failed(&mut self, name: NodeName) {
         self.failed = self.failed.saturating_add(1);
         if self.names.len() < NAMED_MAX && !self.names.contains(&name) {
@@ -46,7 +48,7 @@ impl Report {
         }
     }
 
-    /// What another has reached.
+    /// Adds the report of another node.
     pub(crate) fn add(&mut self, other: Report) {
         self.delivered = self.delivered.saturating_add(other.delivered);
         self.failed = self.failed.saturating_add(other.failed);
@@ -70,8 +72,8 @@ impl Report {
     }
 }
 
-/// Reads one. Numbers that do not fit together are malformed, so that nobody who counts with them need
-/// expect more names than failures.
+/// Reads a report that takes all of `bytes`. Numbers that do not fit together are malformed, so
+/// that code that counts with them need not expect more names than failures.
 pub fn decode(bytes: &[u8]) -> Result<Report, Malformed> {
     let mut r = Reader(bytes);
     let (delivered, failed) = (r.u32()?, r.u32()?);
@@ -81,14 +83,14 @@ pub fn decode(bytes: &[u8]) -> Result<Report, Malformed> {
         _ => return Err(Malformed),
     };
     let count = usize::from(r.u8()?);
-    // Each that is named was counted, too.
+    // Each node that is named was counted, too.
     if count > NAMED_MAX || count > failed as usize {
         return Err(Malformed);
     }
     let mut names = Vec::with_capacity(count);
     for _ in 0..count {
         let name = NodeName::new(r.text()?).map_err(|_| Malformed)?;
-        // A report names nobody twice.
+        // A report names no node twice.
         if names.contains(&name) {
             return Err(Malformed);
         }

@@ -1,4 +1,4 @@
-//! What others who lie about their files, and disks that hang, can do here: nothing.
+//! Tests with nodes that lie about their files, and with disks that hang: neither harms this node.
 
 use super::share::{Place, upload_on};
 use super::{FileHash, INFO, READ};
@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Held, the disk hangs: whoever looks for a file of this name waits.
+/// While a test holds this lock the disk hangs: a look for a file of the name below waits.
 static DISK: Mutex<()> = Mutex::new(());
 const HANGS: &str = "on a disk that hangs";
 
@@ -35,7 +35,7 @@ pub(super) fn the_disk_is_asked(path: &Path) {
     }
 }
 
-/// A network of its own, on a port that is kept for it.
+/// A network of its own, on a port that is reserved for it.
 struct Lan {
     key: Key,
     held: UdpSocket,
@@ -61,7 +61,7 @@ impl Lan {
     }
 }
 
-/// A folder of this test's own, gone with it.
+/// A folder of one test, which is removed at its end.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -114,7 +114,7 @@ fn meet(node: &Node, count: usize) {
     }
 }
 
-/// A node that offers whatever it likes.
+/// A node that offers a size, a name and contents that need not fit together.
 fn liar(lan: &Lan, name: &str, size: u64, offered: &str, sends: Vec<u8>) -> Node {
     let info = json!({"size": size, "name": offered});
     let sends = Arc::new(sends);
@@ -250,7 +250,7 @@ fn a_disk_that_hangs_does_not_keep_a_node_from_answering() {
         call.send_async(move |answer| tell.send(answer).unwrap())
             .unwrap();
     }
-    // Answered although both were asked before.
+    // It is answered, although both questions were asked before it.
     let echo = node
         .call("__echo__")
         .to("holder")
@@ -293,7 +293,7 @@ fn a_place_is_given_back_when_there_is_no_thread_and_when_the_sender_panics() {
         );
         let e = fetch(&node, &hash(b"data"));
         assert!(matches!(e, Err(Error::Broken { .. })), "{e:?}");
-        // Asked again after a failure, so more than one was lost before.
+        // A failed piece is asked for again, so more than one place was lost before.
         assert!(holder.share().unwrap().uploads().is_empty());
     }
 }
@@ -307,7 +307,7 @@ fn a_link_that_takes_the_place_of_an_offered_file_is_not_followed() {
     fs::write(&secret, b"not for you").unwrap();
     let holder = with(&there.0, lan.builder("holder"));
     assert_eq!(holder.refresh().unwrap().added, 1);
-    // As old and as long as what it takes the place of.
+    // It is as old and as long as the file whose place it takes.
     let modified = fs::metadata(&open).unwrap().modified().unwrap();
     let file = fs::OpenOptions::new().write(true).open(&secret).unwrap();
     file.set_modified(modified).unwrap();
@@ -345,7 +345,7 @@ fn a_named_pipe_is_no_file_and_is_not_waited_for() {
 #[test]
 fn a_size_that_no_disk_takes_does_not_keep_a_file_from_being_fetched() {
     let (lan, there, here) = (Lan::new(), Folder::new("fits"), Folder::new("fitted"));
-    // Two who agree on a lie are asked before one who does not.
+    // Two nodes that agree on a lie are asked before one that does not.
     let _liars = ["l1", "l2"].map(|name| liar(&lan, name, 1 << 62, "f", Vec::new()));
     let _holder = holder(&lan, &there, "f", b"data");
     let node = with(&here.0, lan.builder("node").file_limits(u64::MAX, 8, 0));
@@ -370,7 +370,7 @@ fn what_panics_in_a_programs_progress_ends_the_fetch_and_leaves_it_possible() {
     assert!(fetch(&node, &hash(b"data")).is_ok());
 }
 
-/// Sends the part that is asked for, if somebody takes it.
+/// Sends the part that is asked for, if the caller accepts it.
 fn send(whole: &[u8], call: Call) {
     let at = |i: usize| call.args()[i].as_u64().unwrap() as usize;
     let (from, length) = (at(1), at(2));
@@ -382,7 +382,7 @@ fn send(whole: &[u8], call: Call) {
     let _ = call.reply(true);
 }
 
-/// A node that says to have a file, and does as it likes when it is asked for a part of it.
+/// A node that says that it has a file, and runs `read` when it is asked for a part of it.
 fn scripted(
     lan: &Lan,
     name: &str,
@@ -399,7 +399,7 @@ fn scripted(
     node
 }
 
-/// Fetches a file on a thread of its own, so that it is an error of the test if that does not end.
+/// Fetches a file on a thread of its own, so that the test fails if the fetch does not end.
 fn fetch_aside(node: &Node, whole: &[u8], timeout: Duration) -> Result<Vec<u8>, Error> {
     let (tell, told) = mpsc::channel();
     let (asks, hash) = (node.clone(), hash(whole));
@@ -415,7 +415,7 @@ fn a_piece_that_trickles_in_is_fetched_from_another() {
     let whole = data(9_000_000);
     let (end, ended) = mpsc::channel::<()>();
     let ended = Arc::new(Mutex::new(ended));
-    // A byte now and then, so that its call never runs out of time.
+    // It sends a byte now and then, so that its call never times out.
     let byte = whole[0];
     let _trickles = scripted(&lan, "trickles", whole.len(), move |call| {
         let (_, mut writer) = call.streams().unwrap();
@@ -485,7 +485,7 @@ fn a_holder_whose_piece_is_taken_over_again_and_again_has_not_failed() {
         call.turn_away().unwrap();
     });
     let sends = whole.clone();
-    // It has nothing to send before its piece was taken over more often than a node may fail.
+    // It sends nothing until its piece was taken over more often than a node may fail.
     let _slow = scripted(&lan, "slow", whole.len(), move |call| {
         let (sends, taken_over) = (sends.clone(), taken_over.clone());
         thread::spawn(move || {
@@ -506,7 +506,7 @@ fn a_holder_that_is_busy_is_waited_for_as_long_as_nothing_may_come() {
     let (lan, here) = (Lan::new(), Folder::new("waits"));
     let whole = data(1_000);
     let (sends, turned_away) = (whole.clone(), AtomicUsize::new(0));
-    // Busy more often than a node may fail.
+    // It is busy more often than a node may fail.
     let _busy = scripted(&lan, "busy", whole.len(), move |call| {
         if turned_away.fetch_add(1, Ordering::Relaxed) < 4 {
             return call.turn_away().unwrap();
@@ -518,7 +518,7 @@ fn a_holder_that_is_busy_is_waited_for_as_long_as_nothing_may_come() {
     meet(&node, 1);
     let timeout = Duration::from_secs(60);
     assert!(fetch_aside(&node, &whole, timeout).unwrap() == whole);
-    // One that is always busy is given up.
+    // The fetch gives up a node that is always busy.
     let (lan, other) = (Lan::new(), data(2_000));
     let _always = scripted(&lan, "always", 2_000, |call| call.turn_away().unwrap());
     let node = with(&here.0, lan.builder("node"));
@@ -558,7 +558,7 @@ fn one_peer_leaves_places_to_others_at_its_address() {
     let holder = holder.start().unwrap();
     let hash = holder.add_file(path).unwrap();
     let share = holder.share().unwrap();
-    // More than a window, which is not read, so that each keeps its place.
+    // Each sends more than a window, and nothing is read, so that each keeps its place.
     let begin = |node: &Node| {
         let call = node.call(READ).arg(hash.clone()).arg(0).arg(4_000_000);
         let call = call.to("holder").timeout(Duration::from_secs(60));

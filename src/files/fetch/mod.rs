@@ -1,0 +1,313 @@
+//! Fetching a file: which nodes have it, its pieces from several of them at once, and the check of
+//! the whole before the file gets its name.
+//!
+//! `pieces` holds what is still to be fetched, `worker` is the thread that fetches from one node.
+
+mod pieces;
+mod worker;
+
+use super::name::is_plain;
+use super::part::{LARGEST, Part};
+use super::share::{Offer, Share};
+use super::{FileHash, INFO};
+use crate::engine::{Ask, Path, PeerInfo};
+use crate::error::Error;
+use crate::json;
+use crate::name::{CommandPath, NodeName};
+use crate::node::{Node, Options, RawAnswer, Targets};
+use crate::signals;
+use pieces::{Ending, News, Pieces};
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use worker::Worker;
+
+/// How long to wait until nodes have said whether they have a file.
+const ASKING: Duration = Duration::from_secs(5);
+/// Nodes from which one file is fetched at a time.
+const HOLDERS: usize = 8;
+/// JSON values in what a node says about a file: its size and name, and a few more in later
+/// versions.
+const INFO_VALUES: usize = 64;
+
+/// How much of a file has been fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes that have been received.
+    pub received: u64,
+    /// Bytes of the whole file, as the nodes say that have it.
+    pub size: u64,
+    /// The number of nodes from which it is fetched.
+    pub holders: usize,
+}
+
+/// A file that was fetched, or was there before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its bytes.
+    pub size: u64,
+}
+
+/// A node that says that it has a file.
+#[derive(Clone, Debug)]
+struct Holder {
+    node: NodeName,
+    size: u64,
+    name: Option<String>,
+}
+impl Node {
+    /// Fetches a file by its hash from the peers that have it, several at once. Returns where it is
+    /// then. Its folder is that of [`Node::set_file_dir`]. Its name is the one under which it is
+    /// offered, if that is a plain name that no file there has. `timeout` is how long the transfer
+    /// may make no progress. `progress` is called now and then.
+    ///
+    /// If a transfer is interrupted, the pieces that arrived are kept, and the next request resumes
+    /// with them. After the transfer this node offers the file, too.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::FileUnknown`] if no peer has the file, [`Error::Damaged`] if no peer sent what the
+    /// hash says, [`Error::TooLarge`] beyond [`file_bytes`](crate::Limits::file_bytes),
+    /// [`Error::Broken`] if the transfer was interrupted, [`Error::Io`] if the file cannot be
+    /// written, which leaves nothing behind.
+    pub fn request_file(
+        &self,
+        hash: &str,
+        timeout: Duration,
+        mut progress: impl FnMut(Progress),
+    ) -> Result<Fetched, Error> {
+        let hash = FileHash::parse(hash)?;
+        let share = self.share()?;
+        self.check_may_wait()?;
+        if let Some(offer) = share.find(hash) {
+            let (path, size) = (offer.path, offer.stamp.size);
+            return Ok(Fetched { path, size });
+        }
+        let folder = share.folder()?;
+        let already = Error::Argument("the file is being fetched already");
+        let _fetching = share.begin_fetch(hash).ok_or(already)?;
+        let fetch = Fetch {
+            node: self,
+            share: &share,
+            hash,
+            folder,
+            timeout,
+        };
+        fetch.run(&mut progress)
+    }
+}
+
+/// One request for a file.
+struct Fetch<'a> {
+    node: &'a Node,
+    share: &'a Share,
+    hash: FileHash,
+    folder: PathBuf,
+    timeout: Duration,
+}
+
+impl Fetch<'_> {
+    fn run(&self, progress: &mut dyn FnMut(Progress)) -> Result<Fetched, Error> {
+        let holders = self.holders()?;
+        // A holder may lie. So those that agree on a size are asked together, the largest group
+        // first.
+        let mut sizes: Vec<u64> = holders.iter().map(|h| h.size).collect();
+        sizes.sort_unstable();
+        sizes.dedup();
+        let of = |size: u64| -> Vec<Holder> {
+            let alike = holders.iter().filter(|h| h.size == size);
+            alike.take(HOLDERS).cloned().collect()
+        };
+        sizes.sort_by_key(|size| usize::MAX - of(*size).len());
+        let mut outcome = Err(Error::FileUnknown(self.hash.to_string()));
+        for size in sizes {
+            let limit = self.share.limits.file_bytes.min(LARGEST);
+            if size > limit {
+                let fits = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+                let (size, limit) = (fits(size), fits(limit));
+                outcome = Err(Error::TooLarge { size, limit });
+                continue;
+            }
+            let alike = of(size);
+            outcome = self.fetch(&alike, size, progress);
+            // One of them sent something else. Fetching from each alone shows which one.
+            if matches!(outcome, Err(Error::Damaged(_))) && alike.len() > 1 {
+                for one in &alike {
+                    outcome = self.fetch(std::slice::from_ref(one), size, progress);
+                    if !matches!(outcome, Err(Error::Damaged(_))) {
+                        break;
+                    }
+                }
+            }
+            if !outcome.as_ref().is_err_and(may_be_a_lie) {
+                break;
+            }
+        }
+        outcome
+    }
+
+    /// Asks the peers which of them have the file.
+    fn holders(&self) -> Result<Vec<Holder>, Error> {
+        let options = Options {
+            timeout: self.timeout.min(ASKING),
+            // One that leaves meanwhile is not waited for.
+            wait: false,
+            ..Options::default()
+        };
+        let asked = ask(INFO, format!("[\"{}\"]", self.hash))?;
+        // A peer of PeerBase 0.7.1 has no files to give.
+        let can_have_files = |p: &PeerInfo| !p.path.as_ref().is_some_and(Path::is_compat);
+        let peers = self.node.peers().into_iter().filter(can_have_files);
+        let targets = Targets::List(peers.map(|p| p.name).collect());
+        let answers = self.node.call_many(targets, asked, options)?;
+        let holder = |(node, answer): RawAnswer| {
+            let value = json::parse(&answer.ok()?, INFO_VALUES).ok()?;
+            Some(Holder {
+                node,
+                size: value.get("size")?.as_u64()?,
+                // The name is kept for as long as the fetch takes, so only a plain one is, which is
+                // short.
+                name: value
+                    .get("name")
+                    .and_then(|n| n.as_str())
+                    .filter(|n| is_plain(n))
+                    .map(str::to_owned),
+            })
+        };
+        Ok(answers.into_iter().filter_map(holder).collect())
+    }
+
+    fn fetch(
+        &self,
+        holders: &[Holder],
+        size: u64,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Fetched, Error> {
+        let mut part = Part::open(&self.folder, self.hash, size)?;
+        match self.fetch_pieces(holders, &mut part, size, progress) {
+            Ok(()) => {}
+            Err(e @ Error::Io { .. }) => {
+                part.discard();
+                return Err(e);
+            }
+            Err(e) => return Err(e),
+        }
+        let name = holders.iter().find_map(|h| h.name.as_deref());
+        let Some((path, stamp)) = part.finish(self.hash, name)? else {
+            return Err(Error::Damaged(format!(
+                "what was sent is not the file {}",
+                self.hash
+            )));
+        };
+        let offered = path.clone();
+        let links = false;
+        self.share.offer(self.hash, Offer { path, stamp, links })?;
+        Ok(Fetched {
+            path: offered,
+            size,
+        })
+    }
+
+    /// Fetches the missing pieces, from each holder on a thread of its own.
+    fn fetch_pieces(
+        &self,
+        holders: &[Holder],
+        part: &mut Part,
+        size: u64,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(), Error> {
+        let pieces = Arc::new(Pieces::new(part.missing()));
+        let mut threads = Vec::new();
+        let mut outcome = Ok(());
+        for holder in holders {
+            let worker = Worker {
+                node: self.node.clone(),
+                hash: self.hash,
+                timeout: self.timeout,
+                holder: holder.node.clone(),
+                pieces: pieces.clone(),
+                file: part.file()?,
+            };
+            pieces.worker_begins();
+            // If no thread can be started, the worker is dropped, and its drop says that it is
+            // over.
+            match signals::spawn("peerbase-file", move || worker.run()) {
+                Ok(thread) => threads.push(thread),
+                Err(e) => {
+                    outcome = Err(Error::io("starting a thread", &e));
+                }
+            }
+        }
+        // When `ending` is dropped, the threads that still fetch find nothing more to do.
+        let ending = Ending(&pieces, self.node);
+        if !threads.is_empty() {
+            outcome = Self::follow(self.node, &pieces, threads.len(), part, size, progress);
+        }
+        drop(ending);
+        for thread in threads {
+            let _ = thread.join();
+        }
+        outcome
+    }
+
+    /// Notes what has arrived until all has, or no thread fetches any more.
+    fn follow(
+        node: &Node,
+        pieces: &Pieces,
+        mut holders: usize,
+        part: &mut Part,
+        size: u64,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(), Error> {
+        let mut left = part.missing().len();
+        let mut received = part.received();
+        let mut last = None;
+        loop {
+            progress(Progress {
+                received,
+                size,
+                holders,
+            });
+            if left == 0 {
+                return Ok(());
+            }
+            match pieces.next(node) {
+                Some(News::Bytes(n)) => received = received.saturating_add_signed(n),
+                Some(News::Piece(offset)) => {
+                    left -= 1;
+                    part.mark(offset)?;
+                }
+                Some(News::Disk(e)) => return Err(e),
+                Some(News::GaveUp(e)) => {
+                    holders -= 1;
+                    last = Some(e);
+                }
+                None => {
+                    return Err(Error::Broken {
+                        arrived: part.received(),
+                        why: last.map_or("nobody sends it".into(), |e| e.to_string()),
+                    });
+                }
+            }
+        }
+    }
+}
+fn ask(path: &str, args: String) -> Result<Ask, Error> {
+    Ok(Ask::Command {
+        path: CommandPath::new(path)?,
+        args: args.into_bytes(),
+        kwargs: b"{}".to_vec(),
+    })
+}
+
+/// Whether a fetch has failed because of what the holders say. Then others that say something else
+/// may be asked. A size that no disk takes is a lie as well.
+fn may_be_a_lie(error: &Error) -> bool {
+    use Error::{Broken, Damaged, Io, TooLarge};
+    let size = ErrorKind::FileTooLarge;
+    matches!(error, Damaged(_) | Broken { .. } | TooLarge { .. })
+        || matches!(error, Io { kind, .. } if *kind == size)
+}

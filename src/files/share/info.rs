@@ -1,0 +1,104 @@
+//! Telling other nodes whether a file is offered.
+
+use super::{Offer, Share};
+use crate::files::FileHash;
+use crate::json;
+use crate::limits::FILE_QUESTIONS;
+use crate::logging::record;
+use crate::node::Call;
+use crate::signals;
+use serde_json::Value;
+use std::collections::VecDeque;
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+/// Questions of other nodes whether a file is offered, for whose answers the disk must be asked.
+#[derive(Debug, Default)]
+pub(super) struct Questions {
+    waiting: VecDeque<(FileHash, Call)>,
+    /// Whether a thread answers them.
+    answered: bool,
+}
+impl Share {
+    fn questions(&self) -> MutexGuard<'_, Questions> {
+        self.questions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells whether a file is offered. An offered file may have changed meanwhile, and the event loop
+/// must not wait for the disk, or for the server on which it is. So one thread looks, for all
+/// questions.
+pub(super) fn tell(share: &Arc<Share>, call: Call) {
+    let asked = call.args().first().and_then(Value::as_str);
+    let hash = asked.and_then(|text| FileHash::parse(text).ok());
+    let Some(hash) = hash.filter(|hash| share.has_offered(*hash)) else {
+        let _ = call.reply_text(b"null".to_vec());
+        return;
+    };
+    let mut questions = share.questions();
+    if questions.waiting.len() >= FILE_QUESTIONS {
+        drop(questions);
+        let _ = call.refuse("as many ask for files as may");
+        return;
+    }
+    questions.waiting.push_back((hash, call));
+    if std::mem::replace(&mut questions.answered, true) {
+        return;
+    }
+    drop(questions);
+    let answers = Answers {
+        share: share.clone(),
+        over: false,
+    };
+    if let Err(e) = signals::spawn("peerbase-file", move || answers.run()) {
+        record!(Warn, "starting to look for a file: {e}");
+    }
+}
+
+/// The thread that answers questions until there are none. If it cannot be started, or panics, the
+/// callers of the waiting questions are told that there is no answer, and the next question starts
+/// the thread again.
+struct Answers {
+    share: Arc<Share>,
+    /// Whether no question was left.
+    over: bool,
+}
+
+impl Answers {
+    fn run(mut self) {
+        while let Some((hash, call)) = self.next() {
+            let _ = call.reply_text(info(self.share.find(hash)));
+        }
+    }
+
+    fn next(&mut self) -> Option<(FileHash, Call)> {
+        let mut questions = self.share.questions();
+        let next = questions.waiting.pop_front();
+        questions.answered = next.is_some();
+        self.over = next.is_none();
+        next
+    }
+}
+
+impl Drop for Answers {
+    fn drop(&mut self) {
+        if !self.over {
+            // Dropped outside the lock, because a call that is dropped is answered.
+            let left = std::mem::take(&mut *self.share.questions());
+            drop(left);
+        }
+    }
+}
+
+fn info(offer: Option<Offer>) -> Vec<u8> {
+    let text = match offer {
+        Some(offer) => {
+            let name = offer.path.file_name().and_then(|n| n.to_str());
+            let (name, size) = (name.map_or("null".into(), json::quoted), offer.stamp.size);
+            format!("{{\"size\":{size},\"name\":{name}}}")
+        }
+        None => "null".to_owned(),
+    };
+    text.into_bytes()
+}

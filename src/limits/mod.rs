@@ -1,0 +1,98 @@
+//! Every bound of the library, its default, and why it is what it is.
+//!
+//! Bounds that the wire protocol fixes are the constants below. Bounds that a program may set are
+//! fields of [`Limits`] for a node (`node`) and of [`RelayLimits`] for a relay (`relay`). A node's
+//! limits that can also be set from C or on the command line have a [`Limit`] as well
+//! (`numbered`).
+
+mod node;
+mod numbered;
+mod relay;
+
+pub use node::Limits;
+pub use numbered::Limit;
+pub use relay::RelayLimits;
+
+use std::time::Duration;
+
+/// Bytes of a network or node name. The first field of a frame must be found, or refused, within
+/// this many bytes.
+pub const NAME_MAX: usize = 64;
+
+/// Bytes of a command path: its length fits into one byte on the wire.
+pub const PATH_MAX: usize = 255;
+
+/// Bytes of a frame on a stream, terminator included. A peer can make a node hold as much before it
+/// has proved anything.
+pub const FRAME_MAX: usize = 65_536;
+
+/// Bytes of a frame in a datagram. With headers it stays below the 1 280 bytes that every IPv6 link
+/// carries unfragmented, so that one lost fragment never costs an advert.
+pub const DATAGRAM_MAX: usize = 1_200;
+
+/// Bytes of the body of one call or answer (path, args and kwargs; or the value or message). It is
+/// the largest body that seals into one frame: a frame's 65 536 bytes, less 76 of net, type and
+/// terminator, times 3/4 for base64, less 73 of token overhead and of the record's own fields.
+pub const BODY_MAX: usize = 48_640;
+
+/// Relays that one advert may name: enough to grow a network, and few enough to fit into a
+/// datagram.
+pub const ADVERT_RELAYS_MAX: usize = 8;
+
+/// Keys that a keyring may hold: two are needed while a key is rotated, and every datagram of a
+/// stranger costs one MAC per key.
+pub const KEYS_MAX: usize = 4;
+
+/// Bytes of `fwd` frames that may be on their way through a relay to one route. A node can make a
+/// relay hold as much for a member that does not read. It is enough for a long line at a megabyte a
+/// second.
+pub const ROUTE_WINDOW: u32 = 256 * 1024;
+
+/// Relays to which a node may be linked at a time: more do not make it more reachable, and each
+/// costs a link.
+pub const REMOTES_MAX: usize = 16;
+
+/// Bytes of one piece of a stream, unless set otherwise. Sealing a piece takes some 30 us, and a
+/// short call waits for no more than a few of them.
+pub const CHUNK: usize = 16 * 1024;
+
+/// The furthest that a receiver may let a sender go ahead of what the receiver has. It is more than
+/// any line holds, and not so much that sums of it could overflow.
+pub const STREAM_WINDOW_MAX: u64 = 1 << 30;
+
+/// Bytes of streams that wait for one link, however much it would take: a short call may have as
+/// much before it in the queue.
+pub const STREAM_QUEUE: usize = 48 * 1024;
+
+/// Bytes of the text with which a stream is broken off: a sentence or two, which always fit into
+/// one record.
+pub const REASON_MAX: usize = 1_024;
+
+/// Questions about files that may wait for the disk: a few from each of as many nodes as one has
+/// sessions with.
+pub const FILE_QUESTIONS: usize = 1_024;
+
+/// How long a node to which a file is sent may accept none of it, before another node gets its
+/// place.
+pub const UPLOAD_STALLED: Duration = Duration::from_secs(30);
+
+/// How many nodes may forward a broadcast, one after the other. Networks with longer chains were
+/// not built on purpose.
+pub const BROADCAST_HOPS: u8 = 32;
+
+/// Addresses to which a program may ask to be linked: a few are enough to find the network again.
+pub const SEEDS_MAX: usize = 256;
+
+/// Bytes of the head of an HTTP request or response: the head that Python's `requests` sends is a
+/// twentieth of it.
+pub const HTTP_HEAD_MAX: usize = 8 * 1024;
+
+/// Fields of such a head: five are usual, and a proxy adds a few.
+pub const HTTP_FIELDS_MAX: usize = 64;
+
+/// Relays of Python nodes that are accepted from one message: as many as those to which a node may
+/// be linked.
+pub const SERVERS_MAX: usize = REMOTES_MAX;
+
+/// Bytes that a call of another node takes at this node besides what is asked.
+pub const ASKED_ROOM: usize = 512;
