@@ -77,6 +77,7 @@ mod logging;
 mod node;
 mod rate;
 mod reach;
+#[cfg(feature = "relay-server")]
 mod share;
 mod signals;
 mod spinning;

@@ -126,7 +126,6 @@ impl<K: Ord, V> Table<K, V> {
     }
 
     /// The entries whose keys are `key` or greater.
-    #[cfg(any(test, feature = "relay-server"))]
     pub(crate) fn from(&self, key: &K) -> impl Iterator<Item = (&K, &V)> {
         let at = self.find(key).unwrap_or_else(|at| at);
         self.0[at..].iter().map(|(k, v)| (k, v))

@@ -48,7 +48,6 @@ pub use calls::ask::{Ask, Broadcast, Request, Terms};
 pub use calls::compat::CompatPlace;
 pub use calls::outgoing::SETTLED_WITH_CALL;
 pub use ids::{CallNumber, RequestId, StreamId};
-#[cfg(feature = "files")]
 pub(crate) use links::Source;
 pub use peers::{Path, PeerInfo, Ping};
 pub use relays::RelayFault;

@@ -10,7 +10,7 @@
 //!       Asking --(an answer, or the end)                                         (we did)
 //! ```
 //!
-//! The engine is made of parts. Each owns its state, is handed a [`Ctx`](context::Ctx), and sees no
+//! The engine is made of parts. Each owns its state, is handed a `Ctx`, and sees no
 //! other part:
 //!
 //! * `peers`: which peers are known, and where;

@@ -1,6 +1,6 @@
 //! Links: what goes out on them, and what the end of one means to others.
 
-use crate::engine::links::{Ended, Outlet, Refuse, Room, Session, Source};
+use crate::engine::links::{Ended, Outlet, Refuse, Room, Session};
 use crate::engine::relays::Lost;
 use crate::engine::{Engine, LinkId, Now, RelayFault};
 use crate::frame::FrameType;
@@ -86,7 +86,7 @@ impl Engine {
 
     /// Where the session with a peer comes from, if there is one.
     #[cfg(feature = "files")]
-    pub(crate) fn source_of_peer(&self, peer: Instance) -> Option<Source> {
+    pub(crate) fn source_of_peer(&self, peer: Instance) -> Option<crate::engine::Source> {
         self.links.source(self.best_session(peer)?)
     }
 

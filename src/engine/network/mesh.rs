@@ -12,9 +12,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 impl Engine {
-    /// Dials an address, to reach whichever node is there. Its end comes as [`Output::Ended`], with
-    /// the name of the node that answered; from then on the address is dialled again whenever the
-    /// link is lost.
+    /// Dials an address, to reach whichever node is there. Its end comes as
+    /// [`Output::Ended`](crate::engine::Output::Ended), with the name of the node that answered; from
+    /// then on the address is dialled again whenever the link is lost.
     pub fn connect(
         &mut self,
         now: Now,

@@ -5,8 +5,8 @@ use crate::engine::{Engine, LinkId, Now, Phase, RelayFault};
 use crate::wire::relay::Route;
 
 impl Engine {
-    /// Whether a link is one that [`Output::DialRelay`] asked for, and if so, whether the relay was
-    /// learnt from others: then it must not be on this host.
+    /// Whether a link is one that [`Output::DialRelay`](crate::engine::Output::DialRelay) asked
+    /// for, and if so, whether the relay was learnt from others: then it must not be on this host.
     pub fn dials_relay(&self, link: LinkId) -> Option<bool> {
         self.relays.is_learnt(link)
     }

@@ -14,7 +14,7 @@
 //! fast is not read for a while. The memory of all together is bounded, and each site's share of
 //! it.
 //!
-//! The hub is made of parts. Each owns its state, is handed a [`Ctx`](context::Ctx), and sees no
+//! The hub is made of parts. Each owns its state, is handed a `Ctx`, and sees no
 //! other part:
 //!
 //! * `members`: all links, what waits for each, and the memory of all;
