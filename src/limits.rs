@@ -171,8 +171,8 @@ pub struct Limits {
     /// Ends of streams that may be open: each holds at most a window. Callers of one IPv4 address or IPv6 /48, or
     /// behind one relay, may have as many as they leave free, half of them if there are no others; one of these
     /// callers may have at most four times what it leaves of that to the others.
-    /// An end that sends a large answer does not count here, since the bytes of the answer count for
-    /// [`Limits::reply_bytes`].
+    /// An end that sends a large answer does not count here, since the bytes of the answer count
+    /// for [`Limits::reply_bytes`].
     pub streams: usize,
     /// Adverts opened per second; more are counted and dropped unread. A thousand nodes send about
     /// as many, ten thousand openings cost a small CPU a few percent. A quarter is kept for addresses where

@@ -80,8 +80,8 @@ impl Calls {
         }
     }
 
-    /// Takes the value of a call that was kept, with the link that the call was sent over. While the
-    /// call waits to be sent again there is no link over which the answer could be confirmed.
+    /// Takes the value of a call that was kept, with the link that the call was sent over. While
+    /// the call waits to be sent again there is no link over which the answer could be confirmed.
     pub(crate) fn take_value(&mut self, number: u64) -> Option<KeptValue> {
         match &mut self.open.get_mut(&number)?.state {
             State::Bound {
