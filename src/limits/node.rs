@@ -105,7 +105,8 @@ pub struct Limits {
     /// Ends of streams that may be open: each holds at most a window. All callers of one IPv4
     /// address or IPv6 /48, or behind one relay, may have as many as they leave free: half of them
     /// if there are no others. One of these callers may have at most four times what it leaves of
-    /// that to the others.
+    /// that to the others. An end that sends a large answer does not count here, since the bytes of
+    /// the answer count for [`Limits::reply_bytes`].
     pub streams: usize,
     /// Adverts that are opened per second; further ones are counted and dropped unread. A thousand
     /// nodes send about a thousand adverts per second, and to open ten thousand costs a small CPU a

@@ -12,6 +12,7 @@ mod foreign;
 mod forged;
 mod gossip;
 mod hubs;
+mod large_values;
 mod mailboxes;
 mod mesh;
 mod names;

@@ -17,8 +17,9 @@ pub(crate) struct Pipe {
     to: usize,
     id: StreamId,
     data: Vec<u8>,
-    written: usize,
-    finished: bool,
+    pub written: usize,
+    /// Whether all was written.
+    pub finished: bool,
     pub read: Vec<u8>,
     /// How reading ended.
     pub end: Option<Result<(), Error>>,
@@ -73,7 +74,7 @@ impl Pipe {
     }
 
     /// Reads until the end, and lets that much time pass between.
-    fn read_to_end(&mut self, w: &mut World, pause: Duration) {
+    pub(crate) fn read_to_end(&mut self, w: &mut World, pause: Duration) {
         for _ in 0..100_000 {
             if self.end.is_some() {
                 return;
@@ -151,7 +152,7 @@ impl Streaming {
         });
     }
 
-    fn close(&self, w: &mut World) {
+    pub(crate) fn close(&self, w: &mut World) {
         self.up.close(w);
         self.down.close(w);
     }

@@ -302,6 +302,7 @@ impl Engine {
             }
             Verdict::Unexpected => self.core.stats.replies_unexpected += 1,
             Verdict::ValueComes => self.value_announced(now, link, number, body),
+            Verdict::ValueIsKept => self.end_if_complete(now, self.own_call(number)),
             Verdict::Value(value) => self.value_came(now, number, Ok(value)),
             Verdict::Ends(result) => {
                 self.confirm_answer(now, link, number);
@@ -337,8 +338,8 @@ impl Engine {
             Err(why) => {
                 if let Some(link) = self.calls.link_of(number) {
                     self.confirm_answer(now, link, number);
-                    self.end_call(now, CallNumber(number), Err(why));
                 }
+                self.end_call(now, CallNumber(number), Err(why));
             }
         }
     }

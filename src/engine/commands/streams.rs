@@ -204,9 +204,13 @@ impl Engine {
         }
     }
 
-    /// The streams of the calls of a peer that is gone go no further.
+    /// The streams of the calls of a peer that is gone go no further. A large answer stays for as
+    /// long as it is kept: the peer asks for it if it comes back, since the goodbye may be forged.
     pub(in crate::engine) fn fail_streams_of(&mut self, now: Now, peer: Instance) {
         for call in self.streams.calls_of(peer) {
+            if self.serving.owes_answer_only(call) {
+                continue;
+            }
             self.end_streams(CallOver {
                 call,
                 why: Some("the caller is gone"),

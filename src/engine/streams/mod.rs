@@ -118,9 +118,19 @@ impl Streams {
         self.open.insert(id, Box::new(Stream { peer, end }));
     }
 
+    /// The ends that count for [`Limits::streams`]. Those that send a large answer do not: each may
+    /// stay for as long as its call is remembered, and its bytes count for [`Limits::reply_bytes`].
+    fn counted(&self) -> impl Iterator<Item = (&StreamId, &Stream)> {
+        let is_answer = |id: &StreamId, stream: &Stream| {
+            id.channel == Channel::Value && matches!(stream.end, End::Sending(_))
+        };
+        let open = self.open.iter().map(|(id, stream)| (id, &**stream));
+        open.filter(move |(id, stream)| !is_answer(id, stream))
+    }
+
     /// Whether `count` more ends may be opened for a call of this node.
     pub(super) fn has_room(&self, count: usize, limits: &Limits) -> bool {
-        self.len() + count <= limits.streams
+        self.counted().count() + count <= limits.streams
     }
 
     /// Whether `count` more ends may be opened for a call of `caller`. The callers that `shares`
@@ -132,11 +142,11 @@ impl Streams {
         shares: impl Fn(Instance) -> bool,
         limits: &Limits,
     ) -> bool {
-        let callers = self.open.keys().map(|id| id.call.caller);
+        let callers = self.counted().map(|(id, _)| id.call.caller);
         let taken = Taken {
-            all: self.len(),
+            all: self.counted().count(),
             source: callers.filter(|caller| shares(*caller)).count(),
-            caller: self.open.values().filter(|s| s.peer == caller).count(),
+            caller: self.counted().filter(|(_, s)| s.peer == caller).count(),
         };
         taken.leaves_room(count, limits.streams)
     }

@@ -308,3 +308,22 @@ fn the_streams_of_a_caller_are_found_and_those_of_a_lost_link_wait() {
     assert!(streams.has_room_for(1, CALLER, |_| false, &limits));
     assert!(!streams.has_room(limits.streams, &limits));
 }
+
+#[test]
+fn a_large_answer_that_is_kept_takes_no_place_of_streams() {
+    let limits = Limits {
+        streams: 4,
+        ..Limits::default()
+    };
+    let mut streams = Streams::default();
+    for number in 0..10 {
+        let call = RequestId { number, ..CALL };
+        streams.send_whole(call.stream(Channel::Value), CALLER, vec![7; 9], &limits);
+    }
+    assert_eq!(streams.len(), 10);
+    assert!(streams.has_room(4, &limits) && !streams.has_room(5, &limits));
+    assert!(streams.has_room_for(1, CALLER, |_| true, &limits));
+    let own = Instance([4; 16]);
+    streams.expect(CALL.stream(Channel::Ask), own, 9, &limits);
+    assert!(!streams.has_room(4, &limits), "what is to come takes one");
+}

@@ -56,6 +56,32 @@ fn a_call_runs_once_and_is_answered_though_somebody_said_goodbye_in_its_callers_
 }
 
 #[test]
+fn a_large_answer_comes_though_somebody_said_goodbye_in_its_callers_name() {
+    let (mut w, a, b) = met();
+    w.nodes[a].behaviour = Behaviour::Hold;
+    let value = vec![b'1'; 1_000_000];
+    let n = w.call_with(b, "a", secs(600), &value).unwrap();
+    w.run_until(secs(10), |w| !w.nodes[a].held.is_empty());
+    // The link ends after a part of the answer has come.
+    w.answer_all(a);
+    let came = |w: &World| w.nodes[b].engine.stats().stream_bytes_in;
+    w.run_until(secs(10), |w| came(w) > 400_000);
+    w.nodes[b].group = 1;
+    w.break_links(b);
+    w.run(ms(100));
+    assert!(came(&w) < 1_000_000);
+    let forged = goodbye("b", w.nodes[b].engine.instance());
+    w.raw_datagram(a, SocketAddr::from(([10, 9, 9, 9], PORT)), &forged);
+    w.run(ms(100));
+    assert_eq!(w.nodes[a].engine.stats().streams, 1, "it is kept");
+    w.nodes[b].group = 0;
+    w.run(secs(30));
+    assert!(w.result(b, n) == Some(&Ok(value)));
+    assert_eq!(w.nodes[a].engine.stats().served, 1, "it ran once");
+    w.check_closed();
+}
+
+#[test]
 fn large_calls_of_one_that_left_before_all_of_them_came_take_no_room() {
     let (mut w, a, _) = met_with(|w| w.limits.message_bytes = 1_000_000);
     let large = |length| AskRef::Large {

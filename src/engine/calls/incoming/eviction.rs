@@ -29,10 +29,8 @@ impl Serving {
     /// answers give way. Which of them are away is for the engine to say, before
     /// [`Serving::evict`].
     pub(crate) fn holders(&self, ctx: &Ctx<'_>, caller: Instance, need: Need) -> Vec<Holder> {
-        if self
-            .quotas
-            .is_fruitless(ctx.now.at, self.held(caller).of(need))
-        {
+        let own = self.held(caller);
+        if self.quotas.is_fruitless(ctx.now.at, need, own) {
             return Vec::new();
         }
         let others = self.callers.iter();
@@ -54,11 +52,11 @@ impl Serving {
         need: Need,
         mut holders: Vec<Holder>,
     ) -> Vec<CallOver<'static>> {
-        let own = self.held(caller).of(need);
-        if self.quotas.is_fruitless(ctx.now.at, own) {
+        let own = self.held(caller);
+        if self.quotas.is_fruitless(ctx.now.at, need, own) {
             return Vec::new();
         }
-        holders.retain(|holder| holder.is_away || holder.held > own);
+        holders.retain(|holder| holder.is_away || holder.held > own.of(need));
         holders.sort_unstable_by_key(|h| Reverse((h.is_away, h.held, h.caller)));
         let mut evicted = Vec::new();
         for holder in holders {
@@ -75,7 +73,7 @@ impl Serving {
             }
         }
         if evicted.is_empty() {
-            self.quotas.was_fruitless(ctx.now.at, own);
+            self.quotas.was_fruitless(ctx.now.at, need, own);
         }
         evicted
     }

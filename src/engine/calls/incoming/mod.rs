@@ -369,6 +369,12 @@ impl Serving {
         }
     }
 
+    /// Whether the answer to a call is kept, and nothing is streamed along the call beside it.
+    pub(crate) fn owes_answer_only(&self, id: RequestId) -> bool {
+        let served = self.get(id);
+        served.is_some_and(|served| served.answer().is_some() && !served.streams())
+    }
+
     /// Appends the record of the answer to a call, if the answer is kept.
     pub(crate) fn encode_answer(&self, id: RequestId, sequence: u64, out: &mut Vec<u8>) -> bool {
         let answer = self.get(id).and_then(Served::answer);

@@ -98,11 +98,14 @@ pub(crate) struct Quotas {
     under_way: UnderWay,
     /// What is under way for the callers of each source.
     sources: Table<Source, UnderWay>,
-    fruitless: Fruitless,
+    /// The last search for room for a call that was fruitless.
+    no_call: Fruitless,
+    /// The last search for room for an answer that was fruitless.
+    no_answer: Fruitless,
 }
 
 /// Until when the callers are not searched for answers that could give way, and for which callers:
-/// those that have `from` or more of what is needed.
+/// those that have `from` or more of what is needed, in calls or in bytes.
 #[derive(Debug, Default)]
 struct Fruitless {
     until: Time,
@@ -191,16 +194,24 @@ impl Quotas {
         }
     }
 
-    /// Whether it is known that no answers give way for a caller that has so much.
-    pub(crate) fn is_fruitless(&self, now: Time, held: usize) -> bool {
-        now < self.fruitless.until && held >= self.fruitless.from
+    /// Whether it is known that no answers give way for what a caller needs that has `held`.
+    pub(crate) fn is_fruitless(&self, now: Time, need: Need, held: Held) -> bool {
+        let search = match need {
+            Need::Call { .. } => &self.no_call,
+            Need::Answer { .. } => &self.no_answer,
+        };
+        now < search.until && held.of(need) >= search.from
     }
 
-    /// No answers gave way for a caller that has so much.
-    pub(crate) fn was_fruitless(&mut self, now: Time, held: usize) {
-        self.fruitless = Fruitless {
+    /// No answers gave way for what a caller needs that has `held`.
+    pub(crate) fn was_fruitless(&mut self, now: Time, need: Need, held: Held) {
+        let search = match need {
+            Need::Call { .. } => &mut self.no_call,
+            Need::Answer { .. } => &mut self.no_answer,
+        };
+        *search = Fruitless {
             until: now + FRUITLESS,
-            from: held,
+            from: held.of(need),
         };
     }
 }
@@ -285,14 +296,45 @@ mod tests {
     #[test]
     fn a_search_that_was_fruitless_is_not_repeated_at_once_for_those_that_have_as_much() {
         let at = |ms| Time(Duration::from_millis(ms));
+        let held = |calls| Held {
+            calls,
+            ..Held::default()
+        };
+        let need = Need::Call {
+            source: source(1),
+            asked: 1,
+        };
         let mut quotas = Quotas::default();
-        assert!(!quotas.is_fruitless(at(0), usize::MAX));
-        quotas.was_fruitless(at(0), 5);
-        assert!(quotas.is_fruitless(at(99), 5));
+        assert!(!quotas.is_fruitless(at(0), need, held(usize::MAX)));
+        quotas.was_fruitless(at(0), need, held(5));
+        assert!(quotas.is_fruitless(at(99), need, held(5)));
         assert!(
-            !quotas.is_fruitless(at(99), 4),
+            !quotas.is_fruitless(at(99), need, held(4)),
             "more may give way for less"
         );
-        assert!(!quotas.is_fruitless(at(100), 5));
+        assert!(!quotas.is_fruitless(at(100), need, held(5)));
+    }
+
+    #[test]
+    fn a_fruitless_search_for_room_for_calls_says_nothing_of_room_for_answers() {
+        let held = Held {
+            calls: 5,
+            kept: 1_000,
+            ..Held::default()
+        };
+        let call = Need::Call {
+            source: source(1),
+            asked: 1,
+        };
+        let answer = Need::Answer { bytes: 1 };
+        for (one, other) in [(call, answer), (answer, call)] {
+            let (mut quotas, now) = (Quotas::default(), Time::default());
+            quotas.was_fruitless(now, one, Held::default());
+            assert!(quotas.is_fruitless(now, one, held));
+            assert!(!quotas.is_fruitless(now, other, held));
+            // Nor does the one take the place of the other.
+            quotas.was_fruitless(now, other, held);
+            assert!(quotas.is_fruitless(now, one, Held::default()));
+        }
     }
 }

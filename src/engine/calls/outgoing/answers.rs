@@ -26,6 +26,8 @@ pub(crate) enum Verdict {
     Unexpected,
     /// The value comes on a stream of its own.
     ValueComes,
+    /// So did the value before the call was sent again, and it need not come again.
+    ValueIsKept,
     /// The value of a call along which programs stream; what was streamed may still be coming.
     Value(Vec<u8>),
     /// The call ends so.
@@ -40,18 +42,22 @@ impl Calls {
             return Verdict::Over;
         };
         let is_all = reply.status != Status::Large && !call.terms.streams;
-        let was_waiting;
+        let (was_waiting, has_value);
         match &mut call.state {
-            State::Bound { instance, link, .. }
-                if *instance == reply.peer && (link.is_some() || is_all) =>
-            {
+            State::Bound {
+                instance,
+                link,
+                value,
+            } if *instance == reply.peer && (link.is_some() || is_all) => {
                 // A call that waited to be sent again need not be, now that it is answered.
                 was_waiting = link.is_none();
+                has_value = value.is_some();
                 *link = link.or(Some(reply.link));
             }
             _ => return Verdict::Unexpected,
         }
         let verdict = match reply.status {
+            Status::Large if has_value => Verdict::ValueIsKept,
             Status::Large => Verdict::ValueComes,
             Status::Value if call.terms.streams => Verdict::Value(reply.body.to_vec()),
             status => Verdict::Ends(call.outcome(status, reply.body)),
@@ -63,20 +69,19 @@ impl Calls {
         verdict
     }
 
-    /// Keeps the value of a call until nothing else of it is still to come, unless the call waits
-    /// to be sent again, which brings the value again.
+    /// Keeps the value of a call until nothing else of it is still to come, also while the call
+    /// waits to be sent again: the callee may have dropped those pieces of a large value that this
+    /// node has acknowledged, and could not send the value from its beginning.
     pub(crate) fn keep_value(&mut self, number: u64, value: Vec<u8>) {
-        if let Some(State::Bound {
-            link: Some(_),
-            value: kept,
-            ..
-        }) = self.open.get_mut(&number).map(|call| &mut call.state)
+        if let Some(State::Bound { value: kept, .. }) =
+            self.open.get_mut(&number).map(|call| &mut call.state)
         {
             *kept = Some(value);
         }
     }
 
-    /// Takes the value of a call that was kept, with the link that the call was sent over.
+    /// Takes the value of a call that was kept, with the link that the call was sent over. While
+    /// the call waits to be sent again there is no link over which the answer could be confirmed.
     pub(crate) fn take_value(&mut self, number: u64) -> Option<KeptValue> {
         match &mut self.open.get_mut(&number)?.state {
             State::Bound {

@@ -168,6 +168,26 @@ fn the_value_of_a_call_with_streams_is_kept_until_it_is_taken_and_given_once() {
 }
 
 #[test]
+fn a_large_value_that_came_is_kept_while_its_call_waits_to_be_sent_again_and_not_sent_again() {
+    let (mut core, mut calls) = (core(), Calls::default());
+    let value = b"large".to_vec();
+    for streams in [false, true] {
+        let number = sent(&mut core, &mut calls, streams);
+        let announced = calls.answer(reply(number, Status::Large));
+        assert_eq!(announced, Verdict::ValueComes);
+        // The value may come over another link than the one that the call was sent over.
+        calls.lose_link(LINK);
+        calls.keep_value(number, value.clone());
+        assert_eq!(calls.take_value(number), None, "nothing confirms it");
+        calls.sent(&mut core.at(at(0)), number, PEER, LINK);
+        let announced = calls.answer(reply(number, Status::Large));
+        assert_eq!(announced, Verdict::ValueIsKept);
+        let kept = calls.take_value(number).unwrap();
+        assert_eq!((kept.link, kept.value), (LINK, value.clone()));
+    }
+}
+
+#[test]
 fn a_late_call_says_whether_its_target_was_ever_reached_and_streams_that_move_prolong_it() {
     let (mut core, mut calls) = (core(), Calls::default());
     let waiting = begin(&mut core, &mut calls, false);
