@@ -35,7 +35,7 @@ impl<K: Ord, V> Table<K, V> {
     }
 
     /// Bytes of memory that the entries take, without what they point to.
-    #[cfg(any(test, feature = "relay-server"))]
+    #[cfg(feature = "relay-server")]
     pub(crate) fn memory(&self) -> usize {
         self.0.capacity() * size_of::<(K, V)>()
     }

@@ -2,12 +2,14 @@
 
 use super::context::{Core, Ctx};
 use super::{Config, Event, Now, Output, Stats, Time};
-use crate::entropy::Entropy;
+use crate::entropy::Counting;
 use crate::fernet::{Key, Keyring};
 use crate::limits::Limits;
 use crate::name::{NetworkName, NodeName};
 use crate::wire::Instance;
+use crate::wire::peers::Acquaintance;
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// A moment, in milliseconds.
@@ -36,15 +38,17 @@ pub(crate) fn config() -> Config {
     }
 }
 
-/// Bytes that count up.
-struct Counting(u8);
+/// The address of the `n`th peer.
+pub(crate) fn address(n: u8) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, n], 7))
+}
 
-impl Entropy for Counting {
-    fn fill(&mut self, out: &mut [u8]) {
-        for byte in out {
-            self.0 = self.0.wrapping_add(1);
-            *byte = self.0;
-        }
+/// The `n`th peer, as another peer tells of it.
+pub(crate) fn acquaintance(n: u8) -> Acquaintance {
+    Acquaintance {
+        instance: Instance([n; 16]),
+        name: name(&format!("p{n}")),
+        address: address(n),
     }
 }
 

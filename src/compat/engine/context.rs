@@ -58,20 +58,12 @@ pub(super) struct Ctx<'a> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::entropy::Counting;
     use crate::fernet::{Key, Keyring};
     use crate::limits::Limits;
     use crate::name::{NetworkName, NodeName};
     use crate::protocol::Time;
     use std::time::Duration;
-
-    struct Counter(u8);
-
-    impl Entropy for Counter {
-        fn fill(&mut self, out: &mut [u8]) {
-            self.0 = self.0.wrapping_add(1);
-            out.fill(self.0);
-        }
-    }
 
     pub(in super::super) fn name(text: &str) -> NodeName {
         NodeName::new(text).unwrap()
@@ -91,7 +83,7 @@ pub(super) mod tests {
             tick: Duration::from_millis(250),
             limits,
         };
-        Core::new(config, Box::new(Counter(0)))
+        Core::new(config, Box::new(Counting(0)))
     }
 
     /// So many milliseconds after the start.

@@ -73,20 +73,7 @@ impl Directory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::fixture::{Fixture, name};
-    use std::net::SocketAddr;
-
-    fn address(n: u8) -> SocketAddr {
-        SocketAddr::from(([10, 0, 0, n], 7))
-    }
-
-    fn acquaintance(n: u8) -> Acquaintance {
-        Acquaintance {
-            instance: Instance([n; 16]),
-            name: name(&format!("p{n}")),
-            address: address(n),
-        }
-    }
+    use crate::engine::fixture::{Fixture, acquaintance, address};
 
     #[test]
     fn what_one_peer_can_make_us_dial_by_inventing_others_is_bounded() {

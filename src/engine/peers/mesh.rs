@@ -311,19 +311,7 @@ impl Mesh {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::fixture::{Fixture, at, name};
-
-    fn address(n: u8) -> SocketAddr {
-        SocketAddr::from(([10, 0, 0, n], 7))
-    }
-
-    fn acquaintance(n: u8) -> Acquaintance {
-        Acquaintance {
-            instance: Instance([n; 16]),
-            name: name(&format!("p{n}")),
-            address: address(n),
-        }
-    }
+    use crate::engine::fixture::{Fixture, acquaintance, address, at, name};
 
     #[test]
     fn a_call_for_an_address_ends_with_the_name_of_the_node_there_or_in_time() {

@@ -69,17 +69,8 @@ impl<'a> Ctx<'a> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::entropy::Counting;
     use std::time::Duration;
-
-    /// Counts, so that what is drawn differs and can be predicted.
-    struct Counter(u8);
-
-    impl Entropy for Counter {
-        fn fill(&mut self, out: &mut [u8]) {
-            self.0 = self.0.wrapping_add(1);
-            out.fill(self.0);
-        }
-    }
 
     /// What a part is tested with.
     pub(in super::super) fn core(limits: RelayLimits) -> Core {
@@ -87,7 +78,7 @@ pub(super) mod tests {
             limits,
             ..Config::default()
         };
-        Core::new(config, Box::new(Counter(0)))
+        Core::new(config, Box::new(Counting(0)))
     }
 
     /// So many seconds after the start.
