@@ -7,6 +7,8 @@
 //! ```text
 //! while let Some(whole) = inbox.next(now, &mut bytes)? { use whole.frame, then drop it }
 //! ```
+//!
+//! The engine's links and the links of a relay each have one.
 
 use crate::frame::{self, Frame, FrameError, Parsed};
 use crate::limits::FRAME_MAX;
@@ -91,6 +93,21 @@ impl Inbox {
     #[inline]
     pub(crate) fn unfinished(&self) -> Option<Time> {
         self.since
+    }
+
+    /// The beginning of the frame that is not finished; no bytes if there is none.
+    #[cfg(all(feature = "relay-server", feature = "compat"))]
+    pub(crate) fn begun(&self) -> &[u8] {
+        match self.since {
+            Some(_) => &self.begun,
+            None => &[],
+        }
+    }
+
+    /// Bytes of memory that it takes.
+    #[cfg(feature = "relay-server")]
+    pub(crate) fn memory(&self) -> usize {
+        self.begun.capacity()
     }
 
     /// Gives memory back beyond `keep` bytes that is not needed for the frame that has begun.
@@ -198,5 +215,18 @@ mod tests {
         assert!(inbox.next(at(0), &mut rest).unwrap().is_none());
         inbox.shrink_to(1_000);
         assert!(inbox.begun.capacity() <= 1_000);
+    }
+
+    #[cfg(all(feature = "relay-server", feature = "compat"))]
+    #[test]
+    fn what_has_begun_is_told_until_it_is_finished() {
+        let all = frames(&["one".into()]);
+        let (mut inbox, (first, last)) = (Inbox::default(), all.split_at(5));
+        assert!(inbox.begun().is_empty() && inbox.memory() == 0);
+        assert!(inbox.next(at(0), &mut &first[..]).unwrap().is_none());
+        assert_eq!(inbox.begun(), first);
+        assert!(inbox.memory() >= first.len());
+        assert!(inbox.next(at(0), &mut &last[..]).unwrap().is_some());
+        assert!(inbox.begun().is_empty(), "it was handed out");
     }
 }

@@ -27,7 +27,8 @@ use std::time::{Duration, Instant};
 /// ```
 /// use peerbase::RelayServer;
 ///
-/// let relay = RelayServer::builder().network("plant", None).start("127.0.0.1:0".parse().unwrap())?;
+/// let address = "127.0.0.1:0".parse().unwrap();
+/// let relay = RelayServer::builder().network("plant", None).start(address)?;
 /// println!("nodes join with .relay(\"{}\")", relay.address());
 /// # Ok::<(), peerbase::Error>(())
 /// ```
@@ -268,8 +269,8 @@ fn links_within(descriptors: usize, open: usize) -> usize {
     descriptors.saturating_sub(open + reserve).max(1)
 }
 
-/// Waits for events, at most `timeout`; looks for them for a while first, as long as that is found to pay: what is
-/// carried is often answered by then, and both ways wait for the relay.
+/// Waits for events, at most `timeout`; looks for them for a while first, as long as that is found
+/// to pay: what is carried is often answered by then, and both ways wait for the relay.
 fn wait(poller: &mut Poller, timeout: Option<Duration>, spinning: &Spinning) -> Result<(), Error> {
     let may_last = timeout != Some(Duration::ZERO);
     if !spinning.look(may_last, || look(poller))? {
@@ -278,8 +279,8 @@ fn wait(poller: &mut Poller, timeout: Option<Duration>, spinning: &Spinning) -> 
     Ok(())
 }
 
-/// Looks for events for a while, without sleeping, but leaving the processor to whoever else wants it; whether
-/// there were any.
+/// Looks for events for a while, without sleeping, but leaving the processor to any other thread
+/// that wants it; whether there were any.
 fn look(poller: &mut Poller) -> Result<bool, Error> {
     let until = Instant::now() + SPIN;
     loop {

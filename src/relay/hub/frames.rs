@@ -1,12 +1,10 @@
 //! What the frames of a link do: joining, adverts, and carrying from one member to another.
 
-use super::forward::is_carried;
-use super::members::{Gone, Parcel, Room, Way};
+use super::members::{Gone, Parcel, Room, Way, is_carried};
 use super::presence::Left;
 use super::stage::{Membership, Stage};
 use super::{Hub, joining};
-use crate::frame::{self, Frame, FrameType, Parsed};
-use crate::limits::FRAME_MAX;
+use crate::frame::{Frame, FrameType};
 use crate::name::NetworkName;
 use crate::protocol::{LinkId, Now, Time};
 use crate::wire::relay::{Forward, FromRelay, Refusal, Route, ToRelay};
@@ -17,55 +15,27 @@ const PING_MAX: usize = 64;
 /// From bytes to frames.
 impl Hub {
     /// Takes in the bytes of a link that speaks in frames.
-    pub(super) fn take_frames(&mut self, now: Now, id: LinkId, bytes: &[u8]) {
-        let (mut begun, since) = self.members.take_unfinished(id);
-        // A frame has one line feed, at its end: no more is copied than finishes the one that was
-        // begun.
-        let finishes = match begun.is_empty() {
-            true => 0,
-            false => memchr::memchr(b'\n', bytes).map_or(bytes.len(), |at| at + 1),
-        };
-        let (first, rest) = bytes.split_at(finishes);
-        begun.extend_from_slice(first);
-        let Some(finished) = self.take_whole_frames(now, id, &begun) else {
-            return;
-        };
-        if finished < begun.len() && !rest.is_empty() {
-            return self.refuse(now, id, Refusal::Frame);
-        }
-        let Some(taken) = self.take_whole_frames(now, id, rest) else {
-            return;
-        };
-        if finished == begun.len() {
-            begun = rest[taken..].to_vec();
-        }
-        // Another frame has begun than before, if one was taken.
-        let since = since.filter(|_| finished + taken == 0).unwrap_or(now.at);
-        let mut ctx = self.core.at(now);
-        self.members.keep_unfinished(&mut ctx, id, begun, since);
-    }
-
-    /// Takes in whole frames; how many bytes they were, or `None` if the link is gone.
-    fn take_whole_frames(&mut self, now: Now, id: LinkId, data: &[u8]) -> Option<usize> {
-        let mut at = 0;
-        while at < data.len() {
-            match frame::parse(&data[at..], FRAME_MAX) {
-                Ok(Parsed::Complete(frame, used)) => {
-                    let raw = &data[at..at + used];
-                    at += used;
-                    self.frame(now, id, frame, raw);
-                    if !self.members.contains(id) {
-                        return None;
-                    }
-                }
-                Ok(Parsed::Incomplete) => break,
-                Err(_) => {
-                    self.refuse(now, id, Refusal::Frame);
-                    return None;
-                }
+    pub(super) fn take_frames(&mut self, now: Now, id: LinkId, mut bytes: &[u8]) {
+        // A frame may lie in the inbox and end any link: the inbox stands beside the table
+        // meanwhile.
+        let mut inbox = self.members.take_inbox(id);
+        let begun = inbox.unfinished();
+        loop {
+            match inbox.next(now.at, &mut bytes) {
+                Ok(Some(whole)) => self.frame(now, id, whole.frame, whole.raw),
+                Ok(None) => break,
+                Err(_) => return self.refuse(now, id, Refusal::Frame),
+            }
+            if !self.members.contains(id) {
+                return;
             }
         }
-        Some(at)
+        if inbox.unfinished() != begun {
+            // A relay has many links: none keeps the room that a frame took which was finished.
+            inbox.shrink_to(0);
+        }
+        let mut ctx = self.core.at(now);
+        self.members.give_inbox(&mut ctx, id, inbox);
     }
 
     /// A frame came, of a member or of a link that has not joined.

@@ -23,13 +23,13 @@
 //! * `newcomers`: links that have not joined;
 //! * `http`: requests of Python nodes.
 //!
-//! `stage` is how far a link has come, `joining` what leads to a membership, `overdue` when a link
-//! is over, `forward` what a member has under way to others. All routing between the parts is here,
-//! in `frames` and in `requests`.
+//! `stage` is how far a link has come, with what a member has under way to others; `joining` is
+//! what leads to a membership, `overdue` when a link is over. `origin` is where a link comes from,
+//! `waits` a list of links that wait. All routing between the parts is here, in `frames` and in
+//! `requests`.
 
 mod api;
 mod context;
-mod forward;
 mod frames;
 #[cfg(feature = "compat")]
 mod http;

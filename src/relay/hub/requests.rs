@@ -43,7 +43,7 @@ impl Hub {
     /// Bytes of a request came.
     pub(super) fn http_received(&mut self, now: Now, id: LinkId, bytes: &[u8]) {
         // What came before it was known to be a request, if anything, is a part of the head.
-        let (begun, _) = self.members.take_unfinished(id);
+        let before = self.members.take_inbox(id);
         let (Some(origin), Some(opened)) = (self.members.origin(id), self.members.opened(id))
         else {
             return;
@@ -51,7 +51,8 @@ impl Hub {
         let limits = &self.core.config.limits;
         let taken = match self.members.stage_mut(id) {
             Some(Stage::Http(Progress::Reading(reader))) => {
-                self.http.read(limits, origin.site, reader, [&begun, bytes])
+                let bytes = [before.begun(), bytes];
+                self.http.read(limits, origin.site, reader, bytes)
             }
             Some(Stage::Http(Progress::Waiting(_))) => {
                 Err(Fault::new(400, "something follows the request"))

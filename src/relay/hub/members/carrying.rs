@@ -4,11 +4,12 @@
 //! others: so a dozen that flood it leave room for one that does not.
 
 use super::super::context::Ctx;
-use super::super::forward::{Credit, FlowRoom, readdress};
+use super::super::stage::flows::{Credit, FlowRoom};
 use super::{Members, Room, recount};
+use crate::frame::FrameType;
 use crate::limits::RelayLimits;
 use crate::protocol::LinkId;
-use crate::wire::relay::{FromRelay, Route};
+use crate::wire::relay::{FromRelay, Route, route_range};
 
 /// A frame on its way from one member to another.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +34,27 @@ pub(in super::super) enum Way {
     Output,
     /// It waits behind the member's output, in the lane of its sender.
     Lane,
+}
+
+/// Whether members may send frames of this type to each other.
+pub(in super::super) fn is_carried(kind: FrameType) -> bool {
+    matches!(
+        kind,
+        FrameType::HELLO
+            | FrameType::MESSAGE
+            | FrameType::RESPONSE
+            | FrameType::PING
+            | FrameType::ERROR
+    )
+}
+
+/// Appends a whole `fwd` frame with the sender's route in place of the receiver's. All else is the
+/// same bytes.
+fn readdress(net: &str, raw: &[u8], from: &Route, out: &mut Vec<u8>) {
+    let at = out.len();
+    out.extend_from_slice(raw);
+    let place = route_range(net);
+    out[at + place.start..at + place.end].copy_from_slice(from.as_bytes());
 }
 
 impl Members {
@@ -89,8 +111,8 @@ impl Members {
         Some(sender.flows.make_room(to, limits.flows))
     }
 
-    /// Notes that bytes of one member wait for another; the sender's route, or `None` if they are more
-    /// than may.
+    /// Notes that bytes of one member wait for another; the sender's route, or `None` if they are
+    /// more than may.
     pub(in super::super) fn charge(
         &mut self,
         from: LinkId,
@@ -166,5 +188,29 @@ impl Members {
             Some(route) => self.tell(ctx, of, FromRelay::Credit(route, credit.bytes)),
             None => Room::Within,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entropy::Counting;
+    use crate::wire::relay::encode_forward;
+
+    #[test]
+    fn a_carried_frame_has_the_route_of_its_sender_and_the_same_payload() {
+        let frame = |route: &Route| {
+            let mut out = Vec::new();
+            encode_forward("plant", route, FrameType::MESSAGE, &mut out, |out| {
+                out.extend_from_slice(b"gAAA");
+            });
+            out
+        };
+        let mut entropy = Counting(0);
+        let (to, from) = (Route::draw(&mut entropy), Route::draw(&mut entropy));
+        assert_ne!(to, from);
+        let mut out = b"before".to_vec();
+        readdress("plant", &frame(&to), &from, &mut out);
+        assert_eq!(out, [b"before".to_vec(), frame(&from)].concat());
     }
 }

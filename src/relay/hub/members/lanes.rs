@@ -19,7 +19,8 @@ struct Lane {
     bytes: Buffer,
     /// Bytes that it may send; less than none after a frame that was larger than its share.
     allowance: i64,
-    /// The route of its sender, if that is gone and the word that it is gone is the last of the lane.
+    /// The route of its sender, if that is gone and the word that it is gone is the last of the
+    /// lane.
     gone: Option<Route>,
 }
 

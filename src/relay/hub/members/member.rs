@@ -4,16 +4,10 @@ use super::super::origin::Origin;
 use super::super::stage::{Clocks, Membership, Stage};
 use super::budget::Memory;
 use super::outbox::Outbox;
+use crate::inbox::Inbox;
 use crate::limits::RelayLimits;
 use crate::protocol::Time;
 use crate::rate::Throttle;
-
-/// The bytes of a frame that has begun.
-#[derive(Debug)]
-struct Unfinished {
-    bytes: Vec<u8>,
-    since: Time,
-}
 
 #[derive(Debug)]
 pub(super) struct Member {
@@ -22,7 +16,8 @@ pub(super) struct Member {
     /// When bytes came last.
     heard: Time,
     pub(super) stage: Stage,
-    unfinished: Option<Unfinished>,
+    /// The beginning of a frame that is not finished.
+    pub(super) inbox: Inbox,
     pub(super) outbox: Outbox,
     /// How fast it may send.
     speed: Throttle,
@@ -39,7 +34,7 @@ impl Member {
             opened: now,
             heard: now,
             stage: Stage::New,
-            unfinished: None,
+            inbox: Inbox::default(),
             outbox: Outbox::new(least.max(1), now),
             speed: Throttle::new(limits.burst, now),
             counted: Memory::default(),
@@ -70,32 +65,13 @@ impl Member {
         self.speed.charge(bytes, rate, burst, now)
     }
 
-    /// The bytes of what it has begun and not finished.
-    #[cfg(feature = "compat")]
-    pub(super) fn begun(&self) -> &[u8] {
-        self.unfinished.as_ref().map_or(&[], |begun| &begun.bytes)
-    }
-
-    /// Takes the bytes of a frame that has begun, and since when.
-    pub(super) fn take_unfinished(&mut self) -> (Vec<u8>, Option<Time>) {
-        match self.unfinished.take() {
-            Some(begun) => (begun.bytes, Some(begun.since)),
-            None => (Vec::new(), None),
-        }
-    }
-
-    /// Keeps the bytes of a frame that has begun.
-    pub(super) fn keep_unfinished(&mut self, bytes: Vec<u8>, since: Time) {
-        self.unfinished = (!bytes.is_empty()).then_some(Unfinished { bytes, since });
-    }
-
     /// What its deadlines are counted from; `held` is until when it is not read.
     pub(super) fn clocks(&self, held: Option<Time>) -> Clocks {
         Clocks {
             opened: self.opened,
             heard: self.heard,
             held,
-            unfinished: self.unfinished.as_ref().map(|begun| begun.since),
+            unfinished: self.inbox.unfinished(),
             moved: self.outbox.moved(),
             waits: !self.outbox.is_empty(),
         }
@@ -114,11 +90,10 @@ impl Member {
     }
 
     fn memory(&self) -> Memory {
-        let unfinished = self.unfinished.as_ref().map_or(0, |u| u.bytes.capacity());
         let tables = self.membership().map_or(0, Membership::memory);
         Memory {
             lanes: self.outbox.lanes_memory(),
-            own: unfinished + self.outbox.memory() + tables,
+            own: self.inbox.memory() + self.outbox.memory() + tables,
         }
     }
 }
@@ -131,6 +106,13 @@ mod tests {
 
     fn member(limits: &RelayLimits) -> Member {
         Member::new(Origin::of([10, 0, 0, 1].into()), limits, at(1).at)
+    }
+
+    /// Bytes of a frame come that has more.
+    fn begin_frame(member: &mut Member, bytes: usize, now: Time) {
+        let begun = [b"plant|msg|".as_slice(), &vec![b'A'; bytes]].concat();
+        let whole = member.inbox.next(now, &mut begun.as_slice());
+        assert_eq!(whole, Ok(None));
     }
 
     #[test]
@@ -150,13 +132,12 @@ mod tests {
     fn its_memory_is_what_it_has_begun_and_what_waits() {
         let mut member = member(&RelayLimits::default());
         assert_eq!(member.recount(), None, "nothing has changed");
-        member.keep_unfinished(vec![0; 100], at(1).at);
+        begin_frame(&mut member, 100, at(1).at);
         assert_eq!(member.recount(), Some(Memory::default()));
         assert!(member.counted().own >= 100);
-        let (bytes, since) = member.take_unfinished();
-        assert_eq!((bytes.len(), since), (100, Some(at(1).at)));
-        member.keep_unfinished(Vec::new(), at(2).at);
-        assert_eq!(member.take_unfinished(), (Vec::new(), None));
+        member.inbox = Inbox::default();
+        assert!(member.recount().is_some_and(|before| before.own >= 100));
+        assert_eq!(member.counted(), Memory::default());
         member
             .outbox
             .append(LinkId(1), at(1).at, |out| out.extend_from_slice(b"hello"));
@@ -172,7 +153,7 @@ mod tests {
         let clocks = member.clocks(None);
         assert_eq!((clocks.opened, clocks.heard), (at(1).at, at(5).at));
         assert!(!clocks.waits && clocks.unfinished.is_none());
-        member.keep_unfinished(vec![1], at(6).at);
+        begin_frame(&mut member, 1, at(6).at);
         member
             .outbox
             .append(LinkId(1), at(7).at, |out| out.push(b'x'));

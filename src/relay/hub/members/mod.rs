@@ -9,7 +9,7 @@ mod lanes;
 mod member;
 mod outbox;
 
-pub(super) use carrying::{Parcel, Way};
+pub(super) use carrying::{Parcel, Way, is_carried};
 
 use super::Output;
 use super::context::Ctx;
@@ -17,6 +17,7 @@ use super::origin::Origin;
 use super::stage::{Adverts, Clocks, Stage};
 use crate::buffer::Buffer;
 use crate::frame::{FrameType, encode_with};
+use crate::inbox::Inbox;
 use crate::limits::RelayLimits;
 use crate::name::NetworkName;
 use crate::protocol::{LinkId, Time};
@@ -146,30 +147,23 @@ impl Members {
     /// What a link has begun to send and not finished.
     #[cfg(feature = "compat")]
     pub(super) fn begun(&self, id: LinkId) -> &[u8] {
-        self.table.get(&id).map_or(&[], |member| member.begun())
+        let member = self.table.get(&id);
+        member.map_or(&[], |member| member.inbox.begun())
     }
 
-    /// Takes what a link has begun to send and not finished, and since when.
-    pub(super) fn take_unfinished(&mut self, id: LinkId) -> (Vec<u8>, Option<Time>) {
-        match self.table.get_mut(&id) {
-            Some(member) => member.take_unfinished(),
-            None => (Vec::new(), None),
-        }
+    /// Takes a link's inbox, with what the link has begun to send and not finished.
+    pub(super) fn take_inbox(&mut self, id: LinkId) -> Inbox {
+        let member = self.table.get_mut(&id);
+        member.map_or(Inbox::default(), |m| std::mem::take(&mut m.inbox))
     }
 
-    /// Keeps what there is of a frame that has begun, which must be finished in time.
-    pub(super) fn keep_unfinished(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        id: LinkId,
-        bytes: Vec<u8>,
-        since: Time,
-    ) {
-        if !bytes.is_empty() {
+    /// Gives a link its inbox back. A frame that has begun there must be finished in time.
+    pub(super) fn give_inbox(&mut self, ctx: &mut Ctx<'_>, id: LinkId, inbox: Inbox) {
+        if let Some(since) = inbox.unfinished() {
             ctx.look_by(since + ctx.limits().frame);
         }
         if let Some(member) = self.table.get_mut(&id) {
-            member.keep_unfinished(bytes, since);
+            member.inbox = inbox;
             recount(&mut self.budget, member);
         }
     }

@@ -292,10 +292,11 @@ fn the_largest_link_of_the_site_that_has_most_is_closed_and_its_memory_is_free()
     let mut world = world(limits);
     let limits = world.core.config.limits.clone();
     assert_eq!(world.members.largest_over(&limits), None);
+    let begun = [b"plant|msg|".as_slice(), &[b'A'; 60_000]].concat();
+    let mut inbox = Inbox::default();
+    assert_eq!(inbox.next(at(1).at, &mut begun.as_slice()), Ok(None));
     let mut ctx = world.core.at(at(1));
-    world
-        .members
-        .keep_unfinished(&mut ctx, LinkId(3), vec![0; 60_000], at(1).at);
+    world.members.give_inbox(&mut ctx, LinkId(3), inbox);
     assert_eq!(world.members.largest_over(&limits), Some(LinkId(3)));
     assert!(world.members.remove(LinkId(3)).is_some());
     assert_eq!(world.members.largest_over(&limits), None);

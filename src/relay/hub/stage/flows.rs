@@ -1,39 +1,16 @@
-//! What a member has under way to others, from which others it wants nothing, and how the address
-//! of a carried frame changes.
+//! What a member has under way to others, and from which others it wants nothing.
 //!
 //! A member has at most a window of bytes under way to each other member. The bytes come back to it
 //! as credit once they have left the relay.
 
-use crate::frame::FrameType;
 use crate::limits::FRAME_MAX;
 use crate::protocol::LinkId;
 use crate::table::Table;
-use crate::wire::relay::{ROUTE_WINDOW, Route, route_range};
+use crate::wire::relay::ROUTE_WINDOW;
 
 /// What a member may have under way to one other before it is taken for a flood: the window, and
 /// what keepalives and the like may add to it.
 const FLOOD: u32 = ROUTE_WINDOW + 2 * FRAME_MAX as u32;
-
-/// Whether members may send frames of this type to each other.
-pub(super) fn is_carried(kind: FrameType) -> bool {
-    matches!(
-        kind,
-        FrameType::HELLO
-            | FrameType::MESSAGE
-            | FrameType::RESPONSE
-            | FrameType::PING
-            | FrameType::ERROR
-    )
-}
-
-/// Appends a whole `fwd` frame with the sender's route in place of the receiver's. All else is the
-/// same bytes.
-pub(super) fn readdress(net: &str, raw: &[u8], from: &Route, out: &mut Vec<u8>) {
-    let at = out.len();
-    out.extend_from_slice(raw);
-    let place = route_range(net);
-    out[at + place.start..at + place.end].copy_from_slice(from.as_bytes());
-}
 
 /// Bytes from one member to another.
 #[derive(Debug, Default)]
@@ -53,32 +30,32 @@ impl Flow {
 
 /// Bytes that a member may send to another again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Credit {
-    pub(super) to: LinkId,
-    pub(super) bytes: u32,
+pub(in super::super) struct Credit {
+    pub(in super::super) to: LinkId,
+    pub(in super::super) bytes: u32,
 }
 
 /// Whether one more member may have bytes of this one waiting.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct FlowRoom {
-    pub(super) is_free: bool,
+pub(in super::super) struct FlowRoom {
+    pub(in super::super) is_free: bool,
     /// What was held for members that have nothing waiting, and is given back to make room.
-    pub(super) given_back: Vec<Credit>,
+    pub(in super::super) given_back: Vec<Credit>,
 }
 
 /// All flows of one member.
 #[derive(Debug, Default)]
-pub(super) struct Flows(Table<LinkId, Flow>);
+pub(in super::super) struct Flows(Table<LinkId, Flow>);
 
 impl Flows {
     /// Bytes that wait for a member.
-    pub(super) fn waits(&self, to: LinkId) -> usize {
+    pub(in super::super) fn waits(&self, to: LinkId) -> usize {
         self.0.get(&to).map_or(0, Flow::waits) as usize
     }
 
     /// Makes room for a flow to one more member, if there are `most`: those that have nothing
     /// waiting give way.
-    pub(super) fn make_room(&mut self, to: LinkId, most: usize) -> FlowRoom {
+    pub(in super::super) fn make_room(&mut self, to: LinkId, most: usize) -> FlowRoom {
         if self.0.len() < most || self.0.contains_key(&to) {
             return FlowRoom {
                 is_free: true,
@@ -99,7 +76,7 @@ impl Flows {
     }
 
     /// Notes that bytes wait; false if they are more than may.
-    pub(super) fn charge(&mut self, to: LinkId, bytes: usize) -> bool {
+    pub(in super::super) fn charge(&mut self, to: LinkId, bytes: usize) -> bool {
         let flow = self.0.or_insert_with(to, Flow::default);
         flow.window_used += bytes as u32;
         flow.window_used <= FLOOD
@@ -107,7 +84,7 @@ impl Flows {
 
     /// Bytes have left the relay; what is given back for them, which is nothing below half of a
     /// window: less is not worth a frame.
-    pub(super) fn drained(&mut self, to: LinkId, bytes: u32) -> Option<Credit> {
+    pub(in super::super) fn drained(&mut self, to: LinkId, bytes: u32) -> Option<Credit> {
         let flow = self.0.get_mut(&to)?;
         flow.drained += bytes;
         if flow.drained < ROUTE_WINDOW / 2 {
@@ -119,26 +96,26 @@ impl Flows {
     }
 
     /// The other member is gone.
-    pub(super) fn remove(&mut self, to: LinkId) {
+    pub(in super::super) fn remove(&mut self, to: LinkId) {
         self.0.remove(&to);
     }
 
-    pub(super) fn memory(&self) -> usize {
+    pub(in super::super) fn memory(&self) -> usize {
         self.0.memory()
     }
 }
 
 /// The members from which one wants nothing, in the order in which it said so.
 #[derive(Debug, Default)]
-pub(super) struct Blocked(Table<LinkId, u64>);
+pub(in super::super) struct Blocked(Table<LinkId, u64>);
 
 impl Blocked {
-    pub(super) fn contains(&self, from: LinkId) -> bool {
+    pub(in super::super) fn contains(&self, from: LinkId) -> bool {
         self.0.contains_key(&from)
     }
 
     /// Adds one; of more than `most` the latest are kept.
-    pub(super) fn add(&mut self, from: LinkId, most: usize) {
+    pub(in super::super) fn add(&mut self, from: LinkId, most: usize) {
         let newest = self.0.values().max().map_or(0, |n| n + 1);
         self.0.insert(from, newest);
         let oldest = self.0.iter().min_by_key(|(_, n)| **n);
@@ -149,11 +126,11 @@ impl Blocked {
         }
     }
 
-    pub(super) fn remove(&mut self, from: LinkId) {
+    pub(in super::super) fn remove(&mut self, from: LinkId) {
         self.0.remove(&from);
     }
 
-    pub(super) fn memory(&self) -> usize {
+    pub(in super::super) fn memory(&self) -> usize {
         self.0.memory()
     }
 }
@@ -161,7 +138,6 @@ impl Blocked {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::relay::encode_forward;
 
     #[test]
     fn bytes_are_given_back_when_they_are_half_of_a_window() {
@@ -221,29 +197,5 @@ mod tests {
         assert!(blocked.contains(LinkId(5)) && blocked.contains(LinkId(7)));
         blocked.remove(LinkId(5));
         assert!(!blocked.contains(LinkId(5)));
-    }
-
-    #[test]
-    fn a_carried_frame_has_the_route_of_its_sender_and_the_same_payload() {
-        let route = |byte: u8| {
-            struct Fixed(u8);
-            impl crate::entropy::Entropy for Fixed {
-                fn fill(&mut self, out: &mut [u8]) {
-                    out.fill(self.0);
-                }
-            }
-            Route::draw(&mut Fixed(byte))
-        };
-        let frame = |route: &Route| {
-            let mut out = Vec::new();
-            encode_forward("plant", route, FrameType::MESSAGE, &mut out, |out| {
-                out.extend_from_slice(b"gAAA");
-            });
-            out
-        };
-        let (to, from) = (route(1), route(2));
-        let mut out = b"before".to_vec();
-        readdress("plant", &frame(&to), &from, &mut out);
-        assert_eq!(out, [b"before".to_vec(), frame(&from)].concat());
     }
 }

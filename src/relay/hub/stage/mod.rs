@@ -11,14 +11,18 @@
 //! ```text
 //! Reading --> Waiting --> Answering --> Lingering
 //! ```
+//!
+//! `flows` is what a member has under way to others.
 
-use super::forward::{Blocked, Flows};
+pub(super) mod flows;
+
 #[cfg(feature = "compat")]
 use crate::compat::http::Reader;
 use crate::name::NetworkName;
 use crate::protocol::Time;
 use crate::wire::membership::Challenge;
 use crate::wire::relay::Route;
+use flows::{Blocked, Flows};
 
 /// How far a link has come.
 #[derive(Debug)]
