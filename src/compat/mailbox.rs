@@ -10,9 +10,9 @@
 //! before, the packets are back at the front of the mailbox, within its bounds, for they have
 //! counted all the while. Until the link has taken the answer or ends, the mailbox does not go.
 //!
-//! Nothing here is proven: any program that knows a network's name may take a mailbox in it, another's too.
-//! What is in it is sealed. But no site takes more of what there is for all than it leaves for
-//! others.
+//! Nothing here is proven: any program that knows a network's name may take a mailbox in it,
+//! another's too. What is in it is sealed. But no site takes more of what there is for all than it
+//! leaves for others.
 
 use super::http::{Fault, Method, RequestHead};
 use super::post::{Packet, Ping, Pong};

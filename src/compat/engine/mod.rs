@@ -15,17 +15,17 @@
 //!
 //! * `peers`: which peers are known, and where;
 //! * `relays`: which relays are asked for what has come;
-//! * `links`: the links, and how far each has come; `exchange` is a request of ours and its answer;
+//! * `links`: the links, and how far each has come;
 //! * `calling`: the calls of ours that have not ended;
 //! * `serving`: the calls of others that are not answered.
 //!
-//! All routing between them is here, in `outgoing` and in `incoming`.
+//! `errand` is what a request of ours is for, and how it ended. All routing between the parts is
+//! here, in `outgoing` and in `incoming`.
 
 mod api;
 mod calling;
 mod context;
 mod errand;
-mod exchange;
 mod incoming;
 mod links;
 mod outgoing;

@@ -2,8 +2,8 @@
 
 use super::calling::Ask;
 use super::errand::{Answer, Errand, Question};
-use super::exchange::{Exchange, Received};
 use super::links::State;
+use super::links::exchange::{Exchange, Received};
 use super::relays::Pinged;
 use super::{Engine, Output};
 use crate::address::RelayAddress;

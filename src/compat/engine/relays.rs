@@ -7,6 +7,7 @@ use super::context::Ctx;
 use super::errand::{Answer, Errand, Question};
 use super::{Config, Output};
 use crate::address::RelayAddress;
+use crate::backoff::Backoff;
 use crate::compat::http::{self, write_post};
 use crate::compat::post::{Packet, Ping, Pong};
 use crate::engine::RelayFault;
@@ -366,9 +367,7 @@ impl Relays {
             return Pinged::Nothing;
         };
         relay.failures += 1;
-        let (first, last) = limits.relay_redial;
-        let pause = first * 2u32.saturating_pow(relay.failures.min(16));
-        relay.next = now + pause.min(last);
+        relay.next = now + Backoff::new(limits.relay_redial).after(relay.failures);
         let gone = std::mem::take(&mut relay.peers);
         if relay.is_news(false) {
             let output = Output::Relay(address.clone(), Err(why));

@@ -1,6 +1,6 @@
 //! A request of ours and its answer, on a connection of its own.
 
-use super::errand::{Answer, Errand};
+use super::super::errand::{Answer, Errand};
 use crate::address::RelayAddress;
 use crate::compat::http::{self, AnswerHead};
 use crate::compat::message::body_len;
@@ -15,7 +15,7 @@ const ATTEMPTS: u32 = 3;
 
 /// How far an answer has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Received {
+pub(in super::super) enum Received {
     Part,
     Whole,
     /// It is no answer that is taken.
@@ -24,7 +24,7 @@ pub(super) enum Received {
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub(super) struct Exchange {
+pub(in super::super) struct Exchange {
     errand: Errand,
     request: Vec<u8>,
     /// Bytes of the request that the link took.
@@ -40,7 +40,7 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    pub(super) fn new(errand: Errand, request: Vec<u8>, limits: &Limits) -> Exchange {
+    pub(in super::super) fn new(errand: Errand, request: Vec<u8>, limits: &Limits) -> Exchange {
         Exchange {
             body_max: match errand {
                 Errand::Call(_) => body_len(limits.max_message + ANSWER_ROOM),
@@ -58,22 +58,22 @@ impl Exchange {
         }
     }
 
-    pub(super) fn errand(&self) -> &Errand {
+    pub(in super::super) fn errand(&self) -> &Errand {
         &self.errand
     }
 
     /// Bytes of memory held.
-    pub(super) fn held(&self) -> usize {
+    pub(in super::super) fn held(&self) -> usize {
         self.request.len() + self.input.len()
     }
 
     /// Bytes that wait to be written.
-    pub(super) fn pending(&self) -> &[u8] {
+    pub(in super::super) fn pending(&self) -> &[u8] {
         &self.request[self.written..]
     }
 
     /// The link took this many bytes of the request. A request that has left is not kept.
-    pub(super) fn sent(&mut self, n: usize) {
+    pub(in super::super) fn sent(&mut self, n: usize) {
         self.is_sent = true;
         self.written = (self.written + n).min(self.request.len());
         if self.written == self.request.len() {
@@ -82,7 +82,7 @@ impl Exchange {
     }
 
     /// Takes in bytes of the answer; `is_full` if there is no room for them.
-    pub(super) fn receive(&mut self, bytes: &[u8], is_full: bool) -> Received {
+    pub(in super::super) fn receive(&mut self, bytes: &[u8], is_full: bool) -> Received {
         self.input.extend_from_slice(bytes);
         if self.head.is_none() {
             match http::answer(&self.input, self.body_max) {
@@ -104,13 +104,13 @@ impl Exchange {
     }
 
     /// The relay whose next address may be tried, because this one could not be connected to.
-    pub(super) fn retries(&self) -> Option<&RelayAddress> {
+    pub(in super::super) fn retries(&self) -> Option<&RelayAddress> {
         let may = !self.is_sent && self.failed + 1 < ATTEMPTS;
         self.errand.relay().filter(|_| may)
     }
 
     /// The same request, once more.
-    pub(super) fn again(self, limits: &Limits) -> Exchange {
+    pub(in super::super) fn again(self, limits: &Limits) -> Exchange {
         let failed = self.failed + 1;
         let exchange = Exchange::new(self.errand, self.request, limits);
         Exchange { failed, ..exchange }
@@ -118,7 +118,7 @@ impl Exchange {
 
     /// How it ended, if nothing more comes; `is_late` if its time was over before the connection
     /// was.
-    pub(super) fn answer(&self, is_late: bool) -> Answer<'_> {
+    pub(in super::super) fn answer(&self, is_late: bool) -> Answer<'_> {
         let sent = self.is_sent;
         match &self.head {
             Some(head) if !is_late => {

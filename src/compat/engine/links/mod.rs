@@ -4,15 +4,19 @@
 //! Reading --(a call)--> Serving --(an answer)--> Answering --> Lingering   (they connected)
 //! Asking --(an answer, or the end)                                         (we did)
 //! ```
+//!
+//! `exchange` is a request of ours and its answer.
+
+pub(super) mod exchange;
 
 use super::Output;
 use super::context::Ctx;
 use super::errand::Errand;
-use super::exchange::Exchange;
 use crate::compat::http::{Fault, Reader};
 use crate::compat::message::body_len;
 use crate::protocol::{LinkId, Time};
 use crate::table::Table;
+use exchange::Exchange;
 use std::net::IpAddr;
 use std::time::Duration;
 
