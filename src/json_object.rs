@@ -1,5 +1,5 @@
-//! A JSON object that is written member by member. Not a `Value`, whose numbers would bring 20 KiB
-//! of tables into a C program that has no use for them.
+//! JSON that is written piece by piece: an object member by member, a list item by item. Not a
+//! `Value`, whose numbers would bring 20 KiB of tables into a C program that has no use for them.
 
 use crate::json::quoted;
 use std::fmt::{Display, Write};
@@ -17,7 +17,7 @@ impl Object {
         self.member(name, &quoted(value));
     }
 
-    /// Adds a whole number or a boolean, whose words are JSON as they are.
+    /// Adds what is JSON as it is: a whole number, a boolean, or a text that was written as JSON.
     pub(crate) fn plain(&mut self, name: &str, value: impl Display) {
         self.member(name, &value);
     }
@@ -29,10 +29,21 @@ impl Object {
     }
 
     /// Its text.
-    pub(crate) fn end(mut self) -> Vec<u8> {
+    pub(crate) fn into_text(mut self) -> String {
         self.0.push('}');
-        self.0.into_bytes()
+        self.0
     }
+
+    /// Its text, as bytes.
+    pub(crate) fn end(self) -> Vec<u8> {
+        self.into_text().into_bytes()
+    }
+}
+
+/// The list of these items, each a JSON text.
+pub(crate) fn list(items: impl Iterator<Item = String>) -> String {
+    let items: Vec<String> = items.collect();
+    format!("[{}]", items.join(","))
 }
 
 #[cfg(test)]
@@ -46,9 +57,13 @@ mod tests {
         object.text("a \"name\"", "line\n");
         object.plain("n", u64::MAX);
         object.plain("yes", true);
+        object.plain("list", list([1, 2].iter().map(i32::to_string)));
+        object.plain("none", list(std::iter::empty()));
         let text = object.end();
         let value: serde_json::Value = serde_json::from_slice(&text).unwrap();
-        let expected = serde_json::json!({"a \"name\"": "line\n", "n": u64::MAX, "yes": true});
+        let expected = serde_json::json!({
+            "a \"name\"": "line\n", "n": u64::MAX, "yes": true, "list": [1, 2], "none": [],
+        });
         assert_eq!(value, expected);
     }
 }

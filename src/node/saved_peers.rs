@@ -7,6 +7,7 @@
 
 use crate::error::Error;
 use crate::json;
+use crate::json_object::{Object, list};
 use crate::limits::SEEDS_MAX;
 use crate::name::{NetworkName, NodeName};
 use crate::wire::peers::Acquaintance;
@@ -27,6 +28,21 @@ fn beside(file: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
+/// What is kept, as a JSON text.
+fn state(network: &NetworkName, peers: &[Acquaintance]) -> String {
+    let peer = |peer: &Acquaintance| {
+        let mut object = Object::new();
+        object.text("name", peer.name.as_str());
+        object.text("address", &peer.address.to_string());
+        object.into_text()
+    };
+    let mut state = Object::new();
+    state.plain("peerbase_state", VERSION);
+    state.text("network", network.as_str());
+    state.plain("peers", list(peers.iter().take(SEEDS_MAX).map(peer)));
+    state.into_text()
+}
+
 /// Replaces the file as a whole.
 pub(super) fn save(
     file: &Path,
@@ -34,14 +50,7 @@ pub(super) fn save(
     peers: &[Acquaintance],
 ) -> Result<(), Error> {
     let failed = |e: std::io::Error| Error::io("saving the state", &e);
-    let peer = |p: &Acquaintance| {
-        let (name, address) = (json::quoted(p.name.as_str()), p.address);
-        format!("{{\"name\":{name},\"address\":\"{address}\"}}")
-    };
-    let peers: Vec<String> = peers.iter().take(SEEDS_MAX).map(peer).collect();
-    let (network, peers) = (json::quoted(network.as_str()), peers.join(","));
-    let state =
-        format!("{{\"peerbase_state\":{VERSION},\"network\":{network},\"peers\":[{peers}]}}");
+    let state = state(network, peers);
     let fresh = beside(file, ".new");
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
@@ -122,6 +131,12 @@ mod tests {
         };
         assert_eq!(load(&file, &network), Ok(Vec::new()), "none yet");
         save(&file, &network, &[peer]).unwrap();
+        let written = concat!(
+            r#"{"peerbase_state":1,"network":"plant","peers":["#,
+            r#"{"name":"ro\"of","address":"[fe80::1]:4711"}]}"#,
+            "\n"
+        );
+        assert_eq!(fs::read_to_string(&file).unwrap(), written);
         assert_eq!(load(&file, &network), Ok(vec![address]));
         let whole = fs::read(&file).unwrap();
         let cut = &whole[..whole.len() / 2];

@@ -5,6 +5,8 @@
 //! ```
 
 use super::{Malformed, Reader, put_text};
+use crate::json::quoted;
+use crate::json_object::{Object, list};
 use crate::name::NodeName;
 
 /// Failed nodes that a report names; it only counts the others.
@@ -33,11 +35,13 @@ impl Report {
 
     /// The report as a JSON object.
     pub(crate) fn to_json(&self) -> Vec<u8> {
-        let names: Vec<&str> = self.names.iter().map(NodeName::as_str).collect();
-        let names = serde_json::to_string(&names).unwrap_or_default();
-        let (delivered, failed, cut) = (self.delivered, self.failed, self.cut);
-        format!("{{\"delivered\":{delivered},\"failed\":{failed},\"names\":{names},\"cut\":{cut}}}")
-            .into_bytes()
+        let mut object = Object::new();
+        object.plain("delivered", self.delivered);
+        object.plain("failed", self.failed);
+        let names = self.names.iter().map(|name| quoted(name.as_str()));
+        object.plain("names", list(names));
+        object.plain("cut", self.cut);
+        object.end()
     }
 
     /// Notes that a node did not answer.
@@ -127,6 +131,19 @@ mod tests {
         for n in 0..bytes.len() {
             assert!(decode(&bytes[..n]).is_err());
         }
+    }
+
+    #[test]
+    fn a_report_is_a_json_object() {
+        let mut report = Report::default();
+        let none = r#"{"delivered":0,"failed":0,"names":[],"cut":false}"#;
+        assert_eq!(report.to_json(), none.as_bytes());
+        for name in ["a", "b\"c"] {
+            report.add_failed(NodeName::new(name).unwrap());
+        }
+        (report.delivered, report.cut) = (3, true);
+        let some = r#"{"delivered":3,"failed":2,"names":["a","b\"c"],"cut":true}"#;
+        assert_eq!(report.to_json(), some.as_bytes());
     }
 
     #[test]

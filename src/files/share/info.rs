@@ -2,7 +2,7 @@
 
 use super::{Offer, Share};
 use crate::files::FileHash;
-use crate::json;
+use crate::json_object::Object;
 use crate::limits::FILE_QUESTIONS;
 use crate::logging::record;
 use crate::node::Call;
@@ -92,13 +92,14 @@ impl Drop for Answers {
 }
 
 fn info(offer: Option<Offer>) -> Vec<u8> {
-    let text = match offer {
-        Some(offer) => {
-            let name = offer.path.file_name().and_then(|n| n.to_str());
-            let (name, size) = (name.map_or("null".into(), json::quoted), offer.stamp.size);
-            format!("{{\"size\":{size},\"name\":{name}}}")
-        }
-        None => "null".to_owned(),
+    let Some(offer) = offer else {
+        return b"null".to_vec();
     };
-    text.into_bytes()
+    let mut object = Object::new();
+    object.plain("size", offer.stamp.size);
+    match offer.path.file_name().and_then(|name| name.to_str()) {
+        Some(name) => object.text("name", name),
+        None => object.plain("name", "null"),
+    }
+    object.end()
 }
