@@ -1,7 +1,7 @@
 //! What waits to be run on the loop's thread, in order, and how much of it may wait: a handler may
 //! take as long as it likes, and meanwhile others must not make the queue grow without bound.
 
-use super::calls::{OnEnd, Outcome};
+use super::calls::Ended;
 use super::signal::Ready;
 use super::watchers::EventHandler;
 use crate::engine::{Event, Request};
@@ -26,7 +26,7 @@ pub(super) enum Callback {
     /// A stream can be read or written again.
     Ready(Ready),
     /// The end of an asynchronous call.
-    Ended(OnEnd, Outcome),
+    Ended(Ended),
     /// The event handler.
     Event(EventHandler, Event),
     /// Work of the library's own.
@@ -46,7 +46,7 @@ impl Callback {
 
     /// Whether the program, or a thread, waits for it even when the node has stopped.
     fn is_owed(&self) -> bool {
-        matches!(self, Callback::Ended(..) | Callback::Do(_))
+        matches!(self, Callback::Ended(_) | Callback::Do(_))
     }
 }
 
@@ -249,9 +249,12 @@ mod tests {
     fn after_the_stop_only_what_is_owed_is_kept() {
         let mut callbacks = queue(1_000, 2);
         assert!(callbacks.offer(message(1)));
-        callbacks.add(Callback::Ended(Box::new(|_| {}), Ok(Vec::new())));
+        callbacks.add(Callback::Ended(Ended {
+            on_end: Box::new(|_| {}),
+            outcome: Ok(Vec::new()),
+        }));
         assert_eq!(callbacks.keep_owed().len(), 1);
-        assert!(matches!(callbacks.pop(), Some(Callback::Ended(..))));
+        assert!(matches!(callbacks.pop(), Some(Callback::Ended(_))));
         assert!(callbacks.is_empty());
     }
 }

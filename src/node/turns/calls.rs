@@ -1,6 +1,5 @@
 //! Our calls under way, and where the end of each goes.
 
-use super::callbacks::Callback;
 use super::slot::Slot;
 use crate::engine::CallNumber;
 use crate::error::Error;
@@ -22,13 +21,13 @@ pub(in crate::node) enum Completion {
     Continuation(OnEnd),
 }
 
-/// The library's own end of a call, to be run without the lock.
-pub(super) struct Continuation {
-    on_end: OnEnd,
-    outcome: Outcome,
+/// A call that has ended, and what runs for that, which is without the lock.
+pub(super) struct Ended {
+    pub(super) on_end: OnEnd,
+    pub(super) outcome: Outcome,
 }
 
-impl Continuation {
+impl Ended {
     pub(super) fn run(self) {
         (self.on_end)(self.outcome);
     }
@@ -38,7 +37,7 @@ impl Continuation {
 #[derive(Default)]
 pub(super) struct Calls {
     pending: BTreeMap<CallNumber, Completion>,
-    continuations: VecDeque<Continuation>,
+    continuations: VecDeque<Ended>,
     /// Whether a thread runs the continuations.
     running: bool,
 }
@@ -48,29 +47,30 @@ impl Calls {
         self.pending.insert(number, completion);
     }
 
-    /// Hands the end of a call to where it goes; the callback to be run, if it goes to one.
+    /// Hands the end of a call to where it goes; given back, if it goes to a callback, which is to
+    /// be run.
     #[must_use]
-    pub(super) fn end(&mut self, number: CallNumber, outcome: Outcome) -> Option<Callback> {
+    pub(super) fn end(&mut self, number: CallNumber, outcome: Outcome) -> Option<Ended> {
         let completion = self.pending.remove(&number)?;
         self.complete(completion, outcome)
     }
 
-    /// Ends every call for the same reason; the callbacks to be run.
+    /// Ends every call for the same reason; those that go to a callback, which is to be run.
     #[must_use]
-    pub(super) fn end_all(&mut self, why: &Error) -> Vec<Callback> {
+    pub(super) fn end_all(&mut self, why: &Error) -> Vec<Ended> {
         let pending = std::mem::take(&mut self.pending).into_values();
         pending
             .filter_map(|completion| self.complete(completion, Err(why.clone())))
             .collect()
     }
 
-    fn complete(&mut self, completion: Completion, outcome: Outcome) -> Option<Callback> {
+    fn complete(&mut self, completion: Completion, outcome: Outcome) -> Option<Ended> {
         match completion {
             Completion::Slot(slot) => slot.fill(outcome),
-            Completion::Callback(on_end) => return Some(Callback::Ended(on_end, outcome)),
-            Completion::Continuation(on_end) => self
-                .continuations
-                .push_back(Continuation { on_end, outcome }),
+            Completion::Callback(on_end) => return Some(Ended { on_end, outcome }),
+            Completion::Continuation(on_end) => {
+                self.continuations.push_back(Ended { on_end, outcome });
+            }
         }
         None
     }
@@ -82,7 +82,7 @@ impl Calls {
     }
 
     /// The next for the thread that runs them; with `None` it does so no more.
-    pub(super) fn next_continuation(&mut self) -> Option<Continuation> {
+    pub(super) fn next_continuation(&mut self) -> Option<Ended> {
         let next = self.continuations.pop_front();
         self.running = next.is_some();
         next
@@ -112,8 +112,8 @@ mod tests {
         calls.insert(CallNumber(2), Completion::Callback(Box::new(|_| {})));
         assert!(calls.end(CallNumber(1), Ok(vec![7])).is_none());
         assert_eq!(slot.take(), Some(Ok(vec![7])));
-        let ended = calls.end(CallNumber(2), Ok(Vec::new()));
-        assert!(matches!(ended, Some(Callback::Ended(..))));
+        let ended = calls.end(CallNumber(2), Ok(vec![8]));
+        assert!(ended.is_some_and(|ended| ended.outcome == Ok(vec![8])));
         assert!(calls.end(CallNumber(2), Ok(Vec::new())).is_none(), "once");
     }
 

@@ -141,7 +141,7 @@ impl Turns {
             Callback::Request(request) => (self.handlers.on_request)(request),
             Callback::Message(sender, data) => (self.handlers.on_message)(sender, data, kept),
             Callback::Ready(ready) => ready(),
-            Callback::Ended(on_end, outcome) => on_end(outcome),
+            Callback::Ended(ended) => ended.run(),
             Callback::Event(handler, event) => handler(&event),
             Callback::Do(f) => f(),
         }

@@ -128,8 +128,8 @@ impl State {
     pub(super) fn end(&mut self, why: Error) {
         self.stage.end(why.clone());
         self.driver.abandon();
-        for callback in self.calls.end_all(&why) {
-            self.callbacks.add(callback);
+        for ended in self.calls.end_all(&why) {
+            self.callbacks.add(Callback::Ended(ended));
         }
         self.close_watchers();
     }
@@ -210,8 +210,8 @@ impl State {
                 }
             }
             Notice::Ended(number, outcome) => {
-                if let Some(callback) = calls.end(number, outcome) {
-                    callbacks.add(callback);
+                if let Some(ended) = calls.end(number, outcome) {
+                    callbacks.add(Callback::Ended(ended));
                 }
             }
             Notice::Running => stage.begin_working(),
