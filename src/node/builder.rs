@@ -2,7 +2,7 @@
 
 #[cfg(feature = "compat")]
 use super::Compat;
-use super::shared::Parts;
+use super::remotes;
 use super::turns::{EventHandler, Opened};
 use super::{Call, CommandTree, Handler, Message, MessageHandler, Node};
 use crate::address::RelayAddress;
@@ -22,9 +22,6 @@ use std::time::Duration;
 pub const ADVERTISE_PORT: u16 = 3334;
 /// Between two adverts, unless another interval is set.
 pub const ADVERTISE_INTERVAL: Duration = Duration::from_secs(1);
-/// Relays a node that was given some is linked to at most, those it learns included, unless another
-/// number is set.
-pub const MAX_REMOTES: usize = 3;
 /// How long a path through a relay may be silent before a sign of life is asked for, unless another
 /// time is set.
 pub const RELAY_KEEPALIVE: Duration = Duration::from_secs(10);
@@ -41,6 +38,14 @@ const MESSAGES: RangeInclusive<usize> = 1024..=1 << 30;
 const CHUNK_MIN: usize = 1024;
 /// Shortest and longest pause between pings.
 const PINGS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
+
+/// A node whose sockets are open, and what the program gave it to run.
+pub(super) struct Parts {
+    pub(super) opened: Opened,
+    pub(super) commands: CommandTree,
+    pub(super) on_message: Option<MessageHandler>,
+    pub(super) on_event: Option<EventHandler>,
+}
 
 /// A node to be. Nothing is opened or sent before it is started.
 #[derive(Clone)]
@@ -154,8 +159,8 @@ impl Builder {
     }
 
     /// Relays to be linked to at most, 16 or fewer: those given, and for the rest those that other
-    /// nodes tell of. Not less than those given. Unless set, [`MAX_REMOTES`] or as many as are
-    /// given; none, if none is given.
+    /// nodes tell of. Not less than those given. Unless set, [`MAX_REMOTES`](crate::MAX_REMOTES) or
+    /// as many as are given; none, if none is given.
     #[must_use]
     pub fn max_remotes(mut self, count: usize) -> Self {
         self.max_remotes = Some(count);
@@ -402,10 +407,7 @@ impl Builder {
         let (commands, on_message, on_event) = (self.commands?, self.message, self.event);
         let (name, network, keys) = (self.name?, self.network?, Keyring::new(self.keys)?);
         let (advertised, relays) = (self.advertise_address, self.relays?);
-        let usual = match relays.len() {
-            0 => 0,
-            given => MAX_REMOTES.max(given),
-        };
+        let max_remotes = remotes::most(self.max_remotes, relays.len());
         let make_config = |port| engine::Config {
             network,
             name,
@@ -418,7 +420,7 @@ impl Builder {
             interval: self.interval,
             lan: self.lan,
             relays,
-            max_remotes: self.max_remotes.unwrap_or(usual),
+            max_remotes,
             relay_keepalive: self.relay_keepalive,
             limits: *self.limits,
         };

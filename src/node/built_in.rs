@@ -1,28 +1,52 @@
 //! The commands that every node has.
 
-use super::command::Registry;
 use super::request::{Answer, Texts};
 use crate::json_object::Object;
 use crate::wire::record::Status;
 
-const ECHO: &str = "__echo__";
-const LIST_COMMANDS: &str = "__list_commands__";
-const PEERS: &str = "__peers__";
+/// One of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BuiltIn {
+    Echo,
+    ListCommands,
+    Peers,
+}
 
-type BuiltIn = fn(&Registry, Vec<u8>, Vec<u8>, Answer);
+impl BuiltIn {
+    const ALL: [BuiltIn; 3] = [BuiltIn::Echo, BuiltIn::ListCommands, BuiltIn::Peers];
 
-/// The command of this name, if there is one.
-pub(super) fn find(path: &str) -> Option<BuiltIn> {
-    match path {
-        ECHO => Some(echo),
-        LIST_COMMANDS => Some(list_commands),
-        PEERS => Some(peers),
-        _ => None,
+    fn path(self) -> &'static str {
+        match self {
+            BuiltIn::Echo => "__echo__",
+            BuiltIn::ListCommands => "__list_commands__",
+            BuiltIn::Peers => "__peers__",
+        }
+    }
+
+    /// The command of this path, if it is built in.
+    pub(super) fn find(path: &str) -> Option<BuiltIn> {
+        let mut all = BuiltIn::ALL.into_iter();
+        all.find(|command| command.path() == path)
+    }
+
+    /// Answers a call. `paths` lists the commands of the program.
+    pub(super) fn run(
+        self,
+        args: Vec<u8>,
+        kwargs: Vec<u8>,
+        answer: Answer,
+        paths: impl FnOnce() -> Vec<String>,
+    ) {
+        match self {
+            BuiltIn::Echo => echo(args, kwargs, answer),
+            BuiltIn::ListCommands => list_commands(paths(), answer),
+            BuiltIn::Peers => peers(answer),
+        }
     }
 }
 
 /// Answers with what it was called with.
-fn echo(_: &Registry, args: Vec<u8>, kwargs: Vec<u8>, answer: Answer) {
+fn echo(args: Vec<u8>, kwargs: Vec<u8>, answer: Answer) {
     match Texts::check(args, kwargs) {
         Ok(texts) => answer.send(Status::Value, put_together(texts.args, &texts.kwargs)),
         Err(e) => answer.send(Status::Refused, e.to_string().into_bytes()),
@@ -42,17 +66,17 @@ fn put_together(args: Vec<u8>, kwargs: &[u8]) -> Vec<u8> {
     text
 }
 
-/// Answers with the paths of all commands but the reserved ones of files.
-fn list_commands(registry: &Registry, _: Vec<u8>, _: Vec<u8>, answer: Answer) {
-    let mut list = registry.paths();
-    list.extend([ECHO, LIST_COMMANDS, PEERS].map(str::to_owned));
+/// Answers with the paths of the program's commands and of these, but not of those that are
+/// reserved for files.
+fn list_commands(mut list: Vec<String>, answer: Answer) {
+    list.extend(BuiltIn::ALL.map(|command| command.path().to_owned()));
     // Texts in a list: nothing that JSON could not say.
     let text = serde_json::to_vec(&list).unwrap_or_default();
     answer.send(Status::Value, text);
 }
 
 /// Answers with the names of the peers that are known, and how each is reached.
-fn peers(_: &Registry, _: Vec<u8>, _: Vec<u8>, answer: Answer) {
+fn peers(answer: Answer) {
     let mut object = Object::new();
     for peer in answer.peers() {
         let how = peer
@@ -75,15 +99,11 @@ mod tests {
 
     #[test]
     fn no_other_command_is_built_in() {
-        assert!(
-            [ECHO, LIST_COMMANDS, PEERS]
-                .into_iter()
-                .all(|path| find(path).is_some())
-        );
-        assert!(
-            ["", "__file__", "echo"]
-                .into_iter()
-                .all(|path| find(path).is_none())
-        );
+        for command in BuiltIn::ALL {
+            assert_eq!(BuiltIn::find(command.path()), Some(command));
+        }
+        for path in ["", "__file__", "echo"] {
+            assert_eq!(BuiltIn::find(path), None);
+        }
     }
 }

@@ -1,51 +1,15 @@
 //! Calling others: how a call is put together and sent.
 
+use super::options::Options;
 use super::shared::value_within;
 use super::turns::{Completion, OnEnd, Outcome};
 use super::{Node, TargetResult, Targets, first_failure};
-use crate::engine::{Ask, CallNumber, Terms};
+use crate::engine::{Ask, CallNumber};
 use crate::error::Error;
 use crate::name::{CommandPath, NodeName};
 use serde_json::{Map, Value};
 use std::fmt;
 use std::time::Duration;
-
-/// How long a call waits, unless told otherwise.
-pub const TIMEOUT: Duration = Duration::from_secs(10);
-/// How many targets of one call are asked at a time, unless told otherwise.
-pub const MAX_IN_FLIGHT: usize = 64;
-
-/// How a call is to be carried out.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Options {
-    pub(crate) timeout: Duration,
-    /// Whether to wait for a name that is not known yet.
-    pub(crate) wait: bool,
-    pub(crate) max_in_flight: usize,
-    /// Whether the first failure ends the whole.
-    pub(crate) raise_errors: bool,
-}
-
-impl Options {
-    pub(super) fn terms(self, streams: bool) -> Terms {
-        Terms {
-            timeout: self.timeout,
-            wait: self.wait,
-            streams,
-        }
-    }
-}
-
-impl Default for Options {
-    fn default() -> Options {
-        Options {
-            timeout: TIMEOUT,
-            wait: true,
-            max_in_flight: MAX_IN_FLIGHT,
-            raise_errors: false,
-        }
-    }
-}
 
 impl Node {
     /// Calls one and waits.
@@ -136,7 +100,7 @@ impl<'a> CallBuilder<'a> {
         self
     }
 
-    /// How long to wait for each target; [`TIMEOUT`] unless set, at most a day.
+    /// How long to wait for each target; [`TIMEOUT`](crate::TIMEOUT) unless set, at most a day.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = timeout;
         self
@@ -148,7 +112,7 @@ impl<'a> CallBuilder<'a> {
         self
     }
 
-    /// How many targets are asked at a time; [`MAX_IN_FLIGHT`] unless set.
+    /// How many targets are asked at a time; [`MAX_IN_FLIGHT`](crate::MAX_IN_FLIGHT) unless set.
     pub fn max_in_flight(mut self, count: usize) -> Self {
         self.options.max_in_flight = count;
         self

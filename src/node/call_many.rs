@@ -1,6 +1,6 @@
 //! Calling several nodes, a bounded number of them at a time.
 
-use super::call::Options;
+use super::options::Options;
 use super::shared::Shared;
 use super::turns::slot::Slot;
 use super::turns::{Completion, Outcome};

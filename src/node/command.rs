@@ -1,16 +1,16 @@
 //! Commands: what other nodes may call here, and what runs when they do.
 
-use super::built_in;
+use super::built_in::BuiltIn;
 use super::request::{Answer, Call, Message, Texts};
 use super::shared::Shared;
-use super::turns::Kept;
+use super::turns::{Handlers, Kept};
 use crate::engine::{Ask, Request};
 use crate::error::Error;
 use crate::name::{CommandPath, NodeName};
 use crate::table::Table;
 use crate::wire::record::Status;
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 /// What runs when a command is called.
 pub(crate) type Handler = Arc<dyn Fn(Call) + Send + Sync>;
@@ -124,6 +124,21 @@ impl Registry {
         }))
     }
 
+    /// What runs for what comes in. The call of a request holds all that is shared, so this does
+    /// not.
+    pub(super) fn handlers(self: &Arc<Registry>, shared: Weak<Shared>) -> Handlers {
+        let (of_requests, of_messages, of_end) = (self.clone(), self.clone(), self.clone());
+        Handlers {
+            on_request: Box::new(move |request| {
+                if let Some(shared) = shared.upgrade() {
+                    of_requests.dispatch(&shared, request);
+                }
+            }),
+            on_message: Box::new(move |sender, data, kept| of_messages.told(sender, data, kept)),
+            on_end: Box::new(move || of_end.close()),
+        }
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, Registered> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -193,7 +208,7 @@ impl Registry {
     }
 
     /// The paths of the program's own commands.
-    pub(super) fn paths(&self) -> Vec<String> {
+    fn paths(&self) -> Vec<String> {
         let handlers = self.read();
         handlers
             .commands
@@ -204,7 +219,7 @@ impl Registry {
     }
 
     /// Runs what was asked for.
-    pub(super) fn dispatch(&self, shared: &Arc<Shared>, request: Request) {
+    fn dispatch(&self, shared: &Arc<Shared>, request: Request) {
         let answer = Answer::new(shared, &request);
         match request.ask {
             Ask::Message(data) => match self.message_handler() {
@@ -220,7 +235,7 @@ impl Registry {
     }
 
     /// Runs what takes messages, for one that everyone is told.
-    pub(super) fn told(&self, sender: NodeName, data: Vec<u8>, kept: Option<Kept>) {
+    fn told(&self, sender: NodeName, data: Vec<u8>, kept: Option<Kept>) {
         if let Some(handler) = self.message_handler() {
             handler(Message::for_everyone(sender, data, kept));
         }
@@ -243,8 +258,8 @@ impl Registry {
             false => self.find(&path),
         };
         match handler {
-            None => match built_in::find(path.as_str()) {
-                Some(run) => run(self, args, kwargs, answer),
+            None => match BuiltIn::find(path.as_str()) {
+                Some(command) => command.run(args, kwargs, answer, || self.paths()),
                 None => answer.send(Status::NotFound, Vec::new()),
             },
             Some(handler) => match Texts::check(args, kwargs) {

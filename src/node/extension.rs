@@ -53,7 +53,7 @@ impl Node {
 
     /// Sets what answers one of the library's own commands.
     pub(crate) fn set_reserved(&self, path: &'static str, handler: Handler) {
-        self.0.shared.registry.set_reserved(path, handler);
+        self.0.registry.set_reserved(path, handler);
     }
 
     /// In a program's loop, on its thread: does what is to be done now, for whoever waits for

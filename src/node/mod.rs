@@ -3,11 +3,13 @@
 //! | file | what it is |
 //! | --- | --- |
 //! | `builder` | what a node is to be, and how it starts |
-//! | `call`, `call_many`, `targets` | calling others: one, several at a time, and which |
+//! | `call`, `call_many` | calling others: one, and several at a time |
+//! | `targets`, `options` | which others a call is for, and how it is carried out |
 //! | `command`, `request` | answering them: what runs, and the call that it is given |
 //! | `built_in` | the commands that every node has |
 //! | `stream`, `stream_to_all` | what a call streams, with one node or to several |
 //! | `mesh`, `saved_peers` | finding a network without advertising |
+//! | `remotes` | how many relays a node is linked to |
 //! | `path` | how a peer is reached, in words |
 //! | `extension` | what the library's own parts above a node may do |
 //! | `shared` | what a node, its calls and its streams hold in common |
@@ -24,7 +26,9 @@ mod compat;
 #[cfg(feature = "files")]
 mod extension;
 mod mesh;
+mod options;
 mod path;
+mod remotes;
 mod request;
 mod saved_peers;
 mod shared;
@@ -33,15 +37,17 @@ mod stream_to_all;
 mod targets;
 mod turns;
 
-pub use builder::{ADVERTISE_INTERVAL, ADVERTISE_PORT, Builder, MAX_REMOTES, RELAY_KEEPALIVE};
-pub(crate) use call::Options;
-pub use call::{CallBuilder, CallId, MAX_IN_FLIGHT, TIMEOUT};
+pub use builder::{ADVERTISE_INTERVAL, ADVERTISE_PORT, Builder, RELAY_KEEPALIVE};
+pub use call::{CallBuilder, CallId};
 pub use call_many::TargetResult;
 pub(crate) use call_many::{RawAnswer, first_failure};
 pub use command::CommandTree;
 pub(crate) use command::{Handler, MessageHandler};
 #[cfg(feature = "compat")]
 pub use compat::Compat;
+pub(crate) use options::Options;
+pub use options::{MAX_IN_FLIGHT, TIMEOUT};
+pub use remotes::MAX_REMOTES;
 pub use request::{Call, Message};
 pub(crate) use stream::Ends;
 pub use stream::{CallStream, StreamReader, StreamValue, StreamWriter};
@@ -56,7 +62,9 @@ use crate::fernet::Key;
 use crate::logging::record;
 use crate::name::{CommandPath, NodeName};
 use crate::signals;
-use shared::{Parts, Shared};
+use builder::Parts;
+use command::Registry;
+use shared::Shared;
 use std::fmt;
 use std::io;
 use std::os::fd::RawFd;
@@ -75,6 +83,7 @@ pub struct Node(Arc<Handle>);
 
 struct Handle {
     shared: Arc<Shared>,
+    registry: Arc<Registry>,
     #[cfg(feature = "files")]
     extensions: extension::Extensions,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -131,14 +140,15 @@ impl Node {
     }
 
     fn of(parts: Parts) -> Node {
-        let handle = Arc::new(Handle {
-            shared: Shared::new(parts),
+        let registry = Arc::new(Registry::new(parts.commands, parts.on_message));
+        let handlers = |shared| registry.handlers(shared);
+        Node(Arc::new_cyclic(|handle| Handle {
+            shared: Shared::new(parts.opened, handle.clone(), handlers, parts.on_event),
+            registry: registry.clone(),
             #[cfg(feature = "files")]
             extensions: extension::Extensions::default(),
             threads: Mutex::default(),
-        });
-        handle.shared.set_handle(Arc::downgrade(&handle));
-        Node(handle)
+        }))
     }
 
     fn open(parts: Parts) -> Result<Node, Error> {
@@ -262,14 +272,14 @@ impl Node {
     /// Registers every command of a tree, or none of them.
     pub fn register_tree(&self, tree: CommandTree) -> Result<(), Error> {
         self.0.shared.turns.check()?;
-        self.0.shared.registry.add(tree)
+        self.0.registry.add(tree)
     }
 
     /// Takes away the command at a path and all below it; how many that were. A call that runs is
     /// not disturbed.
     pub fn unregister(&self, path: &str) -> Result<usize, Error> {
         self.0.shared.turns.check()?;
-        self.0.shared.registry.remove(&CommandPath::new(path)?)
+        self.0.registry.remove(&CommandPath::new(path)?)
     }
 
     /// Sets what answers messages of bytes.
@@ -284,7 +294,7 @@ impl Node {
 
     pub(crate) fn set_message_handler(&self, handler: Option<MessageHandler>) -> Result<(), Error> {
         self.0.shared.turns.check()?;
-        self.0.shared.registry.set_message_handler(handler)
+        self.0.registry.set_message_handler(handler)
     }
 
     pub(crate) fn set_event_handler(&self, handler: Option<EventHandler>) -> Result<(), Error> {

@@ -1,7 +1,6 @@
 //! What a node, its calls and its streams hold in common.
 
-use super::command::{CommandTree, MessageHandler, Registry};
-use super::turns::{self, EventHandler, Turns};
+use super::turns::{EventHandler, Handlers, Opened, Turns};
 use super::{Handle, Node};
 use crate::error::Error;
 use crate::json;
@@ -9,53 +8,39 @@ use crate::limits::Limits;
 use crate::name::{NetworkName, NodeName};
 use crate::wire::Instance;
 use serde_json::Value;
-use std::sync::{Arc, OnceLock, Weak};
-
-/// A node whose sockets are open, and what the program gave it to run.
-pub(super) struct Parts {
-    pub(super) opened: turns::Opened,
-    pub(super) commands: CommandTree,
-    pub(super) on_message: Option<MessageHandler>,
-    pub(super) on_event: Option<EventHandler>,
-}
+use std::sync::{Arc, Weak};
 
 /// See the module's documentation.
 pub(super) struct Shared {
     pub(super) turns: Turns,
-    pub(super) registry: Arc<Registry>,
     name: NodeName,
     network: NetworkName,
     instance: Instance,
     limits: Limits,
     port: u16,
-    handle: OnceLock<Weak<Handle>>,
+    handle: Weak<Handle>,
 }
 
 impl Shared {
-    pub(super) fn new(parts: Parts) -> Arc<Shared> {
-        let Parts {
-            opened,
-            commands,
-            on_message,
-            on_event,
-        } = parts;
+    /// Of the node that `handle` will be of. `handlers` makes what runs for what comes in.
+    pub(super) fn new(
+        opened: Opened,
+        handle: Weak<Handle>,
+        handlers: impl FnOnce(Weak<Shared>) -> Handlers,
+        on_event: Option<EventHandler>,
+    ) -> Arc<Shared> {
         let engine = &opened.driver.engine;
         let (name, network) = (engine.name().clone(), engine.network().clone());
         let (instance, limits) = (engine.instance(), engine.limits().clone());
         let port = opened.driver.port();
-        let registry = Arc::new(Registry::new(commands, on_message));
-        Arc::new_cyclic(|shared| {
-            let handlers = handlers(shared.clone(), &registry);
-            Shared {
-                turns: Turns::new(opened, handlers, on_event),
-                registry,
-                name,
-                network,
-                instance,
-                limits,
-                port,
-                handle: OnceLock::new(),
-            }
+        Arc::new_cyclic(|shared| Shared {
+            turns: Turns::new(opened, handlers(shared.clone()), on_event),
+            name,
+            network,
+            instance,
+            limits,
+            port,
+            handle,
         })
     }
 
@@ -96,27 +81,9 @@ impl Shared {
         value_within(text, self.max_values())
     }
 
-    pub(super) fn set_handle(&self, handle: Weak<Handle>) {
-        let _ = self.handle.set(handle);
-    }
-
     /// The node, unless its last clone is gone.
     pub(super) fn node(&self) -> Option<Node> {
-        self.handle.get()?.upgrade().map(Node)
-    }
-}
-
-/// What runs for what comes in. The call of a request holds all that is shared, so this does not.
-fn handlers(shared: Weak<Shared>, registry: &Arc<Registry>) -> turns::Handlers {
-    let (of_messages, of_end) = (registry.clone(), registry.clone());
-    turns::Handlers {
-        on_request: Box::new(move |request| {
-            if let Some(shared) = shared.upgrade() {
-                shared.registry.dispatch(&shared, request);
-            }
-        }),
-        on_message: Box::new(move |sender, data, kept| of_messages.told(sender, data, kept)),
-        on_end: Box::new(move || of_end.close()),
+        self.handle.upgrade().map(Node)
     }
 }
 

@@ -87,50 +87,37 @@ impl Ends {
 
     /// All was written.
     pub(crate) fn finish(&self) {
-        if !self.finished.swap(true, Ordering::Relaxed) && !self.shared.turns.is_forked() {
-            let id = self.write;
-            // In a node that has ended there is no stream any more.
-            let _ = self
-                .shared
-                .turns
-                .with(|engine, now| engine.stream_finish(now, id));
-        }
+        let id = self.write;
+        self.end(&self.finished, |engine, now| engine.stream_finish(now, id));
     }
 
     /// Not all was written.
     pub(crate) fn abort(&self, why: &str) {
-        if !self.finished.swap(true, Ordering::Relaxed) && !self.shared.turns.is_forked() {
-            let id = self.write;
-            // In a node that has ended there is no stream any more.
-            let _ = self
-                .shared
-                .turns
-                .with(|engine, now| engine.stream_abort(now, id, why));
-        }
+        let id = self.write;
+        self.end(&self.finished, |engine, now| {
+            engine.stream_abort(now, id, why)
+        });
     }
 
     /// Nobody writes any more, whether all was written or not.
     fn let_go(&self) {
-        if !self.finished.swap(true, Ordering::Relaxed) && !self.shared.turns.is_forked() {
-            let id = self.write;
-            // In a node that has ended there is no stream any more.
-            let _ = self
-                .shared
-                .turns
-                .with(|engine, now| engine.stream_let_go(now, id));
-        }
+        let id = self.write;
+        self.end(&self.finished, |engine, now| engine.stream_let_go(now, id));
     }
 
     /// No more is read.
     pub(crate) fn close(&self) {
-        if !self.closed.swap(true, Ordering::Relaxed) && !self.shared.turns.is_forked() {
-            let id = self.read;
-            // In a node that has ended there is no stream any more.
-            let _ = self
-                .shared
-                .turns
-                .with(|engine, now| engine.stream_close(now, id));
+        let id = self.read;
+        self.end(&self.closed, |engine, now| engine.stream_close(now, id));
+    }
+
+    /// Ends one of the streams on this side, unless `is_over` says that this was done before.
+    fn end<R>(&self, is_over: &AtomicBool, f: impl FnOnce(&mut Engine, Now) -> R) {
+        if is_over.swap(true, Ordering::Relaxed) || self.shared.turns.is_forked() {
+            return;
         }
+        // In a node that has ended there is no stream any more.
+        let _ = self.shared.turns.with(f);
     }
 
     /// What is told on the loop's thread when a read or write that would have had to wait no longer

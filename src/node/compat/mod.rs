@@ -3,6 +3,7 @@
 
 mod bridge;
 
+use super::remotes;
 use crate::address::RelayAddress;
 use crate::driver::companion::{Companion, OpenCompanion};
 use crate::error::Error;
@@ -119,14 +120,10 @@ impl Compat {
                 "a loopback node cannot listen on another address",
             ));
         }
-        let usual = match relays.len() {
-            0 => 0,
-            given => super::MAX_REMOTES.max(given),
-        };
         Ok(Settings {
             listen: self.listen,
             advertise_port: self.advertise_port,
-            max_remotes: max_remotes.unwrap_or(usual),
+            max_remotes: remotes::most(max_remotes, relays.len()),
             relays,
             tick: self.tick,
         })

@@ -58,7 +58,7 @@ impl Drop for Dropped {
 #[test]
 fn a_handler_that_is_set_while_the_node_ends_is_dropped_though_a_request_keeps_the_node() {
     let node = builder().open().unwrap();
-    let kept = node.0.shared.clone();
+    let (kept, registry) = (node.0.shared.clone(), node.0.registry.clone());
     let (tell, told) = mpsc::channel();
     let dropped = || Dropped(tell.clone());
     node.stop();
@@ -67,11 +67,11 @@ fn a_handler_that_is_set_while_the_node_ends_is_dropped_though_a_request_keeps_t
     let tree = CommandTree::new().command("late", move |_| {
         let _held = &command;
     });
-    assert_eq!(kept.registry.add(tree.unwrap()), Err(Error::Stopped));
+    assert_eq!(registry.add(tree.unwrap()), Err(Error::Stopped));
     let message = move |_| {
         let _held = &message;
     };
-    let set = kept.registry.set_message_handler(Some(Arc::new(message)));
+    let set = registry.set_message_handler(Some(Arc::new(message)));
     assert_eq!(set, Err(Error::Stopped));
     let event = move |_: &Event| {
         let _held = &event;
