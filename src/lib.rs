@@ -22,10 +22,10 @@
 //! # Ok::<(), peerbase::Error>(())
 //! ```
 //!
-//! Most programs use a [`Node`] only. Each layer below it is a public module, for programs that drive
-//! the protocol themselves, test it or fuzz it: [`frame`] and [`fernet`] are the codecs, [`wire`]
-//! says what travels, [`engine`] and [`relay::hub`] are the protocol without IO. A [`RelayServer`]
-//! joins networks that cannot see each other.
+//! Most programs use a [`Node`] only. Each layer below it is a public module, for programs that
+//! drive the protocol themselves, test it or fuzz it: [`frame`] and [`fernet`] are the codecs,
+//! [`wire`] says what travels, [`engine`] and [`relay::hub`] are the protocol without IO. A
+//! [`RelayServer`] joins networks that cannot see each other.
 //!
 //! # Guarantees
 //!
@@ -43,7 +43,7 @@
 //!
 //! | feature | what it brings |
 //! | --- | --- |
-//! | `files` | files by their SHA-256: `Node::add_file`, `Node::request_file` and what belongs to them |
+//! | `files` | files by their SHA-256: `Node::add_file`, `Node::request_file` and their like |
 //! | `relay-server` | `RelayServer`, and the module `relay` |
 //! | `compat` | the protocol of PeerBase 0.7.1 |
 //! | `tool` | the command line program; a library does without |

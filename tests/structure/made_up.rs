@@ -113,6 +113,27 @@ fn a_part_imports_no_other_part() {
 }
 
 #[test]
+fn what_the_parts_of_one_engine_share_is_a_part_of_another() {
+    let files = [
+        ("src/relay/hub/mod.rs", "impl Hub {}"),
+        ("src/relay/hub/presence.rs", "use super::waits::Waits;"),
+        ("src/relay/hub/waits.rs", ""),
+        // What is shared is made of other files, and imports no part.
+        ("src/relay/hub/sites.rs", "use super::stage::flows::Flows;"),
+        ("src/relay/hub/stage/mod.rs", "use flows::Flows;"),
+        ("src/relay/hub/stage/flows.rs", "use super::super::sites;"),
+        ("src/engine/mod.rs", "impl Engine {}"),
+        ("src/engine/links.rs", "use super::waits::Waits;"),
+        ("src/engine/waits.rs", ""),
+    ];
+    let wanted = [
+        "part: src/engine/links.rs imports engine::waits",
+        "part: src/relay/hub/stage/flows.rs imports relay::hub::sites",
+    ];
+    assert_broken(rules::parts_that_see_parts(&tree(&files)), &wanted);
+}
+
+#[test]
 fn routing_in_too_many_places_is_that_of_parts() {
     let mut files = vec![
         ("src/engine/mod.rs", "impl Engine {}"),
@@ -171,6 +192,23 @@ fn a_lower_layer_imports_no_higher_one() {
         "layer: src/name.rs imports frame",
         "layer: src/node/turns/mod.rs imports node",
     ];
+    assert_broken(rules::climbing_imports(&tree(&files)), &wanted);
+}
+
+#[test]
+fn how_far_an_item_is_seen_is_no_import() {
+    let files = [
+        ("src/node/mod.rs", "pub struct Node;"),
+        (
+            "src/node/turns/mod.rs",
+            "pub(in crate::node) struct Turns(pub(in super::super) u8); pub(in crate::node) mod a;",
+        ),
+        (
+            "src/node/turns/slot.rs",
+            "pub(in crate::node) fn f(_: crate::node::Node) {}",
+        ),
+    ];
+    let wanted = ["layer: src/node/turns/slot.rs imports node"];
     assert_broken(rules::climbing_imports(&tree(&files)), &wanted);
 }
 

@@ -32,9 +32,19 @@ const ENGINES: [(&str, &str); 3] = [
 /// Folders of an engine that hold several parts. Any other folder is one part.
 const SHELVES: [&str; 3] = ["calls", "peers", "relays"];
 
-/// Modules of an engine that hold what its parts have in common, and no part. A part may import
-/// them; they may import no part.
-const SHARED: [&str; 7] = ["api", "ask", "context", "fault", "ids", "stage", "stats"];
+/// Modules of each engine that hold what its parts have in common, and no part: words, and lists
+/// that do not know what they are for. A part may import them; they may import no part.
+const SHARED: [(&str, &[&str]); 3] = [
+    (
+        "crate::engine",
+        &["api", "ask", "context", "fault", "ids", "stats"],
+    ),
+    ("crate::compat::engine", &["api", "context", "errand"]),
+    (
+        "crate::relay::hub",
+        &["api", "context", "origin", "stage", "stats", "waits"],
+    ),
+];
 
 /// The layers above the words that every module uses, from the bottom to the top. A module belongs
 /// to the layer that names it, or else that of its parent. A module that no layer names is a word.
@@ -127,7 +137,8 @@ fn part<'a>(module: &'a str, engine: &'a str) -> &'a str {
 
 fn is_shared(module: &str, engine: &str) -> bool {
     let inside = module.strip_prefix(engine).unwrap_or("");
-    inside.split("::").any(|word| SHARED.contains(&word))
+    let mut shared = SHARED.iter().filter(|(of, _)| *of == engine);
+    shared.any(|(_, names)| inside.split("::").any(|word| names.contains(&word)))
 }
 
 /// Modules that import each other in a circle. In each folder its files and folders are looked at,

@@ -217,6 +217,12 @@ impl<'a> Reader<'a> {
                     self.depth += 1;
                     self.at += 3;
                 }
+                // A path that says how far an item is seen imports nothing.
+                "pub" if self.sees(&["pub", "(", "in"]) => {
+                    while !matches!(self.token(0), ")" | "") {
+                        self.at += 1;
+                    }
+                }
                 "use" => {
                     self.at += 1;
                     self.tree(&[], true, module);
