@@ -33,8 +33,8 @@ pub(crate) struct Node {
     pub held: Vec<(RequestId, Vec<u8>)>,
     /// Calls with streams that came, for the test to serve.
     pub streamed: Vec<RequestId>,
-    /// What was asked of peers of another kind, and answered to them.
-    pub foreign: Vec<Output>,
+    /// What was asked of compat peers, and answered to them.
+    pub compat: Vec<Output>,
     /// What everyone was told, as it was delivered here.
     pub told: Vec<(NodeName, Vec<u8>)>,
     /// The other end of each link.
@@ -85,7 +85,7 @@ impl World {
             events: Vec::new(),
             held: Vec::new(),
             streamed: Vec::new(),
-            foreign: Vec::new(),
+            compat: Vec::new(),
             told: Vec::new(),
             links: HashMap::new(),
             dialled: Vec::new(),

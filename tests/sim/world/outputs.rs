@@ -31,7 +31,7 @@ impl World {
             Output::Broadcast(bytes) => self.broadcast_on_lan(node, bytes),
             Output::Dial(link, to) => self.dial(node, link, to),
             Output::CompatCall { .. } | Output::CompatForget(_) | Output::CompatReply(..) => {
-                self.nodes[node].foreign.push(output);
+                self.nodes[node].compat.push(output);
             }
             Output::DialRelay(link, relay) => self.dial_hub(node, link, &relay),
             Output::Writable(link) => self.write(node, link),

@@ -1,4 +1,4 @@
-//! Peers of another kind: what the native engine does with names that something else reaches.
+//! Compat peers: what the native engine does with names that the compat engine reaches.
 
 use crate::seeds;
 use crate::world::{Behaviour, World, ms, name, secs, terms};
@@ -13,8 +13,8 @@ fn place() -> Option<CompatPlace> {
     })
 }
 
-/// A node that runs, and knows one of another kind.
-fn with_foreign(seed: u64) -> (World, usize) {
+/// A node that runs, and knows a compat peer, `old`.
+fn with_compat_peer(seed: u64) -> (World, usize) {
     let mut w = World::new(seed);
     let a = w.add("a");
     w.with(a, |e, _| e.expect_compat());
@@ -25,7 +25,7 @@ fn with_foreign(seed: u64) -> (World, usize) {
 }
 
 fn handed_out(w: &mut World, node: usize) -> Vec<(CallNumber, Vec<u8>)> {
-    let outputs = std::mem::take(&mut w.nodes[node].foreign).into_iter();
+    let outputs = std::mem::take(&mut w.nodes[node].compat).into_iter();
     let call = |output| match output {
         Output::CompatCall { number, args, .. } => Some((number, args)),
         _ => None,
@@ -41,7 +41,7 @@ fn answer(w: &mut World, node: usize, number: CallNumber, value: &[u8]) {
 
 #[test]
 fn a_call_is_handed_out_once_and_ends_once() {
-    let (mut w, a) = with_foreign(crate::first_seed());
+    let (mut w, a) = with_compat_peer(crate::first_seed());
     let info = w.nodes[a].engine.peers(w.clock_of(a));
     assert_eq!(
         (info.len(), info[0].reachable),
@@ -61,11 +61,11 @@ fn a_call_is_handed_out_once_and_ends_once() {
     // Given up, and out of time: whoever asks is told to forget it.
     let n = w.call(a, "old", secs(5)).unwrap();
     w.cancel(a, n);
-    assert!(matches!(w.nodes[a].foreign.pop(), Some(Output::CompatForget(f)) if f == n));
+    assert!(matches!(w.nodes[a].compat.pop(), Some(Output::CompatForget(f)) if f == n));
     let n = w.call(a, "old", secs(5)).unwrap();
     w.run(secs(6));
     assert_eq!(w.result(a, n), Some(&Err(Error::Timeout)));
-    assert!(matches!(w.nodes[a].foreign.pop(), Some(Output::CompatForget(f)) if f == n));
+    assert!(matches!(w.nodes[a].compat.pop(), Some(Output::CompatForget(f)) if f == n));
 
     w.with(a, |e, now| e.compat_peer(now, name("old"), None));
     assert_eq!(
@@ -80,7 +80,7 @@ fn a_call_is_handed_out_once_and_ends_once() {
 
 #[test]
 fn a_call_that_waits_is_handed_out_whole_when_the_peer_is_known() {
-    let (mut w, a) = with_foreign(crate::first_seed());
+    let (mut w, a) = with_compat_peer(crate::first_seed());
     // More than one frame: natively it would go in pieces.
     let args = format!("[\"{}\"]", "x".repeat(300_000));
     let later = w.call_with(a, "later", secs(5), args.as_bytes()).unwrap();
@@ -101,7 +101,7 @@ fn a_call_that_waits_is_handed_out_whole_when_the_peer_is_known() {
 
 #[test]
 fn what_the_older_protocol_has_not_is_refused() {
-    let (mut w, a) = with_foreign(crate::first_seed());
+    let (mut w, a) = with_compat_peer(crate::first_seed());
     let n = w.call_streaming(a, "old", secs(5)).unwrap();
     assert!(matches!(w.result(a, n), Some(Err(Error::Refused(_)))));
     let begin = |w: &mut World, target: &str, ask: Ask, terms: Terms| {
@@ -125,7 +125,7 @@ fn what_the_older_protocol_has_not_is_refused() {
 #[test]
 fn a_name_that_was_met_natively_is_never_called_otherwise() {
     seeds(10, |seed| {
-        let (mut w, a) = with_foreign(seed);
+        let (mut w, a) = with_compat_peer(seed);
         let b = w.add("b");
         // It speaks both, and the other is heard first. What is called at once waits for this one.
         w.with(a, |e, now| e.compat_peer(now, name("b"), place()));
@@ -161,7 +161,7 @@ fn a_name_that_was_met_natively_is_never_called_otherwise() {
 
 #[test]
 fn a_native_advert_that_nobody_stands_behind_holds_calls_back_only_while_it_lasts() {
-    let (mut w, a) = with_foreign(crate::first_seed());
+    let (mut w, a) = with_compat_peer(crate::first_seed());
     w.recorded = Some(Vec::new());
     let elsewhere = w.add("old");
     w.nodes[elsewhere].group = 7;
@@ -181,8 +181,8 @@ fn a_native_advert_that_nobody_stands_behind_holds_calls_back_only_while_it_last
 }
 
 #[test]
-fn a_foreign_request_is_answered_once_and_not_confused_with_others() {
-    let (mut w, a) = with_foreign(crate::first_seed());
+fn a_compat_request_is_answered_once_and_not_confused_with_others() {
+    let (mut w, a) = with_compat_peer(crate::first_seed());
     w.nodes[a].behaviour = Behaviour::Hold;
     let ask = || Ask::Command {
         path: CommandPath::new("x").unwrap(),
@@ -208,12 +208,12 @@ fn a_foreign_request_is_answered_once_and_not_confused_with_others() {
     w.with(a, |e, now| {
         e.reply(now, other, Status::Value, b"0".to_vec())
     });
-    assert!(w.nodes[a].foreign.is_empty());
+    assert!(w.nodes[a].compat.is_empty());
     w.answer_all(a);
     w.with(a, |e, now| {
         e.reply(now, ids[0], Status::Value, b"3".to_vec())
     });
-    let replies = std::mem::take(&mut w.nodes[a].foreign);
+    let replies = std::mem::take(&mut w.nodes[a].compat);
     assert!(
         matches!(&replies[..], [Output::CompatReply(0, Status::Value, v)] if v == b"[2]"),
         "{replies:?}"
@@ -224,7 +224,7 @@ fn a_foreign_request_is_answered_once_and_not_confused_with_others() {
 
 #[test]
 fn a_relay_of_theirs_is_told_of_and_one_that_is_ours_too_speaks_for_itself() {
-    let (mut w, a) = with_foreign(crate::first_seed());
+    let (mut w, a) = with_compat_peer(crate::first_seed());
     let relay = RelayAddress::new("r:1").unwrap();
     w.nodes[a].events.clear();
     w.with(a, |e, _| e.compat_relay(relay.clone(), Ok(())));
@@ -240,7 +240,7 @@ fn a_relay_of_theirs_is_told_of_and_one_that_is_ours_too_speaks_for_itself() {
 
 #[test]
 fn a_large_call_that_was_kept_whole_goes_in_pieces_when_the_peer_is_met_natively() {
-    let (mut w, a) = with_foreign(crate::first_seed());
+    let (mut w, a) = with_compat_peer(crate::first_seed());
     let b = w.add("b");
     w.with(a, |e, now| e.compat_peer(now, name("b"), place()));
     let args = format!("[\"{}\"]", "x".repeat(300_000)).into_bytes();
