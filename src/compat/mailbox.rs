@@ -278,26 +278,8 @@ impl Mailboxes {
         let network = self.networks.get(&ping.network);
         let new = !network.is_some_and(|n| n.members.contains_key(&ping.name));
         if new {
-            let here = match network {
-                Some(network) => {
-                    let sites = network.members.values().map(|m| m.site);
-                    let own = sites.filter(|site| *site == asker.site).count();
-                    (network.members.len(), own, limits.mailboxes_per_network)
-                }
-                None => {
-                    let sites = self.networks.values().map(|n| n.site);
-                    let own = sites.filter(|site| *site == asker.site).count();
-                    (self.networks.len(), own, limits.networks)
-                }
-            };
-            let (all, own) = (self.shares.all, self.shares.of(asker.site));
-            let rooms = [here, (all.mailboxes, own.mailboxes, limits.mailboxes)];
-            if rooms.iter().any(|(all, _, most)| all >= most) {
-                return refusal(503, "no room for another node");
-            }
-            let has_share = |(all, own, most): &_| is_within_share(all + 1, *own, *most);
-            if !rooms.iter().all(has_share) || !may_join() {
-                return refusal(429, "too many nodes from this address");
+            if let Err(refused) = self.check_room(network, asker.site, limits, may_join) {
+                return refused;
             }
             self.shares.add(asker.site, 1, 0);
             self.due = self.due.min(now.at + limits.mailbox_idle);
@@ -331,6 +313,39 @@ impl Mailboxes {
             Reply::Wait(now.at + wait)
         };
         Outcome { reply, woken }
+    }
+
+    /// Whether there is room for a mailbox of a site, in this network or, where there is none, in
+    /// one that is made; a refusal if not.
+    fn check_room(
+        &self,
+        network: Option<&Network>,
+        site: IpAddr,
+        limits: &RelayLimits,
+        may_join: impl FnOnce() -> bool,
+    ) -> Result<(), Outcome> {
+        let here = match network {
+            Some(network) => {
+                let sites = network.members.values().map(|m| m.site);
+                let own = sites.filter(|other| *other == site).count();
+                (network.members.len(), own, limits.mailboxes_per_network)
+            }
+            None => {
+                let sites = self.networks.values().map(|n| n.site);
+                let own = sites.filter(|other| *other == site).count();
+                (self.networks.len(), own, limits.networks)
+            }
+        };
+        let (all, own) = (self.shares.all, self.shares.of(site));
+        let rooms = [here, (all.mailboxes, own.mailboxes, limits.mailboxes)];
+        if rooms.iter().any(|(all, _, most)| all >= most) {
+            return Err(refusal(503, "no room for another node"));
+        }
+        let has_share = |(all, own, most): &_| is_within_share(all + 1, *own, *most);
+        if !rooms.iter().all(has_share) || !may_join() {
+            return Err(refusal(429, "too many nodes from this address"));
+        }
+        Ok(())
     }
 
     /// What a link's ping at a mailbox is answered with; what has come is handed over.

@@ -119,32 +119,22 @@ impl Bridge {
     fn perform(&mut self, native: &mut engine::Engine, interfaces: &Interfaces, now: Now) {
         while let Some(output) = self.engine.poll() {
             match output {
-                Output::Advertise => {
-                    if let Some(udp) = &self.udp {
-                        for target in interfaces.targets() {
-                            let advert = self.engine.advert(target.own);
-                            udp.broadcast(&advert, target.broadcast);
-                        }
-                    }
-                }
+                Output::Advertise => self.advertise(interfaces),
                 Output::Dial(link, to) => self.dial(now, link, Some(to), false),
                 Output::DialRelay {
                     link,
                     relay,
                     nth,
                     learnt,
-                } => {
-                    let found = self.resolver.resolve(link, &relay, learnt, now.at);
-                    self.resolving.push(Resolving {
+                } => self.dial_relay(
+                    now,
+                    Resolving {
                         link,
-                        relay: relay.clone(),
+                        relay,
                         nth,
                         learnt,
-                    });
-                    if let Some(found) = found {
-                        self.resolved(now, &relay, &found);
-                    }
-                }
+                    },
+                ),
                 Output::Writable(link) => self.tcp.mark_writable(link),
                 Output::Finish(link) => self.tcp.finish(link),
                 Output::Close(link) => {
@@ -152,17 +142,7 @@ impl Bridge {
                     self.tcp.close(link, &[]);
                 }
                 Output::Peer(name, place) => {
-                    let place = place.map(|place| match place {
-                        Place::Lan(address) => CompatPlace {
-                            address: Some(address.into()),
-                            relay: None,
-                        },
-                        Place::Relay(relay) => CompatPlace {
-                            address: None,
-                            relay: Some(relay),
-                        },
-                    });
-                    native.compat_peer(now, name, place);
+                    native.compat_peer(now, name, place.map(native_place));
                 }
                 Output::Relay(relay, state) => native.compat_relay(relay, state),
                 Output::Request {
@@ -178,6 +158,26 @@ impl Bridge {
                 Output::Withdrawn(ticket) => native.compat_withdrawn(ticket),
                 Output::Answered(number, result) => native.compat_answered(now, number, result),
             }
+        }
+    }
+
+    fn advertise(&self, interfaces: &Interfaces) {
+        let Some(udp) = &self.udp else {
+            return;
+        };
+        for target in interfaces.targets() {
+            let advert = self.engine.advert(target.own);
+            udp.broadcast(&advert, target.broadcast);
+        }
+    }
+
+    /// Dials a relay as soon as its name is looked up.
+    fn dial_relay(&mut self, now: Now, waiting: Resolving) {
+        let (relay, learnt) = (waiting.relay.clone(), waiting.learnt);
+        let found = self.resolver.resolve(waiting.link, &relay, learnt, now.at);
+        self.resolving.push(waiting);
+        if let Some(found) = found {
+            self.resolved(now, &relay, &found);
         }
     }
 
@@ -303,6 +303,20 @@ impl Companion for Bridge {
 
     fn count(&self, stats: &mut Stats) {
         stats.compat_refused = self.engine.refused();
+    }
+}
+
+/// Where a peer is, as the native engine says it.
+fn native_place(place: Place) -> CompatPlace {
+    match place {
+        Place::Lan(address) => CompatPlace {
+            address: Some(address.into()),
+            relay: None,
+        },
+        Place::Relay(relay) => CompatPlace {
+            address: None,
+            relay: Some(relay),
+        },
     }
 }
 

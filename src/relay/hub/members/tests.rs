@@ -79,6 +79,14 @@ impl World {
         words
     }
 
+    /// Lets as much wait for a link as makes it busy.
+    fn make_busy(&mut self, id: u64) {
+        let mut ctx = self.core.at(at(1));
+        let write = |out: &mut Vec<u8>| out.resize(out.len() + AHEAD, b'x');
+        let room = self.members.append(&mut ctx, LinkId(id), LinkId(id), write);
+        room.within();
+    }
+
     fn parcel(raw: &[u8]) -> Parcel<'_> {
         Parcel {
             from: LinkId(1),
@@ -226,13 +234,7 @@ fn an_advert_is_handed_to_members_that_lack_none_and_are_not_busy() {
     };
     hand(&mut world, 1);
     assert_eq!(world.members.pending(LinkId(2)), b"advert\n");
-    let full = vec![b'x'; AHEAD];
-    let mut ctx = world.core.at(at(1));
-    let write = |out: &mut Vec<u8>| out.extend_from_slice(&full);
-    world
-        .members
-        .append(&mut ctx, LinkId(2), LinkId(2), write)
-        .within();
+    world.make_busy(2);
     let before = world.members.pending(LinkId(2)).len();
     hand(&mut world, 2);
     hand(&mut world, 3);
@@ -258,13 +260,7 @@ fn a_member_learns_that_another_is_gone_after_what_that_has_sent() {
         version: 1,
         advert: b"advert\n",
     };
-    let full = vec![b'x'; AHEAD];
-    let mut ctx = world.core.at(at(1));
-    let write = |out: &mut Vec<u8>| out.extend_from_slice(&full);
-    world
-        .members
-        .append(&mut ctx, LinkId(2), LinkId(2), write)
-        .within();
+    world.make_busy(2);
     assert_eq!(world.carry(&frame(10)), Way::Lane);
     let mut ctx = world.core.at(at(1));
     world.members.tell_gone(&mut ctx, LinkId(2), &gone).within();
