@@ -78,7 +78,9 @@ pub struct Limits {
     /// them may take at most four times what it leaves of that to the others, or make one call if
     /// it has none here. So the default lets a lone caller make two of the largest calls at a time,
     /// and other callers there still find room. A second budget of the same size, half of it for
-    /// one peer, is for large answers to this node's own calls while they arrive.
+    /// one peer, is for large answers to this node's own calls while they arrive. Calls of Python
+    /// nodes have budgets of the same size of their own: one while they arrive, and one until the
+    /// program has answered them.
     pub message_bytes: usize,
     /// Bytes of one piece of a stream, at most [`BODY_MAX`].
     pub chunk_size: usize,

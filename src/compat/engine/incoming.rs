@@ -85,16 +85,16 @@ impl Engine {
 
     fn serve(&mut self, now: Now, call: Call, back: Back) {
         let ctx = self.core.at(now);
-        let is_full = self.serving.is_full(&ctx);
+        let has_room = self.serving.has_room_for(&ctx, &call);
         let link = match &back {
             Back::Straight(id) => Some(*id),
             Back::Relayed(_) => None,
         };
-        let ticket = self.serving.add(&call.command, back);
+        let ticket = self.serving.add(&call, back);
         if let Some(id) = link {
             self.links.serve(&ctx, id, ticket);
         }
-        if is_full {
+        if !has_room {
             return self.reply(now, ticket, Status::Overloaded, &[]);
         }
         match Work::of(&call) {

@@ -9,6 +9,7 @@ use crate::compat::post::{Kind, Packet};
 use crate::compat::python::{ctime, repr};
 use crate::error::Error;
 use crate::json::{self, quoted};
+use crate::limits::ASKED_ROOM;
 use crate::name::{CommandPath, NodeName};
 use crate::protocol::LinkId;
 use crate::table::Table;
@@ -35,11 +36,14 @@ pub(super) struct Return {
     pub(super) to: NodeName,
 }
 
-/// A call that is being answered.
+/// A call that the program has.
 #[derive(Debug)]
 struct Served {
-    back: Back,
+    /// None once no caller waits any more.
+    back: Option<Back>,
     command: String,
+    /// What it asks takes so many bytes.
+    bytes: usize,
 }
 
 /// An answer that is to be given back.
@@ -132,30 +136,45 @@ fn told(status: Status, body: &[u8], command: &str) -> (u16, Vec<u8>) {
     }
 }
 
-/// Calls of others that are not answered yet.
+/// Bytes that a call takes until the program has answered it.
+fn size(call: &Call) -> usize {
+    call.command.len() + call.args.len() + call.kwargs.len() + ASKED_ROOM
+}
+
+/// Calls of others that the program has not answered yet. Each counts until then, even if its
+/// caller has hung up: the program still holds it.
 #[derive(Debug, Default)]
 pub(super) struct Serving {
     served: Table<u64, Served>,
+    /// What all of them ask takes so many bytes.
+    bytes: usize,
     next_ticket: u64,
 }
 
 impl Serving {
-    /// Whether as many are being answered as may be.
-    pub(super) fn is_full(&self, ctx: &Ctx<'_>) -> bool {
-        self.served.len() >= ctx.config.limits.served_per_peer
+    /// Whether there is room for one more call, in number and in bytes.
+    pub(super) fn has_room_for(&self, ctx: &Ctx<'_>, call: &Call) -> bool {
+        let limits = &ctx.config.limits;
+        self.served.len() < limits.served_per_peer
+            && self.bytes + size(call) <= limits.message_bytes
     }
 
     /// Begins to answer a call; its ticket.
-    pub(super) fn add(&mut self, command: &str, back: Back) -> u64 {
+    pub(super) fn add(&mut self, call: &Call, back: Back) -> u64 {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        let command = command.to_owned();
-        self.served.insert(ticket, Served { back, command });
+        let served = Served {
+            back: Some(back),
+            command: call.command.clone(),
+            bytes: size(call),
+        };
+        self.bytes += served.bytes;
+        self.served.insert(ticket, served);
         ticket
     }
 
     /// Ends with an answer: a value is a JSON text, anything else words. `held` bytes wait to be
-    /// written. None if the call has ended before.
+    /// written. None if the call has ended before, or no caller waits.
     pub(super) fn end(
         &mut self,
         ctx: &Ctx<'_>,
@@ -164,8 +183,10 @@ impl Serving {
         body: &[u8],
         held: usize,
     ) -> Option<Reply> {
-        let Served { back, command } = self.served.remove(&ticket)?;
-        let (mut status, mut value) = told(status, body, &command);
+        let served = self.served.remove(&ticket)?;
+        self.bytes -= served.bytes;
+        let back = served.back?;
+        let (mut status, mut value) = told(status, body, &served.command);
         if held + body_len(value.len()) > 2 * ctx.config.limits.message_bytes {
             // The command ran, so this is not the 503 after which a caller may try again.
             (status, value) = (500, quoted(ANSWER_LOST).into_bytes());
@@ -177,15 +198,17 @@ impl Serving {
         })
     }
 
-    /// No caller waits for this answer any more.
+    /// No caller waits for this answer any more. The call counts until the program answers it.
     pub(super) fn withdraw(&mut self, ctx: &mut Ctx<'_>, ticket: u64) {
-        if self.served.remove(&ticket).is_some() {
+        let served = self.served.get_mut(&ticket);
+        if served.is_some_and(|served| served.back.take().is_some()) {
             ctx.outputs.push_back(Output::Withdrawn(ticket));
         }
     }
 
     pub(super) fn clear(&mut self) {
         self.served = Table::default();
+        self.bytes = 0;
     }
 }
 
@@ -209,7 +232,8 @@ mod tests {
     #[test]
     fn a_call_is_answered_once_under_its_ticket() {
         let (mut core, mut serving) = (core(Limits::default()), Serving::default());
-        let (one, two) = (serving.add("add", BACK), serving.add("add", BACK));
+        let call = call("add");
+        let (one, two) = (serving.add(&call, BACK), serving.add(&call, BACK));
         assert_ne!(one, two);
         let ctx = &mut core.at(at(0));
         let reply = serving.end(ctx, one, Status::Value, b"3", 0).unwrap();
@@ -222,15 +246,37 @@ mod tests {
     }
 
     #[test]
-    fn as_many_are_answered_at_once_as_may_be() {
+    fn a_call_counts_until_the_program_answers_it_even_if_its_caller_has_hung_up() {
         let limits = Limits {
             served_per_peer: 1,
             ..Limits::default()
         };
         let (mut core, mut serving) = (core(limits), Serving::default());
-        assert!(!serving.is_full(&core.at(at(0))));
-        serving.add("add", BACK);
-        assert!(serving.is_full(&core.at(at(0))));
+        let (ctx, call) = (&mut core.at(at(0)), call("add"));
+        assert!(serving.has_room_for(ctx, &call));
+        let ticket = serving.add(&call, BACK);
+        assert!(!serving.has_room_for(ctx, &call));
+        serving.withdraw(ctx, ticket);
+        assert!(!serving.has_room_for(ctx, &call), "the program has it");
+        let reply = serving.end(ctx, ticket, Status::Value, b"3", 0);
+        assert!(reply.is_none(), "nobody waits for it");
+        assert!(serving.has_room_for(ctx, &call));
+    }
+
+    #[test]
+    fn what_all_calls_ask_is_bounded_in_bytes() {
+        let limits = Limits {
+            message_bytes: 2 * (ASKED_ROOM + 8),
+            ..Limits::default()
+        };
+        let (mut core, mut serving) = (core(limits), Serving::default());
+        let (ctx, call) = (&mut core.at(at(0)), call("add"));
+        let first = serving.add(&call, BACK);
+        assert!(serving.has_room_for(ctx, &call));
+        serving.add(&call, BACK);
+        assert!(!serving.has_room_for(ctx, &call));
+        serving.end(ctx, first, Status::Value, b"3", 0);
+        assert!(serving.has_room_for(ctx, &call));
     }
 
     #[test]
@@ -251,7 +297,7 @@ mod tests {
                 "\"the command ran, but there was no room for its answer\"",
             ),
         ] {
-            let ticket = serving.add("add", BACK);
+            let ticket = serving.add(&call("add"), BACK);
             let reply = serving
                 .end(&core.at(at(0)), ticket, status, b"why", held)
                 .unwrap();
