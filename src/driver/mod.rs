@@ -240,6 +240,9 @@ impl Driver {
     /// Begins to stop: no more calls are taken, and what was answered is still written.
     pub(crate) fn begin_stop(&mut self, now: Now) {
         self.engine.begin_stop(now);
+        if let Some(companion) = &mut self.companion {
+            companion.begin_stop(&mut self.engine, &self.interfaces, now);
+        }
     }
 
     /// Whether all that was answered has been written.

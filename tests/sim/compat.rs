@@ -411,6 +411,37 @@ fn calls_through_our_relay_wait_for_no_tick() {
     assert!(w.now.at - begun <= ms(20 * 10), "{:?}", w.now.at - begun);
 }
 
+/// The answer of a relay with a call that has come from `py`.
+fn pong_with_a_call(id: &str) -> String {
+    let call = br#"{"command":"x","initiator":"plant.py"}"#;
+    let sealed = message::seal(call, &Keyring::from(key()), 0, &mut Seeded(Rng(3)));
+    let data = String::from_utf8(sealed).unwrap();
+    let packet =
+        format!(r#"{{"originator":"py","data":"{data}","type":"request","remote":"r:1"}}"#);
+    let body = format!(r#"{{"peers":["py"],"servers":[],"buffer":{{"{id}":{packet}}}}}"#);
+    json_answer("", &body)
+}
+
+#[test]
+fn a_node_that_stops_has_flushed_when_its_relay_has_taken_what_was_answered() {
+    let mut w = World::new(first_seed());
+    w.by_hand = true;
+    let b = w.add("b", &["r:1"]);
+    answer_relay(&mut w, b, &pong_with_a_call("p1"));
+    let asked = w.nodes[b].asked.pop().unwrap();
+    w.nodes[b].engine.begin_stop();
+    assert!(w.nodes[b].engine.is_flushed());
+    w.reply(b, asked.ticket, Status::Value, "1");
+    assert_eq!(w.nodes[b].dials.len(), 1);
+    assert!(!w.nodes[b].engine.is_flushed(), "it is still dialling");
+    let posted = answer_relay(&mut w, b, &json_answer("", r#"{"pid":"p1"}"#));
+    assert!(posted.starts_with("POST /send/ "), "{posted}");
+    assert!(w.nodes[b].engine.is_flushed());
+    // What has come meanwhile stays in its mailbox, since it would not be served any more.
+    w.run(secs(3));
+    assert!(w.nodes[b].dials.is_empty(), "the relay is asked no more");
+}
+
 #[test]
 fn a_relay_whose_first_address_is_dead_is_asked_at_the_next_and_stays_there() {
     let mut w = World::new(first_seed());

@@ -228,6 +228,30 @@ fn a_foreign_request_is_answered_once_and_not_confused_with_others() {
 }
 
 #[test]
+fn a_foreign_request_that_comes_while_the_node_stops_is_refused_and_does_not_run() {
+    let (mut w, a) = with_foreign(crate::first_seed());
+    w.nodes[a].behaviour = Behaviour::Hold;
+    w.with(a, |e, now| {
+        e.begin_stop(now);
+        let ask = Ask::Command {
+            path: CommandPath::new("x").unwrap(),
+            args: b"[]".to_vec(),
+            kwargs: b"{}".to_vec(),
+        };
+        e.compat_request(now, 7, name("old"), ask);
+    });
+    assert!(w.nodes[a].held.is_empty());
+    let replies = std::mem::take(&mut w.nodes[a].foreign);
+    assert!(
+        matches!(
+            &replies[..],
+            [Output::CompatReply(7, Status::Refused, _)]
+        ),
+        "{replies:?}"
+    );
+}
+
+#[test]
 fn a_relay_of_theirs_is_told_of_and_one_that_is_ours_too_speaks_for_itself() {
     let (mut w, a) = with_foreign(crate::first_seed());
     let relay = RelayAddress::new("r:1").unwrap();

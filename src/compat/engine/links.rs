@@ -114,9 +114,13 @@ impl Links {
         self.table.get(&id).map_or(&[], |link| link.pending())
     }
 
-    /// Whether an answer is being written.
+    /// Whether an answer is being written to a caller, or is on its way to a relay.
     pub(super) fn is_answering(&self) -> bool {
-        let is_answering = |link: &Link| matches!(link.state, State::Answering(_));
+        let is_answering = |link: &Link| match &link.state {
+            State::Answering(_) => true,
+            State::Asking(exchange) => matches!(exchange.errand(), Errand::Post(_, None)),
+            _ => false,
+        };
         self.table.values().any(|link| is_answering(link))
     }
 
@@ -337,6 +341,7 @@ mod tests {
     use super::super::context::Core;
     use super::super::context::tests::{at, core};
     use super::*;
+    use crate::address::RelayAddress;
     use crate::compat::http::write_post;
     use crate::limits::Limits;
 
@@ -447,5 +452,23 @@ mod tests {
         links.connected(ctx, id);
         assert_eq!(links.late(at(60).at), []);
         assert_eq!(links.clear().len(), 2);
+    }
+
+    #[test]
+    fn an_answer_on_its_way_to_a_relay_is_being_written_and_a_call_of_ours_is_no_answer() {
+        let (mut core, mut links) = world();
+        let ctx = &mut core.at(at(0));
+        let relay = RelayAddress::new("relay:80").unwrap();
+        let post = |of| {
+            let errand = Errand::Post(relay.clone(), of);
+            Exchange::new(errand, b"request".to_vec(), &ctx.config.limits)
+        };
+        let (call, answer) = (post(Some(1)), post(None));
+        links.ask(call, at(90).at);
+        assert!(!links.is_answering());
+        let id = links.ask(answer, at(90).at);
+        assert!(links.is_answering(), "it is still dialling");
+        links.close(ctx, id);
+        assert!(!links.is_answering());
     }
 }

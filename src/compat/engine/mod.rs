@@ -114,6 +114,12 @@ impl Engine {
         self.tick(now);
     }
 
+    /// Begins to stop: relays are asked no more. What was asked at a relay before still comes, and
+    /// what was answered is still written.
+    pub fn begin_stop(&mut self) {
+        self.relays.ask_no_more();
+    }
+
     /// Ends everything; the protocol has no goodbye.
     pub fn stop(&mut self) {
         self.running = false;
@@ -126,7 +132,8 @@ impl Engine {
         self.peers = Peers::default();
     }
 
-    /// Whether all that was answered has been written.
+    /// Whether all that was answered has been written, and has been taken by the relays that it
+    /// goes through.
     pub fn is_flushed(&self) -> bool {
         !self.links.is_answering() && self.relays.held() == 0
     }

@@ -158,6 +158,9 @@ pub(super) struct Target {
 #[derive(Debug, Default)]
 pub(super) struct Relays {
     list: Vec<Relay>,
+    /// Whether the node is being stopped, so that no relay is asked for what has come: a call that
+    /// has left its mailbox would not be served any more.
+    stopping: bool,
     /// Those that were learnt and did not answer, and until when they are not learnt again.
     shunned: Table<RelayAddress, Time>,
 }
@@ -183,6 +186,7 @@ impl Relays {
         let relay = |address: &RelayAddress| Relay::new(address.clone(), false, Time::NEVER);
         Relays {
             list: given.iter().map(relay).collect(),
+            stopping: false,
             shunned: Table::default(),
         }
     }
@@ -193,7 +197,15 @@ impl Relays {
         }
     }
 
+    /// No relay is asked for what has come from now on.
+    pub(super) fn ask_no_more(&mut self) {
+        self.stopping = true;
+    }
+
     pub(super) fn due(&self) -> Time {
+        if self.stopping {
+            return Time::NEVER;
+        }
         let next = self.list.iter().map(|r| r.next).min();
         next.unwrap_or(Time::NEVER)
     }

@@ -283,6 +283,11 @@ impl Companion for Bridge {
         told
     }
 
+    fn begin_stop(&mut self, native: &mut engine::Engine, interfaces: &Interfaces, now: Now) {
+        self.engine.begin_stop();
+        self.perform(native, interfaces, now);
+    }
+
     fn stop(&mut self, native: &mut engine::Engine, interfaces: &Interfaces, now: Now) {
         self.engine.stop();
         self.perform(native, interfaces, now);

@@ -74,6 +74,16 @@ fn a_relay_that_keeps_questions_is_asked_again_at_once_and_any_other_after_the_t
 }
 
 #[test]
+fn a_relay_is_asked_no_more_once_the_node_is_being_stopped() {
+    let (mut core, mut relays) = world();
+    relays.ask_no_more();
+    assert_eq!(relays.due(), Time::NEVER);
+    // The answer to the last question comes.
+    answer(&mut core, &mut relays, 100, true, &pong("", ""));
+    assert_eq!(relays.due(), Time::NEVER);
+}
+
+#[test]
 fn peers_that_come_and_go_are_told_and_found() {
     let (mut core, mut relays) = world();
     let come = answer(&mut core, &mut relays, 1, true, &pong("\"b\",\"c\"", ""));
