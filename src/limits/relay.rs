@@ -86,8 +86,8 @@ pub struct RelayLimits {
     /// Bytes of the packets in all mailboxes. One address, or one IPv6 /48, has sent at most as
     /// many of them as are left.
     pub mailboxes_bytes: usize,
-    /// Bytes of the body of one HTTP request: a message of some 2 MiB, which is sealed and encoded
-    /// twice.
+    /// Bytes of the body of one HTTP request. The largest message that a node takes by default has
+    /// 4 MiB; sealed, and encoded twice, that is 7.5 MB. One packet must fit into a mailbox, too.
     pub request_bytes: usize,
     /// Bytes of all requests that are arriving; one address, or one IPv6 /48, has at most as many
     /// as are left.
@@ -124,7 +124,7 @@ impl Default for RelayLimits {
             mailbox_packets: 1_024,
             mailbox_bytes: 8 * 1024 * 1024,
             mailboxes_bytes: 64 * 1024 * 1024,
-            request_bytes: 4 * 1024 * 1024,
+            request_bytes: 8 * 1024 * 1024,
             requests_bytes: 64 * 1024 * 1024,
         }
     }

@@ -443,6 +443,50 @@ fn a_node_that_stops_has_flushed_when_its_relay_has_taken_what_was_answered() {
 }
 
 #[test]
+fn the_largest_values_pass_our_relay() {
+    let mut w = World::new(first_seed());
+    let (a, b) = pair(&mut w, true);
+    let most = Limits::default().max_message;
+    let n = w.call(a, "b", "x", &format!("[\"{}\"]", "y".repeat(most - 100)));
+    w.run(ms(50));
+    let asked = w.nodes[b].asked.pop().expect("it came");
+    assert_eq!(asked.args.len(), most - 96);
+    let value = format!("\"{}\"", "z".repeat(most - 2));
+    w.reply(b, asked.ticket, Status::Value, &value);
+    w.run(ms(50));
+    assert!(w.result(a, n) == Some(Ok(value)), "the whole value");
+}
+
+#[test]
+fn a_caller_is_told_of_an_answer_that_its_relay_does_not_take() {
+    for status in ["413 Content Too Large", "503 Service Unavailable"] {
+        let mut w = World::new(first_seed());
+        w.by_hand = true;
+        let b = w.add("b", &["r:1"]);
+        answer_relay(&mut w, b, &pong_with_a_call("p1"));
+        let asked = w.nodes[b].asked.pop().unwrap();
+        w.reply(b, asked.ticket, Status::Value, &"1".repeat(5_000));
+        let refusal = format!("HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\n{{}}");
+        let large = answer_relay(&mut w, b, &refusal);
+        assert!(large.len() > 5_000);
+        // A small one with the same id, which says that the command ran.
+        let small = answer_relay(&mut w, b, &refusal);
+        let (_, body) = small.split_once("\r\n\r\n").unwrap();
+        let (target, packet) = Packet::decode(body.as_bytes()).unwrap();
+        assert_eq!((target, &packet.id[..]), (name("py"), "p1"));
+        let (keys, mut opened) = (Keyring::from(key()), Vec::new());
+        let text = message::open(packet.data.as_bytes(), &keys, &mut opened).unwrap();
+        let (status, value) = message::read_relayed_answer(text).unwrap();
+        let value = String::from_utf8(value).unwrap();
+        assert!(
+            status == 500 && value.contains("the command ran"),
+            "{value}"
+        );
+        assert!(w.nodes[b].dials.is_empty(), "once");
+    }
+}
+
+#[test]
 fn a_relay_whose_first_address_is_dead_is_asked_at_the_next_and_stays_there() {
     let mut w = World::new(first_seed());
     w.by_hand = true;

@@ -243,10 +243,7 @@ fn a_foreign_request_that_comes_while_the_node_stops_is_refused_and_does_not_run
     assert!(w.nodes[a].held.is_empty());
     let replies = std::mem::take(&mut w.nodes[a].foreign);
     assert!(
-        matches!(
-            &replies[..],
-            [Output::CompatReply(7, Status::Refused, _)]
-        ),
+        matches!(&replies[..], [Output::CompatReply(7, Status::Refused, _)]),
         "{replies:?}"
     );
 }

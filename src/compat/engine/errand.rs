@@ -2,7 +2,29 @@
 
 use crate::address::RelayAddress;
 use crate::compat::http::AnswerHead;
+use crate::name::NodeName;
 use crate::protocol::Time;
+
+/// What a packet for a relay carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Cargo {
+    /// A call of ours, of this number.
+    Call(u64),
+    /// The answer to a call of `to`, whose packet has this id.
+    Answer { id: String, to: NodeName },
+    /// What stands for an answer that a relay did not take. Nothing stands for this one.
+    Notice,
+}
+
+impl Cargo {
+    /// The call of ours that it is.
+    pub(super) fn call(&self) -> Option<u64> {
+        match self {
+            Cargo::Call(number) => Some(*number),
+            Cargo::Answer { .. } | Cargo::Notice => None,
+        }
+    }
+}
 
 /// What a request is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,8 +33,8 @@ pub(super) enum Errand {
     Call(u64),
     /// What has come, at a relay.
     Ping(RelayAddress),
-    /// A packet, for a relay: of this call of ours, or else an answer.
-    Post(RelayAddress, Option<u64>),
+    /// A packet, for a relay.
+    Post(RelayAddress, Cargo),
 }
 
 impl Errand {
@@ -28,7 +50,7 @@ impl Errand {
     pub(super) fn call(&self) -> Option<u64> {
         match self {
             Errand::Call(number) => Some(*number),
-            Errand::Post(_, number) => *number,
+            Errand::Post(_, cargo) => cargo.call(),
             Errand::Ping(_) => None,
         }
     }

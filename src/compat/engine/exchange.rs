@@ -136,6 +136,7 @@ impl Exchange {
 
 #[cfg(test)]
 mod tests {
+    use super::super::errand::Cargo;
     use super::*;
 
     fn exchange(errand: Errand) -> Exchange {
@@ -179,7 +180,8 @@ mod tests {
     fn what_is_no_answer_or_too_large_is_malformed() {
         let noise = exchange(Errand::Call(1)).receive(b"\r\n\r\n\r\n", false);
         assert!(matches!(noise, Received::Malformed(_)), "{noise:?}");
-        let mut post = exchange(Errand::Post(RelayAddress::new("relay:80").unwrap(), None));
+        let relay = RelayAddress::new("relay:80").unwrap();
+        let mut post = exchange(Errand::Post(relay, Cargo::Notice));
         let large = post.receive(&answer(&[b'x'; ANSWER_ROOM + 1]), false);
         assert!(matches!(large, Received::Malformed(_)), "{large:?}");
         let full = ping().receive(&answer(b"hello"), true);

@@ -1,5 +1,6 @@
 //! What others ask of this node: requests on links, and packets that came through a relay.
 
+use super::errand::Cargo;
 use super::links::Read;
 use super::serving::{self, Back, Return, Work};
 use super::{Engine, Output};
@@ -137,7 +138,11 @@ impl Engine {
             }
             Back::Relayed(to) => {
                 let packet = serving::relayed_answer(&mut ctx, to, status, value);
-                self.post(now, &to.relay, &to.to, &packet, None);
+                let cargo = Cargo::Answer {
+                    id: to.id.clone(),
+                    to: to.to.clone(),
+                };
+                self.post(now, &to.relay, &to.to, &packet, cargo);
             }
         }
     }

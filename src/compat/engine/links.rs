@@ -118,7 +118,10 @@ impl Links {
     pub(super) fn is_answering(&self) -> bool {
         let is_answering = |link: &Link| match &link.state {
             State::Answering(_) => true,
-            State::Asking(exchange) => matches!(exchange.errand(), Errand::Post(_, None)),
+            State::Asking(exchange) => match exchange.errand() {
+                Errand::Post(_, cargo) => cargo.call().is_none(),
+                Errand::Call(_) | Errand::Ping(_) => false,
+            },
             _ => false,
         };
         self.table.values().any(|link| is_answering(link))
@@ -342,6 +345,7 @@ mod tests {
     use super::super::context::tests::{at, core};
     use super::*;
     use crate::address::RelayAddress;
+    use crate::compat::engine::errand::Cargo;
     use crate::compat::http::write_post;
     use crate::limits::Limits;
 
@@ -459,11 +463,11 @@ mod tests {
         let (mut core, mut links) = world();
         let ctx = &mut core.at(at(0));
         let relay = RelayAddress::new("relay:80").unwrap();
-        let post = |of| {
-            let errand = Errand::Post(relay.clone(), of);
+        let post = |cargo| {
+            let errand = Errand::Post(relay.clone(), cargo);
             Exchange::new(errand, b"request".to_vec(), &ctx.config.limits)
         };
-        let (call, answer) = (post(Some(1)), post(None));
+        let (call, answer) = (post(Cargo::Call(1)), post(Cargo::Notice));
         links.ask(call, at(90).at);
         assert!(!links.is_answering());
         let id = links.ask(answer, at(90).at);

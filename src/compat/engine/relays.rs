@@ -4,7 +4,7 @@
 //! tick.
 
 use super::context::Ctx;
-use super::errand::{Answer, Errand, Question};
+use super::errand::{Answer, Cargo, Errand, Question};
 use super::{Config, Output};
 use crate::address::RelayAddress;
 use crate::compat::http::{self, write_post};
@@ -28,8 +28,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// A packet for a relay, before it is on its way.
 #[derive(Debug)]
 struct Waiting {
-    /// The call of ours that it is of; none for an answer.
-    of: Option<u64>,
+    cargo: Cargo,
     request: Vec<u8>,
 }
 
@@ -234,7 +233,9 @@ impl Relays {
     /// A call is over: what waits to be posted of it need not be.
     pub(super) fn forget(&mut self, number: u64) {
         for relay in &mut self.list {
-            relay.outbox.retain(|packet| packet.of != Some(number));
+            relay
+                .outbox
+                .retain(|packet| packet.cargo.call() != Some(number));
         }
     }
 
@@ -270,7 +271,7 @@ impl Relays {
         address: &RelayAddress,
         target: &NodeName,
         packet: &Packet,
-        of: Option<u64>,
+        cargo: Cargo,
     ) {
         let Some(relay) = self.get_mut(address) else {
             return;
@@ -278,17 +279,17 @@ impl Relays {
         let (path, body) = (relay.path("send"), packet.encode(target));
         let mut request = Vec::with_capacity(packet.data.len() + 1_024);
         write_post(address.as_str(), &path, &body, None, &mut request);
-        relay.outbox.push_back(Waiting { of, request });
+        relay.outbox.push_back(Waiting { cargo, request });
     }
 
     /// The next packet for a relay, if it may be on its way now.
     pub(super) fn next_post(&mut self, ctx: &Ctx<'_>, address: &RelayAddress) -> Option<Question> {
         let most = ctx.config.limits.compat_posts;
         let relay = self.get_mut(address).filter(|r| r.posting < most)?;
-        let Waiting { of, request } = relay.outbox.pop_front()?;
+        let Waiting { cargo, request } = relay.outbox.pop_front()?;
         relay.posting += 1;
         Some(Question {
-            errand: Errand::Post(address.clone(), of),
+            errand: Errand::Post(address.clone(), cargo),
             request,
             deadline: ctx.now.at + PATIENCE,
         })
@@ -388,7 +389,12 @@ impl Relays {
         }
         let mut unsent = Vec::new();
         if relay.learnt && relay.failures >= limits.relay_attempts {
-            unsent.extend(relay.outbox.drain(..).filter_map(|packet| packet.of));
+            unsent.extend(
+                relay
+                    .outbox
+                    .drain(..)
+                    .filter_map(|packet| packet.cargo.call()),
+            );
             self.list.retain(|r| r.address != *address);
             self.shunned
                 .insert(address.clone(), now + limits.relay_shunned);

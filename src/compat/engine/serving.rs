@@ -18,6 +18,11 @@ use crate::wire::record::Status;
 /// What a caller is told whose command ran.
 const ANSWER_LOST: &str = "the command ran, but there was no room for its answer";
 
+/// The status and JSON text for a caller whose command ran, but whose answer is lost.
+pub(super) fn answer_lost() -> (u16, Vec<u8>) {
+    (500, quoted(ANSWER_LOST).into_bytes())
+}
+
 /// How a caller is answered.
 #[derive(Clone, Debug)]
 pub(super) enum Back {
@@ -132,7 +137,7 @@ fn told(status: Status, body: &[u8], command: &str) -> (u16, Vec<u8>) {
         Status::Refused => (403, body_text()),
         Status::Failed | Status::TooLarge | Status::Large => (500, body_text()),
         Status::TooManyValues => (403, words("the arguments hold too many values")),
-        Status::AnswerLost => (500, words(ANSWER_LOST)),
+        Status::AnswerLost => answer_lost(),
     }
 }
 
@@ -189,7 +194,7 @@ impl Serving {
         let (mut status, mut value) = told(status, body, &served.command);
         if held + body_len(value.len()) > 2 * ctx.config.limits.message_bytes {
             // The command ran, so this is not the 503 after which a caller may try again.
-            (status, value) = (500, quoted(ANSWER_LOST).into_bytes());
+            (status, value) = answer_lost();
         }
         Some(Reply {
             back,

@@ -123,7 +123,7 @@ fn a_relay_that_was_learnt_and_fails_is_forgotten_and_shunned_for_a_while() {
     answer(&mut core, &mut relays, 0, true, &text);
     assert_eq!(relays.list.len(), 3, "no more than may be asked");
     assert!(relays.target(&relay("b:1")).unwrap().learnt);
-    relays.post(&relay("b:1"), &name("beta"), &packet(), Some(7));
+    relays.post(&relay("b:1"), &name("beta"), &packet(), Cargo::Call(7));
     let none = Answer::None { sent: false };
     for attempt in 0..2 {
         match relays.pinged(&mut core.at(at(0)), &relay("b:1"), &none) {
@@ -167,18 +167,18 @@ fn a_relay_may_point_to_its_other_paths_once() {
 fn packets_wait_for_those_before_them_and_those_of_a_call_that_is_over_are_dropped() {
     let (mut core, mut relays) = world();
     let a = relay("a:1");
-    for of in [Some(1), Some(2), None] {
-        relays.post(&a, &name("beta"), &packet(), of);
+    for cargo in [Cargo::Call(1), Cargo::Call(2), Cargo::Notice] {
+        relays.post(&a, &name("beta"), &packet(), cargo);
     }
     let ctx = &core.at(at(0));
     let first = relays.next_post(ctx, &a).unwrap();
-    assert_eq!(first.errand, Errand::Post(a.clone(), Some(1)));
+    assert_eq!(first.errand, Errand::Post(a.clone(), Cargo::Call(1)));
     assert!(relays.next_post(ctx, &a).is_none(), "one is on its way");
     assert_eq!(relays.held(), 2 * first.request.len());
     relays.forget(2);
     relays.post_over(&a);
     let next = relays.next_post(ctx, &a).unwrap();
-    assert_eq!(next.errand, Errand::Post(a.clone(), None));
+    assert_eq!(next.errand, Errand::Post(a.clone(), Cargo::Notice));
     assert_eq!(relays.held(), 0);
 }
 
