@@ -10,6 +10,8 @@ pub struct RelayLimits {
     /// mailboxes only. One address, or one IPv6 /48, may begin at most as many as are left.
     pub networks: usize,
     /// Members of one network: as many as a node keeps peers. Each member is told of every other.
+    /// One address, or one IPv6 /48, has at most as many places as it leaves free: half of them if
+    /// there are no others.
     pub members: usize,
     /// Links in all; one IPv6 /48 has at most as many as are left. Each link takes a descriptor. A
     /// relay raises the number of descriptors that its process may open as far as it is allowed to,
