@@ -8,6 +8,7 @@ use crate::json::quoted;
 use crate::logging::record;
 use crate::name::NodeName;
 use crate::protocol::Time;
+use crate::share::is_within_share;
 use crate::table::Table;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
@@ -21,12 +22,44 @@ struct Heard {
     expires: Time,
 }
 
+/// How many of the peers that the native engine was told of are at relays. No relay has more of
+/// them than it leaves for others: what a relay says is not proven.
+#[derive(Debug, Default)]
+struct AtRelays {
+    all: usize,
+    each: Table<RelayAddress, usize>,
+}
+
+impl AtRelays {
+    /// Whether one more peer may be at a relay, if there may be `most` at all relays together.
+    fn has_room_at(&self, relay: &RelayAddress, most: usize) -> bool {
+        let own = self.each.get(relay).copied().unwrap_or(0);
+        is_within_share(self.all + 1, own + 1, most)
+    }
+
+    fn add(&mut self, relay: RelayAddress) {
+        self.all += 1;
+        *self.each.or_insert_with(relay, || 0) += 1;
+    }
+
+    fn remove(&mut self, relay: &RelayAddress) {
+        if let Some(own) = self.each.get_mut(relay) {
+            self.all -= 1;
+            *own -= 1;
+            if *own == 0 {
+                self.each.remove(relay);
+            }
+        }
+    }
+}
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub(super) struct Peers {
     lan: Table<NodeName, Heard>,
     /// Where the native engine was told that they are.
     told: Table<NodeName, Place>,
+    at_relays: AtRelays,
     due: Time,
 }
 
@@ -35,6 +68,7 @@ impl Default for Peers {
         Peers {
             lan: Table::default(),
             told: Table::default(),
+            at_relays: AtRelays::default(),
             due: Time::NEVER,
         }
     }
@@ -133,7 +167,8 @@ impl Peers {
         over
     }
 
-    /// Tells where a peer is, if that is news; `relay` is one that has it.
+    /// Tells where a peer is, if that is news; `relay` is one that has it. A peer for which there
+    /// is no room is told to be nowhere.
     pub(super) fn tell(
         &mut self,
         ctx: &mut Ctx<'_>,
@@ -141,15 +176,28 @@ impl Peers {
         relay: Option<&RelayAddress>,
     ) {
         let lan = self.lan_address(name).map(Place::Lan);
-        let place = lan.or_else(|| relay.cloned().map(Place::Relay));
+        let mut place = lan.or_else(|| relay.cloned().map(Place::Relay));
         if self.told.get(name) == place.as_ref() || *name == ctx.config.name {
             return;
         }
-        match &place {
-            Some(place) => self.told.insert(name.clone(), place.clone()),
-            None => drop(self.told.remove(name)),
+        let before = self.told.remove(name);
+        if let Some(Place::Relay(relay)) = &before {
+            self.at_relays.remove(relay);
         }
-        ctx.outputs.push_back(Output::Peer(name.clone(), place));
+        if let Some(Place::Relay(relay)) = &place {
+            if self.at_relays.has_room_at(relay, ctx.config.limits.peers) {
+                self.at_relays.add(relay.clone());
+            } else {
+                *ctx.refused += 1;
+                place = None;
+            }
+        }
+        if let Some(place) = &place {
+            self.told.insert(name.clone(), place.clone());
+        }
+        if before != place {
+            ctx.outputs.push_back(Output::Peer(name.clone(), place));
+        }
     }
 }
 
@@ -233,5 +281,29 @@ mod tests {
             .collect();
         let lan = Place::Lan("10.0.0.2:5".parse().unwrap());
         assert_eq!(told, [Some(Place::Relay(relay)), Some(lan), None]);
+    }
+
+    #[test]
+    fn a_relay_that_invents_peers_leaves_room_for_those_of_others() {
+        let limits = Limits {
+            peers: 8,
+            ..Limits::default()
+        };
+        let (mut core, mut peers) = (core(limits), Peers::default());
+        let [evil, other] = ["evil:1", "other:1"].map(|text| RelayAddress::new(text).unwrap());
+        let mut tell = |peers: &mut Peers, n: u32, relay: Option<&RelayAddress>| {
+            let ctx = &mut core.at(at(0));
+            let before = ctx.outputs.len();
+            peers.tell(ctx, &name(&format!("n{n}")), relay);
+            ctx.outputs.len() > before
+        };
+        let told = (0..100).filter(|n| tell(&mut peers, *n, Some(&evil)));
+        assert_eq!(told.count(), 4, "half, while it is alone");
+        assert!(tell(&mut peers, 200, Some(&other)) && tell(&mut peers, 201, Some(&other)));
+        assert!(!tell(&mut peers, 202, Some(&other)), "as much as is left");
+        assert!(tell(&mut peers, 0, None) && tell(&mut peers, 1, None));
+        assert!(tell(&mut peers, 202, Some(&other)), "there is room again");
+        assert!(tell(&mut peers, 201, Some(&evil)), "it has moved");
+        assert_eq!(peers.at_relays.all, 5);
     }
 }

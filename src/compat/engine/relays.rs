@@ -1,7 +1,8 @@
 //! The relays that are asked again and again for what has come.
 //!
 //! One that keeps a question until something comes is asked again at once, any other after the
-//! tick.
+//! tick, and so is one that was learnt: nobody chose it. The more peers come and go at a relay, the
+//! longer it waits for the next question.
 
 use super::context::Ctx;
 use super::errand::{Answer, Cargo, Errand, Question};
@@ -24,6 +25,11 @@ const WAIT: u32 = 1;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two questions, whatever a relay says: it must not make us spin.
 const PAUSE: Duration = Duration::from_millis(5);
+/// What each peer that has come or gone adds to this: several times what it costs on a small
+/// machine, so that a relay that invents peers takes a small part of its time.
+const PAUSE_PER_CHANGE: Duration = Duration::from_millis(1);
+/// What all of them add at most. A relay misses a node that has not asked for 3 s.
+const CHANGES_PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// A packet for a relay, before it is on its way.
 #[derive(Debug)]
@@ -359,9 +365,17 @@ impl Relays {
             return Pinged::Nothing;
         };
         (relay.failures, relay.pointed) = (0, false);
-        let pause = if waits { PAUSE } else { ctx.config.tick };
-        relay.next = now.max(relay.asked + pause);
         let changed = relay.update_peers(pong.peers);
+        let pause = if waits && !relay.learnt {
+            PAUSE
+        } else {
+            ctx.config.tick
+        };
+        let count = u32::try_from(changed.len()).unwrap_or(u32::MAX);
+        let more = PAUSE_PER_CHANGE
+            .saturating_mul(count)
+            .min(CHANGES_PAUSE_MAX);
+        relay.next = now.max(relay.asked + pause) + more;
         if relay.is_news(true) {
             let output = Output::Relay(address.clone(), Ok(()));
             ctx.outputs.push_back(output);

@@ -74,6 +74,30 @@ fn a_relay_that_keeps_questions_is_asked_again_at_once_and_any_other_after_the_t
 }
 
 #[test]
+fn a_relay_that_was_learnt_is_asked_after_the_tick_even_if_it_keeps_questions() {
+    let (mut core, mut relays) = world();
+    answer(&mut core, &mut relays, 0, true, &pong("", "\"b:1\""));
+    relays.ask_due(&core.at(at(1_000)));
+    let (head, text) = (head(200, true), pong("", ""));
+    let empty = Answer::Came(&head, text.as_bytes());
+    relays.pinged(&mut core.at(at(1_001)), &relay("b:1"), &empty);
+    relays.pinged(&mut core.at(at(9_000)), &relay("a:1"), &empty);
+    assert_eq!(relays.due(), at(1_250).at);
+}
+
+#[test]
+fn the_more_peers_come_and_go_at_a_relay_the_longer_it_is_left_alone() {
+    let (mut core, mut relays) = world();
+    for (ms, count, next) in [(0, 100, 105), (10_000, 0, 10_105), (20_000, 4_000, 22_005)] {
+        relays.ask_due(&core.at(at(ms)));
+        let names: Vec<String> = (0..count).map(|i| format!("\"n{i}\"")).collect();
+        let text = pong(&names.join(","), "");
+        answer(&mut core, &mut relays, ms, true, &text);
+        assert_eq!(relays.due(), at(next).at, "{count} peers");
+    }
+}
+
+#[test]
 fn a_relay_is_asked_no_more_once_the_node_is_being_stopped() {
     let (mut core, mut relays) = world();
     relays.ask_no_more();
