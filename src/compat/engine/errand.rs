@@ -26,6 +26,14 @@ impl Cargo {
     }
 }
 
+/// Bytes of answers that wait for relays, or are on their way there: of all relays, and of one of
+/// them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Held {
+    pub(super) all: usize,
+    pub(super) own: usize,
+}
+
 /// What a request is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Errand {
@@ -43,6 +51,14 @@ impl Errand {
         match self {
             Errand::Call(_) => None,
             Errand::Ping(relay) | Errand::Post(relay, _) => Some(relay),
+        }
+    }
+
+    /// The relay to which it takes an answer, if it does.
+    pub(super) fn answers(&self) -> Option<&RelayAddress> {
+        match self {
+            Errand::Post(relay, cargo) if cargo.call().is_none() => Some(relay),
+            _ => None,
         }
     }
 

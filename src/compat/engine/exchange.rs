@@ -62,9 +62,14 @@ impl Exchange {
         &self.errand
     }
 
-    /// Bytes of memory held.
-    pub(super) fn held(&self) -> usize {
-        self.request.len() + self.input.len()
+    /// Bytes of the request that are held.
+    pub(super) fn request_held(&self) -> usize {
+        self.request.len()
+    }
+
+    /// Bytes of the answer that have come.
+    pub(super) fn arrived(&self) -> usize {
+        self.input.len()
     }
 
     /// Bytes that wait to be written.
@@ -213,8 +218,8 @@ mod tests {
     fn a_request_that_has_left_is_not_kept() {
         let mut exchange = ping();
         exchange.sent(3);
-        assert_eq!(exchange.held(), 7);
+        assert_eq!(exchange.request_held(), 7);
         exchange.sent(4);
-        assert_eq!((exchange.held(), exchange.pending()), (0, &b""[..]));
+        assert_eq!((exchange.request_held(), exchange.pending()), (0, &b""[..]));
     }
 }

@@ -6,10 +6,12 @@ use super::serving::{self, Back, Return, Work};
 use super::{Engine, Output};
 use crate::address::RelayAddress;
 use crate::compat::http::{Fault, Method, Reader, write_fault};
-use crate::compat::message::Call;
+use crate::compat::message::{Call, body_len};
 use crate::compat::post::Packet;
 use crate::json::quoted;
+use crate::logging::record;
 use crate::protocol::{LinkId, Now};
+use crate::share::is_within_share;
 use crate::wire::record::Status;
 use std::net::SocketAddr;
 
@@ -26,8 +28,7 @@ impl Engine {
 
     /// Bytes of a request came.
     pub(super) fn request_received(&mut self, now: Now, id: LinkId, bytes: &[u8]) {
-        let waiting = self.relays.held();
-        match self.links.read(&self.core.at(now), id, bytes, waiting) {
+        match self.links.read(&self.core.at(now), id, bytes) {
             Read::Nothing => {}
             Read::Request(reader) => self.request(now, id, &reader),
             Read::Followed(ticket) => {
@@ -121,22 +122,46 @@ impl Engine {
     /// Answers an [`Output::Request`]: a value is a JSON text, anything else words. An
     /// answer that is late is dropped.
     pub fn reply(&mut self, now: Now, ticket: u64, status: Status, body: &[u8]) {
-        let held = self.links.held() + self.relays.held();
-        let ctx = self.core.at(now);
-        if let Some(reply) = self.serving.end(&ctx, ticket, status, body, held) {
+        let back = self.serving.back(ticket);
+        let has_room = back.is_some_and(|back| self.has_room_for_answer(now, &back, body.len()));
+        if let Some(reply) = self.serving.end(ticket, status, body, has_room) {
             self.answer(now, &reply.back, reply.status, &reply.value);
+        }
+    }
+
+    /// Whether an answer of so many bytes may be held until its caller, or the relay that it goes
+    /// through, has taken it. What waits for relays is counted apart from what waits for callers,
+    /// and no relay has more of it than it leaves for others.
+    fn has_room_for_answer(&mut self, now: Now, back: &Back, size: usize) -> bool {
+        let (ctx, size) = (self.core.at(now), body_len(size));
+        let most = 2 * ctx.config.limits.message_bytes;
+        match back {
+            Back::Straight(_) => self.links.held() + size <= most,
+            Back::Relayed(to) => {
+                let waiting = self.relays.answers(&to.relay);
+                let on_its_way = self.links.answers(&to.relay);
+                let all = waiting.all + on_its_way.all + size;
+                let own = waiting.own + on_its_way.own + size;
+                self.relays.has_place_for_answer(&ctx, &to.relay) && is_within_share(all, own, most)
+            }
         }
     }
 
     /// Gives a status and a JSON text back to the caller.
     fn answer(&mut self, now: Now, back: &Back, status: u16, value: &[u8]) {
-        let mut ctx = self.core.at(now);
         match back {
             Back::Straight(id) => {
+                let mut ctx = self.core.at(now);
                 let answer = serving::straight_answer(&mut ctx, status, value);
                 self.links.answer(&mut ctx, *id, answer);
             }
             Back::Relayed(to) => {
+                if !self.has_room_for_answer(now, back, value.len()) {
+                    record!(Debug, "an answer for relay {} has no room", to.relay);
+                    self.core.refused += 1;
+                    return;
+                }
+                let mut ctx = self.core.at(now);
                 let packet = serving::relayed_answer(&mut ctx, to, status, value);
                 let cargo = Cargo::Answer {
                     id: to.id.clone(),

@@ -7,11 +7,13 @@
 
 use super::Output;
 use super::context::Ctx;
-use super::errand::Errand;
+use super::errand::{Errand, Held};
 use super::exchange::Exchange;
+use crate::address::RelayAddress;
 use crate::compat::http::{Fault, Reader};
 use crate::compat::message::body_len;
 use crate::protocol::{LinkId, Time};
+use crate::share::is_within_share;
 use crate::table::Table;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -51,13 +53,20 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Bytes that it makes us hold.
+    /// Bytes that a program which opened it makes us hold. What this node asks is counted apart, so
+    /// that relays and their answers are in no caller's way.
     fn held(&self) -> usize {
         match &self.state {
             State::Reading(reader) => reader.held(),
             State::Answering(reply) => reply.bytes.len(),
-            State::Asking(exchange) => exchange.held(),
-            State::Serving(_) | State::Lingering => 0,
+            State::Serving(_) | State::Lingering | State::Asking(_) => 0,
+        }
+    }
+
+    fn exchange(&self) -> Option<&Exchange> {
+        match &self.state {
+            State::Asking(exchange) => Some(exchange),
+            _ => None,
         }
     }
 
@@ -118,16 +127,13 @@ impl Links {
     pub(super) fn is_answering(&self) -> bool {
         let is_answering = |link: &Link| match &link.state {
             State::Answering(_) => true,
-            State::Asking(exchange) => match exchange.errand() {
-                Errand::Post(_, cargo) => cargo.call().is_none(),
-                Errand::Call(_) | Errand::Ping(_) => false,
-            },
+            State::Asking(exchange) => exchange.errand().answers().is_some(),
             _ => false,
         };
         self.table.values().any(|link| is_answering(link))
     }
 
-    /// Bytes that all links make us hold.
+    /// Bytes that the links which others opened make us hold.
     pub(super) fn held(&self) -> usize {
         self.table.values().map(|link| link.held()).sum()
     }
@@ -211,13 +217,13 @@ impl Links {
         Some(self.add(state, Some(from), deadline))
     }
 
-    /// Takes in bytes of a request; `waiting` bytes are held elsewhere.
-    pub(super) fn read(&mut self, ctx: &Ctx<'_>, id: LinkId, bytes: &[u8], waiting: usize) -> Read {
+    /// Takes in bytes of a request.
+    pub(super) fn read(&mut self, ctx: &Ctx<'_>, id: LinkId, bytes: &[u8]) -> Read {
         let limits = &ctx.config.limits;
         let Some(from) = self.table.get(&id).and_then(|link| link.from) else {
             return Read::Nothing;
         };
-        let all = self.held() + waiting + bytes.len();
+        let all = self.held() + bytes.len();
         let theirs = self.held_from(from) + bytes.len();
         let Some(link) = self.table.get_mut(&id) else {
             return Read::Nothing;
@@ -284,6 +290,43 @@ impl Links {
         self.table.values().filter(|link| asking(link)).count()
     }
 
+    /// Bytes of answers that are on their way to relays, `relay` one of them.
+    pub(super) fn answers(&self, relay: &RelayAddress) -> Held {
+        let mut held = Held::default();
+        for exchange in self.table.values().filter_map(|link| link.exchange()) {
+            let bytes = exchange.request_held();
+            match exchange.errand().answers() {
+                Some(to) if to == relay => {
+                    held.all += bytes;
+                    held.own += bytes;
+                }
+                Some(_) => held.all += bytes,
+                None => {}
+            }
+        }
+        held
+    }
+
+    /// Whether so many more bytes of an answer to this node may be taken in. One relay, or one
+    /// peer, has no more of what answers may take than it leaves for others.
+    pub(super) fn has_room_for_answer(&self, ctx: &Ctx<'_>, id: LinkId, more: usize) -> bool {
+        let Some(exchange) = self.table.get(&id).and_then(|link| link.exchange()) else {
+            return false;
+        };
+        let relay = exchange.errand().relay();
+        let (mut all, mut own) = (more, more);
+        for (other, link) in self.table.iter() {
+            let Some(exchange) = link.exchange() else {
+                continue;
+            };
+            all += exchange.arrived();
+            if *other == id || (relay.is_some() && exchange.errand().relay() == relay) {
+                own += exchange.arrived();
+            }
+        }
+        is_within_share(all, own, 2 * ctx.config.limits.message_bytes)
+    }
+
     /// The links of a call's requests.
     pub(super) fn of_call(&self, number: u64) -> Vec<LinkId> {
         let is_its = |link: &Link| match &link.state {
@@ -344,7 +387,6 @@ mod tests {
     use super::super::context::Core;
     use super::super::context::tests::{at, core};
     use super::*;
-    use crate::address::RelayAddress;
     use crate::compat::engine::errand::Cargo;
     use crate::compat::http::write_post;
     use crate::limits::Limits;
@@ -397,19 +439,19 @@ mod tests {
         let id = links.accept(ctx, ip(1)).unwrap();
         let request = request();
         let (begun, rest) = request.split_at(request.len() - 1);
-        assert!(matches!(links.read(ctx, id, begun, 0), Read::Nothing));
+        assert!(matches!(links.read(ctx, id, begun), Read::Nothing));
         let frame = ctx.config.limits.frame.as_millis() as u64;
         assert_eq!(
             links.late(at(frame - 1).at),
             [],
             "the body has as long as a frame"
         );
-        let Read::Request(reader) = links.read(ctx, id, rest, 0) else {
+        let Read::Request(reader) = links.read(ctx, id, rest) else {
             panic!("it is whole");
         };
         assert_eq!(reader.body(), b"body");
         links.serve(ctx, id, 7);
-        assert!(matches!(links.read(ctx, id, b"more", 0), Read::Followed(7)));
+        assert!(matches!(links.read(ctx, id, b"more"), Read::Followed(7)));
         links.answer(ctx, id, b"answer".to_vec());
         links.sent(ctx, id, 2);
         assert_eq!(
@@ -430,11 +472,46 @@ mod tests {
         let (mut core, mut links) = world();
         let ctx = &mut core.at(at(0));
         let id = links.accept(ctx, ip(1)).unwrap();
-        let large = links.read(ctx, id, &[b'A'; 501], 0);
+        let large = links.read(ctx, id, &[b'A'; 501]);
         assert!(matches!(large, Read::Fault(Fault { status: 503, .. })));
-        let crowded = links.read(ctx, id, b"POST", 997);
+        let other = links.accept(ctx, ip(2)).unwrap();
+        links.answer(ctx, other, vec![b'A'; 997]);
+        let crowded = links.read(ctx, id, b"POST");
         assert!(matches!(crowded, Read::Fault(Fault { status: 503, .. })));
-        assert!(matches!(links.read(ctx, id, b"POST", 996), Read::Nothing));
+        links.answer(ctx, other, vec![b'A'; 996]);
+        assert!(matches!(links.read(ctx, id, b"POST"), Read::Nothing));
+    }
+
+    #[test]
+    fn what_this_node_asks_and_is_answered_is_in_no_callers_way() {
+        let (mut core, mut links) = world();
+        let ctx = &mut core.at(at(0));
+        let relays = ["a:1", "b:1"].map(|text| RelayAddress::new(text).unwrap());
+        let [a, b] = &relays;
+        let exchange = |errand| Exchange::new(errand, vec![b'A'; 5_000], &ctx.config.limits);
+        let asked = [
+            Errand::Post(a.clone(), Cargo::Notice),
+            Errand::Post(b.clone(), Cargo::Notice),
+            Errand::Post(b.clone(), Cargo::Call(1)),
+            Errand::Ping(a.clone()),
+            Errand::Ping(b.clone()),
+        ];
+        let ids = asked.map(|errand| links.ask(exchange(errand), at(90).at));
+        let held = Held {
+            all: 10_000,
+            own: 5_000,
+        };
+        assert_eq!(links.answers(b), held);
+        let id = links.accept(ctx, ip(1)).unwrap();
+        assert!(matches!(links.read(ctx, id, b"POST"), Read::Nothing));
+        // Of what answers to this node may take a relay leaves some for others.
+        let [.., ping_a, ping_b] = ids;
+        assert!(links.has_room_for_answer(ctx, ping_a, 1_000));
+        assert!(!links.has_room_for_answer(ctx, ping_a, 1_001));
+        let exchange = links.exchange_mut(ping_a).unwrap();
+        exchange.receive(&[b'A'; 1_000], false);
+        assert!(links.has_room_for_answer(ctx, ping_b, 500));
+        assert!(!links.has_room_for_answer(ctx, ping_b, 501));
     }
 
     #[test]
@@ -452,7 +529,7 @@ mod tests {
         let id = links.ask(one, at(50).at);
         links.ask(two, at(90).at);
         assert_eq!((links.of_call(1), links.asking()), (vec![id], 2));
-        assert_eq!((links.due(), links.held()), (at(50).at, 14));
+        assert_eq!((links.due(), links.held()), (at(50).at, 0));
         links.connected(ctx, id);
         assert_eq!(links.late(at(60).at), []);
         assert_eq!(links.clear().len(), 2);

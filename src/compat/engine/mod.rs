@@ -135,7 +135,7 @@ impl Engine {
     /// Whether all that was answered has been written, and has been taken by the relays that it
     /// goes through.
     pub fn is_flushed(&self) -> bool {
-        !self.links.is_answering() && self.relays.held() == 0
+        !self.links.is_answering() && self.relays.are_outboxes_empty()
     }
 
     /// What to do next, if anything.

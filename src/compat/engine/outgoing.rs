@@ -106,8 +106,8 @@ impl Engine {
 
     /// Bytes of an answer came.
     pub(super) fn answer_received(&mut self, now: Now, id: LinkId, bytes: &[u8]) {
-        let held = self.links.held() + self.relays.held();
-        let is_full = held + bytes.len() > self.core.config.limits.message_bytes * 2;
+        let ctx = self.core.at(now);
+        let is_full = !self.links.has_room_for_answer(&ctx, id, bytes.len());
         let Some(exchange) = self.links.exchange_mut(id) else {
             return;
         };

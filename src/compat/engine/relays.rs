@@ -5,7 +5,7 @@
 //! longer it waits for the next question.
 
 use super::context::Ctx;
-use super::errand::{Answer, Cargo, Errand, Question};
+use super::errand::{Answer, Cargo, Errand, Held, Question};
 use super::{Config, Output};
 use crate::address::RelayAddress;
 use crate::compat::http::{self, write_post};
@@ -38,6 +38,13 @@ struct Waiting {
     request: Vec<u8>,
 }
 
+/// Answers that wait.
+#[derive(Clone, Copy, Debug, Default)]
+struct Answers {
+    count: usize,
+    bytes: usize,
+}
+
 /// One relay.
 #[derive(Debug)]
 struct Relay {
@@ -61,6 +68,8 @@ struct Relay {
     posting: usize,
     /// Packets that wait for one of those to have arrived.
     outbox: VecDeque<Waiting>,
+    /// How many of these are answers, and bytes of them.
+    answers: Answers,
     /// In order.
     peers: Vec<NodeName>,
 }
@@ -79,6 +88,7 @@ impl Relay {
             nth: 0,
             posting: 0,
             outbox: VecDeque::new(),
+            answers: Answers::default(),
             peers: Vec::new(),
         }
     }
@@ -230,10 +240,26 @@ impl Relays {
         self.of(name).find(|relay| !tried.contains(relay)).cloned()
     }
 
-    /// Bytes that wait to be posted.
-    pub(super) fn held(&self) -> usize {
-        let waiting = self.list.iter().flat_map(|r| &r.outbox);
-        waiting.map(|packet| packet.request.len()).sum()
+    /// Whether no packet waits to be posted.
+    pub(super) fn are_outboxes_empty(&self) -> bool {
+        self.list.iter().all(|relay| relay.outbox.is_empty())
+    }
+
+    /// Whether one more answer may wait for a relay: as many as calls of one peer may be served. A
+    /// relay can send the same call again and again, and take no answer.
+    pub(super) fn has_place_for_answer(&self, ctx: &Ctx<'_>, address: &RelayAddress) -> bool {
+        let mut relays = self.list.iter();
+        let relay = relays.find(|r| r.address == *address);
+        relay.is_some_and(|r| r.answers.count < ctx.config.limits.served_per_peer)
+    }
+
+    /// Bytes of answers that wait for relays, `address` one of them.
+    pub(super) fn answers(&self, address: &RelayAddress) -> Held {
+        let own = self.list.iter().filter(|r| r.address == *address);
+        Held {
+            all: self.list.iter().map(|r| r.answers.bytes).sum(),
+            own: own.map(|r| r.answers.bytes).sum(),
+        }
     }
 
     /// A call is over: what waits to be posted of it need not be.
@@ -285,6 +311,10 @@ impl Relays {
         let (path, body) = (relay.path("send"), packet.encode(target));
         let mut request = Vec::with_capacity(packet.data.len() + 1_024);
         write_post(address.as_str(), &path, &body, None, &mut request);
+        if cargo.call().is_none() {
+            relay.answers.count += 1;
+            relay.answers.bytes += request.len();
+        }
         relay.outbox.push_back(Waiting { cargo, request });
     }
 
@@ -294,6 +324,10 @@ impl Relays {
         let relay = self.get_mut(address).filter(|r| r.posting < most)?;
         let Waiting { cargo, request } = relay.outbox.pop_front()?;
         relay.posting += 1;
+        if cargo.call().is_none() {
+            relay.answers.count -= 1;
+            relay.answers.bytes -= request.len();
+        }
         Some(Question {
             errand: Errand::Post(address.clone(), cargo),
             request,

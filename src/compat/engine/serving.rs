@@ -4,7 +4,7 @@ use super::Output;
 use super::context::Ctx;
 use crate::address::RelayAddress;
 use crate::compat::http::write_answer;
-use crate::compat::message::{Call, answer_text, body_len, open, relayed_answer_text, seal};
+use crate::compat::message::{Call, answer_text, open, relayed_answer_text, seal};
 use crate::compat::post::{Kind, Packet};
 use crate::compat::python::{ctime, repr};
 use crate::error::Error;
@@ -178,24 +178,32 @@ impl Serving {
         ticket
     }
 
-    /// Ends with an answer: a value is a JSON text, anything else words. `held` bytes wait to be
-    /// written. None if the call has ended before, or no caller waits.
+    /// How the caller is answered; none if the call has ended, or no caller waits.
+    pub(super) fn back(&self, ticket: u64) -> Option<Back> {
+        self.served.get(&ticket)?.back.clone()
+    }
+
+    /// Ends with an answer: a value is a JSON text, anything else words. `has_room` says whether
+    /// there is room for it. None if the call has ended before, or no caller waits.
     pub(super) fn end(
         &mut self,
-        ctx: &Ctx<'_>,
         ticket: u64,
         status: Status,
         body: &[u8],
-        held: usize,
+        has_room: bool,
     ) -> Option<Reply> {
         let served = self.served.remove(&ticket)?;
         self.bytes -= served.bytes;
         let back = served.back?;
-        let (mut status, mut value) = told(status, body, &served.command);
-        if held + body_len(value.len()) > 2 * ctx.config.limits.message_bytes {
-            // The command ran, so this is not the 503 after which a caller may try again.
-            (status, value) = answer_lost();
-        }
+        let has_run = matches!(
+            status,
+            Status::Value | Status::Failed | Status::TooLarge | Status::Large
+        );
+        let (status, value) = match has_run && !has_room {
+            // Not the 503 after which a caller may try again.
+            true => answer_lost(),
+            false => told(status, body, &served.command),
+        };
         Some(Reply {
             back,
             status,
@@ -241,9 +249,9 @@ mod tests {
         let (one, two) = (serving.add(&call, BACK), serving.add(&call, BACK));
         assert_ne!(one, two);
         let ctx = &mut core.at(at(0));
-        let reply = serving.end(ctx, one, Status::Value, b"3", 0).unwrap();
+        let reply = serving.end(one, Status::Value, b"3", true).unwrap();
         assert_eq!((reply.status, &reply.value[..]), (200, &b"3"[..]));
-        assert!(serving.end(ctx, one, Status::Value, b"3", 0).is_none());
+        assert!(serving.end(one, Status::Value, b"3", true).is_none());
         serving.withdraw(ctx, two);
         serving.withdraw(ctx, two);
         assert!(matches!(core.outputs.pop_front(), Some(Output::Withdrawn(n)) if n == two));
@@ -263,7 +271,7 @@ mod tests {
         assert!(!serving.has_room_for(ctx, &call));
         serving.withdraw(ctx, ticket);
         assert!(!serving.has_room_for(ctx, &call), "the program has it");
-        let reply = serving.end(ctx, ticket, Status::Value, b"3", 0);
+        let reply = serving.end(ticket, Status::Value, b"3", true);
         assert!(reply.is_none(), "nobody waits for it");
         assert!(serving.has_room_for(ctx, &call));
     }
@@ -280,32 +288,28 @@ mod tests {
         assert!(serving.has_room_for(ctx, &call));
         serving.add(&call, BACK);
         assert!(!serving.has_room_for(ctx, &call));
-        serving.end(ctx, first, Status::Value, b"3", 0);
+        serving.end(first, Status::Value, b"3", true);
         assert!(serving.has_room_for(ctx, &call));
     }
 
     #[test]
     fn a_caller_is_told_in_words_and_that_its_command_ran_if_there_is_no_room() {
-        let limits = Limits {
-            message_bytes: 1_000,
-            ..Limits::default()
-        };
-        let (mut core, mut serving) = (core(limits), Serving::default());
-        for (status, held, code, words) in [
-            (Status::NotFound, 0, 404, "\"CMD \\\"add\\\" NOT FOUND\""),
-            (Status::Refused, 0, 403, "\"why\""),
-            (Status::Failed, 0, 500, "\"why\""),
+        let mut serving = Serving::default();
+        for (status, has_room, code, words) in [
+            (Status::NotFound, true, 404, "\"CMD \\\"add\\\" NOT FOUND\""),
+            (Status::Refused, true, 403, "\"why\""),
+            (Status::Failed, true, 500, "\"why\""),
+            // That did not run, whether there is room or not.
+            (Status::Refused, false, 403, "\"why\""),
             (
                 Status::Value,
-                2_000,
+                false,
                 500,
                 "\"the command ran, but there was no room for its answer\"",
             ),
         ] {
             let ticket = serving.add(&call("add"), BACK);
-            let reply = serving
-                .end(&core.at(at(0)), ticket, status, b"why", held)
-                .unwrap();
+            let reply = serving.end(ticket, status, b"why", has_room).unwrap();
             let value = String::from_utf8(reply.value).unwrap();
             assert_eq!((reply.status, &value[..]), (code, words));
         }

@@ -198,12 +198,36 @@ fn packets_wait_for_those_before_them_and_those_of_a_call_that_is_over_are_dropp
     let first = relays.next_post(ctx, &a).unwrap();
     assert_eq!(first.errand, Errand::Post(a.clone(), Cargo::Call(1)));
     assert!(relays.next_post(ctx, &a).is_none(), "one is on its way");
-    assert_eq!(relays.held(), 2 * first.request.len());
+    assert_eq!(relays.list[0].outbox.len(), 2);
+    let bytes = first.request.len();
+    let held = Held {
+        all: bytes,
+        own: bytes,
+    };
+    assert_eq!(relays.answers(&a), held, "calls of ours are no answers");
     relays.forget(2);
     relays.post_over(&a);
     let next = relays.next_post(ctx, &a).unwrap();
     assert_eq!(next.errand, Errand::Post(a.clone(), Cargo::Notice));
-    assert_eq!(relays.held(), 0);
+    assert!(relays.are_outboxes_empty());
+    assert_eq!(relays.answers(&a), Held::default());
+}
+
+#[test]
+fn so_many_answers_wait_for_a_relay_and_no_more() {
+    let (mut core, mut relays) = world();
+    core.config.limits.served_per_peer = 2;
+    let (ctx, a) = (&core.at(at(0)), relay("a:1"));
+    for _ in 0..2 {
+        assert!(relays.has_place_for_answer(ctx, &a));
+        relays.post(&a, &name("beta"), &packet(), Cargo::Notice);
+        // Calls of ours are not counted.
+        relays.post(&a, &name("beta"), &packet(), Cargo::Call(1));
+    }
+    assert!(!relays.has_place_for_answer(ctx, &a));
+    relays.next_post(ctx, &a);
+    assert!(relays.has_place_for_answer(ctx, &a));
+    assert!(!relays.has_place_for_answer(ctx, &relay("unknown:1")));
 }
 
 #[test]
