@@ -11,6 +11,7 @@
 //! | --- | --- |
 //! | `poller` | the wait, and whose socket an event is about |
 //! | `tcp` | the listener, and links with their reading and writing |
+//! | `tokens` | the numbers by which the poller knows links |
 //! | `udp` | the datagrams of adverts |
 //! | `interfaces` | where broadcasts go |
 //! | `resolver` | names of relays to addresses |
@@ -21,6 +22,7 @@ pub(crate) mod interfaces;
 mod poller;
 pub(crate) mod resolver;
 pub(crate) mod tcp;
+mod tokens;
 pub(crate) mod udp;
 
 use crate::address::RelayAddress;
