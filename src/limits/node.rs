@@ -43,7 +43,9 @@ pub struct Limits {
     /// Bytes of arguments of this node's own calls in flight, kept so that they can be sent again.
     pub call_bytes: usize,
     /// Calls that one peer may have in flight at this node. They count until they are answered,
-    /// also when their caller no longer waits. Further calls are answered `overloaded`.
+    /// also when their caller no longer waits. Further calls are answered `overloaded`. All Python
+    /// nodes at one address, or behind one relay, count as one peer, and have no more places than
+    /// they leave of twice as many for all Python nodes together.
     pub served_per_peer: usize,
     /// Calls of all peers together that are running or whose answers are kept; the default takes
     /// about 4 MiB. One peer may have as many as an eighth of the free entries. For a call beyond

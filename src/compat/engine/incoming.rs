@@ -2,7 +2,7 @@
 
 use super::errand::Cargo;
 use super::links::Read;
-use super::serving::{self, Back, Return, Work};
+use super::serving::{self, Back, Return, Source, Work};
 use super::{Engine, Output};
 use crate::address::RelayAddress;
 use crate::compat::http::{Fault, Method, Reader, write_fault};
@@ -11,6 +11,7 @@ use crate::compat::post::Packet;
 use crate::json::quoted;
 use crate::logging::record;
 use crate::protocol::{LinkId, Now};
+use crate::reach::site_of;
 use crate::share::is_within_share;
 use crate::wire::record::Status;
 use std::net::SocketAddr;
@@ -87,12 +88,17 @@ impl Engine {
 
     fn serve(&mut self, now: Now, call: Call, back: Back) {
         let ctx = self.core.at(now);
-        let has_room = self.serving.has_room_for(&ctx, &call);
-        let link = match &back {
-            Back::Straight(id) => Some(*id),
-            Back::Relayed(_) => None,
+        let (link, source) = match &back {
+            Back::Straight(id) => {
+                let Some(from) = self.links.from(*id) else {
+                    return;
+                };
+                (Some(*id), Source::Site(site_of(from)))
+            }
+            Back::Relayed(to) => (None, Source::Relay(to.relay.clone())),
         };
-        let ticket = self.serving.add(&call, back);
+        let has_room = self.serving.has_room_for(&ctx, &source, &call);
+        let ticket = self.serving.add(source, &call, back);
         if let Some(id) = link {
             self.links.serve(&ctx, id, ticket);
         }

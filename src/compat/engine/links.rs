@@ -119,6 +119,11 @@ impl Links {
         self.table.get(&id).map(|link| &link.state)
     }
 
+    /// The address that opened a link; none if this node did.
+    pub(super) fn from(&self, id: LinkId) -> Option<IpAddr> {
+        self.table.get(&id)?.from
+    }
+
     pub(super) fn pending(&self, id: LinkId) -> &[u8] {
         self.table.get(&id).map_or(&[], |link| link.pending())
     }

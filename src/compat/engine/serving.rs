@@ -9,11 +9,13 @@ use crate::compat::post::{Kind, Packet};
 use crate::compat::python::{ctime, repr};
 use crate::error::Error;
 use crate::json::{self, quoted};
-use crate::limits::ASKED_ROOM;
+use crate::limits::{ASKED_ROOM, Limits};
 use crate::name::{CommandPath, NodeName};
 use crate::protocol::LinkId;
+use crate::share::is_within_share;
 use crate::table::Table;
 use crate::wire::record::Status;
+use std::net::IpAddr;
 
 /// What a caller is told whose command ran.
 const ANSWER_LOST: &str = "the command ran, but there was no room for its answer";
@@ -41,14 +43,74 @@ pub(super) struct Return {
     pub(super) to: NodeName,
 }
 
+/// Where a call comes from. Callers are counted by it, because their names are not proven.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Source {
+    /// An address, or an IPv6 /48.
+    Site(IpAddr),
+    Relay(RelayAddress),
+}
+
 /// A call that the program has.
 #[derive(Debug)]
 struct Served {
     /// None once no caller waits any more.
     back: Option<Back>,
+    source: Source,
     command: String,
     /// What it asks takes so many bytes.
     bytes: usize,
+}
+
+/// Calls that the program has, and bytes of what they ask.
+#[derive(Clone, Copy, Debug, Default)]
+struct Amount {
+    calls: usize,
+    bytes: usize,
+}
+
+/// What all callers have together, and those of each source that has some.
+#[derive(Debug, Default)]
+struct Shares {
+    all: Amount,
+    sources: Table<Source, Amount>,
+}
+
+impl Shares {
+    /// Whether a source may have one more call of so many bytes. It has as many calls as one peer
+    /// may, and there are places for twice as many; of these, and of the bytes, it has no more than
+    /// it leaves for others.
+    fn has_room(&self, source: &Source, bytes: usize, limits: &Limits) -> bool {
+        let own = self.sources.get(source).copied().unwrap_or_default();
+        let calls = 2 * limits.served_per_peer;
+        is_within_share(self.all.calls + 1, own.calls + 1, calls)
+            && is_within_share(
+                self.all.bytes + bytes,
+                own.bytes + bytes,
+                limits.message_bytes,
+            )
+    }
+
+    fn add(&mut self, source: Source, bytes: usize) {
+        let own = self.sources.or_insert_with(source, Amount::default);
+        for amount in [own, &mut self.all] {
+            amount.calls += 1;
+            amount.bytes += bytes;
+        }
+    }
+
+    fn remove(&mut self, source: &Source, bytes: usize) {
+        let Some(own) = self.sources.get_mut(source) else {
+            return;
+        };
+        for amount in [&mut *own, &mut self.all] {
+            amount.calls -= 1;
+            amount.bytes -= bytes;
+        }
+        if own.calls == 0 {
+            self.sources.remove(source);
+        }
+    }
 }
 
 /// An answer that is to be given back.
@@ -150,31 +212,30 @@ fn size(call: &Call) -> usize {
 /// caller has hung up: the program still holds it.
 #[derive(Debug, Default)]
 pub(super) struct Serving {
-    served: Table<u64, Served>,
-    /// What all of them ask takes so many bytes.
-    bytes: usize,
+    served: Table<u64, Box<Served>>,
+    shares: Shares,
     next_ticket: u64,
 }
 
 impl Serving {
-    /// Whether there is room for one more call, in number and in bytes.
-    pub(super) fn has_room_for(&self, ctx: &Ctx<'_>, call: &Call) -> bool {
+    /// Whether there is room for one more call of a source, in number and in bytes.
+    pub(super) fn has_room_for(&self, ctx: &Ctx<'_>, source: &Source, call: &Call) -> bool {
         let limits = &ctx.config.limits;
-        self.served.len() < limits.served_per_peer
-            && self.bytes + size(call) <= limits.message_bytes
+        self.shares.has_room(source, size(call), limits)
     }
 
     /// Begins to answer a call; its ticket.
-    pub(super) fn add(&mut self, call: &Call, back: Back) -> u64 {
+    pub(super) fn add(&mut self, source: Source, call: &Call, back: Back) -> u64 {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         let served = Served {
             back: Some(back),
+            source: source.clone(),
             command: call.command.clone(),
             bytes: size(call),
         };
-        self.bytes += served.bytes;
-        self.served.insert(ticket, served);
+        self.shares.add(source, served.bytes);
+        self.served.insert(ticket, Box::new(served));
         ticket
     }
 
@@ -192,8 +253,8 @@ impl Serving {
         body: &[u8],
         has_room: bool,
     ) -> Option<Reply> {
-        let served = self.served.remove(&ticket)?;
-        self.bytes -= served.bytes;
+        let served = *self.served.remove(&ticket)?;
+        self.shares.remove(&served.source, served.bytes);
         let back = served.back?;
         let has_run = matches!(
             status,
@@ -221,7 +282,7 @@ impl Serving {
 
     pub(super) fn clear(&mut self) {
         self.served = Table::default();
-        self.bytes = 0;
+        self.shares = Shares::default();
     }
 }
 
@@ -229,9 +290,12 @@ impl Serving {
 mod tests {
     use super::super::context::tests::{at, core, name};
     use super::*;
-    use crate::limits::Limits;
 
     const BACK: Back = Back::Straight(LinkId(5));
+
+    fn source(last: u8) -> Source {
+        Source::Site([10, 0, 0, last].into())
+    }
 
     fn call(command: &str) -> Call {
         Call {
@@ -246,7 +310,8 @@ mod tests {
     fn a_call_is_answered_once_under_its_ticket() {
         let (mut core, mut serving) = (core(Limits::default()), Serving::default());
         let call = call("add");
-        let (one, two) = (serving.add(&call, BACK), serving.add(&call, BACK));
+        let mut add = || serving.add(source(1), &call, BACK);
+        let (one, two) = (add(), add());
         assert_ne!(one, two);
         let ctx = &mut core.at(at(0));
         let reply = serving.end(one, Status::Value, b"3", true).unwrap();
@@ -266,30 +331,54 @@ mod tests {
         };
         let (mut core, mut serving) = (core(limits), Serving::default());
         let (ctx, call) = (&mut core.at(at(0)), call("add"));
-        assert!(serving.has_room_for(ctx, &call));
-        let ticket = serving.add(&call, BACK);
-        assert!(!serving.has_room_for(ctx, &call));
+        assert!(serving.has_room_for(ctx, &source(1), &call));
+        let ticket = serving.add(source(1), &call, BACK);
+        assert!(!serving.has_room_for(ctx, &source(1), &call));
         serving.withdraw(ctx, ticket);
-        assert!(!serving.has_room_for(ctx, &call), "the program has it");
+        let has_room = serving.has_room_for(ctx, &source(1), &call);
+        assert!(!has_room, "the program has it");
         let reply = serving.end(ticket, Status::Value, b"3", true);
         assert!(reply.is_none(), "nobody waits for it");
-        assert!(serving.has_room_for(ctx, &call));
+        assert!(serving.has_room_for(ctx, &source(1), &call));
     }
 
     #[test]
-    fn what_all_calls_ask_is_bounded_in_bytes() {
+    fn the_calls_of_one_source_leave_places_for_those_of_others() {
         let limits = Limits {
-            message_bytes: 2 * (ASKED_ROOM + 8),
+            served_per_peer: 4,
+            ..Limits::default()
+        };
+        let (mut core, mut serving) = (core(limits), Serving::default());
+        let (ctx, call) = (&core.at(at(0)), call("add"));
+        let relay = Source::Relay(RelayAddress::new("relay:80").unwrap());
+        let mut fill = |source: &Source| {
+            let mut count = 0;
+            while serving.has_room_for(ctx, source, &call) {
+                serving.add(source.clone(), &call, BACK);
+                count += 1;
+            }
+            count
+        };
+        assert_eq!(fill(&relay), 4, "as many as one peer may have");
+        assert_eq!((fill(&source(1)), fill(&source(2))), (2, 1));
+        assert_eq!(fill(&relay), 0);
+    }
+
+    #[test]
+    fn what_calls_ask_is_bounded_in_bytes_for_each_source() {
+        let limits = Limits {
+            message_bytes: 4 * (ASKED_ROOM + 8),
             ..Limits::default()
         };
         let (mut core, mut serving) = (core(limits), Serving::default());
         let (ctx, call) = (&mut core.at(at(0)), call("add"));
-        let first = serving.add(&call, BACK);
-        assert!(serving.has_room_for(ctx, &call));
-        serving.add(&call, BACK);
-        assert!(!serving.has_room_for(ctx, &call));
+        let first = serving.add(source(1), &call, BACK);
+        assert!(serving.has_room_for(ctx, &source(1), &call));
+        serving.add(source(1), &call, BACK);
+        assert!(!serving.has_room_for(ctx, &source(1), &call), "half");
+        assert!(serving.has_room_for(ctx, &source(2), &call));
         serving.end(first, Status::Value, b"3", true);
-        assert!(serving.has_room_for(ctx, &call));
+        assert!(serving.has_room_for(ctx, &source(1), &call));
     }
 
     #[test]
@@ -308,7 +397,7 @@ mod tests {
                 "\"the command ran, but there was no room for its answer\"",
             ),
         ] {
-            let ticket = serving.add(&call("add"), BACK);
+            let ticket = serving.add(source(1), &call("add"), BACK);
             let reply = serving.end(ticket, status, b"why", has_room).unwrap();
             let value = String::from_utf8(reply.value).unwrap();
             assert_eq!((reply.status, &value[..]), (code, words));
