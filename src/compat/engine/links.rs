@@ -209,27 +209,40 @@ impl Links {
             return None;
         }
         if opened().count() >= limits.compat_links {
-            // A link that has not said what it wants gives way: an honest request takes
-            // milliseconds.
-            let is_reading = |link: &Link| matches!(link.state, State::Reading(_));
-            let oldest = opened().find(|(_, link)| is_reading(link));
-            let oldest = oldest.map(|(id, _)| *id)?;
+            let oldest = |gives_way: fn(&State) -> bool| {
+                let mut links = opened().filter(|(_, link)| gives_way(&link.state));
+                links.next().map(|(id, _)| *id)
+            };
+            // First one whose whole answer was taken, then one that has not said what it wants: an
+            // honest request takes milliseconds.
+            let other = oldest(|state| matches!(state, State::Lingering))
+                .or_else(|| oldest(|state| matches!(state, State::Reading(_))))?;
             *ctx.refused += 1;
-            self.close(ctx, oldest);
+            self.close(ctx, other);
         }
         let deadline = ctx.now.at + limits.handshake;
         let state = State::Reading(Reader::default());
         Some(self.add(state, Some(from), deadline))
     }
 
+    /// Whether so many more bytes of a request may be taken in. One address makes us hold no more
+    /// than it leaves for others.
+    fn has_room_for(&self, ctx: &Ctx<'_>, id: LinkId, more: usize) -> bool {
+        let Some(link) = self.table.get(&id) else {
+            return false;
+        };
+        let (State::Reading(reader), Some(from)) = (&link.state, link.from) else {
+            return false;
+        };
+        let growth = reader.growth(more);
+        let (all, own) = (self.held() + growth, self.held_from(from) + growth);
+        is_within_share(all, own, ctx.config.limits.message_bytes)
+    }
+
     /// Takes in bytes of a request.
     pub(super) fn read(&mut self, ctx: &Ctx<'_>, id: LinkId, bytes: &[u8]) -> Read {
         let limits = &ctx.config.limits;
-        let Some(from) = self.table.get(&id).and_then(|link| link.from) else {
-            return Read::Nothing;
-        };
-        let all = self.held() + bytes.len();
-        let theirs = self.held_from(from) + bytes.len();
+        let is_full = !self.has_room_for(ctx, id, bytes.len());
         let Some(link) = self.table.get_mut(&id) else {
             return Read::Nothing;
         };
@@ -239,7 +252,7 @@ impl Links {
             // What comes too late is not looked at.
             State::Answering(_) | State::Lingering | State::Asking(_) => return Read::Nothing,
         };
-        if all > limits.message_bytes || theirs > limits.message_bytes / 2 {
+        if is_full {
             return Read::Fault(Fault::new(503, "too much is coming in at once"));
         }
         let had_head = reader.head().is_some();
@@ -480,11 +493,47 @@ mod tests {
         let large = links.read(ctx, id, &[b'A'; 501]);
         assert!(matches!(large, Read::Fault(Fault { status: 503, .. })));
         let other = links.accept(ctx, ip(2)).unwrap();
-        links.answer(ctx, other, vec![b'A'; 997]);
+        links.answer(ctx, other, vec![b'A'; 993]);
         let crowded = links.read(ctx, id, b"POST");
         assert!(matches!(crowded, Read::Fault(Fault { status: 503, .. })));
-        links.answer(ctx, other, vec![b'A'; 996]);
+        links.answer(ctx, other, vec![b'A'; 992]);
         assert!(matches!(links.read(ctx, id, b"POST"), Read::Nothing));
+    }
+
+    #[test]
+    fn requests_that_two_addresses_never_finish_leave_room_for_others() {
+        let (mut core, mut links) = world();
+        let ctx = &mut core.at(at(0));
+        let mut begun = b"POST / HTTP/1.0\r\nContent-Length: 5000\r\n\r\n".to_vec();
+        begun.resize(100, b'A');
+        let mut taken = |from: u8| {
+            let id = links.accept(ctx, ip(from)).unwrap();
+            let first = matches!(links.read(ctx, id, &begun), Read::Nothing);
+            let mut more = || matches!(links.read(ctx, id, &[b'A'; 50]), Read::Nothing);
+            first.then(|| 100 + 50 * (0..100).take_while(|_| more()).count())
+        };
+        let (one, other) = (taken(1).unwrap(), taken(2).unwrap());
+        assert!(one <= 500 && other <= 1_000 - one, "{one} {other}");
+        assert!(taken(3).is_some(), "{one} {other}");
+    }
+
+    #[test]
+    fn a_link_whose_answer_was_taken_gives_way_before_one_that_is_being_read() {
+        let (mut core, mut links) = world();
+        let ctx = &mut core.at(at(0));
+        let reading = links.accept(ctx, ip(1)).unwrap();
+        let answered = [2, 3].map(|from| links.accept(ctx, ip(from)).unwrap());
+        for id in answered {
+            links.answer(ctx, id, b"fault".to_vec());
+            links.sent(ctx, id, 5);
+        }
+        for id in answered {
+            assert!(links.accept(ctx, ip(4)).is_some());
+            assert!(links.state(id).is_none(), "the oldest that was answered");
+        }
+        assert!(links.state(reading).is_some());
+        assert!(links.accept(ctx, ip(5)).is_some());
+        assert!(links.state(reading).is_none());
     }
 
     #[test]
