@@ -81,9 +81,11 @@ pub struct RelayLimits {
     /// How long the relay holds a Python node's request if there is nothing new (long polling). It
     /// answers at once when something arrives.
     pub mailbox_wait: Duration,
-    /// Packets that may wait in one mailbox, or be on their way to its owner.
+    /// Packets that may wait in one mailbox, or be on their way to its owner. One address, or one
+    /// IPv6 /48, has sent at most as many of them as are left: half if there are no others.
     pub mailbox_packets: usize,
-    /// Bytes of the packets in one mailbox. If they exceed it, the relay tells the sender.
+    /// Bytes of the packets in one mailbox, of which a sender's site has the same share. If they
+    /// exceed it, the relay tells the sender. Half of it holds the largest packet.
     pub mailbox_bytes: usize,
     /// Bytes of the packets in all mailboxes. One address, or one IPv6 /48, has sent at most as
     /// many of them as are left.
@@ -123,8 +125,8 @@ impl Default for RelayLimits {
             mailboxes_per_network: 256,
             mailbox_idle: Duration::from_secs(3),
             mailbox_wait: Duration::from_secs(1),
-            mailbox_packets: 1_024,
-            mailbox_bytes: 8 * 1024 * 1024,
+            mailbox_packets: 2_048,
+            mailbox_bytes: 16 * 1024 * 1024,
             mailboxes_bytes: 64 * 1024 * 1024,
             request_bytes: 8 * 1024 * 1024,
             requests_bytes: 64 * 1024 * 1024,

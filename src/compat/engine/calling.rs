@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 
 const LOST: &str = "the connection ended without an answer; the command may have run";
 const BUSY_HERE: &str = "too many calls of Python nodes are under way";
-const BUSY_THERE: &str = "at the relay, where the peer does not fetch what it is sent";
+const BUSY_THERE: &str = "at the relay, where too much waits for the peer";
 
 /// A call of ours, until it has ended.
 #[derive(Debug)]
