@@ -35,7 +35,8 @@ const CHANGES_PAUSE_MAX: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 struct Waiting {
     cargo: Cargo,
-    request: Vec<u8>,
+    /// It takes no more memory than is counted.
+    request: Box<[u8]>,
 }
 
 /// Answers that wait.
@@ -315,6 +316,7 @@ impl Relays {
             relay.answers.count += 1;
             relay.answers.bytes += request.len();
         }
+        let request = request.into_boxed_slice();
         relay.outbox.push_back(Waiting { cargo, request });
     }
 
@@ -330,7 +332,7 @@ impl Relays {
         }
         Some(Question {
             errand: Errand::Post(address.clone(), cargo),
-            request,
+            request: request.into_vec(),
             deadline: ctx.now.at + PATIENCE,
         })
     }
