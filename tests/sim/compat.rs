@@ -192,6 +192,11 @@ fn adverts_prove_nothing_and_take_nothing_away() {
     let (a, _) = pair(&mut w, false);
     let told = w.nodes[a].peers.len();
     let refused = w.nodes[a].engine.refused();
+    let hear = |w: &mut World, from: [u8; 4], advert: &str| {
+        let now = w.now;
+        let engine = &mut w.nodes[a].engine;
+        engine.datagram(now, from.into(), false, advert.as_bytes());
+    };
     for advert in [
         // This host's own services, everybody, nobody.
         "plant.c|127.0.0.1:22",
@@ -200,37 +205,46 @@ fn adverts_prove_nothing_and_take_nothing_away() {
         "plant.c|0.0.0.0:5000",
         "plant.c.d|10.0.0.9:5000",
         "\u{7f}|",
+        // What only another host's neighbours can reach.
+        "plant.c|169.254.169.254:80",
     ] {
-        w.nodes[a].engine.datagram(w.now, false, advert.as_bytes());
+        hear(&mut w, [10, 0, 0, 9], advert);
     }
-    assert_eq!(w.nodes[a].engine.refused(), refused + 6);
+    assert_eq!(w.nodes[a].engine.refused(), refused + 7);
     // Another network's, our own name, and somebody else's, while its owner is heard.
     for advert in [
         "other.c|10.0.0.9:5000",
         "plant.a|10.0.0.9:5000",
         "plant.b|10.0.0.9:5000",
     ] {
-        w.nodes[a].engine.datagram(w.now, false, advert.as_bytes());
+        hear(&mut w, [10, 0, 0, 9], advert);
     }
     w.settle();
     assert_eq!(w.nodes[a].peers.len(), told);
     w.call(a, "b", "x", "[]");
     assert_eq!(w.nodes[a].dials.last().unwrap().1, "10.0.0.2:5000");
     // On this host a host's name may well mean 127.0.1.1.
-    w.nodes[a]
-        .engine
-        .datagram(w.now, true, b"plant.near|127.0.1.1:5000");
+    let (now, own) = (w.now, World::address(a).ip());
+    let engine = &mut w.nodes[a].engine;
+    engine.datagram(now, own, true, b"plant.near|127.0.1.1:5000");
     w.settle();
     let near = Place::Lan("127.0.1.1:5000".parse().unwrap());
     assert_eq!(w.nodes[a].peers.last(), Some(&(name("near"), Some(near))));
     let told = told + 1;
-    // So many, and no more.
-    for i in 0..10_000 {
-        let advert = format!("plant.x{i}|10.0.0.9:5000");
-        w.nodes[a].engine.datagram(w.now, false, advert.as_bytes());
+    // So many, and no more. One address that invents them has no more than it leaves for others.
+    let all = Limits::default().peers;
+    for i in 0..5_000 {
+        hear(&mut w, [10, 0, 0, 9], &format!("plant.x{i}|10.0.0.9:5000"));
     }
     w.settle();
-    let room = Limits::default().peers - 2;
+    let invented = w.nodes[a].peers.len() - told;
+    assert!((all / 2 - 2..all / 2).contains(&invented), "{invented}");
+    for i in 0..4_000u32 {
+        let [.., c, d] = i.to_be_bytes();
+        hear(&mut w, [10, 1, c, d], &format!("plant.y{i}|10.0.0.9:5000"));
+    }
+    w.settle();
+    let room = all - 2;
     assert_eq!(w.nodes[a].peers.len(), told + room);
     w.run(secs(10));
     assert_eq!(

@@ -261,7 +261,8 @@ impl Companion for Bridge {
             }
             let engine = &mut self.engine;
             udp.receive(&mut |from, bytes| {
-                engine.datagram(now, is_own(interfaces, from.ip()), bytes);
+                let from = from.ip();
+                engine.datagram(now, from, is_own(interfaces, from), bytes);
             });
         }
         while let Some((relay, _, found)) = self.resolver.next(now.at) {
