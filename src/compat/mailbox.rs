@@ -11,8 +11,8 @@
 //! counted all the while. Until the link has taken the answer or ends, the mailbox does not go.
 //!
 //! Nothing here is proven: any program that knows a network's name may take a mailbox in it, another's too.
-//! What is in it is sealed. But no site takes more of what there is for all, or of one mailbox, than
-//! it leaves for others.
+//! What is in it is sealed. But no site takes more of what there is for all, or of one mailbox,
+//! than it leaves for others.
 
 use super::http::{Fault, Method, RequestHead};
 use super::post::{Packet, Ping, Pong};
