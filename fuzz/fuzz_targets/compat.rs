@@ -151,10 +151,10 @@ fuzz_target!(|data: &[u8]| {
                 run.engine.closed(now, link);
                 run.links.retain(|l| *l != link);
             }
-            7 => run.engine.datagram(now, n % 2 == 0, bytes),
+            7 => run.engine.datagram(now, [10, 0, 0, (n % 4) as u8].into(), n % 2 == 0, bytes),
             8 => {
                 let advert = format!("fuzz.n{}|10.0.0.{}:{}", n % 16, n % 5, 1 + at);
-                run.engine.datagram(now, n % 2 == 0, advert.as_bytes());
+                run.engine.datagram(now, [10, 0, 0, (n % 4) as u8].into(), n % 2 == 0, advert.as_bytes());
                 let target = NodeName::new(&format!("n{}", n % 16)).expect("a name");
                 let path = CommandPath::new("p").expect("a path");
                 run.calls += 1;

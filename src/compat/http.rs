@@ -280,8 +280,27 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// Bytes of memory that taking in `more` bytes would add.
+    pub fn growth(&self, more: usize) -> usize {
+        self.room_for(more) - self.bytes.capacity()
+    }
+
+    /// Bytes of memory that there are when `more` bytes are taken in: if more are needed at least
+    /// twice as many, but no more than the whole request has.
+    fn room_for(&self, more: usize) -> usize {
+        let (needed, room) = (self.bytes.len() + more, self.bytes.capacity());
+        if needed <= room {
+            return room;
+        }
+        let twice = needed.max(2 * room);
+        let whole = self.head.as_ref().map(|head| head.size + head.length);
+        whole.map_or(twice, |whole| twice.min(whole).max(needed))
+    }
+
     /// Takes in bytes; whether the request is whole.
     pub fn take(&mut self, bytes: &[u8], body_max: usize) -> Result<bool, Fault> {
+        let room = self.room_for(bytes.len());
+        self.bytes.reserve_exact(room - self.bytes.len());
         self.bytes.extend_from_slice(bytes);
         if self.head.is_none() {
             self.head = request(&self.bytes, body_max)?;
@@ -399,6 +418,22 @@ mod tests {
         );
         assert_eq!(reader.take(b"{", MAX), Ok(false));
         assert_eq!(reader.take(b"}POST", MAX).unwrap_err().status, 400);
+    }
+
+    #[test]
+    fn a_request_takes_the_memory_that_was_foretold_and_no_more_than_it_has_bytes() {
+        let mut reader = Reader::default();
+        let head = post("Content-Length: 90\r\n");
+        let mut take = |bytes: &[u8]| {
+            let foretold = reader.held() + reader.growth(bytes.len());
+            reader.take(bytes, MAX).unwrap();
+            assert_eq!(reader.held(), foretold);
+            foretold
+        };
+        assert_eq!(take(head.as_bytes()), head.len());
+        assert_eq!(take(&[b'x'; 10]), 2 * head.len());
+        assert_eq!(take(&[b'x'; 60]), head.len() + 90);
+        assert_eq!(take(&[b'x'; 20]), head.len() + 90);
     }
 
     #[test]

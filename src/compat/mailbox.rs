@@ -11,8 +11,8 @@
 //! counted all the while. Until the link has taken the answer or ends, the mailbox does not go.
 //!
 //! Nothing here is proven: any program that knows a network's name may take a mailbox in it,
-//! another's too. What is in it is sealed. But no site takes more of what there is for all than it
-//! leaves for others.
+//! another's too. What is in it is sealed. But no site takes more of what there is for all, or of
+//! one mailbox, than it leaves for others.
 
 use super::http::{Fault, Method, RequestHead};
 use super::post::{Packet, Ping, Pong};
@@ -33,11 +33,19 @@ const WAITING_MAX: usize = 4;
 /// What a mailbox adds to each packet, so that many small ones count.
 const OVERHEAD: usize = 256;
 
+/// Packets, and bytes of them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Held {
+    packets: usize,
+    bytes: usize,
+}
+
 /// A packet, as it stands in an answer.
 #[derive(Debug)]
 struct Kept {
     id: String,
-    text: String,
+    /// It takes no more memory than is counted.
+    text: Box<str>,
     /// The site that sent it.
     site: IpAddr,
 }
@@ -87,6 +95,31 @@ impl Mailbox {
     fn packets(&self) -> usize {
         let handed = self.handed.values().map(VecDeque::len);
         self.packets.len() + handed.sum::<usize>()
+    }
+
+    /// Which of them a site has sent.
+    fn sent_by(&self, site: IpAddr) -> Held {
+        let all = self.packets.iter().chain(self.handed.values().flatten());
+        let mut held = Held::default();
+        for packet in all.filter(|packet| packet.site == site) {
+            held.packets += 1;
+            held.bytes += packet.size();
+        }
+        held
+    }
+
+    /// Whether a packet may wait in the place of one that is like it, if there is one: no site may
+    /// have more than it leaves for others, who know the mailbox as well.
+    fn has_room_for(&self, packet: &Kept, replaced: Option<&Kept>, limits: &RelayLimits) -> bool {
+        let (own, size) = (self.sent_by(packet.site), packet.size());
+        let freed = replaced.map_or(0, Kept::size);
+        let own_replaced = replaced.filter(|replaced| replaced.site == packet.site);
+        let own_freed = own_replaced.map_or(0, Kept::size);
+        let packets = self.packets() - usize::from(replaced.is_some()) + 1;
+        let own_packets = own.packets - usize::from(own_replaced.is_some()) + 1;
+        let (bytes, own_bytes) = (self.bytes - freed + size, own.bytes - own_freed + size);
+        is_within_share(packets, own_packets, limits.mailbox_packets)
+            && is_within_share(bytes, own_bytes, limits.mailbox_bytes)
     }
 }
 
@@ -370,7 +403,7 @@ impl Mailboxes {
         }
         let handed = members.get(name).and_then(|m| m.handed.get(&link));
         let packets = handed.into_iter().flatten();
-        let packets = packets.map(|p| (p.id.as_str(), p.text.as_str()));
+        let packets = packets.map(|p| (p.id.as_str(), &*p.text));
         Pong::text(members.keys(), &servers, packets)
     }
 
@@ -460,7 +493,7 @@ impl Mailboxes {
         };
         let pid = format!("{{\"pid\":{}}}", quoted(&packet.id));
         let kept = Kept {
-            text: packet.entry(),
+            text: packet.entry().into_boxed_str(),
             id: packet.id,
             site: asker.site,
         };
@@ -469,9 +502,8 @@ impl Mailboxes {
         let freed = before.map_or(0, Kept::size);
         let own_freed = before.map_or(0, |p| if p.site == kept.site { freed } else { 0 });
         let size = kept.size();
-        let others = mailbox.packets() - usize::from(replaced.is_some());
-        if others >= limits.mailbox_packets || mailbox.bytes - freed + size > limits.mailbox_bytes {
-            return refusal(503, "the target does not read what it is sent");
+        if !mailbox.has_room_for(&kept, before, limits) {
+            return refusal(503, "too much waits for the target");
         }
         let all = self.shares.all.bytes - freed + size;
         let own = self.shares.of(kept.site).bytes - own_freed + size;

@@ -38,6 +38,9 @@ pub(crate) trait Companion: fmt::Debug + Send {
     /// Writes what waits for links, as far as they take it; whether something came of it.
     fn flush(&mut self, native: &mut Engine, interfaces: &Interfaces, now: Now) -> bool;
 
+    /// The node begins to stop: nothing new is fetched, and what was answered is still written.
+    fn begin_stop(&mut self, native: &mut Engine, interfaces: &Interfaces, now: Now);
+
     /// Ends everything.
     fn stop(&mut self, native: &mut Engine, interfaces: &Interfaces, now: Now);
 
@@ -70,6 +73,7 @@ mod tests {
         started: AtomicU64,
         processed: AtomicU64,
         flushed: AtomicU64,
+        stopping: AtomicU64,
         stopped: AtomicU64,
     }
 
@@ -97,6 +101,10 @@ mod tests {
         fn flush(&mut self, _: &mut Engine, _: &Interfaces, _: Now) -> bool {
             count(&self.0.flushed);
             false
+        }
+
+        fn begin_stop(&mut self, _: &mut Engine, _: &Interfaces, _: Now) {
+            count(&self.0.stopping);
         }
 
         fn stop(&mut self, _: &mut Engine, _: &Interfaces, _: Now) {
@@ -173,17 +181,19 @@ mod tests {
             "the sooner"
         );
         assert_eq!(driver.stats().compat_refused, 7);
+        driver.begin_stop(driver.now());
         assert!(!driver.is_flushed());
         driver.stop(driver.now());
         assert!(driver.is_flushed());
-        let [started, processed, flushed, stopped] = [
+        let [started, processed, flushed, stopping, stopped] = [
             &turns.started,
             &turns.processed,
             &turns.flushed,
+            &turns.stopping,
             &turns.stopped,
         ]
         .map(|n| n.load(Ordering::Relaxed));
-        assert_eq!((started, stopped), (1, 1));
+        assert_eq!((started, stopping, stopped), (1, 1, 1));
         assert!(processed > 0 && flushed >= processed);
         driver.abandon();
         assert_eq!(

@@ -11,6 +11,7 @@
 //! | --- | --- |
 //! | `poller` | the wait, and whose socket an event is about |
 //! | `tcp` | the listener, and links with their reading and writing |
+//! | `tokens` | the numbers by which the poller knows links |
 //! | `udp` | the datagrams of adverts |
 //! | `interfaces` | where broadcasts go |
 //! | `resolver` | names of relays to addresses |
@@ -21,6 +22,7 @@ pub(crate) mod interfaces;
 mod poller;
 pub(crate) mod resolver;
 pub(crate) mod tcp;
+mod tokens;
 pub(crate) mod udp;
 
 use crate::address::RelayAddress;
@@ -240,6 +242,9 @@ impl Driver {
     /// Begins to stop: no more calls are taken, and what was answered is still written.
     pub(crate) fn begin_stop(&mut self, now: Now) {
         self.engine.begin_stop(now);
+        if let Some(companion) = &mut self.companion {
+            companion.begin_stop(&mut self.engine, &self.interfaces, now);
+        }
     }
 
     /// Whether all that was answered has been written.

@@ -4,7 +4,6 @@
 //! events.
 
 use crate::error::Error;
-use crate::protocol::LinkId;
 use mio::{Events, Poll, Registry, Token, Waker};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -41,13 +40,15 @@ impl Lane {
         self.at(2)
     }
 
-    pub(super) fn token(self, id: LinkId) -> Token {
-        self.at(FIRST_LINK + id.0 as usize)
+    /// The token of a link's number: see [`Tokens`](super::tokens::Tokens).
+    pub(super) fn token(self, number: usize) -> Token {
+        self.at(FIRST_LINK + number)
     }
 
-    pub(super) fn link(self, token: Token) -> Option<LinkId> {
-        let place = (token.0 / LANES).checked_sub(FIRST_LINK)?;
-        (token.0 % LANES == self.0).then_some(LinkId(place as u64))
+    /// The number of the link whose token this is, if it is one of this lane's.
+    pub(super) fn number(self, token: Token) -> Option<usize> {
+        let number = (token.0 / LANES).checked_sub(FIRST_LINK)?;
+        (token.0 % LANES == self.0).then_some(number)
     }
 }
 

@@ -1,6 +1,7 @@
 //! TCP: the listener, dials, and streams with their reading and writing.
 
 use super::poller::{Lane, Poller};
+use super::tokens::Tokens;
 use crate::error::Error;
 use crate::logging::record;
 use crate::protocol::{LinkEvent, LinkId, Now, Protocol, Time};
@@ -58,6 +59,7 @@ struct Leaving {
 pub(crate) struct Tcp {
     registry: Registry,
     lane: Lane,
+    tokens: Tokens,
     listener: Option<TcpListener>,
     can_accept: bool,
     retry_at: Option<Time>,
@@ -78,6 +80,7 @@ impl Tcp {
         Tcp {
             registry,
             lane,
+            tokens: Tokens::default(),
             listener: None,
             can_accept: false,
             retry_at: None,
@@ -131,7 +134,9 @@ impl Tcp {
                 self.can_accept = true;
             } else if token == self.lane.datagrams() {
                 datagrams = true;
-            } else if let Some(id) = self.lane.link(token) {
+            } else if let Some(number) = self.lane.number(token)
+                && let Some(id) = self.tokens.link(number)
+            {
                 self.event(id, event, protocol, now);
             }
         }
@@ -190,7 +195,12 @@ impl Tcp {
         // Frames are written whole; waiting to fill a segment would only delay them.
         let _ = socket.set_nodelay(true);
         let interests = Interest::READABLE | Interest::WRITABLE;
-        let token = self.lane.token(id);
+        let (streams, leaving) = (&self.streams, &self.leaving);
+        let is_open = |id| {
+            let leaves = |leaving: &Leaving| leaving.links.contains_key(&id);
+            streams.contains_key(&id) || leaving.as_ref().is_some_and(leaves)
+        };
+        let token = self.lane.token(self.tokens.draw(id, is_open));
         if let Err(e) = self.registry.register(&mut socket, token, interests) {
             record!(Debug, "watching a link: {e}");
             return false;

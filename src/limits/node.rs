@@ -43,7 +43,9 @@ pub struct Limits {
     /// Bytes of arguments of this node's own calls in flight, kept so that they can be sent again.
     pub call_bytes: usize,
     /// Calls that one peer may have in flight at this node. They count until they are answered,
-    /// also when their caller no longer waits. Further calls are answered `overloaded`.
+    /// also when their caller no longer waits. Further calls are answered `overloaded`. All Python
+    /// nodes at one address, or behind one relay, count as one peer, and have no more places than
+    /// they leave of twice as many for all Python nodes together.
     pub served_per_peer: usize,
     /// Calls of all peers together that are running or whose answers are kept; the default takes
     /// about 4 MiB. One peer may have as many as an eighth of the free entries. For a call beyond
@@ -78,7 +80,9 @@ pub struct Limits {
     /// them may take at most four times what it leaves of that to the others, or make one call if
     /// it has none here. So the default lets a lone caller make two of the largest calls at a time,
     /// and other callers there still find room. A second budget of the same size, half of it for
-    /// one peer, is for large answers to this node's own calls while they arrive.
+    /// one peer, is for large answers to this node's own calls while they arrive. Calls of Python
+    /// nodes have budgets of the same size of their own: one while they arrive, and one until the
+    /// program has answered them.
     pub message_bytes: usize,
     /// Bytes of one piece of a stream, at most [`BODY_MAX`].
     pub chunk_size: usize,

@@ -10,6 +10,8 @@ pub struct RelayLimits {
     /// mailboxes only. One address, or one IPv6 /48, may begin at most as many as are left.
     pub networks: usize,
     /// Members of one network: as many as a node keeps peers. Each member is told of every other.
+    /// One address, or one IPv6 /48, has at most as many places as it leaves free: half of them if
+    /// there are no others.
     pub members: usize,
     /// Links in all; one IPv6 /48 has at most as many as are left. Each link takes a descriptor. A
     /// relay raises the number of descriptors that its process may open as far as it is allowed to,
@@ -79,15 +81,17 @@ pub struct RelayLimits {
     /// How long the relay holds a Python node's request if there is nothing new (long polling). It
     /// answers at once when something arrives.
     pub mailbox_wait: Duration,
-    /// Packets that may wait in one mailbox, or be on their way to its owner.
+    /// Packets that may wait in one mailbox, or be on their way to its owner. One address, or one
+    /// IPv6 /48, has sent at most as many of them as are left: half if there are no others.
     pub mailbox_packets: usize,
-    /// Bytes of the packets in one mailbox. If they exceed it, the relay tells the sender.
+    /// Bytes of the packets in one mailbox, of which a sender's site has the same share. If they
+    /// exceed it, the relay tells the sender. Half of it holds the largest packet.
     pub mailbox_bytes: usize,
     /// Bytes of the packets in all mailboxes. One address, or one IPv6 /48, has sent at most as
     /// many of them as are left.
     pub mailboxes_bytes: usize,
-    /// Bytes of the body of one HTTP request: a message of some 2 MiB, which is sealed and encoded
-    /// twice.
+    /// Bytes of the body of one HTTP request. The largest message that a node takes by default has
+    /// 4 MiB; sealed, and encoded twice, that is 7.5 MB. One packet must fit into a mailbox, too.
     pub request_bytes: usize,
     /// Bytes of all requests that are arriving; one address, or one IPv6 /48, has at most as many
     /// as are left.
@@ -121,10 +125,10 @@ impl Default for RelayLimits {
             mailboxes_per_network: 256,
             mailbox_idle: Duration::from_secs(3),
             mailbox_wait: Duration::from_secs(1),
-            mailbox_packets: 1_024,
-            mailbox_bytes: 8 * 1024 * 1024,
+            mailbox_packets: 2_048,
+            mailbox_bytes: 16 * 1024 * 1024,
             mailboxes_bytes: 64 * 1024 * 1024,
-            request_bytes: 4 * 1024 * 1024,
+            request_bytes: 8 * 1024 * 1024,
             requests_bytes: 64 * 1024 * 1024,
         }
     }

@@ -40,6 +40,8 @@ impl Rate {
 #[derive(Debug, Default)]
 pub(crate) struct Shares {
     common: Rate,
+    /// What those who are known have of what is kept for them.
+    kept: Rate,
     known: Table<IpAddr, Known>,
 }
 
@@ -71,10 +73,11 @@ impl Shares {
     /// Whether it may happen once more, which is then counted.
     pub(crate) fn take(&mut self, now: Time, source: IpAddr, per_second: u32) -> bool {
         let kept = per_second / 4;
-        let share = kept / self.known.len().max(1) as u32;
+        // Where fewer are kept than sources are known, those that come first have one each.
+        let share = (kept / self.known.len().max(1) as u32).max(1);
         if let Some(known) = self.known.get_mut(&source.to_canonical()) {
             known.heard = now;
-            if known.used.take(now, share) {
+            if known.used.take(now, share) && self.kept.take(now, kept) {
                 return true;
             }
         }
@@ -101,6 +104,21 @@ mod tests {
         assert_eq!(took(ip(1), 1_000), 10, "one forged source costs itself");
         assert_eq!(took(ip(2), 10), 10);
         assert_eq!(took(ip(8), 1_000), 0);
+    }
+
+    #[test]
+    fn what_is_kept_is_there_however_many_are_known_and_is_no_more_than_that() {
+        let at = Time(Duration::from_millis(10));
+        let ip = |d: u8| IpAddr::from([10, 0, 0, d]);
+        let mut shares = Shares::default();
+        for d in 0..=255 {
+            shares.know(at, ip(d));
+        }
+        let stranger = IpAddr::from([10, 9, 9, 9]);
+        let strangers = (0..1_000).filter(|_| shares.take(at, stranger, 80));
+        assert_eq!(strangers.count(), 60);
+        let known = (0..=255).filter(|d| shares.take(at, ip(*d), 80) | shares.take(at, ip(*d), 80));
+        assert_eq!(known.count(), 20, "a quarter, and each has one");
     }
 
     #[test]

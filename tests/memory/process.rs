@@ -52,7 +52,8 @@ fn small_node() -> Limits {
 fn small_relay() -> RelayLimits {
     RelayLimits {
         networks: 4,
-        members: 32,
+        // One address, which all members of the test share, has at most half of them.
+        members: 64,
         links: 48,
         links_per_address: 48,
         queue: 2 * MIB,

@@ -192,6 +192,11 @@ fn adverts_prove_nothing_and_take_nothing_away() {
     let (a, _) = pair(&mut w, false);
     let told = w.nodes[a].peers.len();
     let refused = w.nodes[a].engine.refused();
+    let hear = |w: &mut World, from: [u8; 4], advert: &str| {
+        let now = w.now;
+        let engine = &mut w.nodes[a].engine;
+        engine.datagram(now, from.into(), false, advert.as_bytes());
+    };
     for advert in [
         // This host's own services, everybody, nobody.
         "plant.c|127.0.0.1:22",
@@ -200,37 +205,46 @@ fn adverts_prove_nothing_and_take_nothing_away() {
         "plant.c|0.0.0.0:5000",
         "plant.c.d|10.0.0.9:5000",
         "\u{7f}|",
+        // What only another host's neighbours can reach.
+        "plant.c|169.254.169.254:80",
     ] {
-        w.nodes[a].engine.datagram(w.now, false, advert.as_bytes());
+        hear(&mut w, [10, 0, 0, 9], advert);
     }
-    assert_eq!(w.nodes[a].engine.refused(), refused + 6);
+    assert_eq!(w.nodes[a].engine.refused(), refused + 7);
     // Another network's, our own name, and somebody else's, while its owner is heard.
     for advert in [
         "other.c|10.0.0.9:5000",
         "plant.a|10.0.0.9:5000",
         "plant.b|10.0.0.9:5000",
     ] {
-        w.nodes[a].engine.datagram(w.now, false, advert.as_bytes());
+        hear(&mut w, [10, 0, 0, 9], advert);
     }
     w.settle();
     assert_eq!(w.nodes[a].peers.len(), told);
     w.call(a, "b", "x", "[]");
     assert_eq!(w.nodes[a].dials.last().unwrap().1, "10.0.0.2:5000");
     // On this host a host's name may well mean 127.0.1.1.
-    w.nodes[a]
-        .engine
-        .datagram(w.now, true, b"plant.near|127.0.1.1:5000");
+    let (now, own) = (w.now, World::address(a).ip());
+    let engine = &mut w.nodes[a].engine;
+    engine.datagram(now, own, true, b"plant.near|127.0.1.1:5000");
     w.settle();
     let near = Place::Lan("127.0.1.1:5000".parse().unwrap());
     assert_eq!(w.nodes[a].peers.last(), Some(&(name("near"), Some(near))));
     let told = told + 1;
-    // So many, and no more.
-    for i in 0..10_000 {
-        let advert = format!("plant.x{i}|10.0.0.9:5000");
-        w.nodes[a].engine.datagram(w.now, false, advert.as_bytes());
+    // So many, and no more. One address that invents them has no more than it leaves for others.
+    let all = Limits::default().peers;
+    for i in 0..5_000 {
+        hear(&mut w, [10, 0, 0, 9], &format!("plant.x{i}|10.0.0.9:5000"));
     }
     w.settle();
-    let room = Limits::default().peers - 2;
+    let invented = w.nodes[a].peers.len() - told;
+    assert!((all / 2 - 2..all / 2).contains(&invented), "{invented}");
+    for i in 0..4_000u32 {
+        let [.., c, d] = i.to_be_bytes();
+        hear(&mut w, [10, 1, c, d], &format!("plant.y{i}|10.0.0.9:5000"));
+    }
+    w.settle();
+    let room = all - 2;
     assert_eq!(w.nodes[a].peers.len(), told + room);
     w.run(secs(10));
     assert_eq!(
@@ -409,6 +423,81 @@ fn calls_through_our_relay_wait_for_no_tick() {
     }
     // Only what keeps a relay from making us spin.
     assert!(w.now.at - begun <= ms(20 * 10), "{:?}", w.now.at - begun);
+}
+
+/// The answer of a relay with a call that has come from `py`.
+fn pong_with_a_call(id: &str) -> String {
+    let call = br#"{"command":"x","initiator":"plant.py"}"#;
+    let sealed = message::seal(call, &Keyring::from(key()), 0, &mut Seeded(Rng(3)));
+    let data = String::from_utf8(sealed).unwrap();
+    let packet =
+        format!(r#"{{"originator":"py","data":"{data}","type":"request","remote":"r:1"}}"#);
+    let body = format!(r#"{{"peers":["py"],"servers":[],"buffer":{{"{id}":{packet}}}}}"#);
+    json_answer("", &body)
+}
+
+#[test]
+fn a_node_that_stops_has_flushed_when_its_relay_has_taken_what_was_answered() {
+    let mut w = World::new(first_seed());
+    w.by_hand = true;
+    let b = w.add("b", &["r:1"]);
+    answer_relay(&mut w, b, &pong_with_a_call("p1"));
+    let asked = w.nodes[b].asked.pop().unwrap();
+    w.nodes[b].engine.begin_stop();
+    assert!(w.nodes[b].engine.is_flushed());
+    w.reply(b, asked.ticket, Status::Value, "1");
+    assert_eq!(w.nodes[b].dials.len(), 1);
+    assert!(!w.nodes[b].engine.is_flushed(), "it is still dialling");
+    let posted = answer_relay(&mut w, b, &json_answer("", r#"{"pid":"p1"}"#));
+    assert!(posted.starts_with("POST /send/ "), "{posted}");
+    assert!(w.nodes[b].engine.is_flushed());
+    // What has come meanwhile stays in its mailbox, since it would not be served any more.
+    w.run(secs(3));
+    assert!(w.nodes[b].dials.is_empty(), "the relay is asked no more");
+}
+
+#[test]
+fn the_largest_values_pass_our_relay() {
+    let mut w = World::new(first_seed());
+    let (a, b) = pair(&mut w, true);
+    let most = Limits::default().max_message;
+    let n = w.call(a, "b", "x", &format!("[\"{}\"]", "y".repeat(most - 100)));
+    w.run(ms(50));
+    let asked = w.nodes[b].asked.pop().expect("it came");
+    assert_eq!(asked.args.len(), most - 96);
+    let value = format!("\"{}\"", "z".repeat(most - 2));
+    w.reply(b, asked.ticket, Status::Value, &value);
+    w.run(ms(50));
+    assert!(w.result(a, n) == Some(Ok(value)), "the whole value");
+}
+
+#[test]
+fn a_caller_is_told_of_an_answer_that_its_relay_does_not_take() {
+    for status in ["413 Content Too Large", "503 Service Unavailable"] {
+        let mut w = World::new(first_seed());
+        w.by_hand = true;
+        let b = w.add("b", &["r:1"]);
+        answer_relay(&mut w, b, &pong_with_a_call("p1"));
+        let asked = w.nodes[b].asked.pop().unwrap();
+        w.reply(b, asked.ticket, Status::Value, &"1".repeat(5_000));
+        let refusal = format!("HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\n{{}}");
+        let large = answer_relay(&mut w, b, &refusal);
+        assert!(large.len() > 5_000);
+        // A small one with the same id, which says that the command ran.
+        let small = answer_relay(&mut w, b, &refusal);
+        let (_, body) = small.split_once("\r\n\r\n").unwrap();
+        let (target, packet) = Packet::decode(body.as_bytes()).unwrap();
+        assert_eq!((target, &packet.id[..]), (name("py"), "p1"));
+        let (keys, mut opened) = (Keyring::from(key()), Vec::new());
+        let text = message::open(packet.data.as_bytes(), &keys, &mut opened).unwrap();
+        let (status, value) = message::read_relayed_answer(text).unwrap();
+        let value = String::from_utf8(value).unwrap();
+        assert!(
+            status == 500 && value.contains("the command ran"),
+            "{value}"
+        );
+        assert!(w.nodes[b].dials.is_empty(), "once");
+    }
 }
 
 #[test]

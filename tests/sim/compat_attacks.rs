@@ -6,6 +6,7 @@ use crate::first_seed;
 use crate::world::{Rng, key, secs};
 use peerbase::compat::{http, message};
 use peerbase::fernet::Keyring;
+use peerbase::wire::record::Status;
 
 /// A node, and the relay.
 const SIDES: [Option<usize>; 2] = [Some(0), None];
@@ -188,6 +189,50 @@ fn many_large_requests_at_once_are_bounded_and_others_are_served() {
         w.run(secs(100));
         assert!(wires.iter().all(|wire| !w.wires[*wire].open));
         assert_eq!(w.ask(side, path, body).0, expected);
+    }
+}
+
+/// A sealed call with a text of so many bytes, as it is posted.
+fn sealed_call(text: usize) -> Vec<u8> {
+    let text = "x".repeat(text);
+    let call = format!(r#"{{"command":"slow","args":["{text}"],"initiator":"plant.b"}}"#);
+    let keys = Keyring::from(key());
+    let body = message::seal(call.as_bytes(), &keys, 0, &mut Seeded(Rng(1)));
+    let mut request = Vec::new();
+    http::write_post("a", "/", &body, None, &mut request);
+    request
+}
+
+#[test]
+fn calls_whose_callers_hang_up_count_until_the_program_answers_them() {
+    for (calls, text, room) in [(4, 0, 4), (1_000, 40_000, 2)] {
+        let mut w = World::new(first_seed());
+        w.add_with("a", &[], |c| {
+            c.limits.served_per_peer = calls;
+            c.limits.message_bytes = 200_000;
+        });
+        let request = sealed_call(text);
+        // One call that was recorded is enough: compat cannot tell that it comes again.
+        let post = |w: &mut World| {
+            let wire = w.connect(Some(0), [10, 0, 0, 66]).unwrap();
+            w.say(wire, &request);
+            wire
+        };
+        for _ in 0..20 {
+            let wire = post(&mut w);
+            w.hang_up(wire);
+        }
+        let asked = w.nodes[0].asked.clone();
+        assert!((room..20).contains(&asked.len()), "{}", asked.len());
+        assert_eq!(w.nodes[0].withdrawn.len(), asked.len());
+        let wire = post(&mut w);
+        assert_eq!(w.heard(wire).unwrap().0, 503, "all places are taken");
+        // The program answers one of them, which nobody hears; then there is room for another.
+        w.reply(0, asked[0].ticket, Status::Value, "1");
+        let wire = post(&mut w);
+        assert_eq!(w.nodes[0].asked.len(), asked.len() + 1);
+        w.reply(0, w.nodes[0].asked[asked.len()].ticket, Status::Value, "1");
+        assert_eq!(w.heard(wire).unwrap().0, 200);
     }
 }
 

@@ -214,12 +214,38 @@ fn a_compat_request_is_answered_once_and_not_confused_with_others() {
         e.reply(now, ids[0], Status::Value, b"3".to_vec())
     });
     let replies = std::mem::take(&mut w.nodes[a].compat);
-    assert!(
-        matches!(&replies[..], [Output::CompatReply(0, Status::Value, v)] if v == b"[2]"),
-        "{replies:?}"
-    );
+    // Of the one that was withdrawn nobody is told the value, only that it counts no more.
+    let [
+        Output::CompatReply(0, Status::Value, value),
+        Output::CompatReply(1, _, withdrawn),
+    ] = &replies[..]
+    else {
+        panic!("{replies:?}");
+    };
+    assert_eq!((&value[..], &withdrawn[..]), (&b"[2]"[..], &b""[..]));
     assert_eq!(w.nodes[a].engine.stats().replies_late, late + 3);
     assert_eq!(w.nodes[a].engine.stats().serving, 0);
+}
+
+#[test]
+fn a_compat_request_that_comes_while_the_node_stops_is_refused_and_does_not_run() {
+    let (mut w, a) = with_compat_peer(crate::first_seed());
+    w.nodes[a].behaviour = Behaviour::Hold;
+    w.with(a, |e, now| {
+        e.begin_stop(now);
+        let ask = Ask::Command {
+            path: CommandPath::new("x").unwrap(),
+            args: b"[]".to_vec(),
+            kwargs: b"{}".to_vec(),
+        };
+        e.compat_request(now, 7, name("old"), ask);
+    });
+    assert!(w.nodes[a].held.is_empty());
+    let replies = std::mem::take(&mut w.nodes[a].compat);
+    assert!(
+        matches!(&replies[..], [Output::CompatReply(7, Status::Refused, _)]),
+        "{replies:?}"
+    );
 }
 
 #[test]

@@ -186,10 +186,10 @@ impl World {
         match output {
             Output::Advertise => {
                 let advert = self.nodes[node].engine.advert([10, 0, 0, 1].into());
-                let now = self.now;
+                let (now, from) = (self.now, World::address(node).ip());
                 for (at, other) in self.nodes.iter_mut().enumerate() {
                     if at != node && other.up {
-                        other.engine.datagram(now, false, &advert);
+                        other.engine.datagram(now, from, false, &advert);
                     }
                 }
             }

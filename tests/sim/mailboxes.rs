@@ -15,8 +15,9 @@ use std::time::Duration;
 #[test]
 fn a_mailbox_is_bounded_its_sender_is_told_and_it_goes_with_its_owner() {
     let limits = RelayLimits {
-        mailbox_bytes: 10_000,
-        mailbox_packets: 5,
+        // Half of each, for the one address that sends.
+        mailbox_bytes: 20_000,
+        mailbox_packets: 10,
         mailboxes_bytes: 32_000,
         ..RelayLimits::default()
     };
@@ -347,7 +348,8 @@ impl ByHand {
 #[test]
 fn what_an_answer_did_not_deliver_whole_is_back_in_front_within_the_bounds() {
     let mut w = ByHand::new(RelayLimits {
-        mailbox_packets: 3,
+        // Half of them, for the one address that sends.
+        mailbox_packets: 6,
         ..RelayLimits::default()
     });
     w.meet();
@@ -509,6 +511,36 @@ fn one_site_has_no_more_mailboxes_and_bytes_than_it_leaves_and_others_find_room(
     assert_eq!(send(&mut w, other, "b", "p0"), 200, "another's is replaced");
     w.ask(None, "/ping/", &ping("b", "plant"));
     assert_eq!(send(&mut w, one, "b", "p0"), 200, "what was read is over");
+}
+
+#[test]
+fn one_site_does_not_fill_a_mailbox_and_others_find_room_in_it() {
+    let bytes = RelayLimits {
+        mailbox_bytes: 40_000,
+        ..RelayLimits::default()
+    };
+    let packets = RelayLimits {
+        mailbox_packets: 8,
+        ..RelayLimits::default()
+    };
+    for (limits, size, own) in [(bytes, 3_000, 6), (packets, 10, 4)] {
+        let mut w = World::with(first_seed(), limits, Vec::new());
+        for node in ["a", "b"] {
+            w.ask(None, "/ping/", &ping(node, "plant"));
+        }
+        let send = |w: &mut World, from: u8, id: usize| {
+            let body = packet("b", "a", &format!("p{id}"), &"x".repeat(size));
+            w.ask_from([10, 0, 0, from], None, "/send/", &body).0
+        };
+        let taken = (0..20).filter(|id| send(&mut w, 1, *id) == 200);
+        assert_eq!(taken.count(), own, "half, as long as it is alone");
+        assert_eq!(send(&mut w, 1, 0), 200, "its own takes the same place");
+        assert_eq!((send(&mut w, 2, 50), send(&mut w, 3, 51)), (200, 200));
+        assert_eq!(send(&mut w, 1, 60), 503);
+        // What was read is over.
+        w.ask(None, "/ping/", &ping("b", "plant"));
+        assert_eq!(send(&mut w, 1, 60), 200);
+    }
 }
 
 #[test]

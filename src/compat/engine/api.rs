@@ -86,7 +86,8 @@ pub enum Output {
         /// A JSON object.
         kwargs: Vec<u8>,
     },
-    /// No caller waits for the answer to this any more.
+    /// No caller waits for the answer to this any more. The request counts until it is answered
+    /// with [`Engine::reply`](super::Engine::reply) all the same.
     Withdrawn(u64),
     /// A call of ours ended.
     Answered(CallNumber, Result<Vec<u8>, Error>),

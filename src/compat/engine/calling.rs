@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 
 const LOST: &str = "the connection ended without an answer; the command may have run";
 const BUSY_HERE: &str = "too many calls of Python nodes are under way";
-const BUSY_THERE: &str = "at the relay, where the peer does not fetch what it is sent";
+const BUSY_THERE: &str = "at the relay, where too much waits for the peer";
 
 /// A call of ours, until it has ended.
 #[derive(Debug)]
@@ -188,6 +188,14 @@ impl Calls {
                 self.end(ctx, number, Err(Error::Overloaded(BUSY_THERE)));
                 false
             }
+            // No relay takes it, if this one does not: they say as little of the target.
+            Answer::Came(head, _) if head.status == 413 => {
+                if let Some(call) = self.0.get(&number) {
+                    let why = call.too_large(ctx);
+                    self.end(ctx, number, Err(why));
+                }
+                false
+            }
             // The target is not there: the peer cannot have it.
             Answer::Came(head, _) => head.status != 200,
             Answer::None { sent } => !sent,
@@ -216,16 +224,21 @@ impl Calls {
 }
 
 impl Call {
+    /// The peer, or a relay, does not take so much.
+    fn too_large(&self, ctx: &Ctx<'_>) -> Error {
+        Error::TooLarge {
+            size: self.body.len(),
+            limit: ctx.config.limits.max_message,
+        }
+    }
+
     /// Reads an answer that came straight.
     fn read(&self, ctx: &mut Ctx<'_>, head: &AnswerHead, body: &[u8]) -> Result<Vec<u8>, Error> {
         let text = open(body, &ctx.config.keys, ctx.opened).and_then(read_answer);
         match text {
             Some(text) => outcome(head.status, text, &self.path),
             // Before it looks at what is sealed, a node of ours answers in clear.
-            None if head.status == 413 => Err(Error::TooLarge {
-                size: self.body.len(),
-                limit: ctx.config.limits.max_message,
-            }),
+            None if head.status == 413 => Err(self.too_large(ctx)),
             None => Err(Error::Damaged(format!(
                 "the answer, of HTTP status {}, is not sealed with the network's key",
                 head.status
@@ -317,6 +330,20 @@ mod tests {
         assert!(calls.posted(&mut core.at(at(0)), 1, &Answer::Came(&head(404), b"")));
         assert!(!calls.posted(&mut core.at(at(0)), 1, &Answer::Came(&head(200), b"")));
         assert_eq!(ended(&mut core), None);
+    }
+
+    #[test]
+    fn a_call_that_is_too_large_for_a_relay_is_said_to_be_and_not_that_its_peer_is_away() {
+        let (mut core, mut calls) = called();
+        let answer = Answer::Came(&head(413), b"clear");
+        assert!(
+            !calls.posted(&mut core.at(at(0)), 1, &answer),
+            "to no other relay"
+        );
+        assert!(matches!(
+            ended(&mut core),
+            Some(Err(Error::TooLarge { .. }))
+        ));
     }
 
     #[test]

@@ -2,7 +2,37 @@
 
 use crate::address::RelayAddress;
 use crate::compat::http::AnswerHead;
+use crate::name::NodeName;
 use crate::protocol::Time;
+
+/// What a packet for a relay carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Cargo {
+    /// A call of ours, of this number.
+    Call(u64),
+    /// The answer to a call of `to`, whose packet has this id.
+    Answer { id: String, to: NodeName },
+    /// What stands for an answer that a relay did not take. Nothing stands for this one.
+    Notice,
+}
+
+impl Cargo {
+    /// The call of ours that it is.
+    pub(super) fn call(&self) -> Option<u64> {
+        match self {
+            Cargo::Call(number) => Some(*number),
+            Cargo::Answer { .. } | Cargo::Notice => None,
+        }
+    }
+}
+
+/// Bytes of answers that wait for relays, or are on their way there: of all relays, and of one of
+/// them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Held {
+    pub(super) all: usize,
+    pub(super) own: usize,
+}
 
 /// What a request is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,8 +41,8 @@ pub(super) enum Errand {
     Call(u64),
     /// What has come, at a relay.
     Ping(RelayAddress),
-    /// A packet, for a relay: of this call of ours, or else an answer.
-    Post(RelayAddress, Option<u64>),
+    /// A packet, for a relay.
+    Post(RelayAddress, Cargo),
 }
 
 impl Errand {
@@ -24,11 +54,19 @@ impl Errand {
         }
     }
 
+    /// The relay to which it takes an answer, if it does.
+    pub(super) fn answers(&self) -> Option<&RelayAddress> {
+        match self {
+            Errand::Post(relay, cargo) if cargo.call().is_none() => Some(relay),
+            _ => None,
+        }
+    }
+
     /// The call that it is for.
     pub(super) fn call(&self) -> Option<u64> {
         match self {
             Errand::Call(number) => Some(*number),
-            Errand::Post(_, number) => *number,
+            Errand::Post(_, cargo) => cargo.call(),
             Errand::Ping(_) => None,
         }
     }

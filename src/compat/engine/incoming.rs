@@ -1,14 +1,18 @@
 //! What others ask of this node: requests on links, and packets that came through a relay.
 
+use super::errand::Cargo;
 use super::links::Read;
-use super::serving::{self, Back, Return, Work};
+use super::serving::{self, Back, Return, Source, Work};
 use super::{Engine, Output};
 use crate::address::RelayAddress;
 use crate::compat::http::{Fault, Method, Reader, write_fault};
-use crate::compat::message::Call;
+use crate::compat::message::{Call, body_len};
 use crate::compat::post::Packet;
 use crate::json::quoted;
+use crate::logging::record;
 use crate::protocol::{LinkId, Now};
+use crate::reach::site_of;
+use crate::share::is_within_share;
 use crate::wire::record::Status;
 use std::net::SocketAddr;
 
@@ -25,8 +29,7 @@ impl Engine {
 
     /// Bytes of a request came.
     pub(super) fn request_received(&mut self, now: Now, id: LinkId, bytes: &[u8]) {
-        let waiting = self.relays.held();
-        match self.links.read(&self.core.at(now), id, bytes, waiting) {
+        match self.links.read(&self.core.at(now), id, bytes) {
             Read::Nothing => {}
             Read::Request(reader) => self.request(now, id, &reader),
             Read::Followed(ticket) => {
@@ -85,16 +88,21 @@ impl Engine {
 
     fn serve(&mut self, now: Now, call: Call, back: Back) {
         let ctx = self.core.at(now);
-        let is_full = self.serving.is_full(&ctx);
-        let link = match &back {
-            Back::Straight(id) => Some(*id),
-            Back::Relayed(_) => None,
+        let (link, source) = match &back {
+            Back::Straight(id) => {
+                let Some(from) = self.links.from(*id) else {
+                    return;
+                };
+                (Some(*id), Source::Site(site_of(from)))
+            }
+            Back::Relayed(to) => (None, Source::Relay(to.relay.clone())),
         };
-        let ticket = self.serving.add(&call.command, back);
+        let has_room = self.serving.has_room_for(&ctx, &source, &call);
+        let ticket = self.serving.add(source, &call, back);
         if let Some(id) = link {
             self.links.serve(&ctx, id, ticket);
         }
-        if is_full {
+        if !has_room {
             return self.reply(now, ticket, Status::Overloaded, &[]);
         }
         match Work::of(&call) {
@@ -120,24 +128,52 @@ impl Engine {
     /// Answers an [`Output::Request`]: a value is a JSON text, anything else words. An
     /// answer that is late is dropped.
     pub fn reply(&mut self, now: Now, ticket: u64, status: Status, body: &[u8]) {
-        let held = self.links.held() + self.relays.held();
-        let ctx = self.core.at(now);
-        if let Some(reply) = self.serving.end(&ctx, ticket, status, body, held) {
+        let back = self.serving.back(ticket);
+        let has_room = back.is_some_and(|back| self.has_room_for_answer(now, &back, body.len()));
+        if let Some(reply) = self.serving.end(ticket, status, body, has_room) {
             self.answer(now, &reply.back, reply.status, &reply.value);
+        }
+    }
+
+    /// Whether an answer of so many bytes may be held until its caller, or the relay that it goes
+    /// through, has taken it. What waits for relays is counted apart from what waits for callers,
+    /// and no relay has more of it than it leaves for others.
+    fn has_room_for_answer(&mut self, now: Now, back: &Back, size: usize) -> bool {
+        let (ctx, size) = (self.core.at(now), body_len(size));
+        let most = 2 * ctx.config.limits.message_bytes;
+        match back {
+            Back::Straight(_) => self.links.held() + size <= most,
+            Back::Relayed(to) => {
+                let waiting = self.relays.answers(&to.relay);
+                let on_its_way = self.links.answers(&to.relay);
+                let all = waiting.all + on_its_way.all + size;
+                let own = waiting.own + on_its_way.own + size;
+                self.relays.has_place_for_answer(&ctx, &to.relay) && is_within_share(all, own, most)
+            }
         }
     }
 
     /// Gives a status and a JSON text back to the caller.
     fn answer(&mut self, now: Now, back: &Back, status: u16, value: &[u8]) {
-        let mut ctx = self.core.at(now);
         match back {
             Back::Straight(id) => {
+                let mut ctx = self.core.at(now);
                 let answer = serving::straight_answer(&mut ctx, status, value);
                 self.links.answer(&mut ctx, *id, answer);
             }
             Back::Relayed(to) => {
+                if !self.has_room_for_answer(now, back, value.len()) {
+                    record!(Debug, "an answer for relay {} has no room", to.relay);
+                    self.core.refused += 1;
+                    return;
+                }
+                let mut ctx = self.core.at(now);
                 let packet = serving::relayed_answer(&mut ctx, to, status, value);
-                self.post(now, &to.relay, &to.to, &packet, None);
+                let cargo = Cargo::Answer {
+                    id: to.id.clone(),
+                    to: to.to.clone(),
+                };
+                self.post(now, &to.relay, &to.to, &packet, cargo);
             }
         }
     }

@@ -45,7 +45,7 @@ use peers::Peers;
 use relays::Relays;
 use serving::Serving;
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 /// Between two adverts: PeerBase 0.7.1 looks for 1.5 s at a time.
@@ -114,6 +114,12 @@ impl Engine {
         self.tick(now);
     }
 
+    /// Begins to stop: relays are asked no more. What was asked at a relay before still comes, and
+    /// what was answered is still written.
+    pub fn begin_stop(&mut self) {
+        self.relays.ask_no_more();
+    }
+
     /// Ends everything; the protocol has no goodbye.
     pub fn stop(&mut self) {
         self.running = false;
@@ -126,9 +132,10 @@ impl Engine {
         self.peers = Peers::default();
     }
 
-    /// Whether all that was answered has been written.
+    /// Whether all that was answered has been written, and has been taken by the relays that it
+    /// goes through.
     pub fn is_flushed(&self) -> bool {
-        !self.links.is_answering() && self.relays.held() == 0
+        !self.links.is_answering() && self.relays.are_outboxes_empty()
     }
 
     /// What to do next, if anything.
@@ -207,13 +214,14 @@ impl Engine {
 
 /// What happens.
 impl Engine {
-    /// A datagram came on the advertise port; `near` if from this host, by whatever interface:
-    /// there a host's name often means 127.0.1.1.
-    pub fn datagram(&mut self, now: Now, near: bool, bytes: &[u8]) {
+    /// A datagram came on the advertise port from this address; `near` if that is this host's, of
+    /// whatever interface: there a host's name often means 127.0.1.1.
+    pub fn datagram(&mut self, now: Now, from: IpAddr, near: bool, bytes: &[u8]) {
         if !self.running {
             return;
         }
-        if let Some(name) = self.peers.hear(&mut self.core.at(now), near, bytes) {
+        let ctx = &mut self.core.at(now);
+        if let Some(name) = self.peers.hear(ctx, from, near, bytes) {
             self.tell_places(now, &[name]);
         }
     }

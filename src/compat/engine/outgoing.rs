@@ -1,10 +1,11 @@
 //! What this node asks: calls of its own, and relays for what has come.
 
 use super::calling::Ask;
-use super::errand::{Answer, Errand, Question};
+use super::errand::{Answer, Cargo, Errand, Question};
 use super::links::State;
 use super::links::exchange::{Exchange, Received};
 use super::relays::Pinged;
+use super::serving::{self, Return};
 use super::{Engine, Output};
 use crate::address::RelayAddress;
 use crate::compat::post::{Kind, Packet};
@@ -51,8 +52,8 @@ impl Engine {
         let untried = |target: &NodeName, tried: &[RelayAddress]| relays.untried(target, tried);
         let posting = self.calls.relayed(&mut self.core.at(now), number, untried);
         if let Some(posting) = posting {
-            let (relay, of) = (posting.relay, Some(number));
-            self.post(now, &relay, &posting.target, &posting.packet, of);
+            let (relay, cargo) = (posting.relay, Cargo::Call(number));
+            self.post(now, &relay, &posting.target, &posting.packet, cargo);
         }
     }
 
@@ -105,8 +106,8 @@ impl Engine {
 
     /// Bytes of an answer came.
     pub(super) fn answer_received(&mut self, now: Now, id: LinkId, bytes: &[u8]) {
-        let held = self.links.held() + self.relays.held();
-        let is_full = held + bytes.len() > self.core.config.limits.message_bytes * 2;
+        let ctx = self.core.at(now);
+        let is_full = !self.links.has_room_for_answer(&ctx, id, bytes.len());
         let Some(exchange) = self.links.exchange_mut(id) else {
             return;
         };
@@ -150,7 +151,7 @@ impl Engine {
                 }
             }
             Errand::Ping(relay) => self.pinged(now, relay, answer),
-            Errand::Post(relay, of) => self.posted(now, relay, *of, answer),
+            Errand::Post(relay, cargo) => self.posted(now, relay, cargo, answer),
         }
     }
 }
@@ -171,9 +172,9 @@ impl Engine {
         relay: &RelayAddress,
         target: &NodeName,
         packet: &Packet,
-        of: Option<u64>,
+        cargo: Cargo,
     ) {
-        self.relays.post(relay, target, packet, of);
+        self.relays.post(relay, target, packet, cargo);
         self.post_next(now, relay);
     }
 
@@ -190,17 +191,43 @@ impl Engine {
     }
 
     /// A relay has taken a packet, or has not.
-    fn posted(&mut self, now: Now, relay: &RelayAddress, of: Option<u64>, answer: &Answer<'_>) {
+    fn posted(&mut self, now: Now, relay: &RelayAddress, cargo: &Cargo, answer: &Answer<'_>) {
         self.post_over(now, relay);
-        if let Some(number) = of {
+        if let Some(number) = cargo.call() {
             let is_relayed = self.calls.posted(&mut self.core.at(now), number, answer);
             if is_relayed {
                 self.call_relayed(now, number);
             }
-        } else if !matches!(answer, Answer::Came(head, _) if head.status == 200) {
-            record!(Debug, "an answer was lost at relay {relay}: {answer:?}");
-            self.core.refused += 1;
+            return;
         }
+        let status = match answer {
+            Answer::Came(head, _) => head.status,
+            Answer::Malformed(_) | Answer::None { .. } => 0,
+        };
+        if status == 200 {
+            return;
+        }
+        record!(Debug, "an answer was lost at relay {relay}: {answer:?}");
+        self.core.refused += 1;
+        // It was too large, for the relay or for what is left of a mailbox.
+        if let Cargo::Answer { id, to } = cargo
+            && matches!(status, 413 | 503)
+        {
+            self.post_notice(now, relay, id, to);
+        }
+    }
+
+    /// Tells a caller, in few bytes, that its command ran but that its answer is lost: nothing
+    /// else would, and it might call again.
+    fn post_notice(&mut self, now: Now, relay: &RelayAddress, id: &str, to: &NodeName) {
+        let back = Return {
+            relay: relay.clone(),
+            id: id.to_owned(),
+            to: to.clone(),
+        };
+        let (status, value) = serving::answer_lost();
+        let packet = serving::relayed_answer(&mut self.core.at(now), &back, status, &value);
+        self.post(now, relay, to, &packet, Cargo::Notice);
     }
 
     /// A relay has answered what has come, or has not.

@@ -8,8 +8,11 @@ use crate::json::quoted;
 use crate::logging::record;
 use crate::name::NodeName;
 use crate::protocol::Time;
+use crate::rate::Rate;
+use crate::reach::{Word, may_dial};
+use crate::share::is_within_share;
 use crate::table::Table;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 /// A node is gone when it was not heard for this long: three and a half of its intervals.
@@ -18,15 +21,63 @@ const EXPIRY: Duration = Duration::from_millis(3_500);
 #[derive(Debug)]
 struct Heard {
     address: SocketAddrV4,
+    /// The address that the advert came from.
+    source: IpAddr,
     expires: Time,
+}
+
+/// How many peers there are on the word of each source. No source has more of them than it leaves
+/// for others, because what it says is not proven.
+#[derive(Debug)]
+struct Shares<S> {
+    all: usize,
+    sources: Table<S, usize>,
+}
+
+impl<S: Ord> Default for Shares<S> {
+    fn default() -> Shares<S> {
+        Shares {
+            all: 0,
+            sources: Table::default(),
+        }
+    }
+}
+
+impl<S: Ord> Shares<S> {
+    /// Whether there may be one more of a source, if there may be `most` of all.
+    fn has_room(&self, source: &S, most: usize) -> bool {
+        let own = self.sources.get(source).copied().unwrap_or(0);
+        self.all < most && is_within_share(self.all + 1, own, most)
+    }
+
+    fn add(&mut self, source: S) {
+        self.all += 1;
+        *self.sources.or_insert_with(source, || 0) += 1;
+    }
+
+    fn remove(&mut self, source: &S) {
+        if let Some(own) = self.sources.get_mut(source) {
+            self.all -= 1;
+            *own -= 1;
+            if *own == 0 {
+                self.sources.remove(source);
+            }
+        }
+    }
 }
 
 /// See the module's documentation.
 #[derive(Debug)]
 pub(super) struct Peers {
     lan: Table<NodeName, Heard>,
+    /// Adverts of this network that are taken in.
+    adverts: Rate,
+    /// How many peers are heard from each address.
+    heard: Shares<IpAddr>,
     /// Where the native engine was told that they are.
     told: Table<NodeName, Place>,
+    /// How many of those are at each relay.
+    at_relays: Shares<RelayAddress>,
     due: Time,
 }
 
@@ -34,21 +85,23 @@ impl Default for Peers {
     fn default() -> Peers {
         Peers {
             lan: Table::default(),
+            adverts: Rate::default(),
+            heard: Shares::default(),
             told: Table::default(),
+            at_relays: Shares::default(),
             due: Time::NEVER,
         }
     }
 }
 
-/// Whether calls may be sent to where a node says to be: any program can say so. Not to this host's
-/// own services, unless it comes from this host, and to no address that is nobody's or everybody's.
-fn is_credible(claim: Ipv4Addr, near: bool, loopback: bool) -> bool {
-    match claim.is_loopback() {
-        true => near,
-        false => {
-            !(loopback || claim.is_unspecified() || claim.is_multicast() || claim.is_broadcast())
-        }
-    }
+/// Whether calls may be sent to where a node says to be: any program can say so. `near` is whether
+/// the advert came from this host, by whatever interface.
+fn is_credible(claim: SocketAddrV4, source: IpAddr, near: bool, loopback: bool) -> bool {
+    let source = match near {
+        true => Ipv4Addr::LOCALHOST.into(),
+        false => source,
+    };
+    may_dial(claim.into(), Word::From(source)) && (!loopback || claim.ip().is_loopback())
 }
 
 /// The datagram to broadcast from an interface of this address.
@@ -89,8 +142,14 @@ impl Peers {
 
     /// A datagram came on the advertise port, from this host if `near`; the peer that is new with
     /// it.
-    pub(super) fn hear(&mut self, ctx: &mut Ctx<'_>, near: bool, bytes: &[u8]) -> Option<NodeName> {
-        let config = ctx.config;
+    pub(super) fn hear(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        source: IpAddr,
+        near: bool,
+        bytes: &[u8],
+    ) -> Option<NodeName> {
+        let (config, source) = (ctx.config, source.to_canonical());
         let Some(advert) = Advert::decode(bytes) else {
             *ctx.refused += 1;
             return None;
@@ -99,7 +158,12 @@ impl Peers {
         if advert.network != config.network || advert.name == config.name {
             return None;
         }
-        if !is_credible(*advert.address.ip(), near, config.loopback) {
+        let per_second = config.limits.adverts_per_second;
+        if !self.adverts.take(ctx.now.at, per_second) {
+            *ctx.refused += 1;
+            return None;
+        }
+        if !is_credible(advert.address, source, near, config.loopback) {
             record!(Debug, "{} cannot be at {}", advert.name, advert.address);
             *ctx.refused += 1;
             return None;
@@ -113,11 +177,16 @@ impl Peers {
             }
             return None;
         }
-        if self.lan.len() >= config.limits.peers {
+        if !self.heard.has_room(&source, config.limits.peers) {
             *ctx.refused += 1;
             return None;
         }
-        let heard = Heard { address, expires };
+        self.heard.add(source);
+        let heard = Heard {
+            address,
+            source,
+            expires,
+        };
         self.lan.insert(advert.name.clone(), heard);
         self.due = self.due.min(expires);
         Some(advert.name)
@@ -125,15 +194,19 @@ impl Peers {
 
     /// Forgets those that were not heard for too long, and says which.
     pub(super) fn expire(&mut self, now: Time) -> Vec<NodeName> {
-        let over = self.lan.iter().filter(|(_, heard)| now >= heard.expires);
-        let over = over.map(|(name, _)| name.clone()).collect();
+        let mut over = Vec::new();
+        for (name, heard) in self.lan.iter().filter(|(_, heard)| now >= heard.expires) {
+            self.heard.remove(&heard.source);
+            over.push(name.clone());
+        }
         self.lan.retain(|_, heard| now < heard.expires);
         let due = self.lan.values().map(|heard| heard.expires).min();
         self.due = due.unwrap_or(Time::NEVER);
         over
     }
 
-    /// Tells where a peer is, if that is news; `relay` is one that has it.
+    /// Tells where a peer is, if that is news; `relay` is one that has it. A peer for which there
+    /// is no room is told to be nowhere.
     pub(super) fn tell(
         &mut self,
         ctx: &mut Ctx<'_>,
@@ -141,15 +214,28 @@ impl Peers {
         relay: Option<&RelayAddress>,
     ) {
         let lan = self.lan_address(name).map(Place::Lan);
-        let place = lan.or_else(|| relay.cloned().map(Place::Relay));
+        let mut place = lan.or_else(|| relay.cloned().map(Place::Relay));
         if self.told.get(name) == place.as_ref() || *name == ctx.config.name {
             return;
         }
-        match &place {
-            Some(place) => self.told.insert(name.clone(), place.clone()),
-            None => drop(self.told.remove(name)),
+        let before = self.told.remove(name);
+        if let Some(Place::Relay(relay)) = &before {
+            self.at_relays.remove(relay);
         }
-        ctx.outputs.push_back(Output::Peer(name.clone(), place));
+        if let Some(Place::Relay(relay)) = &place {
+            if self.at_relays.has_room(relay, ctx.config.limits.peers) {
+                self.at_relays.add(relay.clone());
+            } else {
+                *ctx.refused += 1;
+                place = None;
+            }
+        }
+        if let Some(place) = &place {
+            self.told.insert(name.clone(), place.clone());
+        }
+        if before != place {
+            ctx.outputs.push_back(Output::Peer(name.clone(), place));
+        }
     }
 }
 
@@ -168,10 +254,18 @@ mod tests {
         (core(limits), Peers::default())
     }
 
-    /// Whether an advert made a peer known.
+    /// Whether an advert made a peer known, which came from where it says.
     fn hear(core: &mut Core, peers: &mut Peers, ms: u64, text: &str) -> bool {
+        let address = text.split_once('|').and_then(|(_, at)| at.parse().ok());
+        let source = address.map_or(IpAddr::from([10, 0, 0, 9]), |at: SocketAddrV4| {
+            (*at.ip()).into()
+        });
+        hear_from(core, peers, ms, source, text)
+    }
+
+    fn hear_from(core: &mut Core, peers: &mut Peers, ms: u64, source: IpAddr, text: &str) -> bool {
         let (ctx, near) = (&mut core.at(at(ms)), false);
-        peers.hear(ctx, near, text.as_bytes()).is_some()
+        peers.hear(ctx, source, near, text.as_bytes()).is_some()
     }
 
     #[test]
@@ -193,21 +287,55 @@ mod tests {
         assert!(!hear(&mut core, &mut peers, 0, "hall.beta|10.0.0.2:5"));
         assert!(!hear(&mut core, &mut peers, 0, "plant.alpha|10.0.0.2:5"));
         assert_eq!(core.refused, 0, "these are no fault");
+        let from = IpAddr::from([10, 0, 0, 9]);
         for text in ["noise", "plant.beta|127.0.0.1:5", "plant.beta|224.0.0.1:5"] {
-            assert!(!hear(&mut core, &mut peers, 0, text), "{text}");
+            assert!(!hear_from(&mut core, &mut peers, 0, from, text), "{text}");
         }
         assert_eq!(core.refused, 3);
-        for other in ["b", "c", "d"] {
-            hear(
-                &mut core,
-                &mut peers,
-                0,
-                &format!("plant.{other}|10.0.0.2:5"),
-            );
+        for (last, other) in [(2, "b"), (3, "c"), (4, "d")] {
+            let text = format!("plant.{other}|10.0.0.{last}:5");
+            hear(&mut core, &mut peers, 0, &text);
         }
         assert_eq!((peers.lan.len(), core.refused), (2, 4), "they are bounded");
-        let near = peers.hear(&mut core.at(at(9_000)), true, b"plant.e|127.0.1.1:5");
+        let ctx = &mut core.at(at(9_000));
+        let near = peers.hear(ctx, from, true, b"plant.e|127.0.1.1:5");
         assert_eq!(near, None, "still full");
+    }
+
+    #[test]
+    fn a_link_local_address_is_believed_from_a_neighbour_only() {
+        let (mut core, mut peers) = alone();
+        let text = "plant.beta|169.254.169.254:80";
+        let mut hears = |from: [u8; 4]| hear_from(&mut core, &mut peers, 0, from.into(), text);
+        assert!(!hears([10, 0, 0, 9]));
+        assert!(hears([169, 254, 1, 1]));
+    }
+
+    #[test]
+    fn an_address_that_invents_peers_leaves_room_for_those_of_others() {
+        let (mut core, mut peers) = alone();
+        core.config.limits.peers = 8;
+        let mut hears = |peers: &mut Peers, ms, name: u32, last: u8| {
+            let (source, text) = ([10, 0, 0, last], format!("plant.n{name}|10.0.0.2:5"));
+            hear_from(&mut core, peers, ms, source.into(), &text)
+        };
+        let heard = (0..100).filter(|name| hears(&mut peers, 0, *name, 9));
+        assert_eq!(heard.count(), 4, "half, while it is alone");
+        assert!(hears(&mut peers, 0, 200, 8) && hears(&mut peers, 0, 201, 7));
+        assert_eq!(peers.expire(at(3_500).at).len(), 6);
+        assert_eq!((peers.heard.all, peers.heard.sources.len()), (0, 0));
+        assert!(hears(&mut peers, 3_500, 0, 9));
+    }
+
+    #[test]
+    fn so_many_adverts_are_taken_in_each_second() {
+        let (mut core, mut peers) = alone();
+        core.config.limits.adverts_per_second = 2;
+        assert!(hear(&mut core, &mut peers, 0, "plant.beta|10.0.0.2:5"));
+        assert!(!hear(&mut core, &mut peers, 0, "plant.beta|10.0.0.2:5"));
+        assert!(!hear(&mut core, &mut peers, 0, "plant.gamma|10.0.0.3:5"));
+        assert_eq!(core.refused, 1);
+        assert!(hear(&mut core, &mut peers, 1_000, "plant.gamma|10.0.0.3:5"));
     }
 
     #[test]
@@ -233,5 +361,29 @@ mod tests {
             .collect();
         let lan = Place::Lan("10.0.0.2:5".parse().unwrap());
         assert_eq!(told, [Some(Place::Relay(relay)), Some(lan), None]);
+    }
+
+    #[test]
+    fn a_relay_that_invents_peers_leaves_room_for_those_of_others() {
+        let limits = Limits {
+            peers: 8,
+            ..Limits::default()
+        };
+        let (mut core, mut peers) = (core(limits), Peers::default());
+        let [evil, other] = ["evil:1", "other:1"].map(|text| RelayAddress::new(text).unwrap());
+        let mut tell = |peers: &mut Peers, n: u32, relay: Option<&RelayAddress>| {
+            let ctx = &mut core.at(at(0));
+            let before = ctx.outputs.len();
+            peers.tell(ctx, &name(&format!("n{n}")), relay);
+            ctx.outputs.len() > before
+        };
+        let told = (0..100).filter(|n| tell(&mut peers, *n, Some(&evil)));
+        assert_eq!(told.count(), 4, "half, while it is alone");
+        assert!(tell(&mut peers, 200, Some(&other)) && tell(&mut peers, 201, Some(&other)));
+        assert!(!tell(&mut peers, 202, Some(&other)), "as much as is left");
+        assert!(tell(&mut peers, 0, None) && tell(&mut peers, 1, None));
+        assert!(tell(&mut peers, 202, Some(&other)), "there is room again");
+        assert!(tell(&mut peers, 201, Some(&evil)), "it has moved");
+        assert_eq!(peers.at_relays.all, 5);
     }
 }

@@ -1,10 +1,11 @@
 //! The relays that are asked again and again for what has come.
 //!
 //! One that keeps a question until something comes is asked again at once, any other after the
-//! tick.
+//! tick, and so is one that was learnt: nobody chose it. The more peers come and go at a relay, the
+//! longer it waits for the next question.
 
 use super::context::Ctx;
-use super::errand::{Answer, Errand, Question};
+use super::errand::{Answer, Cargo, Errand, Held, Question};
 use super::{Config, Output};
 use crate::address::RelayAddress;
 use crate::backoff::Backoff;
@@ -25,13 +26,25 @@ const WAIT: u32 = 1;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two questions, whatever a relay says: it must not make us spin.
 const PAUSE: Duration = Duration::from_millis(5);
+/// What each peer that has come or gone adds to this: several times what it costs on a small
+/// machine, so that a relay that invents peers takes a small part of its time.
+const PAUSE_PER_CHANGE: Duration = Duration::from_millis(1);
+/// What all of them add at most. A relay misses a node that has not asked for 3 s.
+const CHANGES_PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// A packet for a relay, before it is on its way.
 #[derive(Debug)]
 struct Waiting {
-    /// The call of ours that it is of; none for an answer.
-    of: Option<u64>,
-    request: Vec<u8>,
+    cargo: Cargo,
+    /// It takes no more memory than is counted.
+    request: Box<[u8]>,
+}
+
+/// Answers that wait.
+#[derive(Clone, Copy, Debug, Default)]
+struct Answers {
+    count: usize,
+    bytes: usize,
 }
 
 /// One relay.
@@ -57,6 +70,8 @@ struct Relay {
     posting: usize,
     /// Packets that wait for one of those to have arrived.
     outbox: VecDeque<Waiting>,
+    /// How many of these are answers, and bytes of them.
+    answers: Answers,
     /// In order.
     peers: Vec<NodeName>,
 }
@@ -75,6 +90,7 @@ impl Relay {
             nth: 0,
             posting: 0,
             outbox: VecDeque::new(),
+            answers: Answers::default(),
             peers: Vec::new(),
         }
     }
@@ -159,6 +175,9 @@ pub(super) struct Target {
 #[derive(Debug, Default)]
 pub(super) struct Relays {
     list: Vec<Relay>,
+    /// Whether the node is being stopped, so that no relay is asked for what has come: a call that
+    /// has left its mailbox would not be served any more.
+    stopping: bool,
     /// Those that were learnt and did not answer, and until when they are not learnt again.
     shunned: Table<RelayAddress, Time>,
 }
@@ -184,6 +203,7 @@ impl Relays {
         let relay = |address: &RelayAddress| Relay::new(address.clone(), false, Time::NEVER);
         Relays {
             list: given.iter().map(relay).collect(),
+            stopping: false,
             shunned: Table::default(),
         }
     }
@@ -194,7 +214,15 @@ impl Relays {
         }
     }
 
+    /// No relay is asked for what has come from now on.
+    pub(super) fn ask_no_more(&mut self) {
+        self.stopping = true;
+    }
+
     pub(super) fn due(&self) -> Time {
+        if self.stopping {
+            return Time::NEVER;
+        }
         let next = self.list.iter().map(|r| r.next).min();
         next.unwrap_or(Time::NEVER)
     }
@@ -214,16 +242,34 @@ impl Relays {
         self.of(name).find(|relay| !tried.contains(relay)).cloned()
     }
 
-    /// Bytes that wait to be posted.
-    pub(super) fn held(&self) -> usize {
-        let waiting = self.list.iter().flat_map(|r| &r.outbox);
-        waiting.map(|packet| packet.request.len()).sum()
+    /// Whether no packet waits to be posted.
+    pub(super) fn are_outboxes_empty(&self) -> bool {
+        self.list.iter().all(|relay| relay.outbox.is_empty())
+    }
+
+    /// Whether one more answer may wait for a relay: as many as calls of one peer may be served. A
+    /// relay can send the same call again and again, and take no answer.
+    pub(super) fn has_place_for_answer(&self, ctx: &Ctx<'_>, address: &RelayAddress) -> bool {
+        let mut relays = self.list.iter();
+        let relay = relays.find(|r| r.address == *address);
+        relay.is_some_and(|r| r.answers.count < ctx.config.limits.served_per_peer)
+    }
+
+    /// Bytes of answers that wait for relays, `address` one of them.
+    pub(super) fn answers(&self, address: &RelayAddress) -> Held {
+        let own = self.list.iter().filter(|r| r.address == *address);
+        Held {
+            all: self.list.iter().map(|r| r.answers.bytes).sum(),
+            own: own.map(|r| r.answers.bytes).sum(),
+        }
     }
 
     /// A call is over: what waits to be posted of it need not be.
     pub(super) fn forget(&mut self, number: u64) {
         for relay in &mut self.list {
-            relay.outbox.retain(|packet| packet.of != Some(number));
+            relay
+                .outbox
+                .retain(|packet| packet.cargo.call() != Some(number));
         }
     }
 
@@ -259,7 +305,7 @@ impl Relays {
         address: &RelayAddress,
         target: &NodeName,
         packet: &Packet,
-        of: Option<u64>,
+        cargo: Cargo,
     ) {
         let Some(relay) = self.get_mut(address) else {
             return;
@@ -267,18 +313,27 @@ impl Relays {
         let (path, body) = (relay.path("send"), packet.encode(target));
         let mut request = Vec::with_capacity(packet.data.len() + 1_024);
         write_post(address.as_str(), &path, &body, None, &mut request);
-        relay.outbox.push_back(Waiting { of, request });
+        if cargo.call().is_none() {
+            relay.answers.count += 1;
+            relay.answers.bytes += request.len();
+        }
+        let request = request.into_boxed_slice();
+        relay.outbox.push_back(Waiting { cargo, request });
     }
 
     /// The next packet for a relay, if it may be on its way now.
     pub(super) fn next_post(&mut self, ctx: &Ctx<'_>, address: &RelayAddress) -> Option<Question> {
         let most = ctx.config.limits.compat_posts;
         let relay = self.get_mut(address).filter(|r| r.posting < most)?;
-        let Waiting { of, request } = relay.outbox.pop_front()?;
+        let Waiting { cargo, request } = relay.outbox.pop_front()?;
         relay.posting += 1;
+        if cargo.call().is_none() {
+            relay.answers.count -= 1;
+            relay.answers.bytes -= request.len();
+        }
         Some(Question {
-            errand: Errand::Post(address.clone(), of),
-            request,
+            errand: Errand::Post(address.clone(), cargo),
+            request: request.into_vec(),
             deadline: ctx.now.at + PATIENCE,
         })
     }
@@ -347,9 +402,17 @@ impl Relays {
             return Pinged::Nothing;
         };
         (relay.failures, relay.pointed) = (0, false);
-        let pause = if waits { PAUSE } else { ctx.config.tick };
-        relay.next = now.max(relay.asked + pause);
         let changed = relay.update_peers(pong.peers);
+        let pause = if waits && !relay.learnt {
+            PAUSE
+        } else {
+            ctx.config.tick
+        };
+        let count = u32::try_from(changed.len()).unwrap_or(u32::MAX);
+        let more = PAUSE_PER_CHANGE
+            .saturating_mul(count)
+            .min(CHANGES_PAUSE_MAX);
+        relay.next = now.max(relay.asked + pause) + more;
         if relay.is_news(true) {
             let output = Output::Relay(address.clone(), Ok(()));
             ctx.outputs.push_back(output);
@@ -375,7 +438,12 @@ impl Relays {
         }
         let mut unsent = Vec::new();
         if relay.learnt && relay.failures >= limits.relay_attempts {
-            unsent.extend(relay.outbox.drain(..).filter_map(|packet| packet.of));
+            unsent.extend(
+                relay
+                    .outbox
+                    .drain(..)
+                    .filter_map(|packet| packet.cargo.call()),
+            );
             self.list.retain(|r| r.address != *address);
             self.shunned
                 .insert(address.clone(), now + limits.relay_shunned);

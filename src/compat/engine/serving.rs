@@ -4,18 +4,26 @@ use super::Output;
 use super::context::Ctx;
 use crate::address::RelayAddress;
 use crate::compat::http::write_answer;
-use crate::compat::message::{Call, answer_text, body_len, open, relayed_answer_text, seal};
+use crate::compat::message::{Call, answer_text, open, relayed_answer_text, seal};
 use crate::compat::post::{Kind, Packet};
 use crate::compat::python::{ctime, repr};
 use crate::error::Error;
 use crate::json::{self, quoted};
+use crate::limits::{ASKED_ROOM, Limits};
 use crate::name::{CommandPath, NodeName};
 use crate::protocol::LinkId;
+use crate::share::is_within_share;
 use crate::table::Table;
 use crate::wire::record::Status;
+use std::net::IpAddr;
 
 /// What a caller is told whose command ran.
 const ANSWER_LOST: &str = "the command ran, but there was no room for its answer";
+
+/// The status and JSON text for a caller whose command ran, but whose answer is lost.
+pub(super) fn answer_lost() -> (u16, Vec<u8>) {
+    (500, quoted(ANSWER_LOST).into_bytes())
+}
 
 /// How a caller is answered.
 #[derive(Clone, Debug)]
@@ -35,11 +43,74 @@ pub(super) struct Return {
     pub(super) to: NodeName,
 }
 
-/// A call that is being answered.
+/// Where a call comes from. Callers are counted by it, because their names are not proven.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Source {
+    /// An address, or an IPv6 /48.
+    Site(IpAddr),
+    Relay(RelayAddress),
+}
+
+/// A call that the program has.
 #[derive(Debug)]
 struct Served {
-    back: Back,
+    /// None once no caller waits any more.
+    back: Option<Back>,
+    source: Source,
     command: String,
+    /// What it asks takes so many bytes.
+    bytes: usize,
+}
+
+/// Calls that the program has, and bytes of what they ask.
+#[derive(Clone, Copy, Debug, Default)]
+struct Amount {
+    calls: usize,
+    bytes: usize,
+}
+
+/// What all callers have together, and those of each source that has some.
+#[derive(Debug, Default)]
+struct Shares {
+    all: Amount,
+    sources: Table<Source, Amount>,
+}
+
+impl Shares {
+    /// Whether a source may have one more call of so many bytes. It has as many calls as one peer
+    /// may, and there are places for twice as many; of these, and of the bytes, it has no more than
+    /// it leaves for others.
+    fn has_room(&self, source: &Source, bytes: usize, limits: &Limits) -> bool {
+        let own = self.sources.get(source).copied().unwrap_or_default();
+        let calls = 2 * limits.served_per_peer;
+        is_within_share(self.all.calls + 1, own.calls + 1, calls)
+            && is_within_share(
+                self.all.bytes + bytes,
+                own.bytes + bytes,
+                limits.message_bytes,
+            )
+    }
+
+    fn add(&mut self, source: Source, bytes: usize) {
+        let own = self.sources.or_insert_with(source, Amount::default);
+        for amount in [own, &mut self.all] {
+            amount.calls += 1;
+            amount.bytes += bytes;
+        }
+    }
+
+    fn remove(&mut self, source: &Source, bytes: usize) {
+        let Some(own) = self.sources.get_mut(source) else {
+            return;
+        };
+        for amount in [&mut *own, &mut self.all] {
+            amount.calls -= 1;
+            amount.bytes -= bytes;
+        }
+        if own.calls == 0 {
+            self.sources.remove(source);
+        }
+    }
 }
 
 /// An answer that is to be given back.
@@ -128,48 +199,72 @@ fn told(status: Status, body: &[u8], command: &str) -> (u16, Vec<u8>) {
         Status::Refused => (403, body_text()),
         Status::Failed | Status::TooLarge | Status::Large => (500, body_text()),
         Status::TooManyValues => (403, words("the arguments hold too many values")),
-        Status::AnswerLost => (500, words(ANSWER_LOST)),
+        Status::AnswerLost => answer_lost(),
     }
 }
 
-/// Calls of others that are not answered yet.
+/// Bytes that a call takes until the program has answered it.
+fn size(call: &Call) -> usize {
+    call.command.len() + call.args.len() + call.kwargs.len() + ASKED_ROOM
+}
+
+/// Calls of others that the program has not answered yet. Each counts until then, even if its
+/// caller has hung up: the program still holds it.
 #[derive(Debug, Default)]
 pub(super) struct Serving {
-    served: Table<u64, Served>,
+    served: Table<u64, Box<Served>>,
+    shares: Shares,
     next_ticket: u64,
 }
 
 impl Serving {
-    /// Whether as many are being answered as may be.
-    pub(super) fn is_full(&self, ctx: &Ctx<'_>) -> bool {
-        self.served.len() >= ctx.config.limits.served_per_peer
+    /// Whether there is room for one more call of a source, in number and in bytes.
+    pub(super) fn has_room_for(&self, ctx: &Ctx<'_>, source: &Source, call: &Call) -> bool {
+        let limits = &ctx.config.limits;
+        self.shares.has_room(source, size(call), limits)
     }
 
     /// Begins to answer a call; its ticket.
-    pub(super) fn add(&mut self, command: &str, back: Back) -> u64 {
+    pub(super) fn add(&mut self, source: Source, call: &Call, back: Back) -> u64 {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        let command = command.to_owned();
-        self.served.insert(ticket, Served { back, command });
+        let served = Served {
+            back: Some(back),
+            source: source.clone(),
+            command: call.command.clone(),
+            bytes: size(call),
+        };
+        self.shares.add(source, served.bytes);
+        self.served.insert(ticket, Box::new(served));
         ticket
     }
 
-    /// Ends with an answer: a value is a JSON text, anything else words. `held` bytes wait to be
-    /// written. None if the call has ended before.
+    /// How the caller is answered; none if the call has ended, or no caller waits.
+    pub(super) fn back(&self, ticket: u64) -> Option<Back> {
+        self.served.get(&ticket)?.back.clone()
+    }
+
+    /// Ends with an answer: a value is a JSON text, anything else words. `has_room` says whether
+    /// there is room for it. None if the call has ended before, or no caller waits.
     pub(super) fn end(
         &mut self,
-        ctx: &Ctx<'_>,
         ticket: u64,
         status: Status,
         body: &[u8],
-        held: usize,
+        has_room: bool,
     ) -> Option<Reply> {
-        let Served { back, command } = self.served.remove(&ticket)?;
-        let (mut status, mut value) = told(status, body, &command);
-        if held + body_len(value.len()) > 2 * ctx.config.limits.message_bytes {
-            // The command ran, so this is not the 503 after which a caller may try again.
-            (status, value) = (500, quoted(ANSWER_LOST).into_bytes());
-        }
+        let served = *self.served.remove(&ticket)?;
+        self.shares.remove(&served.source, served.bytes);
+        let back = served.back?;
+        let has_run = matches!(
+            status,
+            Status::Value | Status::Failed | Status::TooLarge | Status::Large
+        );
+        let (status, value) = match has_run && !has_room {
+            // Not the 503 after which a caller may try again.
+            true => answer_lost(),
+            false => told(status, body, &served.command),
+        };
         Some(Reply {
             back,
             status,
@@ -177,15 +272,17 @@ impl Serving {
         })
     }
 
-    /// No caller waits for this answer any more.
+    /// No caller waits for this answer any more. The call counts until the program answers it.
     pub(super) fn withdraw(&mut self, ctx: &mut Ctx<'_>, ticket: u64) {
-        if self.served.remove(&ticket).is_some() {
+        let served = self.served.get_mut(&ticket);
+        if served.is_some_and(|served| served.back.take().is_some()) {
             ctx.outputs.push_back(Output::Withdrawn(ticket));
         }
     }
 
     pub(super) fn clear(&mut self) {
         self.served = Table::default();
+        self.shares = Shares::default();
     }
 }
 
@@ -193,9 +290,12 @@ impl Serving {
 mod tests {
     use super::super::context::tests::{at, core, name};
     use super::*;
-    use crate::limits::Limits;
 
     const BACK: Back = Back::Straight(LinkId(5));
+
+    fn source(last: u8) -> Source {
+        Source::Site([10, 0, 0, last].into())
+    }
 
     fn call(command: &str) -> Call {
         Call {
@@ -209,12 +309,14 @@ mod tests {
     #[test]
     fn a_call_is_answered_once_under_its_ticket() {
         let (mut core, mut serving) = (core(Limits::default()), Serving::default());
-        let (one, two) = (serving.add("add", BACK), serving.add("add", BACK));
+        let call = call("add");
+        let mut add = || serving.add(source(1), &call, BACK);
+        let (one, two) = (add(), add());
         assert_ne!(one, two);
         let ctx = &mut core.at(at(0));
-        let reply = serving.end(ctx, one, Status::Value, b"3", 0).unwrap();
+        let reply = serving.end(one, Status::Value, b"3", true).unwrap();
         assert_eq!((reply.status, &reply.value[..]), (200, &b"3"[..]));
-        assert!(serving.end(ctx, one, Status::Value, b"3", 0).is_none());
+        assert!(serving.end(one, Status::Value, b"3", true).is_none());
         serving.withdraw(ctx, two);
         serving.withdraw(ctx, two);
         assert!(matches!(core.outputs.pop_front(), Some(Output::Withdrawn(n)) if n == two));
@@ -222,39 +324,81 @@ mod tests {
     }
 
     #[test]
-    fn as_many_are_answered_at_once_as_may_be() {
+    fn a_call_counts_until_the_program_answers_it_even_if_its_caller_has_hung_up() {
         let limits = Limits {
             served_per_peer: 1,
             ..Limits::default()
         };
         let (mut core, mut serving) = (core(limits), Serving::default());
-        assert!(!serving.is_full(&core.at(at(0))));
-        serving.add("add", BACK);
-        assert!(serving.is_full(&core.at(at(0))));
+        let (ctx, call) = (&mut core.at(at(0)), call("add"));
+        assert!(serving.has_room_for(ctx, &source(1), &call));
+        let ticket = serving.add(source(1), &call, BACK);
+        assert!(!serving.has_room_for(ctx, &source(1), &call));
+        serving.withdraw(ctx, ticket);
+        let has_room = serving.has_room_for(ctx, &source(1), &call);
+        assert!(!has_room, "the program has it");
+        let reply = serving.end(ticket, Status::Value, b"3", true);
+        assert!(reply.is_none(), "nobody waits for it");
+        assert!(serving.has_room_for(ctx, &source(1), &call));
+    }
+
+    #[test]
+    fn the_calls_of_one_source_leave_places_for_those_of_others() {
+        let limits = Limits {
+            served_per_peer: 4,
+            ..Limits::default()
+        };
+        let (mut core, mut serving) = (core(limits), Serving::default());
+        let (ctx, call) = (&core.at(at(0)), call("add"));
+        let relay = Source::Relay(RelayAddress::new("relay:80").unwrap());
+        let mut fill = |source: &Source| {
+            let mut count = 0;
+            while serving.has_room_for(ctx, source, &call) {
+                serving.add(source.clone(), &call, BACK);
+                count += 1;
+            }
+            count
+        };
+        assert_eq!(fill(&relay), 4, "as many as one peer may have");
+        assert_eq!((fill(&source(1)), fill(&source(2))), (2, 1));
+        assert_eq!(fill(&relay), 0);
+    }
+
+    #[test]
+    fn what_calls_ask_is_bounded_in_bytes_for_each_source() {
+        let limits = Limits {
+            message_bytes: 4 * (ASKED_ROOM + 8),
+            ..Limits::default()
+        };
+        let (mut core, mut serving) = (core(limits), Serving::default());
+        let (ctx, call) = (&mut core.at(at(0)), call("add"));
+        let first = serving.add(source(1), &call, BACK);
+        assert!(serving.has_room_for(ctx, &source(1), &call));
+        serving.add(source(1), &call, BACK);
+        assert!(!serving.has_room_for(ctx, &source(1), &call), "half");
+        assert!(serving.has_room_for(ctx, &source(2), &call));
+        serving.end(first, Status::Value, b"3", true);
+        assert!(serving.has_room_for(ctx, &source(1), &call));
     }
 
     #[test]
     fn a_caller_is_told_in_words_and_that_its_command_ran_if_there_is_no_room() {
-        let limits = Limits {
-            message_bytes: 1_000,
-            ..Limits::default()
-        };
-        let (mut core, mut serving) = (core(limits), Serving::default());
-        for (status, held, code, words) in [
-            (Status::NotFound, 0, 404, "\"CMD \\\"add\\\" NOT FOUND\""),
-            (Status::Refused, 0, 403, "\"why\""),
-            (Status::Failed, 0, 500, "\"why\""),
+        let mut serving = Serving::default();
+        for (status, has_room, code, words) in [
+            (Status::NotFound, true, 404, "\"CMD \\\"add\\\" NOT FOUND\""),
+            (Status::Refused, true, 403, "\"why\""),
+            (Status::Failed, true, 500, "\"why\""),
+            // That did not run, whether there is room or not.
+            (Status::Refused, false, 403, "\"why\""),
             (
                 Status::Value,
-                2_000,
+                false,
                 500,
                 "\"the command ran, but there was no room for its answer\"",
             ),
         ] {
-            let ticket = serving.add("add", BACK);
-            let reply = serving
-                .end(&core.at(at(0)), ticket, status, b"why", held)
-                .unwrap();
+            let ticket = serving.add(source(1), &call("add"), BACK);
+            let reply = serving.end(ticket, status, b"why", has_room).unwrap();
             let value = String::from_utf8(reply.value).unwrap();
             assert_eq!((reply.status, &value[..]), (code, words));
         }

@@ -43,8 +43,9 @@ pub(crate) struct CompatPeers {
     peers: Table<NodeName, Known>,
     /// Names that native peers have had.
     native: Table<NodeName, ()>,
-    /// The tickets of requests that are being answered.
-    served: Table<u64, ()>,
+    /// The tickets of requests that the program has not answered, and whether their callers still
+    /// wait.
+    served: Table<u64, bool>,
     /// Whether there may be any such peers.
     is_expected: bool,
     /// When the next peer becomes usable.
@@ -154,14 +155,14 @@ pub(crate) fn relay_event(
 
 /// What these peers ask.
 impl CompatPeers {
-    /// How many requests are being answered.
+    /// How many requests the program has not answered.
     pub(crate) fn requests(&self) -> usize {
         self.served.len()
     }
 
     /// A peer calls a command of this node.
     pub(crate) fn request(&mut self, ctx: &mut Ctx<'_>, ticket: u64, caller: NodeName, ask: Ask) {
-        self.served.insert(ticket, ());
+        self.served.insert(ticket, true);
         ctx.stats.served += 1;
         ctx.outputs.push_back(Output::Request(Request {
             id: RequestId {
@@ -175,17 +176,21 @@ impl CompatPeers {
         }));
     }
 
-    /// The caller does not wait any more.
+    /// The caller does not wait any more. The program still has the request, which counts until it
+    /// is answered.
     pub(crate) fn withdrawn(&mut self, ticket: u64) {
-        self.served.remove(&ticket);
+        if let Some(is_wanted) = self.served.get_mut(&ticket) {
+            *is_wanted = false;
+        }
     }
 
     /// Whether the caller waits for the answer to a request.
     pub(crate) fn is_wanted(&self, id: RequestId) -> bool {
-        self.served.contains_key(&(id.number & !COMPAT))
+        self.served.get(&(id.number & !COMPAT)) == Some(&true)
     }
 
-    /// The program's answer to a request.
+    /// The program's answer to a request. The other engine is told of it even if no caller waits,
+    /// because it counts the request until then; it gets no body in that case.
     pub(crate) fn reply(
         &mut self,
         ctx: &mut Ctx<'_>,
@@ -194,11 +199,14 @@ impl CompatPeers {
         body: Vec<u8>,
     ) {
         let ticket = id.number & !COMPAT;
-        match self.served.remove(&ticket) {
-            Some(()) => ctx
-                .outputs
-                .push_back(Output::CompatReply(ticket, status, body)),
-            None => ctx.stats.replies_late += 1,
+        let is_wanted = self.served.remove(&ticket);
+        if is_wanted != Some(true) {
+            ctx.stats.replies_late += 1;
+        }
+        if let Some(is_wanted) = is_wanted {
+            let body = if is_wanted { body } else { Vec::new() };
+            let reply = Output::CompatReply(ticket, status, body);
+            ctx.outputs.push_back(reply);
         }
     }
 }
@@ -244,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_answered_once_and_not_after_it_was_withdrawn() {
+    fn a_request_is_answered_once_and_counts_until_then_even_after_it_was_withdrawn() {
         let (mut core, mut peers) = (core(), CompatPeers::default());
         let own = core.instance;
         let mut ctx = core.at(Now::default());
@@ -258,14 +266,16 @@ mod tests {
         assert!(is_request(id(0), own) && !is_request(RequestId { number: 1, ..id(0) }, own));
         peers.withdrawn(1);
         assert!(peers.is_wanted(id(0)) && !peers.is_wanted(id(1)));
+        assert_eq!(peers.requests(), 2, "the program still has both");
         for ticket in [0, 0, 1] {
             peers.reply(&mut ctx, id(ticket), Status::Value, b"7".to_vec());
         }
         assert_eq!((ctx.stats.served, ctx.stats.replies_late), (2, 2));
+        assert_eq!(peers.requests(), 0);
         let replies = core.outputs.iter().filter_map(|output| match output {
-            Output::CompatReply(ticket, ..) => Some(*ticket),
+            Output::CompatReply(ticket, _, body) => Some((*ticket, &body[..])),
             _ => None,
         });
-        assert!(replies.eq([0]));
+        assert!(replies.eq([(0, &b"7"[..]), (1, b"")]));
     }
 }

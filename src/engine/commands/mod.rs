@@ -159,9 +159,10 @@ impl Engine {
     }
 
     /// Such a peer calls a command of this node. The engine of its protocol counts `ticket` from 0.
+    /// A call that comes while the node stops is refused, because its caller would hear no goodbye.
     pub fn compat_request(&mut self, now: Now, ticket: u64, caller: NodeName, ask: Ask) {
         let ctx = &mut self.core.at(now);
-        if self.phase == Phase::Running {
+        if self.phase == Phase::Running && self.stopping.is_none() {
             self.compat.request(ctx, ticket, caller, ask);
         } else {
             let why = b"not running".to_vec();

@@ -261,7 +261,8 @@ impl Companion for Bridge {
             }
             let engine = &mut self.engine;
             udp.receive(&mut |from, bytes| {
-                engine.datagram(now, is_own(interfaces, from.ip()), bytes);
+                let from = from.ip();
+                engine.datagram(now, from, is_own(interfaces, from), bytes);
             });
         }
         while let Some((relay, _, found)) = self.resolver.next(now.at) {
@@ -281,6 +282,11 @@ impl Companion for Bridge {
         let told = self.tcp.flush(&mut self.engine, now);
         self.perform(native, interfaces, now);
         told
+    }
+
+    fn begin_stop(&mut self, native: &mut engine::Engine, interfaces: &Interfaces, now: Now) {
+        self.engine.begin_stop();
+        self.perform(native, interfaces, now);
     }
 
     fn stop(&mut self, native: &mut engine::Engine, interfaces: &Interfaces, now: Now) {

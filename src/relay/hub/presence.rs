@@ -158,7 +158,10 @@ impl Presence {
         site: IpAddr,
     ) -> Result<(), Refusal> {
         if let Some(network) = self.networks.get(name) {
-            return match network.members.len() < limits.members {
+            let all = network.members.len();
+            let has_room = all < limits.members
+                && is_within_share(all + 1, self.members_of(network, site), limits.members);
+            return match has_room {
                 true => Ok(()),
                 false => Err(Refusal::Full),
             };
@@ -169,6 +172,12 @@ impl Presence {
             true => Ok(()),
             false => Err(Refusal::Networks),
         }
+    }
+
+    /// The members of a network that joined from a site.
+    fn members_of(&self, network: &Network, site: IpAddr) -> usize {
+        let members = network.members.keys().filter_map(|id| self.members.get(id));
+        members.filter(|member| member.site == site).count()
     }
 
     /// Takes in what a member tells of itself; whether it was not waiting before, so that it may be
@@ -385,6 +394,19 @@ mod tests {
         );
         assert!(begin(9, 8).is_ok());
         assert_eq!(begin(10, 7), Err(Refusal::Networks));
+    }
+
+    #[test]
+    fn a_site_has_its_share_of_a_networks_members_and_leaves_places_for_others() {
+        let (mut core, mut presence) = plant(0);
+        let mut join = |id, from| {
+            let (ctx, name) = (&mut core.at(at(1)), net("plant"));
+            presence.join(ctx, LinkId(id), &name, site(from)).is_ok()
+        };
+        let joined = (1..=20).filter(|id| join(*id, 9));
+        assert_eq!(joined.count(), 2, "half, as long as it is alone");
+        assert!(join(30, 8) && join(31, 7));
+        assert!(!join(32, 6), "it is full");
     }
 
     #[test]

@@ -62,9 +62,14 @@ impl Exchange {
         &self.errand
     }
 
-    /// Bytes of memory held.
-    pub(in super::super) fn held(&self) -> usize {
-        self.request.len() + self.input.len()
+    /// Bytes of the request that are held.
+    pub(in super::super) fn request_held(&self) -> usize {
+        self.request.len()
+    }
+
+    /// Bytes of the answer that have come.
+    pub(in super::super) fn arrived(&self) -> usize {
+        self.input.len()
     }
 
     /// Bytes that wait to be written.
@@ -136,6 +141,7 @@ impl Exchange {
 
 #[cfg(test)]
 mod tests {
+    use super::super::errand::Cargo;
     use super::*;
 
     fn exchange(errand: Errand) -> Exchange {
@@ -179,7 +185,8 @@ mod tests {
     fn what_is_no_answer_or_too_large_is_malformed() {
         let noise = exchange(Errand::Call(1)).receive(b"\r\n\r\n\r\n", false);
         assert!(matches!(noise, Received::Malformed(_)), "{noise:?}");
-        let mut post = exchange(Errand::Post(RelayAddress::new("relay:80").unwrap(), None));
+        let relay = RelayAddress::new("relay:80").unwrap();
+        let mut post = exchange(Errand::Post(relay, Cargo::Notice));
         let large = post.receive(&answer(&[b'x'; ANSWER_ROOM + 1]), false);
         assert!(matches!(large, Received::Malformed(_)), "{large:?}");
         let full = ping().receive(&answer(b"hello"), true);
@@ -211,8 +218,8 @@ mod tests {
     fn a_request_that_has_left_is_not_kept() {
         let mut exchange = ping();
         exchange.sent(3);
-        assert_eq!(exchange.held(), 7);
+        assert_eq!(exchange.request_held(), 7);
         exchange.sent(4);
-        assert_eq!((exchange.held(), exchange.pending()), (0, &b""[..]));
+        assert_eq!((exchange.request_held(), exchange.pending()), (0, &b""[..]));
     }
 }

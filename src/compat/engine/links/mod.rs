@@ -11,10 +11,12 @@ pub(super) mod exchange;
 
 use super::Output;
 use super::context::Ctx;
-use super::errand::Errand;
+use super::errand::{Errand, Held};
+use crate::address::RelayAddress;
 use crate::compat::http::{Fault, Reader};
 use crate::compat::message::body_len;
 use crate::protocol::{LinkId, Time};
+use crate::share::is_within_share;
 use crate::table::Table;
 use exchange::Exchange;
 use std::net::IpAddr;
@@ -55,13 +57,20 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Bytes that it makes us hold.
+    /// Bytes that a program which opened it makes us hold. What this node asks is counted apart, so
+    /// that relays and their answers are in no caller's way.
     fn held(&self) -> usize {
         match &self.state {
             State::Reading(reader) => reader.held(),
             State::Answering(reply) => reply.bytes.len(),
-            State::Asking(exchange) => exchange.held(),
-            State::Serving(_) | State::Lingering => 0,
+            State::Serving(_) | State::Lingering | State::Asking(_) => 0,
+        }
+    }
+
+    fn exchange(&self) -> Option<&Exchange> {
+        match &self.state {
+            State::Asking(exchange) => Some(exchange),
+            _ => None,
         }
     }
 
@@ -114,17 +123,26 @@ impl Links {
         self.table.get(&id).map(|link| &link.state)
     }
 
+    /// The address that opened a link; none if this node did.
+    pub(super) fn from(&self, id: LinkId) -> Option<IpAddr> {
+        self.table.get(&id)?.from
+    }
+
     pub(super) fn pending(&self, id: LinkId) -> &[u8] {
         self.table.get(&id).map_or(&[], |link| link.pending())
     }
 
-    /// Whether an answer is being written.
+    /// Whether an answer is being written to a caller, or is on its way to a relay.
     pub(super) fn is_answering(&self) -> bool {
-        let is_answering = |link: &Link| matches!(link.state, State::Answering(_));
+        let is_answering = |link: &Link| match &link.state {
+            State::Answering(_) => true,
+            State::Asking(exchange) => exchange.errand().answers().is_some(),
+            _ => false,
+        };
         self.table.values().any(|link| is_answering(link))
     }
 
-    /// Bytes that all links make us hold.
+    /// Bytes that the links which others opened make us hold.
     pub(super) fn held(&self) -> usize {
         self.table.values().map(|link| link.held()).sum()
     }
@@ -195,27 +213,40 @@ impl Links {
             return None;
         }
         if opened().count() >= limits.compat_links {
-            // A link that has not said what it wants gives way: an honest request takes
-            // milliseconds.
-            let is_reading = |link: &Link| matches!(link.state, State::Reading(_));
-            let oldest = opened().find(|(_, link)| is_reading(link));
-            let oldest = oldest.map(|(id, _)| *id)?;
+            let oldest = |gives_way: fn(&State) -> bool| {
+                let mut links = opened().filter(|(_, link)| gives_way(&link.state));
+                links.next().map(|(id, _)| *id)
+            };
+            // First one whose whole answer was taken, then one that has not said what it wants: an
+            // honest request takes milliseconds.
+            let other = oldest(|state| matches!(state, State::Lingering))
+                .or_else(|| oldest(|state| matches!(state, State::Reading(_))))?;
             *ctx.refused += 1;
-            self.close(ctx, oldest);
+            self.close(ctx, other);
         }
         let deadline = ctx.now.at + limits.handshake;
         let state = State::Reading(Reader::default());
         Some(self.add(state, Some(from), deadline))
     }
 
-    /// Takes in bytes of a request; `waiting` bytes are held elsewhere.
-    pub(super) fn read(&mut self, ctx: &Ctx<'_>, id: LinkId, bytes: &[u8], waiting: usize) -> Read {
-        let limits = &ctx.config.limits;
-        let Some(from) = self.table.get(&id).and_then(|link| link.from) else {
-            return Read::Nothing;
+    /// Whether so many more bytes of a request may be taken in. One address makes us hold no more
+    /// than it leaves for others.
+    fn has_room_for(&self, ctx: &Ctx<'_>, id: LinkId, more: usize) -> bool {
+        let Some(link) = self.table.get(&id) else {
+            return false;
         };
-        let all = self.held() + waiting + bytes.len();
-        let theirs = self.held_from(from) + bytes.len();
+        let (State::Reading(reader), Some(from)) = (&link.state, link.from) else {
+            return false;
+        };
+        let growth = reader.growth(more);
+        let (all, own) = (self.held() + growth, self.held_from(from) + growth);
+        is_within_share(all, own, ctx.config.limits.message_bytes)
+    }
+
+    /// Takes in bytes of a request.
+    pub(super) fn read(&mut self, ctx: &Ctx<'_>, id: LinkId, bytes: &[u8]) -> Read {
+        let limits = &ctx.config.limits;
+        let is_full = !self.has_room_for(ctx, id, bytes.len());
         let Some(link) = self.table.get_mut(&id) else {
             return Read::Nothing;
         };
@@ -225,7 +256,7 @@ impl Links {
             // What comes too late is not looked at.
             State::Answering(_) | State::Lingering | State::Asking(_) => return Read::Nothing,
         };
-        if all > limits.message_bytes || theirs > limits.message_bytes / 2 {
+        if is_full {
             return Read::Fault(Fault::new(503, "too much is coming in at once"));
         }
         let had_head = reader.head().is_some();
@@ -279,6 +310,43 @@ impl Links {
     pub(super) fn asking(&self) -> usize {
         let asking = |link: &Link| matches!(link.state, State::Asking(_));
         self.table.values().filter(|link| asking(link)).count()
+    }
+
+    /// Bytes of answers that are on their way to relays, `relay` one of them.
+    pub(super) fn answers(&self, relay: &RelayAddress) -> Held {
+        let mut held = Held::default();
+        for exchange in self.table.values().filter_map(|link| link.exchange()) {
+            let bytes = exchange.request_held();
+            match exchange.errand().answers() {
+                Some(to) if to == relay => {
+                    held.all += bytes;
+                    held.own += bytes;
+                }
+                Some(_) => held.all += bytes,
+                None => {}
+            }
+        }
+        held
+    }
+
+    /// Whether so many more bytes of an answer to this node may be taken in. One relay, or one
+    /// peer, has no more of what answers may take than it leaves for others.
+    pub(super) fn has_room_for_answer(&self, ctx: &Ctx<'_>, id: LinkId, more: usize) -> bool {
+        let Some(exchange) = self.table.get(&id).and_then(|link| link.exchange()) else {
+            return false;
+        };
+        let relay = exchange.errand().relay();
+        let (mut all, mut own) = (more, more);
+        for (other, link) in self.table.iter() {
+            let Some(exchange) = link.exchange() else {
+                continue;
+            };
+            all += exchange.arrived();
+            if *other == id || (relay.is_some() && exchange.errand().relay() == relay) {
+                own += exchange.arrived();
+            }
+        }
+        is_within_share(all, own, 2 * ctx.config.limits.message_bytes)
     }
 
     /// The links of a call's requests.
@@ -341,6 +409,7 @@ mod tests {
     use super::super::context::Core;
     use super::super::context::tests::{at, core};
     use super::*;
+    use crate::compat::engine::errand::Cargo;
     use crate::compat::http::write_post;
     use crate::limits::Limits;
 
@@ -392,19 +461,19 @@ mod tests {
         let id = links.accept(ctx, ip(1)).unwrap();
         let request = request();
         let (begun, rest) = request.split_at(request.len() - 1);
-        assert!(matches!(links.read(ctx, id, begun, 0), Read::Nothing));
+        assert!(matches!(links.read(ctx, id, begun), Read::Nothing));
         let frame = ctx.config.limits.frame.as_millis() as u64;
         assert_eq!(
             links.late(at(frame - 1).at),
             [],
             "the body has as long as a frame"
         );
-        let Read::Request(reader) = links.read(ctx, id, rest, 0) else {
+        let Read::Request(reader) = links.read(ctx, id, rest) else {
             panic!("it is whole");
         };
         assert_eq!(reader.body(), b"body");
         links.serve(ctx, id, 7);
-        assert!(matches!(links.read(ctx, id, b"more", 0), Read::Followed(7)));
+        assert!(matches!(links.read(ctx, id, b"more"), Read::Followed(7)));
         links.answer(ctx, id, b"answer".to_vec());
         links.sent(ctx, id, 2);
         assert_eq!(
@@ -425,11 +494,82 @@ mod tests {
         let (mut core, mut links) = world();
         let ctx = &mut core.at(at(0));
         let id = links.accept(ctx, ip(1)).unwrap();
-        let large = links.read(ctx, id, &[b'A'; 501], 0);
+        let large = links.read(ctx, id, &[b'A'; 501]);
         assert!(matches!(large, Read::Fault(Fault { status: 503, .. })));
-        let crowded = links.read(ctx, id, b"POST", 997);
+        let other = links.accept(ctx, ip(2)).unwrap();
+        links.answer(ctx, other, vec![b'A'; 993]);
+        let crowded = links.read(ctx, id, b"POST");
         assert!(matches!(crowded, Read::Fault(Fault { status: 503, .. })));
-        assert!(matches!(links.read(ctx, id, b"POST", 996), Read::Nothing));
+        links.answer(ctx, other, vec![b'A'; 992]);
+        assert!(matches!(links.read(ctx, id, b"POST"), Read::Nothing));
+    }
+
+    #[test]
+    fn requests_that_two_addresses_never_finish_leave_room_for_others() {
+        let (mut core, mut links) = world();
+        let ctx = &mut core.at(at(0));
+        let mut begun = b"POST / HTTP/1.0\r\nContent-Length: 5000\r\n\r\n".to_vec();
+        begun.resize(100, b'A');
+        let mut taken = |from: u8| {
+            let id = links.accept(ctx, ip(from)).unwrap();
+            let first = matches!(links.read(ctx, id, &begun), Read::Nothing);
+            let mut more = || matches!(links.read(ctx, id, &[b'A'; 50]), Read::Nothing);
+            first.then(|| 100 + 50 * (0..100).take_while(|_| more()).count())
+        };
+        let (one, other) = (taken(1).unwrap(), taken(2).unwrap());
+        assert!(one <= 500 && other <= 1_000 - one, "{one} {other}");
+        assert!(taken(3).is_some(), "{one} {other}");
+    }
+
+    #[test]
+    fn a_link_whose_answer_was_taken_gives_way_before_one_that_is_being_read() {
+        let (mut core, mut links) = world();
+        let ctx = &mut core.at(at(0));
+        let reading = links.accept(ctx, ip(1)).unwrap();
+        let answered = [2, 3].map(|from| links.accept(ctx, ip(from)).unwrap());
+        for id in answered {
+            links.answer(ctx, id, b"fault".to_vec());
+            links.sent(ctx, id, 5);
+        }
+        for id in answered {
+            assert!(links.accept(ctx, ip(4)).is_some());
+            assert!(links.state(id).is_none(), "the oldest that was answered");
+        }
+        assert!(links.state(reading).is_some());
+        assert!(links.accept(ctx, ip(5)).is_some());
+        assert!(links.state(reading).is_none());
+    }
+
+    #[test]
+    fn what_this_node_asks_and_is_answered_is_in_no_callers_way() {
+        let (mut core, mut links) = world();
+        let ctx = &mut core.at(at(0));
+        let relays = ["a:1", "b:1"].map(|text| RelayAddress::new(text).unwrap());
+        let [a, b] = &relays;
+        let exchange = |errand| Exchange::new(errand, vec![b'A'; 5_000], &ctx.config.limits);
+        let asked = [
+            Errand::Post(a.clone(), Cargo::Notice),
+            Errand::Post(b.clone(), Cargo::Notice),
+            Errand::Post(b.clone(), Cargo::Call(1)),
+            Errand::Ping(a.clone()),
+            Errand::Ping(b.clone()),
+        ];
+        let ids = asked.map(|errand| links.ask(exchange(errand), at(90).at));
+        let held = Held {
+            all: 10_000,
+            own: 5_000,
+        };
+        assert_eq!(links.answers(b), held);
+        let id = links.accept(ctx, ip(1)).unwrap();
+        assert!(matches!(links.read(ctx, id, b"POST"), Read::Nothing));
+        // Of what answers to this node may take a relay leaves some for others.
+        let [.., ping_a, ping_b] = ids;
+        assert!(links.has_room_for_answer(ctx, ping_a, 1_000));
+        assert!(!links.has_room_for_answer(ctx, ping_a, 1_001));
+        let exchange = links.exchange_mut(ping_a).unwrap();
+        exchange.receive(&[b'A'; 1_000], false);
+        assert!(links.has_room_for_answer(ctx, ping_b, 500));
+        assert!(!links.has_room_for_answer(ctx, ping_b, 501));
     }
 
     #[test]
@@ -447,9 +587,27 @@ mod tests {
         let id = links.ask(one, at(50).at);
         links.ask(two, at(90).at);
         assert_eq!((links.of_call(1), links.asking()), (vec![id], 2));
-        assert_eq!((links.due(), links.held()), (at(50).at, 14));
+        assert_eq!((links.due(), links.held()), (at(50).at, 0));
         links.connected(ctx, id);
         assert_eq!(links.late(at(60).at), []);
         assert_eq!(links.clear().len(), 2);
+    }
+
+    #[test]
+    fn an_answer_on_its_way_to_a_relay_is_being_written_and_a_call_of_ours_is_no_answer() {
+        let (mut core, mut links) = world();
+        let ctx = &mut core.at(at(0));
+        let relay = RelayAddress::new("relay:80").unwrap();
+        let post = |cargo| {
+            let errand = Errand::Post(relay.clone(), cargo);
+            Exchange::new(errand, b"request".to_vec(), &ctx.config.limits)
+        };
+        let (call, answer) = (post(Cargo::Call(1)), post(Cargo::Notice));
+        links.ask(call, at(90).at);
+        assert!(!links.is_answering());
+        let id = links.ask(answer, at(90).at);
+        assert!(links.is_answering(), "it is still dialling");
+        links.close(ctx, id);
+        assert!(!links.is_answering());
     }
 }

@@ -74,6 +74,40 @@ fn a_relay_that_keeps_questions_is_asked_again_at_once_and_any_other_after_the_t
 }
 
 #[test]
+fn a_relay_that_was_learnt_is_asked_after_the_tick_even_if_it_keeps_questions() {
+    let (mut core, mut relays) = world();
+    answer(&mut core, &mut relays, 0, true, &pong("", "\"b:1\""));
+    relays.ask_due(&core.at(at(1_000)));
+    let (head, text) = (head(200, true), pong("", ""));
+    let empty = Answer::Came(&head, text.as_bytes());
+    relays.pinged(&mut core.at(at(1_001)), &relay("b:1"), &empty);
+    relays.pinged(&mut core.at(at(9_000)), &relay("a:1"), &empty);
+    assert_eq!(relays.due(), at(1_250).at);
+}
+
+#[test]
+fn the_more_peers_come_and_go_at_a_relay_the_longer_it_is_left_alone() {
+    let (mut core, mut relays) = world();
+    for (ms, count, next) in [(0, 100, 105), (10_000, 0, 10_105), (20_000, 4_000, 22_005)] {
+        relays.ask_due(&core.at(at(ms)));
+        let names: Vec<String> = (0..count).map(|i| format!("\"n{i}\"")).collect();
+        let text = pong(&names.join(","), "");
+        answer(&mut core, &mut relays, ms, true, &text);
+        assert_eq!(relays.due(), at(next).at, "{count} peers");
+    }
+}
+
+#[test]
+fn a_relay_is_asked_no_more_once_the_node_is_being_stopped() {
+    let (mut core, mut relays) = world();
+    relays.ask_no_more();
+    assert_eq!(relays.due(), Time::NEVER);
+    // The answer to the last question comes.
+    answer(&mut core, &mut relays, 100, true, &pong("", ""));
+    assert_eq!(relays.due(), Time::NEVER);
+}
+
+#[test]
 fn peers_that_come_and_go_are_told_and_found() {
     let (mut core, mut relays) = world();
     let come = answer(&mut core, &mut relays, 1, true, &pong("\"b\",\"c\"", ""));
@@ -113,7 +147,7 @@ fn a_relay_that_was_learnt_and_fails_is_forgotten_and_shunned_for_a_while() {
     answer(&mut core, &mut relays, 0, true, &text);
     assert_eq!(relays.list.len(), 3, "no more than may be asked");
     assert!(relays.target(&relay("b:1")).unwrap().learnt);
-    relays.post(&relay("b:1"), &name("beta"), &packet(), Some(7));
+    relays.post(&relay("b:1"), &name("beta"), &packet(), Cargo::Call(7));
     let none = Answer::None { sent: false };
     for attempt in 0..2 {
         match relays.pinged(&mut core.at(at(0)), &relay("b:1"), &none) {
@@ -157,19 +191,43 @@ fn a_relay_may_point_to_its_other_paths_once() {
 fn packets_wait_for_those_before_them_and_those_of_a_call_that_is_over_are_dropped() {
     let (mut core, mut relays) = world();
     let a = relay("a:1");
-    for of in [Some(1), Some(2), None] {
-        relays.post(&a, &name("beta"), &packet(), of);
+    for cargo in [Cargo::Call(1), Cargo::Call(2), Cargo::Notice] {
+        relays.post(&a, &name("beta"), &packet(), cargo);
     }
     let ctx = &core.at(at(0));
     let first = relays.next_post(ctx, &a).unwrap();
-    assert_eq!(first.errand, Errand::Post(a.clone(), Some(1)));
+    assert_eq!(first.errand, Errand::Post(a.clone(), Cargo::Call(1)));
     assert!(relays.next_post(ctx, &a).is_none(), "one is on its way");
-    assert_eq!(relays.held(), 2 * first.request.len());
+    assert_eq!(relays.list[0].outbox.len(), 2);
+    let bytes = first.request.len();
+    let held = Held {
+        all: bytes,
+        own: bytes,
+    };
+    assert_eq!(relays.answers(&a), held, "calls of ours are no answers");
     relays.forget(2);
     relays.post_over(&a);
     let next = relays.next_post(ctx, &a).unwrap();
-    assert_eq!(next.errand, Errand::Post(a.clone(), None));
-    assert_eq!(relays.held(), 0);
+    assert_eq!(next.errand, Errand::Post(a.clone(), Cargo::Notice));
+    assert!(relays.are_outboxes_empty());
+    assert_eq!(relays.answers(&a), Held::default());
+}
+
+#[test]
+fn so_many_answers_wait_for_a_relay_and_no_more() {
+    let (mut core, mut relays) = world();
+    core.config.limits.served_per_peer = 2;
+    let (ctx, a) = (&core.at(at(0)), relay("a:1"));
+    for _ in 0..2 {
+        assert!(relays.has_place_for_answer(ctx, &a));
+        relays.post(&a, &name("beta"), &packet(), Cargo::Notice);
+        // Calls of ours are not counted.
+        relays.post(&a, &name("beta"), &packet(), Cargo::Call(1));
+    }
+    assert!(!relays.has_place_for_answer(ctx, &a));
+    relays.next_post(ctx, &a);
+    assert!(relays.has_place_for_answer(ctx, &a));
+    assert!(!relays.has_place_for_answer(ctx, &relay("unknown:1")));
 }
 
 #[test]
