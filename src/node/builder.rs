@@ -170,11 +170,13 @@ impl Builder {
         self
     }
 
-    /// Bytes of what is asked in one call, and of its value, at most, 1 KiB to 1 GiB; 4 MiB unless
-    /// set. What does not fit one frame goes in pieces, unseen.
+    /// Sets the largest size of what is asked in one call, and of its value, in bytes: 1 KiB to 1
+    /// GiB, 4 MiB by default. What does not fit into one frame is sent in pieces, which the program
+    /// does not notice. The limits `call_bytes`, `reply_bytes` and `message_bytes` are raised where
+    /// one such message would not fit into them; set them afterwards to have them otherwise.
     #[must_use]
     pub fn max_message(mut self, bytes: usize) -> Self {
-        self.limits.max_message = bytes;
+        self.limits.set_max_message(bytes);
         self
     }
 
