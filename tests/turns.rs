@@ -317,6 +317,19 @@ fn a_started_node_cannot_be_run_or_processed_as_well() {
 }
 
 /// The names of the library's threads in this process, all of which block all signals.
+#[test]
+fn a_node_that_is_stopped_before_it_is_run_has_run_without_an_error() {
+    let lan = Lan::new();
+    let _a = lan.builder("a").start().unwrap();
+    let ran = lan.builder("b").run(|node| {
+        // As a thread does that is faster than this one.
+        let echo = node.call("__echo__").to("a").timeout(secs(60)).send();
+        assert!(echo.is_ok(), "{echo:?}");
+        node.stop();
+    });
+    assert_eq!(ran, Ok(()));
+}
+
 fn threads() -> Vec<String> {
     let mut names = Vec::new();
     for task in std::fs::read_dir("/proc/self/task").unwrap() {

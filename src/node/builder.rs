@@ -453,10 +453,17 @@ impl Builder {
     }
 
     /// Runs the node on this thread until it is stopped. `ready` is given the node once it takes
-    /// part; keep a clone of it to call or stop it from elsewhere.
+    /// part; keep a clone of it to call or stop it from elsewhere. If it is stopped before `ready`
+    /// returns, that is no error.
     pub fn run(self, ready: impl FnOnce(&Node)) -> Result<(), Error> {
         let node = self.open()?;
         ready(&node);
-        node.run()
+        match node.run() {
+            Err(Error::Stopped) => {
+                node.0.shared.turns.wait_finished();
+                Ok(())
+            }
+            ran => ran,
+        }
     }
 }
