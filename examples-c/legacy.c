@@ -45,7 +45,7 @@ static void on_event(int event, const char *about, void *user) {
     if (event == PEERBASE_EVENT_PEER_LEFT)
         fprintf(stderr, "%s left\n", about);
     if (event == PEERBASE_EVENT_PEER_JOINED &&
-        peerbase_node_call_async(node, about, "__list_commands__", NULL, NULL, 10000, on_commands,
+        peerbase_node_call_async(node, about, "__list_commands__", NULL, NULL, 30000, on_commands,
                                  NULL, NULL, NULL) < 0)
         fail(about);
 }

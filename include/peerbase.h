@@ -843,7 +843,9 @@ int peerbase_config_set_relay_keepalive(struct peerbase_config *config, uint32_t
 /**
  * Sets the largest size of what is asked in one call, and of its value, in bytes, 1024 to 2^30; 4
  * MiB by default. What does not fit into one frame is sent in pieces, which the program does not
- * notice. One thread at a time may use `config`, which must not be NULL. Returns 0 or
+ * notice. PEERBASE_LIMIT_CALL_BYTES, PEERBASE_LIMIT_REPLY_BYTES and PEERBASE_LIMIT_MESSAGE_BYTES
+ * are raised where one such message would not fit into them; set them afterwards to have them
+ * otherwise. One thread at a time may use `config`, which must not be NULL. Returns 0 or
  * PEERBASE_ERR_ARGUMENT.
  */
 int peerbase_config_set_max_message(struct peerbase_config *config, size_t bytes);
@@ -1469,7 +1471,7 @@ int peerbase_stream_read(struct peerbase_stream *stream,
  * all; `*wrote` is how many. They are copied. `data` may be NULL when `len` is 0. `wrote` may be
  * NULL if `timeout_ms` is negative: then all bytes are written, or the function fails. A stream to
  * several nodes takes all bytes and waits as long as it takes, so in a callback it returns
- * PEERBASE_ERR_WOULD_DEADLOCK.
+ * PEERBASE_ERR_WOULD_DEADLOCK; and PEERBASE_ERR_WOULD_BLOCK while another thread writes to it.
  *
  * Otherwise as `peerbase_stream_read`, but `*wrote` also counts what was written before a failure.
  * PEERBASE_ERR_BROKEN also means that the reader accepts no more.
@@ -1482,8 +1484,8 @@ int peerbase_stream_write(struct peerbase_stream *stream,
 
 /**
  * Says that all was written. If a stream is freed before that, it is broken off, and its reader is
- * told so. Any thread, also in a callback. Returns 0, PEERBASE_ERR_FORKED or
- * PEERBASE_ERR_ARGUMENT.
+ * told so. Any thread, also in a callback. Returns 0, PEERBASE_ERR_FORKED, PEERBASE_ERR_ARGUMENT,
+ * or PEERBASE_ERR_WOULD_BLOCK while another thread writes to a stream to several nodes.
  */
 int peerbase_stream_finish(struct peerbase_stream *stream);
 
@@ -1513,8 +1515,9 @@ int peerbase_stream_on_ready(struct peerbase_stream *stream,
  *
  * Any thread, but not in a callback: there it returns PEERBASE_ERR_WOULD_DEADLOCK, and changes
  * nothing. Returns 0 for several targets; for one target as `peerbase_node_call`, and
- * PEERBASE_ERR_BROKEN if the stream of the command broke off; PEERBASE_ERR_ARGUMENT for a
- * command's own stream, or the second time.
+ * PEERBASE_ERR_BROKEN if the stream of the command broke off; PEERBASE_ERR_WOULD_BLOCK while
+ * another thread writes to a stream to several nodes; PEERBASE_ERR_ARGUMENT for a command's own
+ * stream, or the second time.
  */
 int peerbase_stream_wait(struct peerbase_stream *stream, struct peerbase_reply **out);
 

@@ -8,6 +8,7 @@ use log::{Level, Record};
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -140,9 +141,15 @@ pub(crate) fn add(level: Level, target: &'static str, text: fmt::Arguments<'_>) 
 }
 
 fn emit(level: Level, target: &str, text: fmt::Arguments<'_>) {
-    let mut record = Record::builder();
-    record.level(level).target(target).module_path(Some(target));
-    log::logger().log(&record.args(text).build());
+    // A logger is code of the program, and may panic: one that writes to a closed standard error
+    // does. That must not end a thread of the library, on which calls of the program depend; the
+    // record is lost, and the panic hook has reported the rest.
+    let emitted = catch_unwind(AssertUnwindSafe(|| {
+        let mut record = Record::builder();
+        record.level(level).target(target).module_path(Some(target));
+        log::logger().log(&record.args(text).build());
+    }));
+    drop(emitted);
 }
 
 /// Writes a log record of a level (`Error`, `Warn`, `Info`, `Debug`). The other arguments are those

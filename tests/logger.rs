@@ -7,12 +7,14 @@ use log::{LevelFilter, Log, Metadata, Record};
 use peerbase::Node;
 use serde_json::json;
 use std::cell::Cell;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 /// The nodes it uses whenever something is logged.
 static NODES: Mutex<Vec<Node>> = Mutex::new(Vec::new());
 static RECORDS: AtomicUsize = AtomicUsize::new(0);
+/// Whether the logger panics.
+static PANICS: AtomicBool = AtomicBool::new(false);
 
 thread_local!(static INSIDE: Cell<bool> = const { Cell::new(false) });
 
@@ -27,6 +29,7 @@ impl Log for Curious {
     fn log(&self, record: &Record<'_>) {
         assert!(!record.args().to_string().is_empty());
         RECORDS.fetch_add(1, Ordering::Relaxed);
+        assert!(!PANICS.load(Ordering::Relaxed), "a logger that panics");
         look_at_all();
     }
 
@@ -47,10 +50,40 @@ fn look_at_all() {
     INSIDE.set(false);
 }
 
+/// The one logger of this process, for one test at a time.
+fn logger() -> MutexGuard<'static, ()> {
+    static SET: Once = Once::new();
+    static ONE: Mutex<()> = Mutex::new(());
+    let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    SET.call_once(|| log::set_logger(&Curious).unwrap());
+    log::set_max_level(LevelFilter::Debug);
+    one
+}
+
+#[test]
+fn a_logger_that_panics_ends_no_thread_of_a_node() {
+    let _one = logger();
+    let lan = Lan::new();
+    let a = lan.builder("a").command("fail", |_| panic!("a handler"));
+    let a = a.start().unwrap();
+    let b = lan.builder("b").start().unwrap();
+    PANICS.store(true, Ordering::Relaxed);
+    let before = RECORDS.load(Ordering::Relaxed);
+    for i in 0..3 {
+        // The panic of the handler is recorded on the thread that leads.
+        assert!(b.call("fail").to("a").timeout(secs(30)).send().is_err());
+        let echo = b.call("__echo__").arg(i).to("a").timeout(secs(30)).send();
+        assert_eq!(echo.unwrap()["args"], json!([i]));
+    }
+    // Each waits for the threads of its node.
+    drop((a, b));
+    PANICS.store(false, Ordering::Relaxed);
+    assert!(RECORDS.load(Ordering::Relaxed) > before);
+}
+
 #[test]
 fn a_logger_may_call_back_into_the_node_that_logs() {
-    log::set_logger(&Curious).unwrap();
-    log::set_max_level(LevelFilter::Debug);
+    let _one = logger();
     let lan = Lan::new();
     let a = lan.builder("a").start().unwrap();
     let b = lan.builder("b").open().unwrap();

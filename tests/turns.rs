@@ -170,14 +170,20 @@ fn pings_are_answered_and_calls_go_on_while_a_handler_takes_its_time() {
 #[test]
 fn what_a_handler_answers_before_it_goes_on_working_is_sent_at_once() {
     let lan = Lan::new();
+    // No advert and no ping wakes the thread that leads, which therefore must write by itself.
+    let quiet = |name| {
+        let node = lan.builder(name).advertise_interval(secs(60));
+        node.ping(secs(600), secs(1_800))
+    };
     let (end, ends) = mpsc::channel::<()>();
     let ends = Mutex::new(ends);
-    let a = lan.builder("a").command("early", move |call| {
+    let a = quiet("a").command("early", move |call| {
         call.reply("early").unwrap();
         ends.lock().unwrap().recv_timeout(secs(60)).unwrap();
     });
     let _a = a.start().unwrap();
-    let b = lan.builder("b").start().unwrap();
+    let b = quiet("b").start().unwrap();
+    until("a at b", || reaches(&b, "a"));
     let answer = b.call("early").to("a").timeout(secs(30)).send();
     end.send(()).unwrap();
     assert_eq!(answer, Ok(json!("early")));
@@ -288,6 +294,21 @@ fn a_call_on_another_thread_ends_in_time_though_nobody_runs_the_loop() {
 }
 
 #[test]
+fn a_call_on_another_thread_is_answered_though_callbacks_wait_for_the_loop() {
+    let lan = Lan::new();
+    let _a = lan.builder("a").start().unwrap();
+    // Nobody runs the loop, so the event that `a` has joined waits for ever.
+    let b = lan.builder("b").on_event(|_| {}).open().unwrap();
+    let call = std::thread::spawn(move || {
+        for i in 0..3 {
+            let echo = b.call("__echo__").arg(i).to("a").timeout(secs(30)).send();
+            assert_eq!(echo.map(|echo| echo["args"].clone()), Ok(json!([i])));
+        }
+    });
+    join(call, "the calls beside the loop");
+}
+
+#[test]
 fn a_started_node_cannot_be_run_or_processed_as_well() {
     let lan = Lan::new();
     let a = lan.builder("a").start().unwrap();
@@ -296,6 +317,19 @@ fn a_started_node_cannot_be_run_or_processed_as_well() {
 }
 
 /// The names of the library's threads in this process, all of which block all signals.
+#[test]
+fn a_node_that_is_stopped_before_it_is_run_has_run_without_an_error() {
+    let lan = Lan::new();
+    let _a = lan.builder("a").start().unwrap();
+    let ran = lan.builder("b").run(|node| {
+        // As a thread does that is faster than this one.
+        let echo = node.call("__echo__").to("a").timeout(secs(60)).send();
+        assert!(echo.is_ok(), "{echo:?}");
+        node.stop();
+    });
+    assert_eq!(ran, Ok(()));
+}
+
 fn threads() -> Vec<String> {
     let mut names = Vec::new();
     for task in std::fs::read_dir("/proc/self/task").unwrap() {
@@ -414,6 +448,25 @@ fn a_call_of_several_that_fails_as_it_begins_gives_up_those_that_were_begun() {
     // It may have been given up before it ran. If it ran, its handler is told.
     if let Ok(call) = kept.try_recv() {
         until("the handler to be told", || !call.is_wanted());
+    }
+}
+
+#[test]
+fn a_call_of_several_waits_for_room_at_this_node() {
+    let lan = Lan::new();
+    let names = ["a", "c", "d", "e", "f"];
+    let _others = names.map(|name| lan.builder(name).start().unwrap());
+    // Room for the argument of one call, and a half.
+    let limits = peerbase::Limits {
+        call_bytes: 6_000,
+        ..Default::default()
+    };
+    let b = lan.builder("b").limits(limits).start().unwrap();
+    let call = b.call("__echo__").arg("x".repeat(4_000)).to_each(names);
+    let answers = call.timeout(secs(60)).send_all().unwrap();
+    assert_eq!(answers.len(), names.len());
+    for answer in answers {
+        assert!(answer.result.is_ok(), "{answer:?}");
     }
 }
 

@@ -211,7 +211,9 @@ pub unsafe extern "C" fn peerbase_config_set_relay_keepalive(
 
 /// Sets the largest size of what is asked in one call, and of its value, in bytes, 1024 to 2^30; 4
 /// MiB by default. What does not fit into one frame is sent in pieces, which the program does not
-/// notice. One thread at a time may use `config`, which must not be NULL. Returns 0 or
+/// notice. PEERBASE_LIMIT_CALL_BYTES, PEERBASE_LIMIT_REPLY_BYTES and PEERBASE_LIMIT_MESSAGE_BYTES
+/// are raised where one such message would not fit into them; set them afterwards to have them
+/// otherwise. One thread at a time may use `config`, which must not be NULL. Returns 0 or
 /// PEERBASE_ERR_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_config_set_max_message(

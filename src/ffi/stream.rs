@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::name::NodeName;
 use crate::node::{CallStream, Ends, FanOut, Options, Targets};
 use std::ffi::{c_char, c_int, c_void};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 /// One side of the two streams of a call: it reads one and writes the other; a stream to several
@@ -39,6 +39,16 @@ pub type peerbase_ready = Option<unsafe extern "C" fn(user: *mut c_void)>;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Locks the streams to several nodes. A thread that writes to them has them locked for as long as
+/// that takes, and a callback must not wait for it.
+fn lock_several(all: &Mutex<Option<FanOut>>) -> Result<MutexGuard<'_, Option<FanOut>>, Error> {
+    match all.try_lock() {
+        Ok(all) => Ok(all),
+        Err(TryLockError::Poisoned(all)) => Ok(all.into_inner()),
+        Err(TryLockError::WouldBlock) => Err(Error::WouldBlock),
+    }
 }
 
 /// The error of waiting or writing after the call was waited for.
@@ -212,7 +222,7 @@ pub unsafe extern "C" fn peerbase_stream_read(
 /// all; `*wrote` is how many. They are copied. `data` may be NULL when `len` is 0. `wrote` may be
 /// NULL if `timeout_ms` is negative: then all bytes are written, or the function fails. A stream to
 /// several nodes takes all bytes and waits as long as it takes, so in a callback it returns
-/// PEERBASE_ERR_WOULD_DEADLOCK.
+/// PEERBASE_ERR_WOULD_DEADLOCK; and PEERBASE_ERR_WOULD_BLOCK while another thread writes to it.
 ///
 /// Otherwise as `peerbase_stream_read`, but `*wrote` also counts what was written before a failure.
 /// PEERBASE_ERR_BROKEN also means that the reader accepts no more.
@@ -240,7 +250,7 @@ pub unsafe extern "C" fn peerbase_stream_write(
             Side::Several(all) => {
                 // SAFETY: as above.
                 unsafe { here(stream) }?;
-                let outcome = lock(all).as_mut().ok_or(AGAIN)?.write_some(data);
+                let outcome = lock_several(all)?.as_mut().ok_or(AGAIN)?.write_some(data);
                 (outcome.as_ref().map_or(0, |n| *n), outcome.map(|_| ()))
             }
         };
@@ -272,8 +282,8 @@ fn write_in_time(
 }
 
 /// Says that all was written. If a stream is freed before that, it is broken off, and its reader is
-/// told so. Any thread, also in a callback. Returns 0, PEERBASE_ERR_FORKED or
-/// PEERBASE_ERR_ARGUMENT.
+/// told so. Any thread, also in a callback. Returns 0, PEERBASE_ERR_FORKED, PEERBASE_ERR_ARGUMENT,
+/// or PEERBASE_ERR_WOULD_BLOCK while another thread writes to a stream to several nodes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_stream_finish(stream: *mut peerbase_stream) -> c_int {
     guard(|| {
@@ -281,7 +291,7 @@ pub unsafe extern "C" fn peerbase_stream_finish(stream: *mut peerbase_stream) ->
         match &unsafe { here(stream) }?.side {
             Side::One(ends, _) | Side::Served(ends) => ends.finish(),
             Side::Several(all) => {
-                if let Some(all) = lock(all).as_mut() {
+                if let Some(all) = lock_several(all)?.as_mut() {
                     all.finish();
                 }
             }
@@ -348,8 +358,9 @@ pub unsafe extern "C" fn peerbase_stream_on_ready(
 ///
 /// Any thread, but not in a callback: there it returns PEERBASE_ERR_WOULD_DEADLOCK, and changes
 /// nothing. Returns 0 for several targets; for one target as `peerbase_node_call`, and
-/// PEERBASE_ERR_BROKEN if the stream of the command broke off; PEERBASE_ERR_ARGUMENT for a
-/// command's own stream, or the second time.
+/// PEERBASE_ERR_BROKEN if the stream of the command broke off; PEERBASE_ERR_WOULD_BLOCK while
+/// another thread writes to a stream to several nodes; PEERBASE_ERR_ARGUMENT for a command's own
+/// stream, or the second time.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_stream_wait(
     stream: *mut peerbase_stream,
@@ -364,11 +375,12 @@ pub unsafe extern "C" fn peerbase_stream_wait(
         let (reply, failure) = match &stream.side {
             Side::Served(_) => return Err(Error::Argument("a command waits for no value")),
             Side::Several(all) => {
-                let mut all = take_to_wait(all, FanOut::check_may_wait)?;
+                let mut all = take_to_wait(lock_several(all)?, FanOut::check_may_wait)?;
                 (peerbase_reply::new(all.value_texts()?, Holds::Json), None)
             }
             Side::One(_, call) => {
-                let (target, mut call) = take_to_wait(call, |(_, call)| call.check_may_wait())?;
+                let (target, mut call) =
+                    take_to_wait(lock(call), |(_, call)| call.check_may_wait())?;
                 peerbase_reply::of_one(target, call.value_text(), Holds::Json)
             }
         };
@@ -381,10 +393,9 @@ pub unsafe extern "C" fn peerbase_stream_wait(
 /// Takes out the calls that are to be waited for. If this thread may not wait, they stay for a
 /// thread that may.
 fn take_to_wait<T>(
-    calls: &Mutex<Option<T>>,
+    mut calls: MutexGuard<'_, Option<T>>,
     check: impl FnOnce(&T) -> Result<(), Error>,
 ) -> Result<T, Error> {
-    let mut calls = lock(calls);
     check(calls.as_ref().ok_or(AGAIN)?)?;
     calls.take().ok_or(AGAIN)
 }

@@ -15,7 +15,6 @@ use std::io::Write;
 use std::net::{IpAddr, UdpSocket};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -36,13 +35,13 @@ pub(super) fn the_disk_is_asked(path: &Path) {
 }
 
 /// A network of its own, on a port that is reserved for it.
-struct Lan {
+pub(super) struct Lan {
     key: Key,
     held: UdpSocket,
 }
 
 impl Lan {
-    fn new() -> Lan {
+    pub(super) fn new() -> Lan {
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None);
         let socket = socket.unwrap();
         socket.set_reuse_address(true).unwrap();
@@ -54,7 +53,7 @@ impl Lan {
         }
     }
 
-    fn builder(&self, name: &str) -> Builder {
+    pub(super) fn builder(&self, name: &str) -> Builder {
         Node::builder(name, "files", self.key.clone())
             .loopback(true)
             .advertise_port(self.held.local_addr().unwrap().port())
@@ -62,17 +61,17 @@ impl Lan {
 }
 
 /// A folder of one test, which is removed at its end.
-struct Folder(PathBuf);
+pub(super) struct Folder(pub(super) PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Folder {
+    pub(super) fn new(name: &str) -> Folder {
         let path = std::env::temp_dir().join(format!("peerbase-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).unwrap();
         Folder(path)
     }
 
-    fn names(&self) -> Vec<String> {
+    pub(super) fn names(&self) -> Vec<String> {
         let name = |e: std::io::Result<fs::DirEntry>| e.unwrap().file_name().into_string().unwrap();
         fs::read_dir(&self.0).unwrap().map(name).collect()
     }
@@ -84,11 +83,11 @@ impl Drop for Folder {
     }
 }
 
-fn data(size: usize) -> Vec<u8> {
+pub(super) fn data(size: usize) -> Vec<u8> {
     (0..size).map(|i| (i * 7 % 251) as u8).collect()
 }
 
-fn hash(data: &[u8]) -> String {
+pub(super) fn hash(data: &[u8]) -> String {
     FileHash(Sha256::digest(data).into()).to_string()
 }
 
@@ -97,13 +96,13 @@ fn fetch(node: &Node, hash: &str) -> Result<PathBuf, Error> {
     node.request_file(hash, patience, |_| {}).map(|f| f.path)
 }
 
-fn with(folder: &Path, builder: Builder) -> Node {
+pub(super) fn with(folder: &Path, builder: Builder) -> Node {
     let node = builder.start().unwrap();
     node.set_file_dir(folder).unwrap();
     node
 }
 
-fn meet(node: &Node, count: usize) {
+pub(super) fn meet(node: &Node, count: usize) {
     let start = Instant::now();
     while node.peers().iter().filter(|p| p.reachable).count() < count {
         assert!(
@@ -227,7 +226,7 @@ fn lies_about_contents_and_size_leave_nothing_and_an_honest_holder_is_found() {
 }
 
 /// A node that offers one file.
-fn holder(lan: &Lan, there: &Folder, name: &str, data: &[u8]) -> Node {
+pub(super) fn holder(lan: &Lan, there: &Folder, name: &str, data: &[u8]) -> Node {
     let path = there.0.join(name);
     fs::write(&path, data).unwrap();
     let node = lan.builder("holder").start().unwrap();
@@ -368,163 +367,6 @@ fn what_panics_in_a_programs_progress_ends_the_fetch_and_leaves_it_possible() {
     });
     assert!(panics.join().is_err());
     assert!(fetch(&node, &hash(b"data")).is_ok());
-}
-
-/// Sends the part that is asked for, if the caller accepts it.
-fn send(whole: &[u8], call: Call) {
-    let at = |i: usize| call.args()[i].as_u64().unwrap() as usize;
-    let (from, length) = (at(1), at(2));
-    let Ok((_, mut writer)) = call.streams() else {
-        return;
-    };
-    let _ = writer.write_all(&whole[from..from + length]);
-    writer.finish();
-    let _ = call.reply(true);
-}
-
-/// A node that says that it has a file, and runs `read` when it is asked for a part of it.
-fn scripted(
-    lan: &Lan,
-    name: &str,
-    size: usize,
-    read: impl Fn(Call) + Send + Sync + 'static,
-) -> Node {
-    let node = lan.builder(name).start().unwrap();
-    let info = json!({"size": size, "name": "f"});
-    node.set_reserved(
-        INFO,
-        Arc::new(move |call: Call| call.reply(info.clone()).unwrap()),
-    );
-    node.set_reserved(READ, Arc::new(read));
-    node
-}
-
-/// Fetches a file on a thread of its own, so that the test fails if the fetch does not end.
-fn fetch_aside(node: &Node, whole: &[u8], timeout: Duration) -> Result<Vec<u8>, Error> {
-    let (tell, told) = mpsc::channel();
-    let (asks, hash) = (node.clone(), hash(whole));
-    let fetches = thread::spawn(move || tell.send(asks.request_file(&hash, timeout, |_| {})));
-    let fetched = told.recv_timeout(Duration::from_secs(120)).unwrap();
-    fetches.join().unwrap().unwrap();
-    fetched.map(|f| fs::read(f.path).unwrap())
-}
-
-#[test]
-fn a_piece_that_trickles_in_is_fetched_from_another() {
-    let (lan, there, here) = (Lan::new(), Folder::new("steady"), Folder::new("fast"));
-    let whole = data(9_000_000);
-    let (end, ended) = mpsc::channel::<()>();
-    let ended = Arc::new(Mutex::new(ended));
-    // It sends a byte now and then, so that its call never times out.
-    let byte = whole[0];
-    let _trickles = scripted(&lan, "trickles", whole.len(), move |call| {
-        let (_, mut writer) = call.streams().unwrap();
-        let ended = ended.clone();
-        thread::spawn(move || {
-            let _unanswered = call;
-            let ended = ended.lock().unwrap_or_else(PoisonError::into_inner);
-            let pause = Duration::from_millis(10);
-            let over = Err(mpsc::RecvTimeoutError::Disconnected);
-            while writer.write_all(&[byte]).is_ok() && ended.recv_timeout(pause) != over {}
-        });
-    });
-    let _holder = holder(&lan, &there, "f", &whole);
-    let node = with(&here.0, lan.builder("node"));
-    meet(&node, 2);
-    assert!(fetch_aside(&node, &whole, Duration::from_secs(20)).unwrap() == whole);
-    drop(end);
-}
-
-#[test]
-fn a_holder_that_ends_its_stream_and_gives_no_value_does_not_hold_a_fetch_up() {
-    let (lan, here) = (Lan::new(), Folder::new("valued"));
-    let whole = data(9_000_000);
-    let (keep, unanswered) = mpsc::channel();
-    let (keep, asked) = (Mutex::new(keep), Arc::new(AtomicBool::new(false)));
-    let (part, is_asked) = (whole[0], asked.clone());
-    let _silent = scripted(&lan, "silent", whole.len(), move |call| {
-        let (_, mut writer) = call.streams().unwrap();
-        let _ = writer.write_timeout(&[part], Duration::ZERO);
-        writer.finish();
-        keep.lock().unwrap().send(call).unwrap();
-        is_asked.store(true, Ordering::Relaxed);
-    });
-    let (sends, was_asked) = (whole.clone(), asked.clone());
-    let _holder = scripted(&lan, "holder", whole.len(), move |call| {
-        let (sends, was_asked) = (sends.clone(), was_asked.clone());
-        thread::spawn(move || {
-            while !was_asked.load(Ordering::Relaxed) && call.is_wanted() {
-                thread::yield_now();
-            }
-            send(&sends, call);
-        });
-    });
-    let node = with(&here.0, lan.builder("node"));
-    meet(&node, 2);
-    // Its calls last far longer than the test waits.
-    let timeout = Duration::from_secs(3_600);
-    assert!(fetch_aside(&node, &whole, timeout).unwrap() == whole);
-    let calls: Vec<Call> = unanswered.try_iter().collect();
-    for call in calls {
-        let start = Instant::now();
-        while call.is_wanted() {
-            assert!(start.elapsed() < Duration::from_secs(30), "not cancelled");
-            thread::yield_now();
-        }
-    }
-}
-
-#[test]
-fn a_holder_whose_piece_is_taken_over_again_and_again_has_not_failed() {
-    let (lan, here) = (Lan::new(), Folder::new("slow"));
-    let whole = data(1_000);
-    let taken_over = Arc::new(AtomicUsize::new(0));
-    let takes = taken_over.clone();
-    let _busy = scripted(&lan, "busy", whole.len(), move |call| {
-        takes.fetch_add(1, Ordering::Relaxed);
-        call.turn_away().unwrap();
-    });
-    let sends = whole.clone();
-    // It sends nothing until its piece was taken over more often than a node may fail.
-    let _slow = scripted(&lan, "slow", whole.len(), move |call| {
-        let (sends, taken_over) = (sends.clone(), taken_over.clone());
-        thread::spawn(move || {
-            while taken_over.load(Ordering::Relaxed) < 5 && call.is_wanted() {
-                thread::yield_now();
-            }
-            send(&sends, call);
-        });
-    });
-    let node = with(&here.0, lan.builder("node"));
-    meet(&node, 2);
-    let timeout = Duration::from_secs(30);
-    assert!(fetch_aside(&node, &whole, timeout).unwrap() == whole);
-}
-
-#[test]
-fn a_holder_that_is_busy_is_waited_for_as_long_as_nothing_may_come() {
-    let (lan, here) = (Lan::new(), Folder::new("waits"));
-    let whole = data(1_000);
-    let (sends, turned_away) = (whole.clone(), AtomicUsize::new(0));
-    // It is busy more often than a node may fail.
-    let _busy = scripted(&lan, "busy", whole.len(), move |call| {
-        if turned_away.fetch_add(1, Ordering::Relaxed) < 4 {
-            return call.turn_away().unwrap();
-        }
-        let sends = sends.clone();
-        thread::spawn(move || send(&sends, call));
-    });
-    let node = with(&here.0, lan.builder("node"));
-    meet(&node, 1);
-    let timeout = Duration::from_secs(60);
-    assert!(fetch_aside(&node, &whole, timeout).unwrap() == whole);
-    // The fetch gives up a node that is always busy.
-    let (lan, other) = (Lan::new(), data(2_000));
-    let _always = scripted(&lan, "always", 2_000, |call| call.turn_away().unwrap());
-    let node = with(&here.0, lan.builder("node"));
-    meet(&node, 1);
-    let e = fetch_aside(&node, &other, Duration::from_secs(3));
-    assert!(matches!(e, Err(Error::Broken { .. })), "{e:?}");
 }
 
 #[test]

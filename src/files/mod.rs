@@ -15,6 +15,8 @@ mod hostile_tests;
 mod name;
 mod part;
 mod share;
+#[cfg(test)]
+mod slow_tests;
 
 pub use fetch::{Fetched, Progress};
 pub use share::Refreshed;

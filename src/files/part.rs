@@ -29,11 +29,25 @@ fn failed(e: io::Error) -> Error {
     Error::io("writing a file", &e)
 }
 
-/// The names of a part and its list in the folder for parts.
+/// The names of a part and its list in the folder for parts. The size belongs to them, because
+/// nodes may lie about it: what was kept of a file is not touched by an attempt to fetch it in
+/// another size.
 #[derive(Debug)]
 struct Names {
     part: String,
     list: String,
+    /// A list that is being written.
+    new_list: String,
+}
+
+impl Names {
+    fn of(hash: FileHash, size: u64) -> Names {
+        Names {
+            part: format!("{hash}-{size}.part"),
+            list: format!("{hash}-{size}.pieces"),
+            new_list: format!("{hash}-{size}.new"),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -50,12 +64,19 @@ pub(super) struct Part {
 impl Part {
     /// Goes on with a part that was kept, or begins one.
     pub(super) fn open(path: &Path, hash: FileHash, size: u64) -> Result<Part, Error> {
+        match Part::try_open(path, hash, size) {
+            // The end of another fetch has just removed the empty folder for parts.
+            Err(Error::Io { kind, .. }) if kind == ErrorKind::NotFound => {
+                Part::try_open(path, hash, size)
+            }
+            opened => opened,
+        }
+    }
+
+    fn try_open(path: &Path, hash: FileHash, size: u64) -> Result<Part, Error> {
         let folder = Folder::open(path).map_err(failed)?;
         let parts = folder.below(PARTS).map_err(failed)?;
-        let names = Names {
-            part: format!("{hash}.part"),
-            list: format!("{hash}.pieces"),
-        };
+        let names = Names::of(hash, size);
         match open_or_begin(&parts, &names, size) {
             Ok((file, there)) => Ok(Part {
                 path: path.to_owned(),
@@ -71,6 +92,23 @@ impl Part {
                 Err(e)
             }
         }
+    }
+
+    /// Removes what was kept of a file in this size, if anything was.
+    pub(super) fn remove(path: &Path, hash: FileHash, size: u64) {
+        let Ok(folder) = Folder::open(path) else {
+            return;
+        };
+        // The folder for parts is not made for this.
+        let there = folder.get(PARTS, OFlag::O_RDONLY | OFlag::O_DIRECTORY);
+        if let Ok(parts) = there {
+            discard(&folder, &Folder(parts), &Names::of(hash, size));
+        }
+    }
+
+    /// Bytes of the whole file.
+    pub(super) fn size(&self) -> u64 {
+        self.size
     }
 
     /// The pieces that are missing: the offset and the length of each.
@@ -100,7 +138,7 @@ impl Part {
         if let Some(there) = self.there.get_mut((offset / PIECE) as usize) {
             *there = true;
         }
-        let listed = write_list(&self.parts, &self.names.list, self.size, &self.there);
+        let listed = write_list(&self.parts, &self.names, self.size, &self.there);
         listed.map(|_| ()).map_err(failed)
     }
 
@@ -186,7 +224,7 @@ fn open_or_begin(parts: &Folder, names: &Names, size: u64) -> Result<(File, Vec<
     // here. That is not always the user of the process, because file systems map users.
     let nothing = vec![false; count];
     let there = kept.as_ref().map_or(&nothing, |(_, there)| there);
-    let list = write_list(parts, &names.list, size, there).map_err(failed)?;
+    let list = write_list(parts, names, size, there).map_err(failed)?;
     let owner = |file: &File| file.metadata().map(|m| m.uid()).map_err(failed);
     let us = owner(&list)?;
     // The owner of the folder could swap the files in it, and the owner of the part could have it
@@ -203,7 +241,7 @@ fn open_or_begin(parts: &Folder, names: &Names, size: u64) -> Result<(File, Vec<
     }
     let file = parts.make(&names.part).map_err(failed)?;
     file.set_len(size).map_err(failed)?;
-    write_list(parts, &names.list, size, &nothing).map_err(failed)?;
+    write_list(parts, names, size, &nothing).map_err(failed)?;
     Ok((file, nothing))
 }
 
@@ -228,16 +266,21 @@ fn read_list(parts: &Folder, name: &str, size: u64, count: usize) -> Option<Vec<
     (bits.len() == count).then(|| bits.bytes().map(|b| b == b'1').collect())
 }
 
-fn write_list(parts: &Folder, name: &str, size: u64, there: &[bool]) -> io::Result<File> {
+/// Writes the list aside, and then puts it in place of the old one, so that a power cut leaves one
+/// of the two.
+fn write_list(parts: &Folder, names: &Names, size: u64, there: &[bool]) -> io::Result<File> {
     let bits = there.iter().map(|there| if *there { '1' } else { '0' });
     let text = format!("{size} {}", bits.collect::<String>());
-    let list = parts.make(name)?;
+    let list = parts.make(&names.new_list)?;
     list.write_all_at(text.as_bytes(), 0)?;
+    list.sync_data()?;
+    let (new, name) = (names.new_list.as_str(), names.list.as_str());
+    renameat(&parts.0, new, &parts.0, name)?;
     Ok(list)
 }
 
 fn discard(folder: &Folder, parts: &Folder, names: &Names) {
-    for name in [&names.part, &names.list] {
+    for name in [&names.part, &names.list, &names.new_list] {
         if let Err(e) = parts.remove(name) {
             record!(Warn, "removing a part: {e}");
         }
@@ -381,7 +424,7 @@ mod tests {
             assert_eq!(fs::read(&path).unwrap(), b"right");
             fs::remove_file(path).unwrap();
             assert_eq!(
-                fs::read(outside.join(format!("{}.part", of(b"right")))).unwrap(),
+                fs::read(outside.join(Names::of(of(b"right"), 5).part)).unwrap(),
                 b"wrong"
             );
             let _ = fs::remove_file(&parts);
@@ -410,7 +453,7 @@ mod tests {
         for ending in ["part", "pieces"] {
             let name = folder
                 .join(PARTS)
-                .join(format!("{}.{ending}", of(b"right")));
+                .join(format!("{}-5.{ending}", of(b"right")));
             fs::remove_file(&name).unwrap();
             symlink(&victim, &name).unwrap();
             let part = Part::open(&folder, of(b"right"), 5).unwrap();
@@ -444,6 +487,22 @@ mod tests {
         assert_eq!(Part::open(&folder, of(b"right"), 5).unwrap().received(), 0);
         drop(whole(&folder));
         assert_eq!(Part::open(&folder, of(b"right"), 5).unwrap().received(), 5);
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn an_attempt_in_another_size_leaves_what_was_kept() {
+        let folder = folder("sizes");
+        drop(whole(&folder));
+        let other = Part::open(&folder, of(b"right"), 9).unwrap();
+        assert_eq!(other.received(), 0);
+        assert_eq!(Part::open(&folder, of(b"right"), 5).unwrap().received(), 5);
+        drop(other);
+        Part::remove(&folder, of(b"right"), 9);
+        assert_eq!(names(&folder.join(PARTS)).len(), 2, "a part and its list");
+        Part::remove(&folder, of(b"right"), 5);
+        assert!(names(&folder).is_empty());
+        Part::remove(&folder, of(b"right"), 5);
         fs::remove_dir_all(folder).unwrap();
     }
 

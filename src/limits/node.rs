@@ -1,8 +1,8 @@
 //! The limits that a node sets for itself and for its peers.
 
-use super::CHUNK;
 #[cfg(doc)]
-use super::{ASKED_ROOM, BODY_MAX};
+use super::BODY_MAX;
+use super::{ASKED_ROOM, CHUNK};
 use std::time::Duration;
 
 /// The limits of one node. Each bounds memory, descriptors or CPU that another node could make this
@@ -164,6 +164,19 @@ pub struct Limits {
     pub compat_posts: usize,
 }
 
+impl Limits {
+    /// Sets `max_message`, and raises the budgets into which one such message must fit: at the
+    /// caller what it asks, at the callee its answer, and at either what arrives, of which one peer
+    /// may take half.
+    pub(crate) fn set_max_message(&mut self, bytes: usize) {
+        self.max_message = bytes;
+        let one = bytes.saturating_add(ASKED_ROOM);
+        self.call_bytes = self.call_bytes.max(one);
+        self.reply_bytes = self.reply_bytes.max(one);
+        self.message_bytes = self.message_bytes.max(one.saturating_mul(2));
+    }
+}
+
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
@@ -217,5 +230,26 @@ impl Default for Limits {
             compat_links_per_address: 64,
             compat_posts: 16,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_largest_message_fits_into_the_budgets_that_it_passes() {
+        let mut limits = Limits::default();
+        limits.set_max_message(32 << 20);
+        let one = (32 << 20) + ASKED_ROOM;
+        assert_eq!(limits.max_message, 32 << 20);
+        assert!(limits.call_bytes >= one && limits.reply_bytes >= one);
+        assert!(limits.message_bytes / 2 >= one);
+        let defaults = Limits::default();
+        limits = defaults.clone();
+        limits.set_max_message(1_024);
+        assert_eq!(limits.call_bytes, defaults.call_bytes);
+        assert_eq!(limits.reply_bytes, defaults.reply_bytes);
+        assert_eq!(limits.message_bytes, defaults.message_bytes);
     }
 }

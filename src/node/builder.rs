@@ -175,11 +175,13 @@ impl Builder {
         self
     }
 
-    /// Bytes of what is asked in one call, and of its value, at most, 1 KiB to 1 GiB; 4 MiB unless
-    /// set. What does not fit one frame goes in pieces, unseen.
+    /// Sets the largest size of what is asked in one call, and of its value, in bytes: 1 KiB to 1
+    /// GiB, 4 MiB by default. What does not fit into one frame is sent in pieces, which the program
+    /// does not notice. The limits `call_bytes`, `reply_bytes` and `message_bytes` are raised where
+    /// one such message would not fit into them; set them afterwards to have them otherwise.
     #[must_use]
     pub fn max_message(mut self, bytes: usize) -> Self {
-        self.limits.max_message = bytes;
+        self.limits.set_max_message(bytes);
         self
     }
 
@@ -453,10 +455,17 @@ impl Builder {
     }
 
     /// Runs the node on this thread until it is stopped. `ready` is given the node once it takes
-    /// part; keep a clone of it to call or stop it from elsewhere.
+    /// part; keep a clone of it to call or stop it from elsewhere. If it is stopped before `ready`
+    /// returns, that is no error.
     pub fn run(self, ready: impl FnOnce(&Node)) -> Result<(), Error> {
         let node = self.open()?;
         ready(&node);
-        node.run()
+        match node.run() {
+            Err(Error::Stopped) => {
+                node.0.shared.turns.wait_finished();
+                Ok(())
+            }
+            ran => ran,
+        }
     }
 }

@@ -37,6 +37,8 @@ struct Progress {
     results: Vec<Option<Outcome>>,
     /// The next target to ask.
     next: usize,
+    /// Targets before it that found no room at this node, and are asked again when a call ends.
+    put_back: Vec<usize>,
     /// The call of each target, while it is under way and its number is noted.
     calls: Vec<Option<CallNumber>>,
     /// How many are under way.
@@ -52,11 +54,30 @@ impl Progress {
         if ended || self.in_flight >= max_in_flight {
             return None;
         }
-        let index = self.next;
+        let index = match self.put_back.pop() {
+            Some(index) => index,
+            None => self.next,
+        };
         let target = self.targets.get(index)?.clone();
-        self.next += 1;
+        self.next = self.next.max(index + 1);
         self.in_flight += 1;
         Some((index, target))
+    }
+
+    /// Puts a target back for which this node has no room. Returns whether another call is under
+    /// way, at whose end the target is asked again.
+    fn put_back(&mut self, index: usize) -> bool {
+        let others = self.in_flight > 1;
+        if others {
+            self.in_flight -= 1;
+            self.put_back.push(index);
+        }
+        others
+    }
+
+    fn is_over(&self) -> bool {
+        let asked_all = self.next == self.targets.len() && self.put_back.is_empty();
+        self.in_flight == 0 && (self.over || asked_all)
     }
 }
 
@@ -92,6 +113,8 @@ impl ManyCalls {
                     }
                 }
                 Ok(_) => {}
+                // This node's own limit is no answer of the target.
+                Err(Error::Overloaded(_)) if !p.over && p.put_back(index) => break,
                 Err(e) => {
                     drop(p);
                     self.note(index, Err(e));
@@ -123,7 +146,7 @@ impl ManyCalls {
 
     fn finish_if_over(&self) {
         let mut p = self.lock();
-        if p.in_flight > 0 || !(p.over || p.next == p.targets.len()) {
+        if !p.is_over() {
             return;
         }
         let Some(done) = p.done.take() else { return };
@@ -178,6 +201,7 @@ impl Node {
             progress: Mutex::new(Progress {
                 results: targets.iter().map(|_| None).collect(),
                 next: 0,
+                put_back: Vec::new(),
                 calls: vec![None; targets.len()],
                 targets,
                 in_flight: 0,

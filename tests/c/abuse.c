@@ -166,7 +166,7 @@ static void bad_calls(peerbase_node *a) {
           PEERBASE_ERR_JSON);
     CHECK(peerbase_node_call(a, "b", "x", "[\"\xff\"]", NULL, 1, &reply) == PEERBASE_ERR_UTF8);
     CHECK(peerbase_node_call(a, "*", "x", NULL, NULL, 1, &reply) == PEERBASE_ERR_NAME);
-    CHECK(peerbase_node_call(a, "b", "none", NULL, NULL, 5000, &reply) ==
+    CHECK(peerbase_node_call(a, "b", "none", NULL, NULL, 60000, &reply) ==
               PEERBASE_ERR_COMMAND_NOT_FOUND &&
           reply);
     peerbase_reply_free(reply);
@@ -227,7 +227,7 @@ static void messages(peerbase_node *a) {
     peerbase_reply *reply;
     size_t len = 9;
     CHECK(peerbase_node_send(a, "b", NULL, 1, 100, &reply) == PEERBASE_ERR_ARGUMENT);
-    CHECK(peerbase_node_send(a, "b", (const uint8_t *)"a\0b", 3, 5000, &reply) == 0);
+    CHECK(peerbase_node_send(a, "b", (const uint8_t *)"a\0b", 3, 60000, &reply) == 0);
     CHECK(!memcmp(peerbase_reply_data(reply, 0, &len), "a\0b", 3) && len == 3);
     CHECK(!peerbase_reply_json(reply, 0) && !peerbase_reply_data(reply, 1, &len) && len == 0);
     peerbase_reply_free(reply);
@@ -296,11 +296,11 @@ static void limits(void) {
 static void async_calls(peerbase_node *a) {
     uint64_t id = 0;
     int before = dropped();
-    CHECK(peerbase_node_call_async(a, "b", "answer", NULL, NULL, 5000, on_end, NULL, count_drop,
+    CHECK(peerbase_node_call_async(a, "b", "answer", NULL, NULL, 60000, on_end, NULL, count_drop,
                                    &id) == 0 &&
           id != 0);
     CHECK(wait_ended(1) == 0);
-    CHECK(peerbase_node_call_async(a, "*", "answer", NULL, NULL, 5000, on_end, NULL, count_drop,
+    CHECK(peerbase_node_call_async(a, "*", "answer", NULL, NULL, 60000, on_end, NULL, count_drop,
                                    NULL) == 0);
     CHECK(wait_ended(2) == 0);
     CHECK(peerbase_node_call_async(a, "nobody", "x", NULL, NULL, 60000, on_end, NULL, count_drop,
@@ -327,7 +327,7 @@ static void lend_a_thread(peerbase_node *a) {
     CHECK(peerbase_node_open(config, &node) == 0);
     peerbase_config_free(config);
     pthread_create(&thread, NULL, run, node);
-    CHECK(peerbase_node_send(a, "lent", (const uint8_t *)"x", 1, 5000, &reply) == 0);
+    CHECK(peerbase_node_send(a, "lent", (const uint8_t *)"x", 1, 60000, &reply) == 0);
     peerbase_reply_free(reply);
     CHECK(peerbase_node_run(node) == PEERBASE_ERR_ARGUMENT);
     CHECK(peerbase_node_process(node, 0) == PEERBASE_ERR_ARGUMENT);
@@ -375,12 +375,12 @@ int main(int argc, char **argv) {
 
     bad_calls(a);
     messages(a);
-    CHECK(peerbase_node_call(a, "b", "badly", NULL, NULL, 5000, &reply) ==
+    CHECK(peerbase_node_call(a, "b", "badly", NULL, NULL, 60000, &reply) ==
           PEERBASE_ERR_COMMAND_FAILED);
     CHECK(strstr(peerbase_reply_message(reply, 0), "JSON") && !peerbase_reply_json(reply, 0));
     CHECK(!peerbase_reply_node(reply, 1));
     peerbase_reply_free(reply);
-    CHECK(peerbase_node_call(a, "b", "wait", NULL, NULL, 5000, &reply) == 0);
+    CHECK(peerbase_node_call(a, "b", "wait", NULL, NULL, 60000, &reply) == 0);
     peerbase_reply_free(reply);
     sixteen_threads(a);
     async_calls(a);
@@ -389,7 +389,7 @@ int main(int argc, char **argv) {
     peerbase_reply_free(reply);
     CHECK(peerbase_node_stats(a, &reply) == 0 && strstr(peerbase_reply_json(reply, 0), "calls"));
     peerbase_reply_free(reply);
-    CHECK(peerbase_node_get_commands(a, "b", 5000, &reply) == 0 &&
+    CHECK(peerbase_node_get_commands(a, "b", 60000, &reply) == 0 &&
           strstr(peerbase_reply_json(reply, 0), "\"keep\""));
     peerbase_reply_free(reply);
     CHECK(peerbase_node_call_async(a, "b", "x", NULL, NULL, 1, NULL, NULL, count_drop, &id) ==
@@ -408,7 +408,7 @@ int main(int argc, char **argv) {
     c = start("c");
     a = start("a");
     CHECK(peerbase_node_register(c, "free", free_inside, &c, NULL) == 0);
-    CHECK(peerbase_node_call(a, "c", "free", NULL, NULL, 5000, &reply) == PEERBASE_ERR_UNREACHABLE);
+    CHECK(peerbase_node_call(a, "c", "free", NULL, NULL, 60000, &reply) == PEERBASE_ERR_UNREACHABLE);
     peerbase_node_free(a);
     puts("ok");
     return 0;

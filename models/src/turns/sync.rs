@@ -36,6 +36,11 @@ impl Instant {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
+    pub(crate) fn checked_add(self, d: Duration) -> Option<Instant> {
+        let millis = u64::try_from(d.as_millis()).ok()?;
+        self.0.checked_add(millis).map(Instant)
+    }
+
     pub(crate) fn checked_duration_since(self, earlier: Instant) -> Option<Duration> {
         self.0.checked_sub(earlier.0).map(Duration::from_millis)
     }

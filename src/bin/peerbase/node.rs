@@ -5,7 +5,7 @@ use crate::{Failure, Outcome, logging, options, signals};
 use lexopt::{Arg, ValueExt};
 use peerbase::{Event, Message, Node, Path};
 use serde_json::json;
-use std::io::{BufRead, IsTerminal, Read, Write};
+use std::io::{BufRead, ErrorKind, IsTerminal, Read, Write};
 use std::net::SocketAddr;
 use std::thread;
 
@@ -49,7 +49,16 @@ pub(crate) fn run(mut parser: lexopt::Parser) -> Outcome {
 /// Does what is typed, until nothing more is.
 fn console(node: &Node) -> Outcome {
     let mut input = std::io::stdin().lock();
-    for line in input.by_ref().lines().map_while(Result::ok) {
+    for line in input.by_ref().lines() {
+        let line = match line {
+            Ok(line) => line,
+            Err(e) if e.kind() == ErrorKind::InvalidData => {
+                eprintln!("this line is not UTF-8, and was ignored");
+                continue;
+            }
+            // The terminal is gone, for example.
+            Err(_) => break,
+        };
         match execute(node, &line) {
             Answer::Results(results) => {
                 let mut out = std::io::stdout().lock();

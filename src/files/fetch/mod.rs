@@ -13,6 +13,7 @@ use super::{FileHash, INFO};
 use crate::engine::{Ask, Path, PeerInfo};
 use crate::error::Error;
 use crate::json;
+use crate::logging::record;
 use crate::name::{CommandPath, NodeName};
 use crate::node::{Node, Options, RawAnswer, Targets};
 use crate::signals;
@@ -20,11 +21,17 @@ use pieces::{Ending, News, Pieces};
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use worker::Worker;
 
 /// How long to wait until nodes have said whether they have a file.
 const ASKING: Duration = Duration::from_secs(5);
+/// How long the holders that say one size may take until a piece is whole, while others say another
+/// size; the time doubles each time that all of them are slow. It is enough for a piece at 70 KB/s.
+const STALLED: Duration = match cfg!(test) {
+    true => Duration::from_secs(1),
+    false => Duration::from_secs(60),
+};
 /// Nodes from which one file is fetched at a time.
 const HOLDERS: usize = 8;
 /// JSON values in what a node says about a file: its size and name, and a few more in later
@@ -122,31 +129,57 @@ impl Fetch<'_> {
             alike.take(HOLDERS).cloned().collect()
         };
         sizes.sort_by_key(|size| usize::MAX - of(*size).len());
-        let mut outcome = Err(Error::FileUnknown(self.hash.to_string()));
-        for size in sizes {
-            let limit = self.share.limits.file_bytes.min(LARGEST);
-            if size > limit {
-                let fits = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-                let (size, limit) = (fits(size), fits(limit));
-                outcome = Err(Error::TooLarge { size, limit });
-                continue;
-            }
-            let alike = of(size);
-            outcome = self.fetch(&alike, size, progress);
-            // One of them sent something else. Fetching from each alone shows which one.
-            if matches!(outcome, Err(Error::Damaged(_))) && alike.len() > 1 {
-                for one in &alike {
-                    outcome = self.fetch(std::slice::from_ref(one), size, progress);
-                    if !matches!(outcome, Err(Error::Damaged(_))) {
-                        break;
-                    }
+        let mut outcome = Err(Error::FileUnknown(self.hash.to_string()).into());
+        let mut patience = (sizes.len() > 1).then_some(STALLED);
+        let mut left = sizes.clone();
+        while !left.is_empty() {
+            let mut stalled = Vec::new();
+            for size in std::mem::take(&mut left) {
+                outcome = self.fetch_alike(&of(size), size, patience, progress);
+                if matches!(outcome, Err(Failed { stalled: true, .. })) {
+                    stalled.push(size);
+                }
+                if !outcome.as_ref().is_err_and(Failed::may_be_a_lie) {
+                    break;
                 }
             }
-            if !outcome.as_ref().is_err_and(may_be_a_lie) {
-                break;
+            // Slow holders may be honest: they are asked again, and left more time.
+            if outcome.as_ref().is_err_and(Failed::may_be_a_lie) {
+                left = stalled;
+                patience = patience.map(|patience| patience * 2);
             }
         }
-        outcome
+        if outcome.is_ok() {
+            sizes
+                .iter()
+                .for_each(|size| Part::remove(&self.folder, self.hash, *size));
+        }
+        outcome.map_err(|failed| failed.why)
+    }
+
+    /// Fetches from holders that say that the file has this size.
+    fn fetch_alike(
+        &self,
+        alike: &[Holder],
+        size: u64,
+        patience: Option<Duration>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Fetched, Failed> {
+        let limit = self.share.limits.file_bytes.min(LARGEST);
+        if size > limit {
+            let fits = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+            let (size, limit) = (fits(size), fits(limit));
+            return Err(Error::TooLarge { size, limit }.into());
+        }
+        let outcome = self.fetch(alike, size, patience, progress);
+        if !outcome.as_ref().is_err_and(Failed::is_damage) || alike.len() == 1 {
+            return outcome;
+        }
+        // One of them sent something else. Fetching from each alone shows which one.
+        let alone = alike.iter().map(std::slice::from_ref);
+        let mut outcomes = alone.map(|one| self.fetch(one, size, patience, progress));
+        let other = outcomes.find(|outcome| !outcome.as_ref().is_err_and(Failed::is_damage));
+        other.unwrap_or(outcome)
     }
 
     /// Asks the peers which of them have the file.
@@ -163,6 +196,12 @@ impl Fetch<'_> {
         let peers = self.node.peers().into_iter().filter(can_have_files);
         let targets = Targets::List(peers.map(|p| p.name).collect());
         let answers = self.node.call_many(targets, asked, options)?;
+        // A node that could not say is not one that has no such file.
+        let unsaid = answers.iter().find_map(|(_, answer)| {
+            let why = answer.as_ref().err()?;
+            let unsaid = matches!(why, Error::Timeout | Error::Overloaded(_));
+            unsaid.then(|| why.clone())
+        });
         let holder = |(node, answer): RawAnswer| {
             let value = json::parse(&answer.ok()?, INFO_VALUES).ok()?;
             Some(Holder {
@@ -177,38 +216,45 @@ impl Fetch<'_> {
                     .map(str::to_owned),
             })
         };
-        Ok(answers.into_iter().filter_map(holder).collect())
+        let holders: Vec<Holder> = answers.into_iter().filter_map(holder).collect();
+        match unsaid {
+            Some(why) if holders.is_empty() => Err(why),
+            _ => Ok(holders),
+        }
     }
 
+    /// Fetches from these holders. If `patience` is given, the attempt fails as stalled when no
+    /// piece has become whole for that long.
     fn fetch(
         &self,
         holders: &[Holder],
         size: u64,
+        patience: Option<Duration>,
         progress: &mut dyn FnMut(Progress),
-    ) -> Result<Fetched, Error> {
+    ) -> Result<Fetched, Failed> {
         let mut part = Part::open(&self.folder, self.hash, size)?;
-        match self.fetch_pieces(holders, &mut part, size, progress) {
-            Ok(()) => {}
-            Err(e @ Error::Io { .. }) => {
+        if let Err(failed) = self.fetch_pieces(holders, &mut part, patience, progress) {
+            // Only whole pieces are worth keeping.
+            if matches!(failed.why, Error::Io { .. }) || part.received() == 0 {
                 part.discard();
-                return Err(e);
             }
-            Err(e) => return Err(e),
+            return Err(failed);
         }
         let name = holders.iter().find_map(|h| h.name.as_deref());
         let Some((path, stamp)) = part.finish(self.hash, name)? else {
-            return Err(Error::Damaged(format!(
-                "what was sent is not the file {}",
-                self.hash
-            )));
+            let why = format!("what was sent is not the file {}", self.hash);
+            return Err(Error::Damaged(why).into());
         };
-        let offered = path.clone();
-        let links = false;
-        self.share.offer(self.hash, Offer { path, stamp, links })?;
-        Ok(Fetched {
-            path: offered,
-            size,
-        })
+        let offer = Offer {
+            path: path.clone(),
+            stamp,
+            links: false,
+        };
+        // The file is there, whether this node may offer it or not.
+        if let Err(e) = self.share.offer(self.hash, offer) {
+            record!(Warn, "a file that was fetched is not offered: {e}");
+        }
+        Ok(Fetched { path, size })
     }
 
     /// Fetches the missing pieces, from each holder on a thread of its own.
@@ -216,12 +262,14 @@ impl Fetch<'_> {
         &self,
         holders: &[Holder],
         part: &mut Part,
-        size: u64,
+        patience: Option<Duration>,
         progress: &mut dyn FnMut(Progress),
-    ) -> Result<(), Error> {
+    ) -> Result<(), Failed> {
         let pieces = Arc::new(Pieces::new(part.missing()));
         let mut threads = Vec::new();
         let mut outcome = Ok(());
+        // When `ending` is dropped, the threads that fetch find nothing more to do.
+        let ending = Ending(&pieces, self.node);
         for holder in holders {
             let worker = Worker {
                 node: self.node.clone(),
@@ -237,14 +285,12 @@ impl Fetch<'_> {
             match signals::spawn("peerbase-file", move || worker.run()) {
                 Ok(thread) => threads.push(thread),
                 Err(e) => {
-                    outcome = Err(Error::io("starting a thread", &e));
+                    outcome = Err(Error::io("starting a thread", &e).into());
                 }
             }
         }
-        // When `ending` is dropped, the threads that still fetch find nothing more to do.
-        let ending = Ending(&pieces, self.node);
         if !threads.is_empty() {
-            outcome = Self::follow(self.node, &pieces, threads.len(), part, size, progress);
+            outcome = self.follow(&pieces, threads.len(), part, patience, progress);
         }
         drop(ending);
         for thread in threads {
@@ -255,16 +301,18 @@ impl Fetch<'_> {
 
     /// Notes what has arrived until all has, or no thread fetches any more.
     fn follow(
-        node: &Node,
+        &self,
         pieces: &Pieces,
         mut holders: usize,
         part: &mut Part,
-        size: u64,
+        patience: Option<Duration>,
         progress: &mut dyn FnMut(Progress),
-    ) -> Result<(), Error> {
+    ) -> Result<(), Failed> {
+        let size = part.size();
         let mut left = part.missing().len();
         let mut received = part.received();
         let mut last = None;
+        let mut whole_at = Instant::now();
         loop {
             progress(Progress {
                 received,
@@ -274,23 +322,27 @@ impl Fetch<'_> {
             if left == 0 {
                 return Ok(());
             }
-            match pieces.next(node) {
+            match pieces.next(self.node) {
                 Some(News::Bytes(n)) => received = received.saturating_add_signed(n),
                 Some(News::Piece(offset)) => {
                     left -= 1;
                     part.mark(offset)?;
+                    whole_at = Instant::now();
                 }
-                Some(News::Disk(e)) => return Err(e),
+                Some(News::Disk(e)) => return Err(e.into()),
                 Some(News::GaveUp(e)) => {
                     holders -= 1;
                     last = Some(e);
                 }
                 None => {
-                    return Err(Error::Broken {
-                        arrived: part.received(),
-                        why: last.map_or("nobody sends it".into(), |e| e.to_string()),
-                    });
+                    let why = last.map_or("nobody sends it".into(), |e| e.to_string());
+                    return Err(broken(part, why).into());
                 }
+            }
+            // A holder that sends a byte now and then does not time out.
+            if patience.is_some_and(|patience| whole_at.elapsed() > patience) {
+                let why = broken(part, "it is sent too slowly".into());
+                return Err(Failed { why, stalled: true });
             }
         }
     }
@@ -303,11 +355,39 @@ fn ask(path: &str, args: String) -> Result<Ask, Error> {
     })
 }
 
-/// Whether a fetch has failed because of what the holders say. Then others that say something else
-/// may be asked. A size that no disk takes is a lie as well.
-fn may_be_a_lie(error: &Error) -> bool {
-    use Error::{Broken, Damaged, Io, TooLarge};
-    let size = ErrorKind::FileTooLarge;
-    matches!(error, Damaged(_) | Broken { .. } | TooLarge { .. })
-        || matches!(error, Io { kind, .. } if *kind == size)
+fn broken(part: &Part, why: String) -> Error {
+    let arrived = part.received();
+    Error::Broken { arrived, why }
+}
+
+/// Why an attempt to fetch a file in one size has failed.
+#[derive(Debug)]
+struct Failed {
+    why: Error,
+    /// Whether it was given up because no piece became whole for long.
+    stalled: bool,
+}
+
+impl From<Error> for Failed {
+    fn from(why: Error) -> Failed {
+        Failed {
+            why,
+            stalled: false,
+        }
+    }
+}
+
+impl Failed {
+    fn is_damage(&self) -> bool {
+        matches!(self.why, Error::Damaged(_))
+    }
+
+    /// Whether the attempt has failed because of what the holders say. Then others that say
+    /// something else may be asked. A size that no disk takes is a lie as well.
+    fn may_be_a_lie(&self) -> bool {
+        use Error::{Broken, Damaged, Io, TooLarge};
+        let size = ErrorKind::FileTooLarge;
+        matches!(self.why, Damaged(_) | Broken { .. } | TooLarge { .. })
+            || matches!(self.why, Io { kind, .. } if kind == size)
+    }
 }

@@ -39,7 +39,7 @@ pub(super) fn tell(share: &Arc<Share>, call: Call) {
     let mut questions = share.questions();
     if questions.waiting.len() >= FILE_QUESTIONS {
         drop(questions);
-        let _ = call.refuse("as many ask for files as may");
+        let _ = call.turn_away();
         return;
     }
     questions.waiting.push_back((hash, call));

@@ -2,7 +2,7 @@
 //! take as long as it likes, and meanwhile others must not make the queue grow without bound.
 
 use super::calls::Ended;
-use super::signal::Ready;
+use super::signal::Signal;
 use super::watchers::EventHandler;
 use crate::engine::{Event, Request};
 use crate::limits::Limits;
@@ -24,7 +24,7 @@ pub(super) enum Callback {
     /// The message handler, for a message to everyone.
     Message(NodeName, Vec<u8>),
     /// A stream can be read or written again.
-    Ready(Ready),
+    Ready(Arc<Signal>),
     /// The end of an asynchronous call.
     Ended(Ended),
     /// The event handler.
@@ -99,9 +99,9 @@ impl Callbacks {
         self.queue.is_empty()
     }
 
-    /// Whether there may soon be no room.
+    /// Whether there may soon be no room for a further message to everyone.
     pub(super) fn is_half_full(&self) -> bool {
-        self.bytes > self.bytes_max / 2
+        self.bytes + self.kept.load(Ordering::Relaxed) > self.bytes_max / 2
     }
 
     /// Adds what others asked for or said, unless too much waits; whether it did. A single one
@@ -225,6 +225,10 @@ mod tests {
             kept.push(callbacks.keep(1_000));
         }
         assert_eq!(kept.len(), 10_000 / (ENTRY + 1_000));
+        assert!(
+            callbacks.is_half_full(),
+            "others are turned away before one is dropped"
+        );
         kept.pop();
         assert!(callbacks.offer(message(1_000)), "one was dropped");
         callbacks.pop();

@@ -66,9 +66,11 @@ impl Subscription {
 pub struct Events(pub(crate) Arc<Subscription>);
 
 impl Events {
-    /// The next event, waiting at most `timeout` for it. Also `None` when the node was stopped.
+    /// The next event. Waits for it at most `timeout`, which may be [`Duration::MAX`]. Returns
+    /// `None` if none came in time, or if the node was stopped.
     pub fn next_timeout(&self, timeout: Duration) -> Option<Event> {
-        self.wait(Some(Instant::now() + timeout))
+        // A time that the clock cannot express does not come.
+        self.wait(Instant::now().checked_add(timeout))
     }
 
     fn wait(&self, until: Option<Instant>) -> Option<Event> {
@@ -119,5 +121,15 @@ mod tests {
         s.close();
         let got: Vec<_> = Events(s).collect();
         assert_eq!(got, [event(), event(), Event::Missed(3)]);
+    }
+
+    #[test]
+    fn the_longest_timeout_is_one_that_never_ends() {
+        let s = Arc::new(Subscription::new(2));
+        s.push(Event::Missed(1));
+        s.close();
+        let events = Events(s);
+        assert_eq!(events.next_timeout(Duration::MAX), Some(Event::Missed(1)));
+        assert_eq!(events.next_timeout(Duration::MAX), None);
     }
 }

@@ -43,6 +43,11 @@ impl Turns {
         most: Option<Duration>,
     ) -> (Locked<'a>, Result<(), Error>) {
         debug_assert!(!state.is_led());
+        if state.batch.is_some() {
+            // A callback that takes long has left what it answered to the end of its batch.
+            let now = state.driver.now();
+            state.settle(now, true);
+        }
         let timeout = match (state.begin_to_lead(), most) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
@@ -140,7 +145,7 @@ impl Turns {
         match callback {
             Callback::Request(request) => (self.handlers.on_request)(request),
             Callback::Message(sender, data) => (self.handlers.on_message)(sender, data, kept),
-            Callback::Ready(ready) => ready(),
+            Callback::Ready(signal) => signal.run_ready(),
             Callback::Ended(ended) => ended.run(),
             Callback::Event(handler, event) => handler(&event),
             Callback::Do(f) => f(),

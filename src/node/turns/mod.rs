@@ -311,7 +311,10 @@ impl Turns {
         // so long that another thread leads.
         let flush = !in_batch || state.is_led();
         state.settle(now, flush);
-        let wake = !in_batch && state.must_wake();
+        let wake = match in_batch {
+            true => state.leader_is_late(),
+            false => state.must_wake(),
+        };
         self.release(state);
         if wake {
             self.wake();

@@ -12,6 +12,11 @@ use std::time::Duration;
 /// again.
 const NAP: Duration = Duration::from_millis(1);
 
+/// How long a thread that waits beside a program's loop leaves it to the loop to run the callbacks
+/// that wait. After that the thread takes in what has come from the network, and leaves the
+/// callbacks: short to a caller that waits, long to a loop that is about to come.
+const PATIENCE: Duration = Duration::from_millis(10);
+
 impl Turns {
     /// One turn in a program's loop.
     pub(in crate::node) fn process(&self, most: Option<Duration>) -> Result<(), Error> {
@@ -75,37 +80,49 @@ impl Turns {
         if free && state.is_programs_loop() && state.batch.is_none() {
             self.turn(state, most)?;
         } else if free && state.callbacks.is_empty() {
-            let (state, waited) = self.lead(state, most);
-            if !state.stage.is_working() {
-                self.see_to_the_end(state)?;
-                return Ok(self.lock());
+            self.lead_beside_the_loop(state, most)?;
+        } else if free {
+            let most = most.map_or(PATIENCE, |most| most.min(PATIENCE));
+            let state = self.wait_for_another(state, Some(most));
+            // The loop did not come: what this thread waits for may be in a socket.
+            if !state.is_led() && !state.stage.is_ended() {
+                self.lead_beside_the_loop(state, Some(Duration::ZERO))?;
             }
-            let more = !state.callbacks.is_empty() || state.driver.has_unread();
-            self.release(state);
-            if more {
-                self.wake();
-            }
-            waited?;
         } else {
-            self.wait_for_another(state, most);
+            drop(self.wait_for_another(state, most));
         }
         Ok(self.lock())
     }
 
+    /// Leads on a thread that runs no callbacks, and says at the descriptor that some wait.
+    fn lead_beside_the_loop(&self, state: Locked<'_>, most: Option<Duration>) -> Result<(), Error> {
+        let (state, waited) = self.lead(state, most);
+        if !state.stage.is_working() {
+            return self.see_to_the_end(state);
+        }
+        let more = !state.callbacks.is_empty() || state.driver.has_unread();
+        self.release(state);
+        if more {
+            self.wake();
+        }
+        waited
+    }
+
     /// Waits for another thread's turn. The program's loop may be late, or not run at all, and what
     /// this thread has begun must end in time: so the engine is told the time.
-    fn wait_for_another(&self, state: Locked<'_>, most: Option<Duration>) {
+    fn wait_for_another<'a>(&'a self, state: Locked<'a>, most: Option<Duration>) -> Locked<'a> {
         let due = state.driver.protocol_deadline();
         let due = due.map(|at| state.driver.left_until(at).max(NAP));
         let mut state = self.follow(state, [due, most].into_iter().flatten().min());
         let now = state.driver.now();
         let due = state.driver.protocol_deadline();
         if state.is_led() || state.stage.is_ended() || due.is_none_or(|at| now.at < at) {
-            return;
+            return state;
         }
         // A panic in it has stopped the node, and ended what this thread waits for.
         let _ = state.protect(|state| state.driver.tick(now));
         self.settle(state, now);
+        self.lock()
     }
 
     /// Follows: waits until something has changed for threads that do not lead, at most `most`.

@@ -1,8 +1,9 @@
 //! How streams tell the threads and callbacks that wait for them that something has moved.
 
 use crate::engine::RequestId;
-use crate::sync::{Condvar, Mutex};
+use crate::sync::{AtomicBool, Condvar, Mutex};
 use crate::table::Table;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 /// What runs when a stream can be read or written again.
@@ -14,6 +15,8 @@ pub(in crate::node) struct Signal {
     /// Threads wait on this with the node's lock.
     pub(super) moved: Condvar,
     ready: Mutex<Option<Ready>>,
+    /// Whether the callback waits to be run: it is queued once, however often something moves.
+    queued: AtomicBool,
 }
 
 impl Signal {
@@ -29,6 +32,14 @@ impl Signal {
     fn ready(&self) -> Option<Ready> {
         let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
         ready.clone()
+    }
+
+    /// Runs the callback, on the loop's thread. What moves from now on queues it again.
+    pub(super) fn run_ready(&self) {
+        self.queued.store(false, Ordering::Release);
+        if let Some(ready) = self.ready() {
+            ready();
+        }
     }
 }
 
@@ -53,11 +64,13 @@ impl Signals {
         self.by_call.remove(&call)
     }
 
-    /// A call's streams have moved; the callback to run for it, if there is one.
-    pub(super) fn moved(&mut self, call: RequestId) -> Option<Ready> {
+    /// A call's streams have moved. Returns the signal if it has a callback that is to be queued.
+    pub(super) fn moved(&mut self, call: RequestId) -> Option<Arc<Signal>> {
         let signal = self.by_call.get(&call)?;
         self.moved.push(signal.clone());
-        signal.ready()
+        let has_callback = signal.ready().is_some();
+        let queue = has_callback && !signal.queued.swap(true, Ordering::AcqRel);
+        queue.then(|| signal.clone())
     }
 
     /// Nothing moves any more, which every thread that waits is to notice.
@@ -74,6 +87,7 @@ impl Signals {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sync::AtomicUsize;
     use crate::wire::Instance;
 
     fn call(number: u64) -> RequestId {
@@ -95,6 +109,23 @@ mod tests {
         let moved = signals.take_moved();
         assert!(moved.iter().all(|m| Arc::ptr_eq(m, &signal)) && moved.len() == 2);
         assert!(signals.take_moved().is_empty());
+    }
+
+    #[test]
+    fn a_callback_is_queued_once_until_it_runs() {
+        let mut signals = Signals::default();
+        let signal = signals.of(call(1));
+        let runs = Arc::new(AtomicUsize::new(0));
+        let counted = runs.clone();
+        signal.set_ready(Some(Arc::new(move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+        })));
+        for round in 1..3 {
+            let queued: Vec<_> = (0..1_000).filter_map(|_| signals.moved(call(1))).collect();
+            assert_eq!(queued.len(), 1, "round {round}");
+            queued[0].run_ready();
+            assert_eq!(runs.load(Ordering::Relaxed), round);
+        }
     }
 
     #[test]

@@ -172,6 +172,7 @@ impl State {
                     driver.engine.reply(now, id, Status::Overloaded, Vec::new());
                 }
                 driver.perform(now, notices);
+                driver.flush(now, notices);
             });
         }
         let full = self.callbacks.is_half_full();
@@ -205,8 +206,8 @@ impl State {
                 callbacks.offer_message(sender, data);
             }
             Notice::Stream(id) => {
-                if let Some(ready) = signals.moved(id.call) {
-                    callbacks.add(Callback::Ready(ready));
+                if let Some(signal) = signals.moved(id.call) {
+                    callbacks.add(Callback::Ready(signal));
                 }
             }
             Notice::Ended(number, outcome) => {
@@ -242,23 +243,29 @@ impl State {
 
     /// Whether a thread that waits for events must be woken for what was done meanwhile.
     pub(super) fn must_wake(&mut self) -> bool {
-        let due = self.driver.protocol_deadline();
-        let sooner = |promised: Time| due.filter(|due| *due < promised);
         let mut loop_is_late = false;
         if let LoopThread::Program {
             waits_until: Some(until),
             ..
         } = &mut self.loop_thread
-            && let Some(due) = sooner(*until)
+            && let Some(due) = self.driver.protocol_deadline()
+            && due < *until
         {
             // It is woken once for this.
             *until = due;
             loop_is_late = true;
         }
-        let leader_is_late = match self.leader {
-            Leader::Waits { until } => sooner(until).is_some(),
+        !self.callbacks.is_empty() || loop_is_late || self.leader_is_late()
+    }
+
+    /// Whether a thread leads, and will wait longer than until something is due.
+    pub(super) fn leader_is_late(&self) -> bool {
+        match self.leader {
+            Leader::Waits { until } => {
+                let due = self.driver.protocol_deadline();
+                due.is_some_and(|due| due < until)
+            }
             Leader::None => false,
-        };
-        !self.callbacks.is_empty() || loop_is_late || leader_is_late
+        }
     }
 }

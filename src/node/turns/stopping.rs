@@ -5,7 +5,9 @@ use super::stage::Stage;
 use super::state::State;
 use super::{Locked, Turns};
 use crate::error::Error;
+use crate::logging::record;
 use crate::sync::Instant;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 /// How long a stop may take to write what was answered: two round trips on the slowest link one
@@ -56,6 +58,18 @@ impl State {
     }
 }
 
+/// Runs code of the program that must not keep a node from ending: a panic in it is recorded.
+fn protect_from_program(f: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(f)).is_err() {
+        record!(Error, "a handler panicked when it was dropped");
+    }
+}
+
+/// Drops what belongs to the program, whose destructors may panic.
+fn drop_of_program<T>(value: T) {
+    protect_from_program(move || drop(value));
+}
+
 impl Turns {
     /// Stops the node: what was answered is written, for two seconds at most, then it says goodbye.
     /// Everything of our own that is in flight ends at once. Idempotent. Returns before that is
@@ -78,6 +92,11 @@ impl Turns {
     pub(super) fn see_to_the_end<'a>(&'a self, mut state: Locked<'a>) -> Result<(), Error> {
         let mut waited = Ok(());
         while !state.stage.is_ended() {
+            if state.is_led() {
+                // Another thread of the program has begun to lead meanwhile.
+                state = self.follow(state, None);
+                continue;
+            }
             (state, waited) = self.lead(state, None);
             if waited.is_err() {
                 state.end(Error::Stopped);
@@ -131,11 +150,11 @@ impl Turns {
         let began = Instant::now();
         state.begin_batch(began);
         self.release(state);
-        drop(dropped);
+        drop_of_program(dropped);
         self.run_callbacks(owed, began);
-        (self.handlers.on_end)();
+        protect_from_program(|| (self.handlers.on_end)());
         let told = self.lock().watchers.replace_handler(None);
-        drop(told);
+        drop_of_program(told);
         let mut state = self.lock();
         // What was begun while the node ended may have added some.
         while !state.callbacks.is_empty() {

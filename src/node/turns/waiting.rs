@@ -93,7 +93,8 @@ impl Turns {
         mut f: impl FnMut(&mut Engine, Now) -> Result<Option<T>, Error>,
     ) -> Result<T, Error> {
         self.check_process()?;
-        let until = timeout.map(|timeout| Instant::now() + timeout);
+        // A time that the clock cannot express does not come.
+        let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut state = self.lock_politely();
         loop {
             state.stage.check_working()?;
