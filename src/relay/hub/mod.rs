@@ -51,7 +51,7 @@ pub use stats::RelayStats;
 
 use crate::entropy::Entropy;
 use crate::frame::{self, FrameType};
-use crate::protocol::{LinkEvent, LinkId, Now, Protocol, Time};
+use crate::protocol::{LinkEvent, LinkId, LinkWriter, Now, Protocol, Time};
 use crate::wire::relay::Refusal;
 use context::Core;
 use members::Members;
@@ -235,6 +235,19 @@ impl Hub {
         self.take_frames(now, id, bytes);
     }
 
+    /// Has the bytes that wait for a link written, and goes on with what has room now. Returns
+    /// whether bytes wait for the link after that.
+    fn transmit(&mut self, now: Now, id: LinkId, write: &mut LinkWriter<'_>) -> bool {
+        let taken = match self.members.pending(id) {
+            [] => return false,
+            bytes => write(bytes),
+        };
+        if taken > 0 {
+            self.sent(now, id, taken);
+        }
+        !self.members.pending(id).is_empty()
+    }
+
     /// A link took `n` of the pending bytes.
     pub fn sent(&mut self, now: Now, id: LinkId, n: usize) {
         if !self.members.sent(&self.core.at(now), id, n) {
@@ -380,12 +393,11 @@ impl Protocol for Hub {
             // A relay dials nobody.
             LinkEvent::Connected => {}
             LinkEvent::Received(bytes) => self.received(now, id, bytes),
-            LinkEvent::Sent(n) => self.sent(now, id, n),
             LinkEvent::Closed => self.closed(now, id),
         }
     }
 
-    fn pending(&self, id: LinkId) -> &[u8] {
-        Hub::pending(self, id)
+    fn transmit(&mut self, now: Now, id: LinkId, write: &mut LinkWriter<'_>) -> bool {
+        Hub::transmit(self, now, id, write)
     }
 }
