@@ -1,8 +1,8 @@
 //! What the event loop and a protocol without IO agree on: clocks, links, and what happens to
 //! links.
 //!
-//! The engine of a node, the hub of a relay and the engine for Python nodes implement `Protocol`, so
-//! one event loop serves all three.
+//! The engine of a node, the hub of a relay and the engine for Python nodes implement `Protocol`,
+//! so one event loop serves all three.
 //!
 //! # How bytes leave
 //!

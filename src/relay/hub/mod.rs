@@ -238,21 +238,19 @@ impl Hub {
     /// Has the bytes that wait for a link written, and goes on with what has room now. Returns
     /// whether bytes wait for the link after that.
     fn transmit(&mut self, now: Now, id: LinkId, write: &mut LinkWriter<'_>) -> bool {
-        let taken = match self.members.pending(id) {
-            [] => return false,
-            bytes => write(bytes),
-        };
-        if taken > 0 {
-            self.sent(now, id, taken);
+        if self.members.transmit(&self.core.at(now), id, write) {
+            self.drained(now, id);
         }
         !self.members.pending(id).is_empty()
     }
 
     /// A link took `n` of the pending bytes.
     pub fn sent(&mut self, now: Now, id: LinkId, n: usize) {
-        if !self.members.sent(&self.core.at(now), id, n) {
-            return;
-        }
+        self.transmit(now, id, &mut |_| n);
+    }
+
+    /// A link took some of what waited for it.
+    fn drained(&mut self, now: Now, id: LinkId) {
         self.refill(now, id);
         self.members.set_aside(id);
         while let Some(drained) = self.members.next_drained() {
