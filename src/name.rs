@@ -56,6 +56,12 @@ pub(crate) fn is_invisible(c: char) -> bool {
         .any(|(first, last)| (*first..=*last).contains(&c))
 }
 
+/// Whether a text holds a control character. The name of a network is checked with each frame, and
+/// nearly every name is printable ASCII, of which a look at each byte tells it.
+fn has_control(text: &str) -> bool {
+    !text.bytes().all(|b| matches!(b, b' '..=b'~')) && text.chars().any(char::is_control)
+}
+
 /// Says why `text` is not a name; none if it is one. The rule is the same for networks and nodes.
 pub(crate) fn name_fault(text: &str) -> Option<&'static str> {
     if text.is_empty() {
@@ -64,7 +70,7 @@ pub(crate) fn name_fault(text: &str) -> Option<&'static str> {
     if text.len() > NAME_MAX {
         return Some("must be at most 64 bytes");
     }
-    if text.chars().any(char::is_control) {
+    if has_control(text) {
         return Some("must not hold control characters");
     }
     if !text.is_ascii() && text.chars().any(is_invisible) {
@@ -84,10 +90,11 @@ fn path_fault(text: &str) -> Option<&'static str> {
     if text.len() > PATH_MAX {
         return Some("must be at most 255 bytes");
     }
-    if text.chars().any(char::is_control) {
+    if has_control(text) {
         return Some("must not hold control characters");
     }
-    if text.split('.').any(str::is_empty) {
+    let bytes = text.as_bytes();
+    if bytes.starts_with(b".") || bytes.ends_with(b".") || bytes.windows(2).any(|w| w == b"..") {
         return Some("must not hold an empty part between dots");
     }
     None
@@ -211,6 +218,13 @@ mod tests {
         assert!(NodeName::new(&"x".repeat(64)).is_ok());
         assert!(NodeName::new("Gerät 7").is_ok());
         assert!(matches!(NetworkName::new("a|b"), Err(Error::Network(_))));
+    }
+
+    #[test]
+    fn a_control_character_is_found_among_others() {
+        for c in '\0'..'\u{3000}' {
+            assert_eq!(has_control(&format!("a{c}~")), c.is_control(), "{c:?}");
+        }
     }
 
     #[test]

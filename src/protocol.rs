@@ -1,8 +1,19 @@
 //! What the event loop and a protocol without IO agree on: clocks, links, and what happens to
 //! links.
 //!
-//! The engine of a node and the hub of a relay both implement `Protocol`, so one event loop serves
-//! both.
+//! The engine of a node, the hub of a relay and the engine for Python nodes implement `Protocol`,
+//! so one event loop serves all three.
+//!
+//! # How bytes leave
+//!
+//! The bytes that wait for a link stay in the protocol until the link's socket has taken them: how
+//! many wait decides whether a sender may go on, and every bound on memory counts them there. For
+//! each write the loop makes one visit, `Protocol::transmit`. It hands in a function that writes
+//! to the socket. The protocol calls it with the bytes where they lie, drops those that the socket
+//! took, and goes on with whatever has room now. So nothing is copied, and the loop keeps no bytes
+//! between two visits. `rustls` does the same in `write_tls`. `quinn-proto` fills a buffer of the
+//! loop's instead (`poll_transmit`), which suits datagrams: of a stream the socket may take a part
+//! only, and the rest would wait in a place that no bound counts.
 
 use std::net::SocketAddr;
 use std::ops::{Add, Sub};
@@ -52,11 +63,12 @@ pub(crate) enum LinkEvent<'a> {
     Connected,
     /// Bytes arrived.
     Received(&'a [u8]),
-    /// The link has taken this many of the pending bytes.
-    Sent(usize),
     /// The link has ended, or could not be made.
     Closed,
 }
+
+/// Writes bytes to a link. Returns how many of them the link took, which may be none.
+pub(crate) type LinkWriter<'a> = dyn FnMut(&[u8]) -> usize + 'a;
 
 /// A protocol that serves links.
 pub(crate) trait Protocol {
@@ -64,6 +76,8 @@ pub(crate) trait Protocol {
     fn accept(&mut self, now: Now, from: SocketAddr) -> Option<LinkId>;
     /// Handles what happened to a link.
     fn link(&mut self, now: Now, id: LinkId, event: LinkEvent<'_>);
-    /// The bytes that wait to be written to a link.
-    fn pending(&self, id: LinkId) -> &[u8];
+    /// Has the bytes that wait for a link written, all in one call of `write`; if none wait, there
+    /// is no call. What the link took is dropped, and what waited for room goes on. Returns whether
+    /// bytes wait for the link after that.
+    fn transmit(&mut self, now: Now, id: LinkId, write: &mut LinkWriter<'_>) -> bool;
 }

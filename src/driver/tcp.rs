@@ -1,5 +1,9 @@
 //! TCP: the listener, dials, and streams with their reading and writing.
 
+mod stream;
+#[cfg(test)]
+mod tests;
+
 use super::poller::{Lane, Poller};
 use super::tokens::Tokens;
 use crate::error::Error;
@@ -14,6 +18,7 @@ use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
+use stream::{Stream, Written};
 
 /// Bytes read from a link at once.
 const READ: usize = 64 * 1024;
@@ -28,22 +33,6 @@ const LINGER_FOR: Duration = Duration::from_secs(2);
 const LEAVING_READS: usize = 16;
 /// Connections the kernel holds for us.
 const BACKLOG: i32 = 1_024;
-
-#[derive(Debug)]
-struct Stream {
-    socket: TcpStream,
-    connected: bool,
-    /// The kernel said that the other side will send no more; read up to that.
-    closing: bool,
-    /// Waits its turn in `unread`.
-    queued: bool,
-    /// Waits its turn in `unwritten`.
-    dirty: bool,
-    /// Not to be read for now.
-    held: bool,
-    /// When something was last written.
-    wrote: Option<Time>,
-}
 
 /// A link that was closed here while the other side may not have all of it yet: closed outright
 /// with input unread, the kernel would throw away what it has not delivered (RFC 1122, section
@@ -205,18 +194,7 @@ impl Tcp {
             record!(Debug, "watching a link: {e}");
             return false;
         }
-        self.streams.insert(
-            id,
-            Stream {
-                socket,
-                connected,
-                closing: false,
-                queued: false,
-                dirty: false,
-                held: false,
-                wrote: None,
-            },
-        );
+        self.streams.insert(id, Stream::new(socket, connected));
         true
     }
 
@@ -328,31 +306,35 @@ impl Tcp {
     /// Writes what waits; whether the protocol was told something.
     pub(crate) fn flush(&mut self, protocol: &mut dyn Protocol, now: Now) -> bool {
         let mut told = false;
-        for id in std::mem::take(&mut self.unwritten) {
-            if let Some(stream) = self.streams.get_mut(&id) {
-                stream.dirty = false;
+        // Nothing is marked meanwhile: what the protocol puts out is done after this.
+        for at in 0..self.unwritten.len() {
+            told |= self.write(self.unwritten[at], protocol, now);
+        }
+        self.unwritten.clear();
+        told
+    }
+
+    /// Writes what waits for a link, until the link takes no more; whether the protocol was told
+    /// something.
+    fn write(&mut self, id: LinkId, protocol: &mut dyn Protocol, now: Now) -> bool {
+        let mut told = false;
+        while let Some(stream) = self.streams.get_mut(&id) {
+            stream.dirty = false;
+            if !stream.connected {
+                break;
             }
-            while let Some(stream) = self.streams.get_mut(&id).filter(|s| s.connected) {
-                let pending = protocol.pending(id);
-                if pending.is_empty() {
-                    break;
-                }
-                match stream.socket.write(pending) {
-                    Ok(n) => {
-                        let short = n < pending.len();
-                        stream.wrote = Some(now.at);
-                        protocol.link(now, id, LinkEvent::Sent(n));
-                        told = true;
-                        if short {
-                            break;
-                        }
-                    }
-                    Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(_) => {
-                        self.lost(id, protocol, now);
-                        told = true;
-                    }
+            let mut written = Written::Nothing;
+            let waits = protocol.transmit(now, id, &mut |bytes| {
+                written = stream.write(bytes, now.at);
+                written.bytes()
+            });
+            match written {
+                Written::Nothing => break,
+                Written::All(_) if waits => told = true,
+                Written::All(_) | Written::Part(_) => return true,
+                Written::Failed => {
+                    self.lost(id, protocol, now);
+                    return true;
                 }
             }
         }

@@ -59,7 +59,7 @@ use crate::error::Error;
 use crate::fernet::Keyring;
 use crate::limits::Limits;
 use crate::name::{CommandPath, NetworkName, NodeName};
-use crate::protocol::{LinkEvent, Protocol};
+use crate::protocol::{LinkEvent, LinkWriter, Protocol};
 use crate::wire::Instance;
 use crate::wire::advert::Phase as AdvertPhase;
 use crate::wire::record::Status;
@@ -334,7 +334,9 @@ impl Engine {
             Input::Connected(link) => self.connected(now, link),
             Input::Unresolved(link) => self.unresolved(now, link),
             Input::Received(link, bytes) => self.received(now, link, bytes),
-            Input::Sent(link, n) => self.sent(now, link, n),
+            Input::Sent(link, n) => {
+                self.transmit(now, link, &mut |_| n);
+            }
             Input::Closed(link) => self.ended(now, link),
             Input::InterfacesChanged => self.advertiser.burst(now.at),
             Input::Tick => return self.tick(now, 0),
@@ -508,13 +510,12 @@ impl Protocol for Engine {
         let input = match event {
             LinkEvent::Connected => Input::Connected(id),
             LinkEvent::Received(bytes) => Input::Received(id, bytes),
-            LinkEvent::Sent(n) => Input::Sent(id, n),
             LinkEvent::Closed => Input::Closed(id),
         };
         self.handle(now, input);
     }
 
-    fn pending(&self, id: LinkId) -> &[u8] {
-        Engine::pending(self, id)
+    fn transmit(&mut self, now: Now, id: LinkId, write: &mut LinkWriter<'_>) -> bool {
+        Engine::transmit(self, now, id, write)
     }
 }

@@ -98,6 +98,7 @@ fn spec_invalid() {
 fn every_size_round_trips_and_has_the_length_foretold() {
     let plain: Vec<u8> = (0..CHUNK * 2 + 70).map(|i| i as u8).collect();
     for n in (0..200)
+        .chain(SHORT - 20..SHORT + 20)
         .chain(CHUNK - 20..CHUNK + 70)
         .chain([CHUNK * 2 - 1, CHUNK * 2, plain.len()])
     {

@@ -65,6 +65,16 @@ fn more_values_than_are_taken_are_not_made() {
     assert!(parse(text, 7).is_ok());
 }
 
+#[test]
+fn what_is_wrong_with_a_text_is_said_whether_it_has_an_object_or_not() {
+    for bad in ["[1,]", "[{},]", "\"a", "{\"a", "[1e999]", "[{},1e999]"] {
+        let said = parse(bad.as_bytes(), 100);
+        assert_eq!(said, Err(check(bad.as_bytes()).unwrap_err()), "{bad}");
+    }
+    assert_eq!(parse(b"[1,2,3,4]", 5), Ok(serde_json::json!([1, 2, 3, 4])));
+    assert_eq!(parse(b"[1,2,3,4]", 4), Err(Error::TooManyValues(4)));
+}
+
 /// What `serde_json` makes of a text where repeated keys are an error.
 fn reference(text: &[u8]) -> bool {
     serde_json::from_slice::<Strict>(text).is_ok()

@@ -148,9 +148,9 @@ impl<'a> CallBuilder<'a> {
     }
 
     pub(super) fn single(&self) -> Result<NodeName, Error> {
-        match self.targets.clone() {
+        match &self.targets {
             Some(Ok(Targets::List(list))) if list.len() == 1 => Ok(list[0].clone()),
-            Some(Err(e)) => Err(e),
+            Some(Err(e)) => Err(e.clone()),
             _ => Err(Error::Argument(
                 "send is for one target; use send_all for several",
             )),

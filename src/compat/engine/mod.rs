@@ -37,7 +37,7 @@ pub use api::{Config, Output, Place};
 
 use crate::compat::http::Fault;
 use crate::entropy::Entropy;
-use crate::protocol::{LinkEvent, LinkId, Now, Protocol, Time};
+use crate::protocol::{LinkEvent, LinkId, LinkWriter, Now, Protocol, Time};
 use calling::Calls;
 use context::Core;
 use links::{Links, State};
@@ -273,12 +273,18 @@ impl Protocol for Engine {
         match event {
             LinkEvent::Connected => self.connected(now, id),
             LinkEvent::Received(bytes) => self.received(now, id, bytes),
-            LinkEvent::Sent(n) => self.sent(now, id, n),
             LinkEvent::Closed => self.closed(now, id),
         }
     }
 
-    fn pending(&self, id: LinkId) -> &[u8] {
-        Engine::pending(self, id)
+    fn transmit(&mut self, now: Now, id: LinkId, write: &mut LinkWriter<'_>) -> bool {
+        let taken = match self.links.pending(id) {
+            [] => return false,
+            bytes => write(bytes),
+        };
+        if taken > 0 {
+            self.sent(now, id, taken);
+        }
+        !self.links.pending(id).is_empty()
     }
 }

@@ -4,6 +4,7 @@ use super::session::Session;
 use super::{Config, Ctx, Link, LinkId, Links, Output, State, Via};
 use crate::fernet::KeyIndex;
 use crate::frame::{self, FrameType};
+use crate::protocol::LinkWriter;
 use crate::wire::hello::Hello;
 use crate::wire::relay::encode_forward;
 use sha2::Sha256;
@@ -146,23 +147,31 @@ impl Links {
         });
     }
 
-    /// A link took `n` of the pending bytes; which links take more now.
-    pub(crate) fn sent(&mut self, ctx: &mut Ctx<'_>, id: LinkId, n: usize) -> Room {
+    /// Has the bytes that wait for a link written, if there are any; which links take more now.
+    pub(crate) fn transmit(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        id: LinkId,
+        write: &mut LinkWriter<'_>,
+    ) -> Room {
         let queue = ctx.config.limits.link_queue;
-        let Some(link) = self.table.get_mut(&id) else {
+        let Some(link) = self.table.get_mut(&id).filter(|l| !l.output.is_empty()) else {
             return Room::None;
         };
         let before = link.output.len();
+        let n = write(link.output.as_slice());
+        if n == 0 {
+            return Room::None;
+        }
         link.progress = ctx.now.at;
         // A busy link keeps its room; one that has become idle gives it back at its keepalive.
         link.output.consume(n, queue / 2);
         if link.output.len() > queue / 2 {
             return Room::None;
         }
-        self.echo_owed(ctx, id);
-        match self.table.get(&id).map(|l| &l.state) {
-            Some(State::Open { .. }) => Room::Session,
-            Some(State::Relay { .. }) => Room::Relay {
+        let room = match link.state {
+            State::Open { .. } => Room::Session,
+            State::Relay { .. } => Room::Relay {
                 // What waits for the link to drain waits until it is half empty.
                 waited: match before > queue / 2 {
                     true => self.routes.links_over(id),
@@ -170,7 +179,9 @@ impl Links {
                 },
             },
             _ => Room::None,
-        }
+        };
+        self.echo_owed(ctx, id);
+        room
     }
 
     /// The session of a link that may go on, if it is open. Before anything else it gives the echo
@@ -217,6 +228,50 @@ impl Links {
 mod tests {
     use super::*;
     use crate::engine::fixture::Fixture;
+    use std::time::Duration;
+
+    /// A link on which as many frames wait as there are letters, each with its letter in it.
+    fn link_with(letters: &str) -> (Fixture, Links, LinkId) {
+        let (mut fixture, mut links) = (Fixture::default(), Links::default());
+        let id = links.accept(&mut fixture.ctx(), "10.0.0.1:1".parse().unwrap());
+        for letter in letters.bytes() {
+            links.emit(&mut fixture.ctx(), id, FrameType::PING, &mut |_, out| {
+                out.push(letter);
+            });
+        }
+        (fixture, links, id)
+    }
+
+    #[test]
+    fn frames_of_a_link_are_written_together_and_what_it_does_not_take_waits() {
+        let (mut fixture, mut links, id) = link_with("abc");
+        let all = links.pending(id).to_vec();
+        let (mut written, mut writes) = (Vec::new(), 0);
+        for most in [7, 0, usize::MAX, 1] {
+            links.transmit(&mut fixture.ctx(), id, &mut |bytes| {
+                let n = bytes.len().min(most);
+                written.extend_from_slice(&bytes[..n]);
+                writes += 1;
+                n
+            });
+        }
+        assert_eq!(written, all, "in order, and each byte once");
+        assert_eq!(writes, 3, "nothing waits after the third");
+        assert!(links.are_drained());
+    }
+
+    #[test]
+    fn a_link_that_takes_nothing_makes_no_progress() {
+        let (mut fixture, mut links, id) = link_with("a");
+        let began = links.table.get(&id).unwrap().progress;
+        for (taken, moves) in [(0, false), (1, true)] {
+            let ctx = &mut fixture.ctx();
+            ctx.now.at = began + Duration::from_secs(1);
+            links.transmit(ctx, id, &mut |_| taken);
+            let progress = links.table.get(&id).unwrap().progress;
+            assert_eq!(progress > began, moves, "{taken} taken");
+        }
+    }
 
     #[test]
     fn a_link_whose_reader_is_steady_but_slow_holds_what_waits_and_not_what_has_passed() {
@@ -237,12 +292,12 @@ mod tests {
             say(&mut links, &mut fixture);
             most = most.max(links.table.get(&id).unwrap().output.capacity());
             let n = links.waits_on(id) - queue;
-            links.sent(&mut fixture.ctx(), id, n);
+            links.transmit(&mut fixture.ctx(), id, &mut |_| n);
         }
         assert!(links.waits_on(id) >= queue, "it is never empty");
         assert!(most <= 4 * queue, "{most} bytes for {queue} that wait");
         // What it needed while it was busy it gives back once it is idle.
-        links.sent(&mut fixture.ctx(), id, usize::MAX);
+        links.transmit(&mut fixture.ctx(), id, &mut |bytes| bytes.len());
         links.table.get_mut(&id).unwrap().rest();
         let capacity = links.table.get(&id).unwrap().output.capacity();
         assert!(capacity <= 4 * 1024, "{capacity}");

@@ -28,10 +28,13 @@ impl Side {
 
     /// What waits to be written.
     fn take_pending(&mut self) -> Vec<u8> {
-        let bytes = self.links.pending(self.link).to_vec();
-        let n = bytes.len();
-        self.links.sent(&mut self.fixture.ctx(), self.link, n);
-        bytes
+        let mut taken = Vec::new();
+        let ctx = &mut self.fixture.ctx();
+        self.links.transmit(ctx, self.link, &mut |bytes| {
+            taken = bytes.to_vec();
+            bytes.len()
+        });
+        taken
     }
 
     /// What comes of these bytes, in words.

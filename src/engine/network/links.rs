@@ -4,6 +4,7 @@ use crate::engine::links::{Ended, Outlet, Refuse, Room, Session};
 use crate::engine::relays::Lost;
 use crate::engine::{Engine, LinkId, Now, RelayFault};
 use crate::frame::FrameType;
+use crate::protocol::LinkWriter;
 use crate::wire::Instance;
 use crate::wire::record::CloseReason;
 use sha2::Sha256;
@@ -44,9 +45,21 @@ impl Engine {
         self.links.send_ping(&mut self.core.at(now), id);
     }
 
-    /// A link took `n` of the pending bytes.
-    pub(in crate::engine) fn sent(&mut self, now: Now, id: LinkId, n: usize) {
-        match self.links.sent(&mut self.core.at(now), id, n) {
+    /// Has the bytes that wait for a link written, and sends what waited for room there. Returns
+    /// whether bytes wait for the link after that.
+    pub(in crate::engine) fn transmit(
+        &mut self,
+        now: Now,
+        id: LinkId,
+        write: &mut LinkWriter<'_>,
+    ) -> bool {
+        let room = self.links.transmit(&mut self.core.at(now), id, write);
+        self.use_room(now, id, room);
+        !self.links.pending(id).is_empty()
+    }
+
+    fn use_room(&mut self, now: Now, id: LinkId, room: Room) {
+        match room {
             Room::None => return,
             Room::Session => self.pump(now, id),
             Room::Relay { waited } => {
@@ -64,7 +77,9 @@ impl Engine {
             return;
         };
         let (peer, name) = (session.peer, session.name.clone());
-        self.pump_replies(now, peer);
+        if self.serving.has_backlog_for(peer) {
+            self.pump_replies(now, peer);
+        }
         if self.calls.waits_for(&name) {
             self.pump_calls(now, &name);
         }

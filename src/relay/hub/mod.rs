@@ -51,7 +51,7 @@ pub use stats::RelayStats;
 
 use crate::entropy::Entropy;
 use crate::frame::{self, FrameType};
-use crate::protocol::{LinkEvent, LinkId, Now, Protocol, Time};
+use crate::protocol::{LinkEvent, LinkId, LinkWriter, Now, Protocol, Time};
 use crate::wire::relay::Refusal;
 use context::Core;
 use members::Members;
@@ -235,11 +235,22 @@ impl Hub {
         self.take_frames(now, id, bytes);
     }
 
+    /// Has the bytes that wait for a link written, and goes on with what has room now. Returns
+    /// whether bytes wait for the link after that.
+    fn transmit(&mut self, now: Now, id: LinkId, write: &mut LinkWriter<'_>) -> bool {
+        if self.members.transmit(&self.core.at(now), id, write) {
+            self.drained(now, id);
+        }
+        !self.members.pending(id).is_empty()
+    }
+
     /// A link took `n` of the pending bytes.
     pub fn sent(&mut self, now: Now, id: LinkId, n: usize) {
-        if !self.members.sent(&self.core.at(now), id, n) {
-            return;
-        }
+        self.transmit(now, id, &mut |_| n);
+    }
+
+    /// A link took some of what waited for it.
+    fn drained(&mut self, now: Now, id: LinkId) {
         self.refill(now, id);
         self.members.set_aside(id);
         while let Some(drained) = self.members.next_drained() {
@@ -380,12 +391,11 @@ impl Protocol for Hub {
             // A relay dials nobody.
             LinkEvent::Connected => {}
             LinkEvent::Received(bytes) => self.received(now, id, bytes),
-            LinkEvent::Sent(n) => self.sent(now, id, n),
             LinkEvent::Closed => self.closed(now, id),
         }
     }
 
-    fn pending(&self, id: LinkId) -> &[u8] {
-        Hub::pending(self, id)
+    fn transmit(&mut self, now: Now, id: LinkId, write: &mut LinkWriter<'_>) -> bool {
+        Hub::transmit(self, now, id, write)
     }
 }

@@ -60,15 +60,21 @@ impl Caller {
     /// Takes what has waited for the longest. Once nothing is left, the room is given back.
     pub(crate) fn next_waiting(&mut self) -> Option<Waiting> {
         let next = self.backlog.pop_front();
-        if next.is_none() {
-            self.backlog = VecDeque::new();
-        }
+        self.give_room_back();
         next
     }
 
     /// Drops the refusals that wait.
     pub(crate) fn drop_refusals(&mut self) {
         self.backlog.retain(|w| matches!(w, Waiting::Answer(_)));
+        self.give_room_back();
+    }
+
+    /// An empty backlog keeps no memory.
+    fn give_room_back(&mut self) {
+        if self.backlog.is_empty() {
+            self.backlog = VecDeque::new();
+        }
     }
 }
 
@@ -90,6 +96,7 @@ mod tests {
         );
         assert!(!caller.is_needless(), "a refusal has to be sent");
         assert_eq!(caller.next_waiting(), Some(refusal));
+        assert_eq!(caller.backlog.capacity(), 0, "it is empty");
         assert_eq!(caller.next_waiting(), None);
         assert!(caller.is_needless() && !caller.has_backlog());
     }

@@ -443,6 +443,11 @@ impl Serving {
         self.callers.values().any(Caller::has_backlog)
     }
 
+    /// Whether answers or refusals for a caller wait for its link to drain.
+    pub(crate) fn has_backlog_for(&self, caller: Instance) -> bool {
+        self.callers.get(&caller).is_some_and(Caller::has_backlog)
+    }
+
     /// There is no session with a caller any more: the calls that it was to be told of come again
     /// over another one.
     pub(crate) fn drop_refusals(&mut self, caller: Instance) {

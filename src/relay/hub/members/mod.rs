@@ -20,7 +20,7 @@ use crate::frame::{FrameType, encode_with};
 use crate::inbox::Inbox;
 use crate::limits::RelayLimits;
 use crate::name::NetworkName;
-use crate::protocol::{LinkId, Time};
+use crate::protocol::{LinkId, LinkWriter, Time};
 use crate::table::Table;
 use crate::wire::relay::{FromRelay, Route};
 use budget::Budget;
@@ -207,13 +207,23 @@ impl Members {
 
 /// What has gone out, and what follows it.
 impl Members {
-    /// A link took `n` of the pending bytes, if it is there.
-    pub(super) fn sent(&mut self, ctx: &Ctx<'_>, id: LinkId, n: usize) -> bool {
-        let Some(member) = self.table.get_mut(&id) else {
+    /// Has the bytes that wait for a link written, if there are any; whether the link took some.
+    pub(super) fn transmit(
+        &mut self,
+        ctx: &Ctx<'_>,
+        id: LinkId,
+        write: &mut LinkWriter<'_>,
+    ) -> bool {
+        let member = self.table.get_mut(&id);
+        let Some(member) = member.filter(|member| !member.outbox.is_empty()) else {
             return false;
         };
+        let taken = write(member.outbox.pending());
+        if taken == 0 {
+            return false;
+        }
         let drained = &mut self.drained;
-        member.outbox.sent(n, ctx.now.at, |segment| {
+        member.outbox.sent(taken, ctx.now.at, |segment| {
             if segment.of != id {
                 drained.push_back(segment);
             }
@@ -221,7 +231,7 @@ impl Members {
         true
     }
 
-    /// The next bytes of other senders that left the relay with [`Members::sent`].
+    /// The next bytes of other senders that left the relay with [`Members::transmit`].
     pub(super) fn next_drained(&mut self) -> Option<Segment> {
         self.drained.pop_front()
     }

@@ -68,9 +68,12 @@ fn frame(bytes: usize) -> Vec<u8> {
 impl World {
     /// Sends all that waits for a link; the relay's words in it.
     fn read(&mut self, id: u64) -> Vec<FromRelay> {
-        let pending = self.members.pending(LinkId(id)).to_vec();
-        self.members
-            .sent(&self.core.at(at(1)), LinkId(id), pending.len());
+        let mut pending = Vec::new();
+        let ctx = &self.core.at(at(1));
+        self.members.transmit(ctx, LinkId(id), &mut |bytes| {
+            pending = bytes.to_vec();
+            bytes.len()
+        });
         let (mut rest, mut words) = (&pending[..], Vec::new());
         while let Ok(Parsed::Complete(frame, used)) = parse(rest, FRAME_MAX) {
             words.extend(FromRelay::decode(frame.payload).ok());
@@ -114,6 +117,21 @@ impl World {
         }
         way
     }
+}
+
+#[test]
+fn what_a_link_takes_has_left_and_the_rest_waits() {
+    let mut world = world(RelayLimits::default());
+    assert_eq!(world.carry(&frame(100)), Way::Output);
+    let all = world.members.pending(LinkId(2)).to_vec();
+    let (ctx, members) = (&world.core.at(at(1)), &mut world.members);
+    let mut take = |most| members.transmit(ctx, LinkId(2), &mut |bytes| bytes.len().min(most));
+    assert!(!take(0), "it is full");
+    assert!(take(7) && take(usize::MAX));
+    assert!(!take(usize::MAX), "nothing waits any more");
+    let left = std::iter::from_fn(|| world.members.next_drained());
+    let left: Vec<_> = left.map(|s| (s.of, s.bytes as usize)).collect();
+    assert_eq!(left, [(LinkId(1), 7), (LinkId(1), all.len() - 7)]);
 }
 
 #[test]
