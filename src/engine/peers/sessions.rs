@@ -176,10 +176,12 @@ impl Directory {
     }
 
     /// The other side has closed a session because it has no use for it. Nothing is wrong with the
-    /// peer; it is dialled when a call wants it.
+    /// peer; it is dialled when a call wants it. If it were dialled at once, straight or through a
+    /// relay, a node with more peers than sessions would close another session for this one, and
+    /// that would go on without end.
     pub(crate) fn rest(&mut self, instance: &Instance) {
         if let Some(peer) = self.get_mut(instance) {
-            peer.dial.at = None;
+            (peer.dial.at, peer.route_dial.at) = (None, None);
         }
     }
 
@@ -267,6 +269,17 @@ mod tests {
         assert!(peer.dial.at.unwrap() < at(61_000));
         assert_eq!(peer.dial.at, peer.route_dial.at);
         assert_eq!(peer.expires, at(63_500));
+    }
+
+    #[test]
+    fn a_peer_that_has_no_use_for_a_session_is_not_dialled_again_in_any_way() {
+        let (mut fixture, mut directory) = met();
+        directory.session_up(&fixture.ctx(), &PEER, made(1, true));
+        directory.session_down(&PEER, LinkId(1));
+        directory.plan_redial(&mut fixture.ctx(), PEER);
+        directory.rest(&PEER);
+        let peer = directory.get(&PEER).unwrap();
+        assert_eq!((peer.dial.at, peer.route_dial.at), (None, None));
     }
 
     #[test]
