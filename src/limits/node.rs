@@ -34,7 +34,8 @@ pub struct Limits {
     /// keepalives.
     pub dead: Duration,
     /// The time within which a frame that was begun must be finished: the largest frame at about 1
-    /// KiB a second.
+    /// KiB a second. A call of which some is still to come is refused if its caller streams nothing
+    /// for as long.
     pub frame: Duration,
     /// Bytes that wait for one slow reader before further answers wait in [`Limits::reply_bytes`].
     pub link_queue: usize,
@@ -105,8 +106,9 @@ pub struct Limits {
     /// Ends of streams that may be open: each holds at most a window. All callers of one IPv4
     /// address or IPv6 /48, or behind one relay, may have as many as they leave free: half of them
     /// if there are no others. One of these callers may have at most four times what it leaves of
-    /// that to the others. An end that sends a large answer does not count here, since the bytes of
-    /// the answer count for [`Limits::reply_bytes`].
+    /// that to the others. An end that carries a large call or answer does not count here, since
+    /// its bytes count for [`Limits::call_bytes`], [`Limits::message_bytes`] or
+    /// [`Limits::reply_bytes`].
     pub streams: usize,
     /// Adverts that are opened per second; further ones are counted and dropped unread. A thousand
     /// nodes send about a thousand adverts per second, and to open ten thousand costs a small CPU a

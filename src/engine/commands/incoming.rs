@@ -4,7 +4,7 @@ use crate::engine::calls::ask::{Ask, Unreadable};
 use crate::engine::calls::broadcast::{Heard, Parent};
 use crate::engine::calls::compat;
 use crate::engine::calls::incoming::{
-    Again, Need, Order, Refusal, Room, Served, Stage, Waiting, Worth,
+    Again, Expired, Need, Order, Refusal, Room, Served, Stage, Waiting, Worth,
 };
 use crate::engine::calls::outcome::reason;
 use crate::engine::ids::CallOver;
@@ -20,6 +20,11 @@ use std::time::Duration;
 
 /// Bytes of unused room that an answer gives back before it is kept.
 const SLACK: usize = 1_024;
+
+/// What a caller is told of a call that did not run because the rest of it cannot come.
+pub(super) const LOST: &str = "it did not run, because the connection was lost for too long";
+/// What a caller is told of a call that did not run because the rest of it does not come.
+const STALLED: &str = "it did not run, because no more of it came for too long";
 
 /// A call that came, as its record says.
 pub(in crate::engine) struct CallRecord<'a> {
@@ -362,28 +367,30 @@ impl Engine {
         for id in self.serving.calls_of(caller) {
             match self.serving.caller_left(id) {
                 Some(over) => self.end_streams(over),
-                None => self.stop_collecting(now, id),
+                None => self.stop_collecting(now, id, LOST),
             }
         }
     }
 
     /// What a call asks will not come any more, if some of it was still to come: that takes no room
-    /// from now on. Should the caller be there after all, it is told.
-    pub(super) fn stop_collecting(&mut self, now: Now, id: RequestId) {
+    /// from now on. Should the caller be there after all, it is told why.
+    pub(super) fn stop_collecting(&mut self, now: Now, id: RequestId, why: &str) {
         if self.serving.collected(id).is_some() {
             self.end_streams(CallOver {
                 call: id,
                 why: Some("the caller is gone"),
                 reads: false,
             });
-            let why = b"it did not run, because the connection was lost for too long".to_vec();
-            self.reply(now, id, Status::Refused, why);
+            self.reply(now, id, Status::Refused, why.into());
         }
     }
 
     pub(in crate::engine) fn tick_serving(&mut self, now: Now) {
-        while let Some(over) = self.serving.next_expired(&mut self.core.at(now)) {
-            self.end_streams(over);
+        while let Some(expired) = self.serving.next_expired(&mut self.core.at(now)) {
+            match expired {
+                Expired::Over(over) => self.end_streams(over),
+                Expired::Stalled(id) => self.stop_collecting(now, id, STALLED),
+            }
         }
     }
 }

@@ -141,12 +141,24 @@ impl Served {
         self.listed
     }
 
-    /// Lists it anew if its streams have moved, so that its time is not over by now.
-    pub(crate) fn list_anew(&mut self, now: Time) -> Option<Time> {
+    /// Lists it anew if its time is not over by now: at its deadline, or at `most` if that is
+    /// earlier.
+    pub(crate) fn list_anew(&mut self, now: Time, most: Time) -> Option<Time> {
         (self.deadline > now).then(|| {
-            self.listed = self.deadline;
+            self.listed = self.deadline.min(most);
             self.listed
         })
+    }
+
+    /// Whether some of what is asked is still to come.
+    pub(crate) fn is_collecting(&self) -> bool {
+        matches!(
+            self.state,
+            State::UnderWay {
+                stage: Stage::Collecting { .. },
+                ..
+            }
+        )
     }
 
     pub(crate) fn streams(&self) -> bool {
@@ -376,9 +388,10 @@ mod tests {
     fn streams_that_move_prolong_a_call_but_not_one_whose_time_is_over() {
         let at = |ms| Time(Duration::from_millis(ms));
         let mut call = running();
-        assert_eq!(call.list_anew(at(1_000)), None);
+        assert_eq!(call.list_anew(at(1_000), Time::NEVER), None);
         call.moved(at(500));
-        assert_eq!(call.list_anew(at(1_000)), Some(at(1_500)));
+        assert_eq!(call.list_anew(at(1_000), Time::NEVER), Some(at(1_500)));
+        assert_eq!(call.list_anew(at(1_000), at(1_200)), Some(at(1_200)));
         call.expire();
         call.moved(at(1_400));
         assert_eq!(call.deadline(), at(1_500));
