@@ -155,11 +155,13 @@ impl Engine {
             }
             for over in evicted {
                 self.end_streams(over);
+                // Its caller may still wait for the answer, or for the rest of it.
+                self.refuse_call(now, over.call, Refusal::AnswerLost);
             }
         }
     }
 
-    /// Tells a caller that a call does not run, now or when the link has drained. A caller that
+    /// Tells a caller that a call has no answer, now or when the link has drained. A caller that
     /// makes this node say more of that than it reads loses its link.
     fn refuse_call(&mut self, now: Now, id: RequestId, refusal: Refusal) {
         let link = match self.path_to(id.caller) {

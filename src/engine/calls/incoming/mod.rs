@@ -42,12 +42,15 @@ use std::time::Duration;
 /// Bytes that a call's path and lengths may add to what is asked.
 const PATH_ROOM: u64 = 512;
 
-/// Why a call is turned away. It does not run and is not remembered, so it may come again.
+/// Why a call that is not remembered has no answer. Unless the reason says otherwise the call does
+/// not run, and may come again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     MayHaveRun,
     TooLarge,
     Overloaded,
+    /// It ran, and its answer has given way to those of others.
+    AnswerLost,
 }
 
 impl Refusal {
@@ -58,6 +61,7 @@ impl Refusal {
             Refusal::MayHaveRun => (Status::Refused, b"it may have run already"),
             Refusal::TooLarge => (Status::TooLarge, &most),
             Refusal::Overloaded => (Status::Overloaded, b""),
+            Refusal::AnswerLost => (Status::AnswerLost, b""),
         };
         encode_reply(sequence, number, status, body, out);
     }
