@@ -109,6 +109,9 @@ impl Engine {
         let feedback = self.streams.resume(up, link, came.reads);
         self.give_feedback(now, feedback);
         if came.again == Again::Answered {
+            if self.serving.streams(id) && !self.can_end_stream(id) {
+                self.serving.lose_value(id);
+            }
             self.send_reply(now, id);
         }
         true
@@ -284,6 +287,10 @@ impl Engine {
 
     /// Remembers an answer, and sends it.
     fn keep_answer(&mut self, now: Now, id: RequestId, mut status: Status, mut body: Vec<u8>) {
+        let streams = self.serving.streams(id);
+        if status == Status::Value && streams && !self.can_end_stream(id) {
+            (status, body) = (Status::AnswerLost, Vec::new());
+        }
         let is_large = body.len() > BODY_MAX;
         if !is_large && body.capacity() - body.len() > SLACK {
             body.shrink_to_fit();
@@ -303,7 +310,7 @@ impl Engine {
             self.streams.send_whole(stream, id.caller, body, limits);
             (status, body) = (Status::Large, length);
         }
-        if self.serving.streams(id) {
+        if streams {
             let down = id.stream(Channel::Response);
             match status {
                 Status::Value | Status::Large => self.stream_finish(now, down),
@@ -313,6 +320,13 @@ impl Engine {
         }
         self.serving.keep_answer(id, status, body, kept);
         self.send_reply(now, id);
+    }
+
+    /// Whether a caller can still be told how that ends which a command streams to it. It cannot
+    /// if the caller was taken for gone and has come back: it would wait for the end together with
+    /// the value.
+    fn can_end_stream(&self, id: RequestId) -> bool {
+        self.streams.is_open(id.stream(Channel::Response))
     }
 
     /// Sends an answer from memory, now or when the link has drained. Without a link the caller

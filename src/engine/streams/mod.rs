@@ -100,6 +100,11 @@ impl Streams {
         self.open.len()
     }
 
+    /// Whether an end of a stream is open.
+    pub(super) fn is_open(&self, id: StreamId) -> bool {
+        self.open.contains_key(&id)
+    }
+
     fn sending(&mut self, id: StreamId) -> Option<&mut SendingEnd> {
         match &mut self.open.get_mut(&id)?.end {
             End::Sending(out) => Some(out),

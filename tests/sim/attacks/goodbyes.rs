@@ -4,6 +4,7 @@ use super::member::{FIRST, Member};
 use crate::forged::{advert, advert_frame};
 use crate::pairs::{met, met_with};
 use crate::world::{Behaviour, PORT, World, ms, secs};
+use peerbase::error::Error;
 use peerbase::wire::advert::{Advert, Phase};
 use peerbase::wire::ask::{AskKind, AskRef};
 use peerbase::wire::record::{Form, Status};
@@ -79,6 +80,44 @@ fn a_large_answer_comes_though_somebody_said_goodbye_in_its_callers_name() {
     assert!(w.result(b, n) == Some(&Ok(value)));
     assert_eq!(w.nodes[a].engine.stats().served, 1, "it ran once");
     w.check_closed();
+}
+
+#[test]
+fn a_streaming_call_ends_though_somebody_said_goodbye_in_its_callers_name() {
+    for answered in ["before that", "while its caller is away", "later"] {
+        let (mut w, a, b) = met();
+        let n = w.call_streaming(b, "a", secs(600)).unwrap();
+        w.run(ms(100));
+        let call = w.nodes[a].streamed.remove(0);
+        w.with(a, |e, now| e.accept_streams(now, call)).unwrap();
+        let reply = |w: &mut World| {
+            w.with(a, |e, now| e.reply(now, call, Status::Value, b"7".to_vec()));
+        };
+        w.nodes[b].group = 1;
+        w.break_links(b);
+        w.run(ms(100));
+        if answered == "before that" {
+            reply(&mut w);
+        }
+        let forged = goodbye("b", w.nodes[b].engine.instance());
+        w.raw_datagram(a, SocketAddr::from(([10, 9, 9, 9], PORT)), &forged);
+        w.run(ms(100));
+        if answered == "while its caller is away" {
+            reply(&mut w);
+        }
+        w.nodes[b].group = 0;
+        w.run(secs(30));
+        if answered == "later" {
+            reply(&mut w);
+            w.run(secs(1));
+        }
+        let result = w.result(b, n);
+        assert!(
+            matches!(result, Some(Err(Error::AnswerLost(_)))),
+            "answered {answered}: {result:?}"
+        );
+        w.check_closed();
+    }
 }
 
 #[test]

@@ -411,6 +411,17 @@ impl Serving {
         }
     }
 
+    /// If the answer to a call is a value, its caller is told instead that the answer is lost.
+    pub(crate) fn lose_value(&mut self, id: RequestId) {
+        if let Some(caller) = self.callers.get_mut(&id.caller)
+            && let Some(served) = caller.calls.get_mut(&id.number)
+        {
+            let kept = served.lose_value();
+            caller.held.kept -= kept;
+            self.quotas.answer_forgotten(kept);
+        }
+    }
+
     /// Whether the answer to a call is kept, and nothing is streamed along the call beside it.
     pub(crate) fn owes_answer_only(&self, id: RequestId) -> bool {
         let served = self.get(id);

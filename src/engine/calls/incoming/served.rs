@@ -296,6 +296,18 @@ impl Served {
         });
     }
 
+    /// If it is answered with a value, the answer becomes that the value is lost. Gives the bytes
+    /// that the value took.
+    pub(crate) fn lose_value(&mut self) -> usize {
+        match &mut self.state {
+            State::Answered(answer) if matches!(answer.status, Status::Value | Status::Large) => {
+                (answer.status, answer.body) = (Status::AnswerLost, Vec::new());
+                std::mem::take(&mut answer.kept)
+            }
+            _ => 0,
+        }
+    }
+
     /// Has the answer wait for the caller's link to drain, or not. Says whether it waited.
     pub(crate) fn set_waits(&mut self, wait: bool) -> bool {
         match &mut self.state {
@@ -395,6 +407,20 @@ mod tests {
         call.expire();
         call.moved(at(1_400));
         assert_eq!(call.deadline(), at(1_500));
+    }
+
+    #[test]
+    fn a_value_is_lost_once_and_another_answer_never() {
+        let mut call = answered();
+        assert_eq!((call.lose_value(), call.lose_value()), (1, 0));
+        let answer = call.answer().unwrap();
+        assert_eq!((answer.status, answer.kept), (Status::AnswerLost, 0));
+        assert!(answer.body.is_empty());
+        let mut call = running();
+        assert_eq!(call.lose_value(), 0);
+        call.set_answer(Status::Failed, vec![1], 1);
+        assert_eq!(call.lose_value(), 0);
+        assert_eq!(call.answer().unwrap().status, Status::Failed);
     }
 
     #[test]
