@@ -21,6 +21,7 @@ use super::{CallNumber, Engine, LinkId, Now, Output, Phase, RelayFault};
 use crate::address::RelayAddress;
 use crate::error::Error;
 use crate::frame::FrameType;
+use crate::limits::HAND_ON_MAX;
 use crate::name::NodeName;
 use crate::wire::Instance;
 use crate::wire::record::Status;
@@ -77,9 +78,13 @@ impl Engine {
 
     /// Asks every peer but the one it came from, and leaves this node a while to report.
     fn hand_on(&mut self, now: Now, parent: Parent, mut broadcast: Broadcast, timeout: Duration) {
-        let from = match parent {
-            Parent::Own(_) => None,
-            Parent::Peer(id) => Some(id.caller),
+        let (round, timeout) = (self.broadcasts.begin_round(parent), timeout * 9 / 10);
+        let (from, owner, timeout) = match parent {
+            Parent::Own(_) => (None, Owner::Round(round), timeout),
+            Parent::Peer(id) => {
+                let timeout = timeout.min(HAND_ON_MAX);
+                (Some(id.caller), Owner::Forward(round), timeout)
+            }
         };
         let peers: Vec<NodeName> = self
             .directory
@@ -87,17 +92,16 @@ impl Engine {
             .filter(|(i, p)| p.is_joined() && Some(**i) != from && **i != broadcast.origin)
             .map(|(_, p)| p.name().clone())
             .collect();
-        let round = self.broadcasts.begin_round(parent);
         if let Some(hops) = broadcast.hops.checked_sub(1) {
             broadcast.hops = hops;
             let terms = Terms {
-                timeout: timeout * 9 / 10,
+                timeout,
                 wait: false,
                 streams: false,
             };
             for peer in peers {
                 self.broadcasts.asks(round);
-                let (owner, ask) = (Owner::Round(round), Ask::Broadcast(broadcast.clone()));
+                let ask = Ask::Broadcast(broadcast.clone());
                 if let Err(why) = self.begin_call(now, owner, &peer, ask, terms) {
                     let over = self.broadcasts.ended(round, peer, &Err(why));
                     self.round_over(now, over);
