@@ -3,7 +3,7 @@
 use super::{CLOSED, Ctx, LinkId, Links, Output, Refuse, RelayFault, State, Target, Via};
 use crate::frame::FrameType;
 use crate::wire::Instance;
-use crate::wire::record::{CloseReason, encode_close};
+use crate::wire::record::{CloseReason, encode_close, encode_notice};
 use std::time::Duration;
 
 /// The word on a link that is refused. It is one word for every reason: which it was would be an
@@ -72,8 +72,10 @@ impl Links {
         self.close(ctx, id, last)
     }
 
-    /// Ends a session and says why; another link is just ended. `plain` is where the record is put
-    /// together.
+    /// Ends a session and says why; another link is just ended. `plain` is where the records are put
+    /// together. Before that the peer is told which answers have come, since no call of this session
+    /// will tell it: a program that runs for one call would otherwise leave each of its peers an
+    /// answer that is never confirmed.
     pub(crate) fn close_session(
         &mut self,
         ctx: &mut Ctx<'_>,
@@ -81,6 +83,12 @@ impl Links {
         id: LinkId,
         reason: CloseReason,
     ) -> Option<Ended> {
+        let settled = self.session(id).map(|s| std::mem::take(&mut s.settled));
+        if let Some(settled) = settled.filter(|settled| !settled.is_empty()) {
+            self.send_record(ctx, plain, id, |sequence, out| {
+                encode_notice(sequence, &settled, out)
+            });
+        }
         self.send_record(ctx, plain, id, |sequence, out| {
             encode_close(sequence, reason, out)
         });

@@ -161,6 +161,19 @@ fn large_calls_of_one_that_left_before_all_of_them_came_take_no_room() {
 }
 
 #[test]
+fn a_caller_that_leaves_confirms_the_answers_that_it_has() {
+    let (mut w, a, b) = met();
+    let n = w.call(b, "a", secs(600)).unwrap();
+    w.run(secs(1));
+    assert!(matches!(w.result(b, n), Some(Ok(_))));
+    assert_eq!(w.nodes[a].engine.stats().serving, 1, "it is not confirmed");
+    w.stop(b);
+    w.run(ms(100));
+    assert_eq!(w.nodes[a].engine.stats().serving, 0);
+    w.check_closed();
+}
+
+#[test]
 fn nobody_waits_for_the_calls_of_one_that_said_goodbye() {
     let (mut w, a, b) = met();
     w.nodes[a].behaviour = Behaviour::Hold;
