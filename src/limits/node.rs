@@ -15,7 +15,8 @@ pub struct Limits {
     /// Addresses that are remembered for one instance: a gateway has a few interfaces.
     pub addresses_per_peer: usize,
     /// Links past their handshake. The default stays well below the usual 1 024 descriptors of a
-    /// process. If a further link needs room, the session that has been idle longest is closed.
+    /// process. If a further link needs room, the address or relay with the most of them loses the
+    /// session that has been idle longest there.
     pub sessions: usize,
     /// Links that other nodes opened and that have not finished their handshake, a quarter of them
     /// through relays. If a further link needs room, the node or address with the most such links

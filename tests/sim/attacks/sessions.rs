@@ -221,3 +221,20 @@ fn a_member_that_comes_again_and_again_as_a_new_instance_fills_no_directory() {
     w.assert_answered(b, "a");
     w.check_closed();
 }
+
+#[test]
+fn a_member_that_makes_sessions_as_one_instance_after_the_other_displaces_its_own() {
+    let (mut w, a, _) = met_with(|w| w.limits.sessions = 4);
+    w.add("c");
+    w.add("d");
+    w.run(secs(2));
+    for i in 0..20 {
+        Member::join_as(&mut w, a, &format!("m{i}"), Instance([i + 1; 16]));
+        w.run(ms(20));
+        for honest in ["b", "c", "d"] {
+            assert!(w.reaches(a, honest), "{honest} gave way to the {i}th");
+        }
+    }
+    assert_eq!(w.nodes[a].engine.stats().sessions_evicted, 19);
+    w.check_closed();
+}
