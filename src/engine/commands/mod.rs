@@ -139,8 +139,9 @@ impl Engine {
     /// A native peer has proved to have this name. Says whether the program knows already that a
     /// node of this name is there.
     pub(super) fn met_natively(&mut self, name: &NodeName) -> bool {
-        let most = self.core.config.limits.peers;
-        self.compat.met_natively(most, name)
+        let (most, directory) = (self.core.config.limits.peers, &self.directory);
+        let is_there = |name: &NodeName| !directory.instances(name).is_empty();
+        self.compat.met_natively(most, name, is_there)
     }
 
     /// Such a peer is at this place now, or is gone.
