@@ -146,6 +146,9 @@ impl Engine {
             Owner::Round(round) | Owner::Forward(round) => {
                 let over = self.broadcasts.ended(round, call.target, &result);
                 self.round_over(now, over);
+                if let Some(unasked) = self.broadcasts.take_unasked(round) {
+                    self.ask_peers(now, round, unasked);
+                }
             }
         }
         self.end_streams(CallOver {
