@@ -278,7 +278,9 @@ fn a_large_message_reaches_more_peers_than_there_is_room_to_ask_at_a_time() {
     }
     assert!(heard(&w, &data).iter().all(|times| *times >= 1));
     // A program that stops does not go on asking.
-    let n = w.with(0, |e, now| e.broadcast(now, &data, secs(20))).unwrap();
+    let n = w
+        .with(0, |e, now| e.broadcast(now, &data, secs(20)))
+        .unwrap();
     w.with(0, |e, now| e.begin_stop(now));
     assert_eq!(report(&w, 0, n).failed, 12);
     assert_eq!(w.nodes[0].engine.stats().calls_open, 0);

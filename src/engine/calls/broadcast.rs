@@ -57,7 +57,7 @@ struct Round {
     left: usize,
     report: Report,
     /// Peers for which there was no room while others were asked.
-    unasked: Option<Unasked>,
+    unasked: Option<Box<Unasked>>,
 }
 
 /// A message of which all that it will reach is known.
@@ -266,13 +266,14 @@ impl Broadcasts {
     /// own until then: another call of the round carries it.
     pub(crate) fn keep(&mut self, round: u64, unasked: Unasked) {
         if let Some(round) = self.rounds.get_mut(&round) {
-            round.unasked = Some(unasked);
+            round.unasked = Some(Box::new(unasked));
         }
     }
 
     /// Takes those that may be asked now that a call of the round has ended.
     pub(crate) fn take_unasked(&mut self, round: u64) -> Option<Unasked> {
-        self.rounds.get_mut(&round)?.unasked.take()
+        let unasked = self.rounds.get_mut(&round)?.unasked.take();
+        unasked.map(|unasked| *unasked)
     }
 
     /// The message has come too far to be handed on, though there are peers.
@@ -450,7 +451,10 @@ mod tests {
         });
         broadcasts.asks(round);
         assert!(!broadcasts.put_off(round), "nothing would give room");
-        assert_eq!(broadcasts.ended(round, name("a"), &Ok(report.clone())), None);
+        assert_eq!(
+            broadcasts.ended(round, name("a"), &Ok(report.clone())),
+            None
+        );
         broadcasts.asks(round);
         broadcasts.asks(round);
         assert!(broadcasts.put_off(round));
@@ -463,7 +467,10 @@ mod tests {
                 deadline: Time::default(),
             },
         );
-        assert_eq!(broadcasts.ended(round, name("b"), &Ok(report.clone())), None);
+        assert_eq!(
+            broadcasts.ended(round, name("b"), &Ok(report.clone())),
+            None
+        );
         let unasked = broadcasts.take_unasked(round).unwrap();
         assert_eq!(unasked.peers, [name("c")]);
         assert!(broadcasts.take_unasked(round).is_none());

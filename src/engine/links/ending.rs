@@ -132,10 +132,12 @@ impl Links {
             return None;
         }
         let sessions = || {
-            self.table.iter().filter_map(|(id, link)| match &link.state {
-                State::Open { session, .. } => Some((Source::of(&link.via), session.used, *id)),
-                _ => None,
-            })
+            self.table
+                .iter()
+                .filter_map(|(id, link)| match &link.state {
+                    State::Open { session, .. } => Some((Source::of(&link.via), session.used, *id)),
+                    _ => None,
+                })
         };
         let mut counts: Table<Source, usize> = Table::default();
         for (source, ..) in sessions() {

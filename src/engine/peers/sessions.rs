@@ -75,7 +75,11 @@ impl Directory {
             return None;
         }
         let has_room = self.makes_room(ctx.config.limits.peers);
-        let dropped = if has_room { None } else { self.longest_unheard() };
+        let dropped = if has_room {
+            None
+        } else {
+            self.longest_unheard()
+        };
         let interval = ctx.config.interval;
         let peer = Peer::new(name.clone(), interval, expiry(ctx.now.at, interval));
         self.insert(instance, peer);

@@ -216,7 +216,10 @@ fn a_member_that_comes_again_and_again_as_a_new_instance_fills_no_directory() {
         let peers = w.nodes[a].engine.stats().peers;
         assert!(peers <= 20, "{peers} after {i}");
     }
-    assert!(w.knows(a, "m99") && !w.knows(a, "m0"), "the latest are known");
+    assert!(
+        w.knows(a, "m99") && !w.knows(a, "m0"),
+        "the latest are known"
+    );
     w.assert_answered(a, "b");
     w.assert_answered(b, "a");
     w.check_closed();

@@ -129,21 +129,24 @@ fn a_call_of_which_no_more_comes_is_given_up_before_its_time_and_may_come_again(
     };
     let served = Served::new(stage, order);
     serving.add(&mut core.at(at(0)), call, source(), served);
-    let minutes = |halves: u32| Now {
-        at: Time(a_minute * halves / 2),
+    let half_minutes = |n: u32| Now {
+        at: Time(a_minute * n / 2),
         unix: 0,
     };
-    assert_eq!(serving.due(), minutes(2).at);
-    serving.streamed(minutes(1).at, call.caller);
-    assert_eq!(serving.next_expired(&mut core.at(minutes(2))), None);
-    assert_eq!(serving.due(), minutes(3).at, "a piece came");
-    let stalled = serving.next_expired(&mut core.at(minutes(3)));
+    assert_eq!(serving.due(), half_minutes(2).at);
+    serving.streamed(half_minutes(1).at, call.caller);
+    assert_eq!(serving.next_expired(&mut core.at(half_minutes(2))), None);
+    assert_eq!(serving.due(), half_minutes(3).at, "a piece came");
+    let stalled = serving.next_expired(&mut core.at(half_minutes(3)));
     assert_eq!(stalled, Some(Expired::Stalled(call)));
-    assert_eq!(serving.next_expired(&mut core.at(minutes(3))), None);
-    assert_eq!(serving.due(), minutes(18).at);
+    assert_eq!(serving.next_expired(&mut core.at(half_minutes(3))), None);
+    assert_eq!(serving.due(), half_minutes(18).at);
     assert!(serving.collected(call).is_some());
-    assert_eq!(serving.next_expired(&mut core.at(minutes(17))), None);
-    assert!(serving.admit(call, true, 1, &limits).is_ok(), "it never ran");
+    assert_eq!(serving.next_expired(&mut core.at(half_minutes(17))), None);
+    assert!(
+        serving.admit(call, true, 1, &limits).is_ok(),
+        "it never ran"
+    );
 }
 
 #[test]
