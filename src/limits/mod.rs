@@ -80,6 +80,10 @@ pub const UPLOAD_STALLED: Duration = Duration::from_secs(30);
 /// not built on purpose.
 pub const BROADCAST_HOPS: u8 = 32;
 
+/// How long a node asks a peer to take a broadcast of another node, however long that waits: enough
+/// for a peer that was lost a moment ago to come back. The message takes memory for as long.
+pub const HAND_ON_MAX: Duration = Duration::from_secs(60);
+
 /// Addresses to which a program may ask to be linked: a few are enough to find the network again.
 pub const SEEDS_MAX: usize = 256;
 

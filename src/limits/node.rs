@@ -15,7 +15,8 @@ pub struct Limits {
     /// Addresses that are remembered for one instance: a gateway has a few interfaces.
     pub addresses_per_peer: usize,
     /// Links past their handshake. The default stays well below the usual 1 024 descriptors of a
-    /// process. If a further link needs room, the session that has been idle longest is closed.
+    /// process. If a further link needs room, the address or relay with the most of them loses the
+    /// session that has been idle longest there.
     pub sessions: usize,
     /// Links that other nodes opened and that have not finished their handshake, a quarter of them
     /// through relays. If a further link needs room, the node or address with the most such links
@@ -34,7 +35,8 @@ pub struct Limits {
     /// keepalives.
     pub dead: Duration,
     /// The time within which a frame that was begun must be finished: the largest frame at about 1
-    /// KiB a second.
+    /// KiB a second. A call of which some is still to come is refused if its caller streams nothing
+    /// for as long.
     pub frame: Duration,
     /// Bytes that wait for one slow reader before further answers wait in [`Limits::reply_bytes`].
     pub link_queue: usize,
@@ -109,8 +111,9 @@ pub struct Limits {
     /// Ends of streams that may be open: each holds at most a window. All callers of one IPv4
     /// address or IPv6 /48, or behind one relay, may have as many as they leave free: half of them
     /// if there are no others. One of these callers may have at most four times what it leaves of
-    /// that to the others. An end that sends a large answer does not count here, since the bytes of
-    /// the answer count for [`Limits::reply_bytes`].
+    /// that to the others. An end that carries a large call or answer does not count here, since
+    /// its bytes count for [`Limits::call_bytes`], [`Limits::message_bytes`] or
+    /// [`Limits::reply_bytes`].
     pub streams: usize,
     /// Adverts that are opened per second; further ones are counted and dropped unread. A thousand
     /// nodes send about a thousand adverts per second, and to open ten thousand costs a small CPU a

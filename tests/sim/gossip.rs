@@ -261,6 +261,33 @@ fn origins_that_a_member_invents_silence_nobody() {
 }
 
 #[test]
+fn a_large_message_reaches_more_peers_than_there_is_room_to_ask_at_a_time() {
+    let mut w = World::new(crate::first_seed());
+    w.limits.call_bytes = 100_000;
+    let star: Vec<_> = (1..13).map(|i| (i, 0)).collect();
+    graph(&mut w, 13, &star);
+    let data = vec![b'x'; 30_000];
+    for from in [0, 5] {
+        let n = w.broadcast(from, &data);
+        w.run(secs(3));
+        let sum = Report {
+            delivered: 12,
+            ..Report::default()
+        };
+        assert_eq!(report(&w, from, n), sum);
+    }
+    assert!(heard(&w, &data).iter().all(|times| *times >= 1));
+    // A program that stops does not go on asking.
+    let n = w
+        .with(0, |e, now| e.broadcast(now, &data, secs(20)))
+        .unwrap();
+    w.with(0, |e, now| e.begin_stop(now));
+    assert_eq!(report(&w, 0, n).failed, 12);
+    assert_eq!(w.nodes[0].engine.stats().calls_open, 0);
+    w.check_closed();
+}
+
+#[test]
 fn a_peers_report_that_cannot_be_counts_as_no_answer() {
     let (mut w, a, b) = met();
     let mut m = Member::join(&mut w, a, "m");

@@ -1,7 +1,7 @@
 //! A member gone bad, and streams: whatever was not granted or is out of place ends the session,
 //! with a reason, and nothing is kept.
 
-use crate::attacks::Member;
+use crate::attacks::{FIRST, Member};
 use crate::pairs::{met, met_with, unharmed};
 use crate::streams::{Pipe, Streaming};
 use crate::world::{Behaviour, World, ms, name, secs, terms};
@@ -286,6 +286,37 @@ fn large_messages_that_never_come_are_bounded_and_forgotten() {
     assert!(was_told_why(&w, &mut m));
     unharmed(&mut w, a, b);
     w.run(secs(70));
+    w.check_closed();
+}
+
+#[test]
+fn tiny_calls_that_claim_to_be_large_keep_nobody_from_streaming_and_are_given_up() {
+    let (mut w, a, b) = met();
+    let mut m = Member::join(&mut w, a, "m");
+    let tiny = AskRef::Large {
+        kind: AskKind::Command,
+        length: 1,
+    };
+    let (most, day) = (w.limits.streams, 86_400_000);
+    for number in 0..most as u64 {
+        m.send(&mut w, |s, out| {
+            record::encode_call(s, (number, FIRST), day, &[], &tiny, out)
+        });
+    }
+    w.run(ms(50));
+    let open = |w: &World| w.nodes[a].engine.stats().streams as usize;
+    assert_eq!((open(&w), m.statuses(&w).len()), (most, 0));
+    assert!(w.call_streaming(a, "b", secs(600)).is_ok());
+    let of_other = w.call_streaming(b, "a", secs(600)).unwrap();
+    w.run(ms(50));
+    assert_eq!((w.result(b, of_other), open(&w)), (None, most + 4));
+    // Its session lives, but nothing of what it asks comes.
+    for _ in 0..15 {
+        m.send(&mut w, |s, out| record::encode_notice(s, &[], out));
+        w.run(secs(5));
+    }
+    assert_eq!(m.statuses(&w), vec![Status::Refused; most]);
+    assert_eq!(open(&w), 4);
     w.check_closed();
 }
 

@@ -201,6 +201,44 @@ fn both_sides_stream_at_once_each_while_the_other_reads() {
 }
 
 #[test]
+fn streams_flow_between_nodes_whose_windows_are_of_any_two_sizes() {
+    let windows = [97_280, 262_144, 4_000_000];
+    for (of_a, of_b) in windows.iter().flat_map(|a| windows.map(|b| (*a, b))) {
+        let mut w = World::new(crate::first_seed());
+        w.limits.stream_window = of_a;
+        let a = w.add("a");
+        w.limits.stream_window = of_b;
+        let b = w.add("b");
+        w.run(secs(2));
+        let data = (vec![1; 600_000], vec![2; 600_000]);
+        let s = Streaming::begin(&mut w, a, b, data);
+        check_whole(&mut w, s);
+    }
+}
+
+#[test]
+fn single_bytes_that_are_written_one_by_one_all_come() {
+    let (mut w, a, b) = met();
+    let mut s = Streaming::begin(&mut w, a, b, (vec![7; 20_000], Vec::new()));
+    let (id, data) = (s.up.id, s.up.data.clone());
+    let mut rest = &data[..];
+    while !rest.is_empty() {
+        let wrote = w.with(a, |e, now| e.stream_write(now, id, &rest[..1]));
+        let n = wrote.unwrap();
+        rest = &rest[n..];
+        if n == 0 {
+            assert!(data.len() - rest.len() > 1_000, "a window is full");
+            w.run(ms(10));
+            s.up.read(&mut w);
+            w.run(ms(10));
+        }
+    }
+    s.up.finished = true;
+    w.with(a, |e, now| e.stream_finish(now, id));
+    check_whole(&mut w, s);
+}
+
+#[test]
 fn a_stream_goes_on_over_the_next_session_from_what_was_acknowledged() {
     seeds(20, |seed| {
         let mut w = World::new(seed);

@@ -37,13 +37,27 @@ pub(crate) enum Parent {
     Peer(RequestId),
 }
 
+/// Peers that are still to be asked to take a message.
+#[derive(Debug)]
+pub(crate) struct Unasked {
+    /// The next one comes last.
+    pub(crate) peers: Vec<NodeName>,
+    pub(crate) broadcast: Broadcast,
+    /// Whether a program of this node has said the message.
+    pub(crate) is_own: bool,
+    /// When the calls that ask them have to end.
+    pub(crate) deadline: Time,
+}
+
 /// A message that was handed on.
 #[derive(Debug)]
 struct Round {
     parent: Parent,
-    /// Calls that have not ended, and one more while peers are still being asked.
+    /// Calls that have not ended, and one more while peers are still to be asked.
     left: usize,
     report: Report,
+    /// Peers for which there was no room while others were asked.
+    unasked: Option<Box<Unasked>>,
 }
 
 /// A message of which all that it will reach is known.
@@ -223,6 +237,7 @@ impl Broadcasts {
             parent,
             left: 1,
             report,
+            unasked: None,
         };
         self.rounds.insert(round, begun);
         round
@@ -233,6 +248,32 @@ impl Broadcasts {
         if let Some(round) = self.rounds.get_mut(&round) {
             round.left += 1;
         }
+    }
+
+    /// A peer could not be asked for want of room. Whether it can be later: other calls of the round
+    /// are under way, and give room when they end. [`Broadcasts::keep`] is to follow then.
+    pub(crate) fn put_off(&mut self, round: u64) -> bool {
+        let round = self.rounds.get_mut(&round);
+        // Besides the call that could not begin, and the one for those that are to be asked.
+        let round = round.filter(|round| round.left > 2);
+        round.is_some_and(|round| {
+            round.left -= 1;
+            true
+        })
+    }
+
+    /// These are to be asked when a call of the round has ended. The message takes no room of its
+    /// own until then: another call of the round carries it.
+    pub(crate) fn keep(&mut self, round: u64, unasked: Unasked) {
+        if let Some(round) = self.rounds.get_mut(&round) {
+            round.unasked = Some(Box::new(unasked));
+        }
+    }
+
+    /// Takes those that may be asked now that a call of the round has ended.
+    pub(crate) fn take_unasked(&mut self, round: u64) -> Option<Unasked> {
+        let unasked = self.rounds.get_mut(&round)?.unasked.take();
+        unasked.map(|unasked| *unasked)
     }
 
     /// The message has come too far to be handed on, though there are peers.
@@ -398,6 +439,46 @@ mod tests {
         assert_eq!((report.delivered, report.failed), (5, 1));
         assert_eq!(report.names, [name("c")]);
         assert_eq!(broadcasts.asked_all(round), None, "it is over once");
+    }
+
+    #[test]
+    fn a_peer_for_which_there_is_no_room_is_asked_when_another_call_of_the_round_has_ended() {
+        let mut broadcasts = Broadcasts::default();
+        let round = broadcasts.begin_round(Parent::Own(CallNumber(1)));
+        let report = encoded(&Report {
+            delivered: 1,
+            ..Report::default()
+        });
+        broadcasts.asks(round);
+        assert!(!broadcasts.put_off(round), "nothing would give room");
+        assert_eq!(
+            broadcasts.ended(round, name("a"), &Ok(report.clone())),
+            None
+        );
+        broadcasts.asks(round);
+        broadcasts.asks(round);
+        assert!(broadcasts.put_off(round));
+        broadcasts.keep(
+            round,
+            Unasked {
+                peers: vec![name("c")],
+                broadcast: message(1, 0),
+                is_own: true,
+                deadline: Time::default(),
+            },
+        );
+        assert_eq!(
+            broadcasts.ended(round, name("b"), &Ok(report.clone())),
+            None
+        );
+        let unasked = broadcasts.take_unasked(round).unwrap();
+        assert_eq!(unasked.peers, [name("c")]);
+        assert!(broadcasts.take_unasked(round).is_none());
+        broadcasts.asks(round);
+        assert_eq!(broadcasts.asked_all(round), None);
+        let over = broadcasts.ended(round, name("c"), &Ok(report)).unwrap();
+        let report = report::decode(&over.report).unwrap();
+        assert_eq!((report.delivered, report.failed), (3, 0));
     }
 
     #[test]

@@ -4,9 +4,10 @@
 //! Calls to them are kept with all other calls and end exactly once, but are handed out as
 //! [`Output::CompatCall`]. What these peers ask comes in by
 //! [`Engine::compat_request`](crate::engine::Engine::compat_request), and is answered with
-//! [`Engine::reply`](crate::engine::Engine::reply). A name that a native peer has ever had is never
-//! handed to one of these, however loudly it is claimed, since what they say is not proven. One
-//! that is new is given a moment to be met natively, too.
+//! [`Engine::reply`](crate::engine::Engine::reply). A name that a native peer has had is not handed
+//! to one of these, however loudly it is claimed, since what they say is not proven. Of native peers
+//! that have gone the names are remembered as long as there is room. A name that is new is given a
+//! moment to be met natively, too.
 
 use super::ask::{Ask, Request};
 use crate::address::RelayAddress;
@@ -41,8 +42,10 @@ struct Known {
 #[derive(Debug, Default)]
 pub(crate) struct CompatPeers {
     peers: Table<NodeName, Known>,
-    /// Names that native peers have had.
-    native: Table<NodeName, ()>,
+    /// Names that native peers have had: which of them was met last, counted from 0.
+    native: Table<NodeName, u64>,
+    /// How often a native peer was met.
+    met: u64,
     /// The tickets of requests that the program has not answered, and whether their callers still
     /// wait.
     served: Table<u64, bool>,
@@ -95,14 +98,35 @@ impl CompatPeers {
         })
     }
 
-    /// A native peer has proved to have this name, which stays native. Says whether the program
-    /// knows already that a node of this name is there.
-    pub(crate) fn met_natively(&mut self, most: usize, name: &NodeName) -> bool {
+    /// A native peer has proved to have this name, which stays native: at most `most` names do, of
+    /// which those that `is_there` says yes to are never forgotten. Says whether the program knows
+    /// already that a node of this name is there.
+    pub(crate) fn met_natively(
+        &mut self,
+        most: usize,
+        name: &NodeName,
+        is_there: impl Fn(&NodeName) -> bool,
+    ) -> bool {
         let told = self.has(name);
-        if self.is_expected && self.native.len() < most {
-            self.native.insert(name.clone(), ());
+        let is_known = self.native.contains_key(name);
+        if self.is_expected && !is_known && self.native.len() >= most {
+            self.forget_natives(is_there);
+        }
+        if self.is_expected && (is_known || self.native.len() < most) {
+            self.native.insert(name.clone(), self.met);
+            self.met += 1;
         }
         told
+    }
+
+    /// Forgets half of the native names, those that were met the longest ago, unless they are
+    /// there. A program that runs for one call has a name of its own, so there may be any number.
+    fn forget_natives(&mut self, is_there: impl Fn(&NodeName) -> bool) {
+        let mut met: Vec<u64> = self.native.values().copied().collect();
+        met.sort_unstable();
+        let median = met.get(met.len() / 2).copied().unwrap_or(0);
+        self.native
+            .retain(|name, met| *met >= median || is_there(name));
     }
 
     /// A peer is at this place now, or is gone.
@@ -232,7 +256,7 @@ mod tests {
     fn a_new_peer_is_usable_after_a_moment_and_a_native_name_never_is() {
         let (mut core, mut peers) = (core(), CompatPeers::default());
         peers.expect();
-        assert!(!peers.met_natively(8, &name("native")));
+        assert!(!peers.met_natively(8, &name("native"), |_| true));
         let mut now = Now::default();
         for each in ["old", "native"] {
             peers.peer(&mut core.at(now), name(each), place());
@@ -249,6 +273,22 @@ mod tests {
             matches!(&told[..], [Output::Event(Event::PeerJoined(who))] if *who == name("old")),
             "{told:?}"
         );
+    }
+
+    #[test]
+    fn native_names_are_bounded_and_the_older_ones_give_way_unless_they_are_there() {
+        let mut peers = CompatPeers::default();
+        peers.expect();
+        let there = name("n1");
+        for n in 0..100 {
+            peers.met_natively(8, &name(&format!("n{n}")), |name| *name == there);
+            assert!(peers.native.len() <= 8);
+            assert!(peers.native.contains_key(&name(&format!("n{n}"))));
+        }
+        assert!(peers.native.contains_key(&there));
+        assert!(!peers.native.contains_key(&name("n0")));
+        peers.met_natively(8, &name("n97"), |_| true);
+        assert_eq!(peers.native.get(&name("n97")), Some(&100), "met again");
     }
 
     #[test]

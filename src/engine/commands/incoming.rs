@@ -4,7 +4,7 @@ use crate::engine::calls::ask::{Ask, Unreadable};
 use crate::engine::calls::broadcast::{Heard, Parent};
 use crate::engine::calls::compat;
 use crate::engine::calls::incoming::{
-    Again, Need, Order, Refusal, Room, Served, Stage, Waiting, Worth,
+    Again, Expired, Need, Order, Refusal, Room, Served, Stage, Waiting, Worth,
 };
 use crate::engine::calls::outcome::reason;
 use crate::engine::ids::CallOver;
@@ -20,6 +20,11 @@ use std::time::Duration;
 
 /// Bytes of unused room that an answer gives back before it is kept.
 const SLACK: usize = 1_024;
+
+/// What a caller is told of a call that did not run because the rest of it cannot come.
+pub(super) const LOST: &str = "it did not run, because the connection was lost for too long";
+/// What a caller is told of a call that did not run because the rest of it does not come.
+const STALLED: &str = "it did not run, because no more of it came for too long";
 
 /// A call that came, as its record says.
 pub(in crate::engine) struct CallRecord<'a> {
@@ -104,6 +109,9 @@ impl Engine {
         let feedback = self.streams.resume(up, link, came.reads);
         self.give_feedback(now, feedback);
         if came.again == Again::Answered {
+            if self.serving.streams(id) && !self.can_end_stream(id) {
+                self.serving.lose_value(id);
+            }
             self.send_reply(now, id);
         }
         true
@@ -150,11 +158,13 @@ impl Engine {
             }
             for over in evicted {
                 self.end_streams(over);
+                // Its caller may still wait for the answer, or for the rest of it.
+                self.refuse_call(now, over.call, Refusal::AnswerLost);
             }
         }
     }
 
-    /// Tells a caller that a call does not run, now or when the link has drained. A caller that
+    /// Tells a caller that a call has no answer, now or when the link has drained. A caller that
     /// makes this node say more of that than it reads loses its link.
     fn refuse_call(&mut self, now: Now, id: RequestId, refusal: Refusal) {
         let link = match self.path_to(id.caller) {
@@ -277,6 +287,10 @@ impl Engine {
 
     /// Remembers an answer, and sends it.
     fn keep_answer(&mut self, now: Now, id: RequestId, mut status: Status, mut body: Vec<u8>) {
+        let streams = self.serving.streams(id);
+        if status == Status::Value && streams && !self.can_end_stream(id) {
+            (status, body) = (Status::AnswerLost, Vec::new());
+        }
         let is_large = body.len() > BODY_MAX;
         if !is_large && body.capacity() - body.len() > SLACK {
             body.shrink_to_fit();
@@ -296,7 +310,7 @@ impl Engine {
             self.streams.send_whole(stream, id.caller, body, limits);
             (status, body) = (Status::Large, length);
         }
-        if self.serving.streams(id) {
+        if streams {
             let down = id.stream(Channel::Response);
             match status {
                 Status::Value | Status::Large => self.stream_finish(now, down),
@@ -306,6 +320,13 @@ impl Engine {
         }
         self.serving.keep_answer(id, status, body, kept);
         self.send_reply(now, id);
+    }
+
+    /// Whether a caller can still be told how that ends which a command streams to it. It cannot
+    /// if the caller was taken for gone and has come back: it would wait for the end together with
+    /// the value.
+    fn can_end_stream(&self, id: RequestId) -> bool {
+        self.streams.is_open(id.stream(Channel::Response))
     }
 
     /// Sends an answer from memory, now or when the link has drained. Without a link the caller
@@ -362,28 +383,30 @@ impl Engine {
         for id in self.serving.calls_of(caller) {
             match self.serving.caller_left(id) {
                 Some(over) => self.end_streams(over),
-                None => self.stop_collecting(now, id),
+                None => self.stop_collecting(now, id, LOST),
             }
         }
     }
 
     /// What a call asks will not come any more, if some of it was still to come: that takes no room
-    /// from now on. Should the caller be there after all, it is told.
-    pub(super) fn stop_collecting(&mut self, now: Now, id: RequestId) {
+    /// from now on. Should the caller be there after all, it is told why.
+    pub(super) fn stop_collecting(&mut self, now: Now, id: RequestId, why: &str) {
         if self.serving.collected(id).is_some() {
             self.end_streams(CallOver {
                 call: id,
                 why: Some("the caller is gone"),
                 reads: false,
             });
-            let why = b"it did not run, because the connection was lost for too long".to_vec();
-            self.reply(now, id, Status::Refused, why);
+            self.reply(now, id, Status::Refused, why.into());
         }
     }
 
     pub(in crate::engine) fn tick_serving(&mut self, now: Now) {
-        while let Some(over) = self.serving.next_expired(&mut self.core.at(now)) {
-            self.end_streams(over);
+        while let Some(expired) = self.serving.next_expired(&mut self.core.at(now)) {
+            match expired {
+                Expired::Over(over) => self.end_streams(over),
+                Expired::Stalled(id) => self.stop_collecting(now, id, STALLED),
+            }
         }
     }
 }

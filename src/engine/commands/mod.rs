@@ -13,7 +13,7 @@ mod streams;
 pub(super) use incoming::CallRecord;
 
 use super::calls::ask::{Ask, Broadcast, Terms};
-use super::calls::broadcast::{Parent, RoundOver};
+use super::calls::broadcast::{Parent, RoundOver, Unasked};
 use super::calls::compat::{self, CompatPlace};
 use super::calls::outgoing::Owner;
 use super::stopping::Stopping;
@@ -21,6 +21,7 @@ use super::{CallNumber, Engine, LinkId, Now, Output, Phase, RelayFault};
 use crate::address::RelayAddress;
 use crate::error::Error;
 use crate::frame::FrameType;
+use crate::limits::HAND_ON_MAX;
 use crate::name::NodeName;
 use crate::wire::Instance;
 use crate::wire::record::Status;
@@ -77,37 +78,80 @@ impl Engine {
 
     /// Asks every peer but the one it came from, and leaves this node a while to report.
     fn hand_on(&mut self, now: Now, parent: Parent, mut broadcast: Broadcast, timeout: Duration) {
-        let from = match parent {
-            Parent::Own(_) => None,
-            Parent::Peer(id) => Some(id.caller),
+        let (round, timeout) = (self.broadcasts.begin_round(parent), timeout * 9 / 10);
+        let (from, timeout) = match parent {
+            Parent::Own(_) => (None, timeout),
+            Parent::Peer(id) => (Some(id.caller), timeout.min(HAND_ON_MAX)),
         };
-        let peers: Vec<NodeName> = self
-            .directory
-            .iter()
+        let peers = self.directory.iter();
+        let asked = peers
             .filter(|(i, p)| p.is_joined() && Some(**i) != from && **i != broadcast.origin)
-            .map(|(_, p)| p.name().clone())
-            .collect();
-        let round = self.broadcasts.begin_round(parent);
+            .map(|(_, p)| p.name().clone());
+        let mut peers: Vec<NodeName> = asked.collect();
+        peers.reverse();
         if let Some(hops) = broadcast.hops.checked_sub(1) {
             broadcast.hops = hops;
-            let terms = Terms {
-                timeout: timeout * 9 / 10,
-                wait: false,
-                streams: false,
-            };
-            for peer in peers {
-                self.broadcasts.asks(round);
-                let (owner, ask) = (Owner::Round(round), Ask::Broadcast(broadcast.clone()));
-                if let Err(why) = self.begin_call(now, owner, &peer, ask, terms) {
-                    let over = self.broadcasts.ended(round, peer, &Err(why));
-                    self.round_over(now, over);
-                }
+        } else {
+            if !peers.is_empty() {
+                self.broadcasts.cut(round);
             }
-        } else if !peers.is_empty() {
-            self.broadcasts.cut(round);
+            peers.clear();
+        }
+        let unasked = Unasked {
+            peers,
+            broadcast,
+            is_own: from.is_none(),
+            deadline: now.at + timeout,
+        };
+        self.ask_peers(now, round, unasked);
+    }
+
+    /// Asks peers to take a message. If there is no room for more calls, those that are left are
+    /// asked when calls of the round have ended.
+    pub(super) fn ask_peers(&mut self, now: Now, round: u64, mut unasked: Unasked) {
+        while let Some(peer) = unasked.peers.last().cloned() {
+            self.broadcasts.asks(round);
+            let asked = self.ask_peer(now, round, &peer, &unasked);
+            if let Err(Error::Overloaded(_)) = asked
+                && self.broadcasts.put_off(round)
+            {
+                return self.broadcasts.keep(round, unasked);
+            }
+            unasked.peers.pop();
+            if let Err(why) = asked {
+                let over = self.broadcasts.ended(round, peer, &Err(why));
+                self.round_over(now, over);
+            }
         }
         let over = self.broadcasts.asked_all(round);
         self.round_over(now, over);
+    }
+
+    fn ask_peer(
+        &mut self,
+        now: Now,
+        round: u64,
+        peer: &NodeName,
+        unasked: &Unasked,
+    ) -> Result<CallNumber, Error> {
+        let timeout = unasked.deadline - now.at;
+        if self.stopping.is_some() {
+            return Err(Error::Stopped);
+        }
+        if timeout.is_zero() {
+            return Err(Error::Timeout);
+        }
+        let owner = match unasked.is_own {
+            true => Owner::Round(round),
+            false => Owner::Forward(round),
+        };
+        let terms = Terms {
+            timeout,
+            wait: false,
+            streams: false,
+        };
+        let ask = Ask::Broadcast(unasked.broadcast.clone());
+        self.begin_call(now, owner, peer, ask, terms)
     }
 
     /// Tells what became of a message, once that is known.
@@ -135,8 +179,9 @@ impl Engine {
     /// A native peer has proved to have this name. Says whether the program knows already that a
     /// node of this name is there.
     pub(super) fn met_natively(&mut self, name: &NodeName) -> bool {
-        let most = self.core.config.limits.peers;
-        self.compat.met_natively(most, name)
+        let (most, directory) = (self.core.config.limits.peers, &self.directory);
+        let is_there = |name: &NodeName| !directory.instances(name).is_empty();
+        self.compat.met_natively(most, name, is_there)
     }
 
     /// Such a peer is at this place now, or is gone.

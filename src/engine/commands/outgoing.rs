@@ -37,7 +37,7 @@ impl Engine {
         ask: Ask,
         terms: Terms,
     ) -> Result<CallNumber, Error> {
-        self.check_call(target, ask.size(), terms)?;
+        self.check_call(owner, target, ask.size(), terms)?;
         let is_local = self.is_own_name(target);
         let new = NewCall {
             owner,
@@ -68,7 +68,13 @@ impl Engine {
     }
 
     /// An error if a call may not begin.
-    fn check_call(&mut self, target: &NodeName, size: usize, terms: Terms) -> Result<(), Error> {
+    fn check_call(
+        &mut self,
+        owner: Owner,
+        target: &NodeName,
+        size: usize,
+        terms: Terms,
+    ) -> Result<(), Error> {
         let limit = self.core.config.limits.max_message;
         if self.phase == Phase::Stopped {
             return Err(Error::Stopped);
@@ -77,6 +83,9 @@ impl Engine {
             return Err(Error::TooLarge { size, limit });
         }
         self.check_room_for_call(size)?;
+        if let Owner::Forward(_) = owner {
+            self.calls.check_forward(&self.core.config.limits, size)?;
+        }
         let is_local = self.is_own_name(target);
         if is_local && terms.streams {
             return Err(Error::Argument("a node does not stream to itself"));
@@ -134,9 +143,12 @@ impl Engine {
         let why = result.as_ref().err().map(Error::to_string);
         match call.owner {
             Owner::Program => self.core.outputs.push_back(Output::Ended(number, result)),
-            Owner::Round(round) => {
+            Owner::Round(round) | Owner::Forward(round) => {
                 let over = self.broadcasts.ended(round, call.target, &result);
                 self.round_over(now, over);
+                if let Some(unasked) = self.broadcasts.take_unasked(round) {
+                    self.ask_peers(now, round, unasked);
+                }
             }
         }
         self.end_streams(CallOver {

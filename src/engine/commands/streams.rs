@@ -1,5 +1,6 @@
 //! The routing of the streams of calls.
 
+use super::incoming::LOST;
 use crate::engine::ids::CallOver;
 use crate::engine::streams::{Feedback, Next, Speaker, Violation};
 use crate::engine::{Engine, LinkId, Now, StreamId};
@@ -164,6 +165,9 @@ impl Engine {
             return Ok(());
         };
         let call = step.id.call;
+        if call.caller != self.core.instance {
+            self.serving.streamed(now.at, call.caller);
+        }
         if step.moved && call.caller == self.core.instance {
             self.calls.moved(now.at, call.number);
         } else if step.moved {
@@ -216,7 +220,7 @@ impl Engine {
                 why: Some("the caller is gone"),
                 reads: self.serving.reads(call),
             });
-            self.stop_collecting(now, call);
+            self.stop_collecting(now, call, LOST);
         }
     }
 }

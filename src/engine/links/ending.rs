@@ -1,9 +1,12 @@
 //! How links end, and what is said last on them.
 
-use super::{CLOSED, Ctx, LinkId, Links, Output, Refuse, RelayFault, State, Target, Via};
+use super::source::Source;
+use super::{CLOSED, Ctx, LinkId, Links, Output, Refuse, RelayFault, State, Target, Time, Via};
 use crate::frame::FrameType;
+use crate::table::Table;
 use crate::wire::Instance;
-use crate::wire::record::{CloseReason, encode_close};
+use crate::wire::record::{CloseReason, encode_close, encode_notice};
+use std::cmp::Reverse;
 use std::time::Duration;
 
 /// The word on a link that is refused. It is one word for every reason: which it was would be an
@@ -72,8 +75,10 @@ impl Links {
         self.close(ctx, id, last)
     }
 
-    /// Ends a session and says why; another link is just ended. `plain` is where the record is put
-    /// together.
+    /// Ends a session and says why; another link is just ended. `plain` is where the records are put
+    /// together. Before that the peer is told which answers have come, since no call of this session
+    /// will tell it: a program that runs for one call would otherwise leave each of its peers an
+    /// answer that is never confirmed.
     pub(crate) fn close_session(
         &mut self,
         ctx: &mut Ctx<'_>,
@@ -81,6 +86,12 @@ impl Links {
         id: LinkId,
         reason: CloseReason,
     ) -> Option<Ended> {
+        let settled = self.session(id).map(|s| std::mem::take(&mut s.settled));
+        if let Some(settled) = settled.filter(|settled| !settled.is_empty()) {
+            self.send_record(ctx, plain, id, |sequence, out| {
+                encode_notice(sequence, &settled, out)
+            });
+        }
         self.send_record(ctx, plain, id, |sequence, out| {
             encode_close(sequence, reason, out)
         });
@@ -113,17 +124,30 @@ impl Links {
         of(false).chain(of(true)).collect()
     }
 
-    /// Of all sessions but the `newest`, the one that was unused for the longest, if there are more
-    /// than there may be.
+    /// The session that gives way to the `newest`, if there are more than there may be. The source
+    /// that has the most gives way, so that a member that makes sessions as one instance after the
+    /// other displaces its own. Of its sessions it is the one that was unused for the longest.
     pub(crate) fn session_to_evict(&self, most: usize, newest: LinkId) -> Option<LinkId> {
         if self.open_sessions() <= most {
             return None;
         }
-        let idle = self.table.iter().filter_map(|(id, l)| match &l.state {
-            State::Open { session, .. } if *id != newest => Some((session.used, *id)),
-            _ => None,
-        });
-        idle.min().map(|(_, id)| id)
+        let sessions = || {
+            self.table
+                .iter()
+                .filter_map(|(id, link)| match &link.state {
+                    State::Open { session, .. } => Some((Source::of(&link.via), session.used, *id)),
+                    _ => None,
+                })
+        };
+        let mut counts: Table<Source, usize> = Table::default();
+        for (source, ..) in sessions() {
+            *counts.or_insert_with(source, || 0) += 1;
+        }
+        let others = sessions().filter(|(.., id)| *id != newest);
+        let rank = |(source, used, id): &(Source, Time, LinkId)| {
+            (Reverse(counts.get(source).copied()), *used, *id)
+        };
+        others.min_by_key(rank).map(|(.., id)| id)
     }
 
     /// The peer that a link through a relay is to, and the link to that relay.

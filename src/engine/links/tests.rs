@@ -209,6 +209,22 @@ fn the_end_of_a_session_says_why_and_names_the_peer() {
 }
 
 #[test]
+fn a_session_that_ends_confirms_the_answers_that_have_come() {
+    let (mut asker, mut answerer) = met();
+    let (plain, link) = (&mut asker.plain, asker.link);
+    asker.links.session(link).unwrap().settled.push(5);
+    let ctx = &mut asker.fixture.ctx();
+    asker
+        .links
+        .close_session(ctx, plain, link, CloseReason::Leaving);
+    let last = asker.fixture.core.outputs.pop_back();
+    let Some(Output::Close(_, last)) = last else {
+        panic!("{last:?}")
+    };
+    assert_eq!(answerer.take(&last), ["notice", "Leaving"]);
+}
+
+#[test]
 fn a_dial_in_vain_names_its_target() {
     let (mut asker, mut answerer) = dialled();
     assert!(asker.links.is_dialling(&name("us")));

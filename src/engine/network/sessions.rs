@@ -51,7 +51,9 @@ impl Engine {
     /// A peer is in a session from now on.
     fn welcome(&mut self, now: Now, id: LinkId, met: &Met) {
         let (instance, name) = (met.instance, &met.name);
-        self.directory.meet(&self.core.at(now), instance, name);
+        if let Some(other) = self.directory.meet(&self.core.at(now), instance, name) {
+            self.drop_peer(now, other);
+        }
         self.evict_session(now, id);
         let made = Made {
             link: id,

@@ -88,8 +88,9 @@ impl Advertiser {
         plain: &mut Vec<u8>,
     ) {
         if !ctx.config.lan {
-            // Relays are told what is new when it is, and nobody else is there to be told.
-            self.next = Time::NEVER;
+            // Relays are told what is new when it is, and nobody else is there to be told. An answer
+            // that stayed due would have the node's thread look at the time without a pause.
+            (self.next, self.answer) = (Time::NEVER, None);
             return;
         }
         let (now, interval) = (ctx.now.at, ctx.config.interval);
@@ -261,6 +262,11 @@ mod tests {
         assert_eq!(advertiser.due(), Time::NEVER);
         assert!(fixture.core.outputs.is_empty());
         assert!(!advertiser.answer_stranger(&fixture.ctx(), Phase::Running));
+        // A relay has handed us the advert of a node that asks for our name.
+        advertiser.defend_name(at(0), Instance([7; 16]));
+        advertise(&mut advertiser, &mut fixture);
+        assert_eq!(advertiser.due(), Time::NEVER, "the answer is not due still");
+        assert!(fixture.core.outputs.is_empty());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::dialling::redial_pause;
 use super::heard::expiry;
 use super::peer::Peer;
-use super::{Ctx, Directory, Event, LinkId, Path};
+use super::{Ctx, Directory, Event, LinkId, Path, Time};
 use crate::name::NodeName;
 use crate::reach::{self, Word};
 use crate::wire::Instance;
@@ -60,16 +60,40 @@ impl Directory {
         }
     }
 
-    /// A peer has proved itself: makes it known if it is not.
-    pub(crate) fn meet(&mut self, ctx: &Ctx<'_>, instance: Instance, name: &NodeName) {
+    /// A peer has proved itself: makes it known if it is not. It is there, whether there is room or
+    /// not. If there is none, gives another one that is to be dropped in its place: without that, a
+    /// member that comes again and again as a new instance would fill the directory with peers that
+    /// stay for many minutes after their sessions. If all others are in sessions, the bound on
+    /// these bounds the directory as well.
+    pub(crate) fn meet(
+        &mut self,
+        ctx: &Ctx<'_>,
+        instance: Instance,
+        name: &NodeName,
+    ) -> Option<Instance> {
         if self.get(&instance).is_some() {
-            return;
+            return None;
         }
-        // It is there, whether there is room or not; the number of sessions bounds this.
-        self.makes_room(ctx.config.limits.peers);
+        let has_room = self.makes_room(ctx.config.limits.peers);
+        let dropped = if has_room {
+            None
+        } else {
+            self.longest_unheard()
+        };
         let interval = ctx.config.interval;
         let peer = Peer::new(name.clone(), interval, expiry(ctx.now.at, interval));
         self.insert(instance, peer);
+        dropped
+    }
+
+    /// Of the peers that no link leads to, the one that was not heard for the longest, or that was
+    /// lost then. Those that a relay leads to come last: they say nothing as long as nothing about
+    /// them is new.
+    fn longest_unheard(&self) -> Option<Instance> {
+        let heard = |peer: &Peer| peer.expires - expiry(Time::default(), peer.interval);
+        let idle = self.iter().filter(|(_, p)| p.links().next().is_none());
+        let first = idle.min_by_key(|(_, p)| (!p.routes.is_empty(), heard(p)));
+        first.map(|(instance, _)| *instance)
     }
 
     /// A session with a known peer is proved from both sides.
@@ -176,10 +200,12 @@ impl Directory {
     }
 
     /// The other side has closed a session because it has no use for it. Nothing is wrong with the
-    /// peer; it is dialled when a call wants it.
+    /// peer; it is dialled when a call wants it. If it were dialled at once, straight or through a
+    /// relay, a node with more peers than sessions would close another session for this one, and
+    /// that would go on without end.
     pub(crate) fn rest(&mut self, instance: &Instance) {
         if let Some(peer) = self.get_mut(instance) {
-            peer.dial.at = None;
+            (peer.dial.at, peer.route_dial.at) = (None, None);
         }
     }
 
@@ -206,6 +232,8 @@ mod tests {
     use super::*;
     use crate::address::RelayAddress;
     use crate::engine::fixture::{Fixture, at, name};
+    use crate::wire::relay::Route;
+    use std::time::Duration;
 
     const PEER: Instance = Instance([9; 16]);
 
@@ -239,6 +267,36 @@ mod tests {
     }
 
     #[test]
+    fn a_new_peer_takes_the_place_of_the_one_without_a_link_that_was_not_heard_for_the_longest() {
+        let (mut fixture, mut directory) = (Fixture::default(), Directory::default());
+        fixture.core.config.limits.peers = 4;
+        let peer = |n: u8| Instance([n; 16]);
+        for n in 1..=4 {
+            fixture.now = at(n.into());
+            let dropped = directory.meet(&fixture.ctx(), peer(n), &name(&format!("p{n}")));
+            assert_eq!(dropped, None);
+            directory.session_up(&fixture.ctx(), &peer(n), made(n.into(), false));
+        }
+        let mut meet = |directory: &mut Directory, n| {
+            fixture.now = at(10);
+            directory.meet(&fixture.ctx(), peer(n), &name(&format!("p{n}")))
+        };
+        assert_eq!(meet(&mut directory, 5), None, "all are in sessions");
+        directory.remove(&peer(5));
+        for n in 2..=4 {
+            directory.session_down(&peer(n), LinkId(n.into()));
+        }
+        // The second is at a relay; the third says that it is seldom heard.
+        let route = (LinkId(9), Route::default());
+        directory.get_mut(&peer(2)).unwrap().routes.push(route);
+        let third = directory.get_mut(&peer(3)).unwrap();
+        third.interval = Duration::from_secs(300);
+        third.expires = expiry(at(3), third.interval);
+        assert_eq!(meet(&mut directory, 3), None, "it is known");
+        assert_eq!(meet(&mut directory, 6), Some(peer(3)));
+    }
+
+    #[test]
     fn a_peer_that_left_or_was_replaced_is_gone_with_its_last_session() {
         let (mut fixture, mut directory) = met();
         for link in [1, 2] {
@@ -267,6 +325,17 @@ mod tests {
         assert!(peer.dial.at.unwrap() < at(61_000));
         assert_eq!(peer.dial.at, peer.route_dial.at);
         assert_eq!(peer.expires, at(63_500));
+    }
+
+    #[test]
+    fn a_peer_that_has_no_use_for_a_session_is_not_dialled_again_in_any_way() {
+        let (mut fixture, mut directory) = met();
+        directory.session_up(&fixture.ctx(), &PEER, made(1, true));
+        directory.session_down(&PEER, LinkId(1));
+        directory.plan_redial(&mut fixture.ctx(), PEER);
+        directory.rest(&PEER);
+        let peer = directory.get(&PEER).unwrap();
+        assert_eq!((peer.dial.at, peer.route_dial.at), (None, None));
     }
 
     #[test]

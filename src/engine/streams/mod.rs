@@ -100,6 +100,11 @@ impl Streams {
         self.open.len()
     }
 
+    /// Whether an end of a stream is open.
+    pub(super) fn is_open(&self, id: StreamId) -> bool {
+        self.open.contains_key(&id)
+    }
+
     fn sending(&mut self, id: StreamId) -> Option<&mut SendingEnd> {
         match &mut self.open.get_mut(&id)?.end {
             End::Sending(out) => Some(out),
@@ -118,14 +123,14 @@ impl Streams {
         self.open.insert(id, Box::new(Stream { peer, end }));
     }
 
-    /// The ends that count for [`Limits::streams`]. Those that send a large answer do not: each may
-    /// stay for as long as its call is remembered, and its bytes count for [`Limits::reply_bytes`].
+    /// The ends that count for [`Limits::streams`]: those along which programs stream. The others
+    /// carry what is too large for one record. Each of these may stay for as long as its call does,
+    /// and its bytes count for [`Limits::call_bytes`], [`Limits::message_bytes`] or
+    /// [`Limits::reply_bytes`]. If they counted here as well, tiny calls that claim to be large
+    /// could keep every program from streaming.
     fn counted(&self) -> impl Iterator<Item = (&StreamId, &Stream)> {
-        let is_answer = |id: &StreamId, stream: &Stream| {
-            id.channel == Channel::Value && matches!(stream.end, End::Sending(_))
-        };
         let open = self.open.iter().map(|(id, stream)| (id, &**stream));
-        open.filter(move |(id, stream)| !is_answer(id, stream))
+        open.filter(|(id, _)| id.is_of_programs())
     }
 
     /// Whether `count` more ends may be opened for a call of this node.

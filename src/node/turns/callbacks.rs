@@ -99,9 +99,15 @@ impl Callbacks {
         self.queue.is_empty()
     }
 
-    /// Whether there may soon be no room for a further message to everyone.
+    /// Whether there may soon be no room for a message to everyone.
     pub(super) fn is_half_full(&self) -> bool {
-        self.bytes + self.kept.load(Ordering::Relaxed) > self.bytes_max / 2
+        self.taken_for_messages() > self.bytes_max / 2
+    }
+
+    /// Bytes that count against a message to everyone. What handlers keep is in nobody's way but
+    /// that of further messages to everyone.
+    fn taken_for_messages(&self) -> usize {
+        self.bytes + self.kept.load(Ordering::Relaxed)
     }
 
     /// Adds what others asked for or said, unless too much waits; whether it did. A single one
@@ -109,9 +115,8 @@ impl Callbacks {
     #[must_use]
     pub(super) fn offer(&mut self, callback: Callback) -> bool {
         let cost = callback.cost();
-        // What handlers keep is in nobody's way but that of further messages to everyone.
         let taken = match &callback {
-            Callback::Message(..) => self.bytes + self.kept.load(Ordering::Relaxed),
+            Callback::Message(..) => self.taken_for_messages(),
             _ => self.bytes,
         };
         let fits = taken == 0 || taken + cost <= self.bytes_max;
@@ -225,14 +230,12 @@ mod tests {
             kept.push(callbacks.keep(1_000));
         }
         assert_eq!(kept.len(), 10_000 / (ENTRY + 1_000));
-        assert!(
-            callbacks.is_half_full(),
-            "others are turned away before one is dropped"
-        );
+        assert!(callbacks.is_half_full(), "others are to keep theirs");
         kept.pop();
         assert!(callbacks.offer(message(1_000)), "one was dropped");
         callbacks.pop();
         kept.clear();
+        assert!(!callbacks.is_half_full());
         assert!(callbacks.offer(message(50_000)), "one always fits");
     }
 

@@ -162,6 +162,9 @@ impl State {
         now: Now,
         f: impl FnOnce(&mut Driver, &mut dyn FnMut(Notice)),
     ) {
+        // Handlers may have taken or dropped something since the last time.
+        let full = self.callbacks.is_half_full();
+        self.driver.engine.hold_broadcasts(full);
         let mut refused = Vec::new();
         self.take_notices(&mut refused, f);
         // Refusing lets the engine go on, which may give more notices.
@@ -175,8 +178,6 @@ impl State {
                 driver.flush(now, notices);
             });
         }
-        let full = self.callbacks.is_half_full();
-        self.driver.engine.hold_broadcasts(full);
     }
 
     /// Takes in notices; requests for which there is no room go to `refused`.

@@ -75,6 +75,48 @@ fn an_answer_too_late_or_given_twice_by_a_handler_is_counted_and_ignored() {
 }
 
 #[test]
+fn an_answer_that_gives_way_while_it_is_delivered_is_lost_and_its_caller_is_told() {
+    let (mut w, a, b) = met_with(|w| {
+        w.limits.reply_bytes = 200_000;
+        w.limits.stream_window = 40_000;
+    });
+    let mut other = Member::join_as(&mut w, a, "other", Instance([9; 16]));
+    // Three callers have nearly all that they may have, and confirm none of it.
+    let args = vec![b'x'; 45_000];
+    for i in 0..3 {
+        let mut m = Member::join_as(&mut w, a, &format!("m{i}"), Instance([i + 1; 16]));
+        for n in 0..4 {
+            m.call_with(&mut w, n, 80_000_000, &args);
+        }
+        w.run(ms(50));
+        assert_eq!(m.statuses(&w), [Status::Value; 4]);
+    }
+    // An answer to a fourth one, which has the most, is on a slow line, a window at a time.
+    w.nodes[a].behaviour = Behaviour::Hold;
+    let n = w
+        .call_with(b, "a", secs(80_000), &vec![b'y'; 190_000])
+        .unwrap();
+    w.run_until(secs(5), |w| !w.nodes[a].held.is_empty());
+    w.delay = (ms(200), ms(210));
+    w.answer_all(a);
+    w.run(secs(1));
+    assert_eq!(w.result(b, n), None, "not all of it has come");
+    // A fifth one needs room.
+    w.nodes[a].behaviour = Behaviour::Echo;
+    for number in 0..2 {
+        other.call_with(&mut w, number, 80_000_000, &args);
+    }
+    w.run(secs(2));
+    let result = w.result(b, n);
+    assert!(
+        matches!(result, Some(Err(Error::AnswerLost(_)))),
+        "{result:?}"
+    );
+    w.delay = (ms(0), ms(1));
+    w.check_closed();
+}
+
+#[test]
 fn kept_answers_are_bounded_in_bytes() {
     let (mut w, a, b) = met_with(|w| w.limits.reply_bytes = 10_000);
     let mut m = Member::join(&mut w, a, "m");

@@ -1,12 +1,13 @@
 //! More calls than are allowed: of one peer, of one address, and of the node itself.
 
-use super::member::Member;
+use super::member::{FIRST, Member};
 use crate::pairs::{met, met_with, unharmed};
 use crate::world::{Behaviour, World, ms, name, secs, terms};
 use peerbase::engine;
 use peerbase::error::Error;
-use peerbase::wire::Instance;
+use peerbase::wire::ask::{AskRef, BroadcastRef};
 use peerbase::wire::record::Status;
+use peerbase::wire::{Instance, record};
 
 #[test]
 fn too_many_calls_of_one_peer_are_turned_away_and_the_others_run() {
@@ -177,6 +178,42 @@ fn a_caller_with_as_much_as_it_may_have_leaves_room_for_others_from_the_same_add
         other.part(&mut w);
         w.run(secs(6));
     }
+    w.check_closed();
+}
+
+#[test]
+fn broadcasts_that_are_handed_on_leave_half_of_the_room_to_our_own_calls_and_end_soon() {
+    let (mut w, a, _) = met_with(|w| w.limits.call_bytes = 100_000);
+    let join = |w: &mut World, i| Member::join_as(w, a, &format!("m{i}"), Instance([i + 1; 16]));
+    let mut members: Vec<_> = (0..4).map(|i| join(&mut w, i)).collect();
+    let (data, day) = (vec![b'x'; 1_000], 86_400_000);
+    for number in 0..100 {
+        let ask = AskRef::Broadcast(BroadcastRef {
+            origin: Instance([1; 16]),
+            number,
+            hops: 5,
+            sender: "m0",
+            data: &data,
+        });
+        members[0].send(&mut w, |s, out| {
+            record::encode_call(s, (number, FIRST), day, &[], &ask, out)
+        });
+    }
+    w.run(ms(100));
+    let open = |w: &World| w.nodes[a].engine.stats().calls_open;
+    assert!((40..50).contains(&open(&w)), "{} wait", open(&w));
+    let own = w.call_with(a, "b", secs(5), &[b'x'; 40_000]);
+    w.run(secs(1));
+    assert!(matches!(w.result(a, own.unwrap()), Some(Ok(_))));
+    // Three of the peers that are asked are there and never answer.
+    for _ in 0..13 {
+        for member in &mut members {
+            member.send(&mut w, |s, out| record::encode_notice(s, &[], out));
+        }
+        w.run(secs(5));
+    }
+    assert_eq!(open(&w), 0);
+    assert!(members.iter().all(|member| !member.is_closed(&w)));
     w.check_closed();
 }
 

@@ -4,6 +4,7 @@ use super::member::{FIRST, Member};
 use crate::forged::{advert, advert_frame};
 use crate::pairs::{met, met_with};
 use crate::world::{Behaviour, PORT, World, ms, secs};
+use peerbase::error::Error;
 use peerbase::wire::advert::{Advert, Phase};
 use peerbase::wire::ask::{AskKind, AskRef};
 use peerbase::wire::record::{Form, Status};
@@ -82,6 +83,44 @@ fn a_large_answer_comes_though_somebody_said_goodbye_in_its_callers_name() {
 }
 
 #[test]
+fn a_streaming_call_ends_though_somebody_said_goodbye_in_its_callers_name() {
+    for answered in ["before that", "while its caller is away", "later"] {
+        let (mut w, a, b) = met();
+        let n = w.call_streaming(b, "a", secs(600)).unwrap();
+        w.run(ms(100));
+        let call = w.nodes[a].streamed.remove(0);
+        w.with(a, |e, now| e.accept_streams(now, call)).unwrap();
+        let reply = |w: &mut World| {
+            w.with(a, |e, now| e.reply(now, call, Status::Value, b"7".to_vec()));
+        };
+        w.nodes[b].group = 1;
+        w.break_links(b);
+        w.run(ms(100));
+        if answered == "before that" {
+            reply(&mut w);
+        }
+        let forged = goodbye("b", w.nodes[b].engine.instance());
+        w.raw_datagram(a, SocketAddr::from(([10, 9, 9, 9], PORT)), &forged);
+        w.run(ms(100));
+        if answered == "while its caller is away" {
+            reply(&mut w);
+        }
+        w.nodes[b].group = 0;
+        w.run(secs(30));
+        if answered == "later" {
+            reply(&mut w);
+            w.run(secs(1));
+        }
+        let result = w.result(b, n);
+        assert!(
+            matches!(result, Some(Err(Error::AnswerLost(_)))),
+            "answered {answered}: {result:?}"
+        );
+        w.check_closed();
+    }
+}
+
+#[test]
 fn large_calls_of_one_that_left_before_all_of_them_came_take_no_room() {
     let (mut w, a, _) = met_with(|w| w.limits.message_bytes = 1_000_000);
     let large = |length| AskRef::Large {
@@ -118,6 +157,19 @@ fn large_calls_of_one_that_left_before_all_of_them_came_take_no_room() {
     m.part(&mut w);
     other.part(&mut w);
     w.run(secs(601));
+    w.check_closed();
+}
+
+#[test]
+fn a_caller_that_leaves_confirms_the_answers_that_it_has() {
+    let (mut w, a, b) = met();
+    let n = w.call(b, "a", secs(600)).unwrap();
+    w.run(secs(1));
+    assert!(matches!(w.result(b, n), Some(Ok(_))));
+    assert_eq!(w.nodes[a].engine.stats().serving, 1, "it is not confirmed");
+    w.stop(b);
+    w.run(ms(100));
+    assert_eq!(w.nodes[a].engine.stats().serving, 0);
     w.check_closed();
 }
 

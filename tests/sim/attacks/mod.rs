@@ -10,7 +10,7 @@ mod handshakes;
 mod member;
 mod sessions;
 
-pub(crate) use member::Member;
+pub(crate) use member::{FIRST, Member};
 use peerbase::wire::Instance;
 
 /// An instance that no node has.

@@ -3,13 +3,14 @@
 
 use super::NINE;
 use super::member::{FIRST, Member};
-use crate::forged::{frame, frames, hello, hello_frame};
+use crate::forged::{advert, advert_frame, frame, frames, hello, hello_frame};
 use crate::pairs::{met, met_with, unharmed};
 use crate::seeds;
 use crate::world::{World, ms, secs};
 use peerbase::frame::FrameType;
+use peerbase::wire::advert::Advert;
 use peerbase::wire::ask::AskRef;
-use peerbase::wire::record;
+use peerbase::wire::{Instance, record};
 
 #[test]
 fn records_replayed_skipped_or_of_another_session_close_the_session() {
@@ -196,4 +197,47 @@ fn a_full_house_closes_its_idlest_session_for_a_new_one() {
         }
         w.check_closed();
     });
+}
+
+#[test]
+fn a_member_that_comes_again_and_again_as_a_new_instance_fills_no_directory() {
+    let (mut w, a, b) = met_with(|w| w.limits.peers = 20);
+    for i in 0..100 {
+        let (own, instance) = (format!("m{i}"), Instance([i + 1; 16]));
+        let m = Member::join_as(&mut w, a, &own, instance);
+        // So it is not missed for many minutes.
+        let seldom = advert_frame(&Advert {
+            interval_ms: 300_000,
+            ..advert(&own, instance)
+        });
+        w.raw_datagram(a, "10.9.9.9:7".parse().unwrap(), &seldom);
+        w.run(ms(5));
+        m.part(&mut w);
+        let peers = w.nodes[a].engine.stats().peers;
+        assert!(peers <= 20, "{peers} after {i}");
+    }
+    assert!(
+        w.knows(a, "m99") && !w.knows(a, "m0"),
+        "the latest are known"
+    );
+    w.assert_answered(a, "b");
+    w.assert_answered(b, "a");
+    w.check_closed();
+}
+
+#[test]
+fn a_member_that_makes_sessions_as_one_instance_after_the_other_displaces_its_own() {
+    let (mut w, a, _) = met_with(|w| w.limits.sessions = 4);
+    w.add("c");
+    w.add("d");
+    w.run(secs(2));
+    for i in 0..20 {
+        Member::join_as(&mut w, a, &format!("m{i}"), Instance([i + 1; 16]));
+        w.run(ms(20));
+        for honest in ["b", "c", "d"] {
+            assert!(w.reaches(a, honest), "{honest} gave way to the {i}th");
+        }
+    }
+    assert_eq!(w.nodes[a].engine.stats().sessions_evicted, 19);
+    w.check_closed();
 }

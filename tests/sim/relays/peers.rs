@@ -1,9 +1,11 @@
-//! Peers behind a relay: names that are taken, goodbyes, restarts.
+//! Peers behind a relay: names that are taken, goodbyes, restarts, and more peers than sessions.
 
+use crate::hubs::relay;
 use crate::seeds;
 use crate::world::{Behaviour, World, secs};
 use peerbase::engine::Event;
 use peerbase::error::Error;
+use peerbase::relay::hub::Config;
 
 #[test]
 fn a_name_taken_at_a_relay_is_taken() {
@@ -92,6 +94,29 @@ fn a_restart_behind_a_relay_is_a_restart() {
         let n = w.call(a, "b", secs(1)).unwrap();
         w.settle();
         assert!(w.result(a, n).unwrap().is_ok());
+        w.check_closed();
+    });
+}
+
+#[test]
+fn more_peers_than_sessions_at_a_relay_do_not_close_each_others_sessions_for_ever() {
+    seeds(3, |seed| {
+        let mut w = World::new(seed);
+        w.limits.sessions = 4;
+        let hub = w.add_hub(Config::default());
+        w.relays = vec![relay(hub)];
+        for i in 0..10 {
+            let node = w.add(&format!("n{i}"));
+            w.nodes[node].group = i;
+        }
+        w.run(secs(60));
+        let made = |w: &World| w.nodes.iter().map(|n| n.engine.stats().sessions).sum();
+        let before: u64 = made(&w);
+        w.run(secs(120));
+        assert_eq!(made(&w), before, "nothing calls for another session");
+        for i in 1..10 {
+            w.assert_answered(0, &format!("n{i}"));
+        }
         w.check_closed();
     });
 }

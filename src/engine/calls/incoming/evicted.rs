@@ -7,9 +7,9 @@ use crate::entropy::Entropy;
 use crate::wire::Instance;
 use sha2::{Digest, Sha256};
 
-/// Bits of the filter, which are 32 KiB. With ten thousand members, one in 2 500 other instances is
-/// taken for a member; with fifty thousand, one in twelve.
-const BITS: u32 = 1 << 18;
+/// Bits of the filter, which are 256 KiB. With 80 000 members, one in 2 500 other instances is taken
+/// for a member; with 400 000, one in twelve.
+const BITS: u32 = 1 << 21;
 
 /// How many bits one member sets.
 const EACH: usize = 4;
@@ -77,11 +77,11 @@ mod tests {
     fn a_member_is_always_known_and_another_instance_seldom_taken_for_one() {
         let mut evicted = Evicted::new(&mut Fixed);
         assert!(!evicted.may_hold(instance(0)));
-        for i in 0..10_000 {
+        for i in 0..80_000 {
             evicted.insert(instance(i));
         }
-        assert!((0..10_000).all(|i| evicted.may_hold(instance(i))));
-        let wrong = (10_000..110_000).filter(|i| evicted.may_hold(instance(*i)));
+        assert!((0..80_000).all(|i| evicted.may_hold(instance(i))));
+        let wrong = (80_000..180_000).filter(|i| evicted.may_hold(instance(*i)));
         assert!(wrong.count() < 100);
     }
 }

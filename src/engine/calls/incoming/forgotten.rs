@@ -4,6 +4,8 @@
 //! meanwhile, as that of a suspended machine does. So the highest number that was forgotten
 //! unconfirmed is kept as a mark of its caller. A caller whose mark there is no room for is kept in
 //! a set that may take others for it: their calls are refused needlessly, if they were sent before.
+//! The set only grows, because a caller whose clock stood still may come back after any time. A
+//! caller that leaves confirms its answers first, so few callers come in here in honest networks.
 
 use super::evicted::Evicted;
 use crate::engine::{RequestId, Time};

@@ -42,12 +42,15 @@ use std::time::Duration;
 /// Bytes that a call's path and lengths may add to what is asked.
 const PATH_ROOM: u64 = 512;
 
-/// Why a call is turned away. It does not run and is not remembered, so it may come again.
+/// Why a call that is not remembered has no answer. Unless the reason says otherwise the call does
+/// not run, and may come again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     MayHaveRun,
     TooLarge,
     Overloaded,
+    /// It ran, and its answer has given way to those of others.
+    AnswerLost,
 }
 
 impl Refusal {
@@ -58,6 +61,7 @@ impl Refusal {
             Refusal::MayHaveRun => (Status::Refused, b"it may have run already"),
             Refusal::TooLarge => (Status::TooLarge, &most),
             Refusal::Overloaded => (Status::Overloaded, b""),
+            Refusal::AnswerLost => (Status::AnswerLost, b""),
         };
         encode_reply(sequence, number, status, body, out);
     }
@@ -131,10 +135,20 @@ impl Serving {
     }
 
     /// Remembers a call that is to be carried out.
-    pub(crate) fn add(&mut self, ctx: &mut Ctx<'_>, id: RequestId, source: Source, served: Served) {
+    pub(crate) fn add(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        id: RequestId,
+        source: Source,
+        mut served: Served,
+    ) {
         let caller = self.callers.entry(id.caller).or_default();
         let source = *caller.source.get_or_insert(source);
         let asked = served.asked().unwrap_or(0);
+        if served.is_collecting() {
+            caller.streamed = ctx.now.at;
+            served.list_anew(ctx.now.at, ctx.now.at + ctx.config.limits.frame);
+        }
         self.quotas.call_came(source, asked);
         self.due.insert(served.listed(), id);
         caller.held.calls += 1;
@@ -185,33 +199,61 @@ impl Serving {
         self.due.first()
     }
 
-    /// The next call whose time is over by now: its streams are over. Of one whose streams have
-    /// moved meanwhile the deadline is listed anew. What the program still works on is remembered
-    /// until it is answered.
-    pub(crate) fn next_expired(&mut self, ctx: &mut Ctx<'_>) -> Option<CallOver<'static>> {
-        let why = Some("the caller's time is over");
+    /// The next call whose time is over by now, or that has stalled. Of one whose streams have
+    /// moved meanwhile the deadline is listed anew.
+    pub(crate) fn next_expired(&mut self, ctx: &mut Ctx<'_>) -> Option<Expired> {
+        let now = ctx.now.at;
         loop {
             let callers = &self.callers;
-            let id = self
-                .due
-                .next(ctx.now.at, |at, id| is_listed(callers, at, id))?;
+            let id = self.due.next(now, |at, id| is_listed(callers, at, id))?;
+            let stalls = self.stalls_at(id, ctx.config.limits.frame);
+            let has_stalled = stalls <= now;
             let Some(served) = self.get_mut(id) else {
                 continue;
             };
-            if let Some(listed) = served.list_anew(ctx.now.at) {
-                self.due.insert(listed, id);
-                continue;
+            let most = if has_stalled { Time::NEVER } else { stalls };
+            match served.list_anew(now, most) {
+                None => return Some(Expired::Over(self.expire(ctx, id))),
+                Some(listed) => self.due.insert(listed, id),
             }
-            let (then, reads) = (served.expire(), served.reads());
-            self.forgotten.mark(ctx.now.at, id, ctx.entropy);
-            return Some(match then {
-                Then::Forget => self.forget(id, why),
-                Then::EndStreams | Then::Nothing => CallOver {
-                    call: id,
-                    why,
-                    reads,
-                },
-            });
+            if has_stalled {
+                return Some(Expired::Stalled(id));
+            }
+        }
+    }
+
+    /// A call's time is over: its streams are over. What the program still works on is remembered
+    /// until it is answered.
+    fn expire(&mut self, ctx: &mut Ctx<'_>, id: RequestId) -> CallOver<'static> {
+        let why = Some("the caller's time is over");
+        self.forgotten.mark(ctx.now.at, id, ctx.entropy);
+        let served = self.get_mut(id);
+        let (then, reads) = served.map_or((Then::Forget, false), |s| (s.expire(), s.reads()));
+        match then {
+            Then::Forget => self.forget(id, why),
+            Then::EndStreams | Then::Nothing => CallOver {
+                call: id,
+                why,
+                reads,
+            },
+        }
+    }
+
+    /// When a call of which some is still to come has stalled: its caller has streamed nothing for
+    /// `most`. Whichever of its calls it streams along, since they take turns.
+    fn stalls_at(&self, id: RequestId, most: Duration) -> Time {
+        let caller = self.callers.get(&id.caller);
+        let collecting = caller.filter(|caller| {
+            let served = caller.calls.get(&id.number);
+            served.is_some_and(|served| served.is_collecting())
+        });
+        collecting.map_or(Time::NEVER, |caller| caller.streamed + most)
+    }
+
+    /// A caller streams along one of its calls.
+    pub(crate) fn streamed(&mut self, now: Time, caller: Instance) {
+        if let Some(caller) = self.callers.get_mut(&caller) {
+            caller.streamed = now;
         }
     }
 
@@ -369,6 +411,17 @@ impl Serving {
         }
     }
 
+    /// If the answer to a call is a value, its caller is told instead that the answer is lost.
+    pub(crate) fn lose_value(&mut self, id: RequestId) {
+        if let Some(caller) = self.callers.get_mut(&id.caller)
+            && let Some(served) = caller.calls.get_mut(&id.number)
+        {
+            let kept = served.lose_value();
+            caller.held.kept -= kept;
+            self.quotas.answer_forgotten(kept);
+        }
+    }
+
     /// Whether the answer to a call is kept, and nothing is streamed along the call beside it.
     pub(crate) fn owes_answer_only(&self, id: RequestId) -> bool {
         let served = self.get(id);
@@ -458,6 +511,15 @@ impl Serving {
             }
         }
     }
+}
+
+/// A call whose time is over, or that has stalled.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Expired {
+    /// Its time is over, and so are its streams.
+    Over(CallOver<'static>),
+    /// Some of what it asks is still to come, and nothing of it came for too long.
+    Stalled(RequestId),
 }
 
 /// A call that is remembered came again.

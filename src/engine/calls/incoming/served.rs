@@ -141,12 +141,24 @@ impl Served {
         self.listed
     }
 
-    /// Lists it anew if its streams have moved, so that its time is not over by now.
-    pub(crate) fn list_anew(&mut self, now: Time) -> Option<Time> {
+    /// Lists it anew if its time is not over by now: at its deadline, or at `most` if that is
+    /// earlier.
+    pub(crate) fn list_anew(&mut self, now: Time, most: Time) -> Option<Time> {
         (self.deadline > now).then(|| {
-            self.listed = self.deadline;
+            self.listed = self.deadline.min(most);
             self.listed
         })
+    }
+
+    /// Whether some of what is asked is still to come.
+    pub(crate) fn is_collecting(&self) -> bool {
+        matches!(
+            self.state,
+            State::UnderWay {
+                stage: Stage::Collecting { .. },
+                ..
+            }
+        )
     }
 
     pub(crate) fn streams(&self) -> bool {
@@ -284,6 +296,18 @@ impl Served {
         });
     }
 
+    /// If it is answered with a value, the answer becomes that the value is lost. Gives the bytes
+    /// that the value took.
+    pub(crate) fn lose_value(&mut self) -> usize {
+        match &mut self.state {
+            State::Answered(answer) if matches!(answer.status, Status::Value | Status::Large) => {
+                (answer.status, answer.body) = (Status::AnswerLost, Vec::new());
+                std::mem::take(&mut answer.kept)
+            }
+            _ => 0,
+        }
+    }
+
     /// Has the answer wait for the caller's link to drain, or not. Says whether it waited.
     pub(crate) fn set_waits(&mut self, wait: bool) -> bool {
         match &mut self.state {
@@ -376,12 +400,27 @@ mod tests {
     fn streams_that_move_prolong_a_call_but_not_one_whose_time_is_over() {
         let at = |ms| Time(Duration::from_millis(ms));
         let mut call = running();
-        assert_eq!(call.list_anew(at(1_000)), None);
+        assert_eq!(call.list_anew(at(1_000), Time::NEVER), None);
         call.moved(at(500));
-        assert_eq!(call.list_anew(at(1_000)), Some(at(1_500)));
+        assert_eq!(call.list_anew(at(1_000), Time::NEVER), Some(at(1_500)));
+        assert_eq!(call.list_anew(at(1_000), at(1_200)), Some(at(1_200)));
         call.expire();
         call.moved(at(1_400));
         assert_eq!(call.deadline(), at(1_500));
+    }
+
+    #[test]
+    fn a_value_is_lost_once_and_another_answer_never() {
+        let mut call = answered();
+        assert_eq!((call.lose_value(), call.lose_value()), (1, 0));
+        let answer = call.answer().unwrap();
+        assert_eq!((answer.status, answer.kept), (Status::AnswerLost, 0));
+        assert!(answer.body.is_empty());
+        let mut call = running();
+        assert_eq!(call.lose_value(), 0);
+        call.set_answer(Status::Failed, vec![1], 1);
+        assert_eq!(call.lose_value(), 0);
+        assert_eq!(call.answer().unwrap().status, Status::Failed);
     }
 
     #[test]

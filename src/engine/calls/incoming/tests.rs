@@ -4,6 +4,7 @@ use super::*;
 use crate::engine::context::Core;
 use crate::engine::fixture::core;
 use crate::engine::{LinkId, Now};
+use crate::wire::ask::AskKind;
 use crate::wire::record::{Body, Record};
 
 fn id(caller: u8, number: u64) -> RequestId {
@@ -80,8 +81,8 @@ fn what_was_forgotten_at_its_deadline_does_not_run_again() {
     add_answered(&mut core, &mut serving, call);
     assert_eq!(serving.due(), at(1_000).at);
     assert_eq!(serving.next_expired(&mut core.at(at(999))), None);
-    let over = serving.next_expired(&mut core.at(at(1_000))).unwrap();
-    assert_eq!(over.call, call);
+    let over = serving.next_expired(&mut core.at(at(1_000)));
+    assert!(matches!(over, Some(Expired::Over(over)) if over.call == call));
     assert_eq!(serving.next_expired(&mut core.at(at(1_000))), None);
     assert_eq!((serving.len(), serving.due()), (0, Time::NEVER));
     let limits = &core.config.limits;
@@ -110,6 +111,42 @@ fn a_call_that_the_program_works_on_counts_after_its_time_until_it_is_answered()
     serving.forget(call, None);
     assert_eq!(serving.worth_of_answer(call), Worth::Late);
     assert_eq!(serving.len(), 0);
+}
+
+#[test]
+fn a_call_of_which_no_more_comes_is_given_up_before_its_time_and_may_come_again() {
+    let (mut core, mut serving, call) = (core(), Serving::default(), id(1, 5));
+    let (limits, a_minute) = (core.config.limits.clone(), core.config.limits.frame);
+    let order = Order {
+        now: Time::default(),
+        timeout: a_minute * 9,
+        streams: false,
+        asked: 10,
+    };
+    let stage = Stage::Collecting {
+        kind: AskKind::Command,
+        caller: NodeName::new("c").unwrap(),
+    };
+    let served = Served::new(stage, order);
+    serving.add(&mut core.at(at(0)), call, source(), served);
+    let half_minutes = |n: u32| Now {
+        at: Time(a_minute * n / 2),
+        unix: 0,
+    };
+    assert_eq!(serving.due(), half_minutes(2).at);
+    serving.streamed(half_minutes(1).at, call.caller);
+    assert_eq!(serving.next_expired(&mut core.at(half_minutes(2))), None);
+    assert_eq!(serving.due(), half_minutes(3).at, "a piece came");
+    let stalled = serving.next_expired(&mut core.at(half_minutes(3)));
+    assert_eq!(stalled, Some(Expired::Stalled(call)));
+    assert_eq!(serving.next_expired(&mut core.at(half_minutes(3))), None);
+    assert_eq!(serving.due(), half_minutes(18).at);
+    assert!(serving.collected(call).is_some());
+    assert_eq!(serving.next_expired(&mut core.at(half_minutes(17))), None);
+    assert!(
+        serving.admit(call, true, 1, &limits).is_ok(),
+        "it never ran"
+    );
 }
 
 #[test]

@@ -39,12 +39,18 @@ use std::collections::{BTreeMap, BTreeSet};
 /// call, or go by themselves.
 pub const SETTLED_WITH_CALL: usize = 32;
 
+/// Why a call finds no room.
+const IN_FLIGHT: &str = "too many calls of this node are in flight";
+
 /// The part of the engine that a call was made for, which is told how it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Owner {
     Program,
-    /// The round of a broadcast with this number.
+    /// The round of a broadcast of this node, by its number.
     Round(u64),
+    /// The round of a broadcast that a peer said or handed on, by its number. Such calls have half
+    /// of the room at most, so that the program always finds some.
+    Forward(u64),
 }
 
 #[derive(Debug)]
@@ -115,6 +121,13 @@ pub(crate) struct Failed {
     pub(crate) why: Error,
 }
 
+/// What calls take of [`Limits::calls`] and of [`Limits::call_bytes`].
+#[derive(Debug, Default)]
+struct Load {
+    calls: usize,
+    bytes: usize,
+}
+
 /// All calls of this node that have not ended.
 #[derive(Debug)]
 pub(crate) struct Calls {
@@ -126,6 +139,8 @@ pub(crate) struct Calls {
     waiting: Table<NodeName, BTreeSet<u64>>,
     /// Bytes of what all of them ask.
     bytes: usize,
+    /// What those of them take that hand on messages of others.
+    forwards: Load,
     due: Due<u64>,
 }
 
@@ -136,6 +151,7 @@ impl Default for Calls {
             open: BTreeMap::new(),
             waiting: Table::default(),
             bytes: 0,
+            forwards: Load::default(),
             due: Due::default(),
         }
     }
@@ -177,8 +193,16 @@ impl Calls {
     ) -> Result<(), Error> {
         let is_full = self.open.len() + others >= limits.calls;
         if is_full || self.bytes + size > limits.call_bytes {
-            let why = "too many calls of this node are in flight";
-            return Err(Error::Overloaded(why));
+            return Err(Error::Overloaded(IN_FLIGHT));
+        }
+        Ok(())
+    }
+
+    /// Whether one more call finds room that hands on `size` bytes of a message of another node.
+    pub(crate) fn check_forward(&self, limits: &Limits, size: usize) -> Result<(), Error> {
+        let is_full = self.forwards.calls >= limits.calls / 2;
+        if is_full || self.forwards.bytes + size > limits.call_bytes / 2 {
+            return Err(Error::Overloaded(IN_FLIGHT));
         }
         Ok(())
     }
@@ -210,6 +234,10 @@ impl Calls {
         let CallNumber(number) = self.take_number();
         let (deadline, size) = (ctx.now.at + new.terms.timeout, new.ask.size());
         self.bytes += size;
+        if let Owner::Forward(_) = new.owner {
+            self.forwards.calls += 1;
+            self.forwards.bytes += size;
+        }
         self.due.insert(deadline, number);
         ctx.stats.calls += 1;
         let call = Call {
@@ -231,6 +259,10 @@ impl Calls {
     pub(crate) fn end(&mut self, ctx: &mut Ctx<'_>, number: CallNumber) -> Option<Box<Call>> {
         let call = self.open.remove(&number.0)?;
         self.bytes -= call.size;
+        if let Owner::Forward(_) = call.owner {
+            self.forwards.calls -= 1;
+            self.forwards.bytes -= call.size;
+        }
         let open = &self.open;
         self.due.ended(open.len(), |at, n| {
             open.get(&n).is_some_and(|c| c.listed == at)

@@ -276,3 +276,26 @@ fn calls_and_what_they_ask_are_bounded() {
     calls.end(&mut core.at(at(0)), CallNumber(1));
     assert!(calls.check_room(&core.config.limits, 100, 2).is_ok());
 }
+
+#[test]
+fn what_is_handed_on_for_others_takes_at_most_half_of_the_room() {
+    let (mut core, mut calls) = (core(), Calls::default());
+    core.config.limits.calls = 4;
+    core.config.limits.call_bytes = 100;
+    let limits = core.config.limits.clone();
+    let mut forward = |calls: &mut Calls, size| {
+        let new = NewCall {
+            owner: Owner::Forward(7),
+            ..new_call(Ask::Message(vec![0; size]), true, false)
+        };
+        calls.begin(&mut core.at(at(0)), new)
+    };
+    let first = forward(&mut calls, 30);
+    assert!(calls.check_forward(&limits, 20).is_ok());
+    assert!(calls.check_forward(&limits, 21).is_err(), "too many bytes");
+    forward(&mut calls, 0);
+    assert!(calls.check_forward(&limits, 0).is_err(), "too many calls");
+    assert!(calls.check_room(&limits, 70, 0).is_ok(), "for the program");
+    calls.end(&mut core.at(at(0)), CallNumber(first));
+    assert!(calls.check_forward(&limits, 50).is_ok());
+}

@@ -12,6 +12,10 @@ mod sending;
 pub(crate) use receiving::ReceivingEnd;
 pub(crate) use sending::{Piece, SendingEnd};
 
+/// What a piece takes at its sender besides its bytes, until it is acknowledged: an allocation, and
+/// a place in a queue.
+const PIECE_ROOM: u64 = 64;
+
 /// The other side has broken a rule of streams. Nothing that it says from then on can be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Violation;

@@ -1,13 +1,18 @@
 //! The receiving end of a stream.
 
-use super::{Credit, Violation};
+use super::{Credit, PIECE_ROOM, Violation};
 use crate::error::Error;
+use crate::limits::BODY_MAX;
 use crate::protocol::LinkId;
 use sha2::{Digest, Sha256};
 use std::collections::VecDeque;
 
 /// Bytes below which a piece that arrives is joined with the one before it.
 const SMALL: usize = 4 * 1024;
+
+/// What the sender is sure to keep of a stream until it is acknowledged, in bytes and in the room of
+/// small pieces: the least window that a node may be set to.
+const KEPT_BY_SENDER: u64 = 2 * BODY_MAX as u64;
 
 /// The receiving end.
 #[derive(Debug, Default)]
@@ -18,6 +23,9 @@ pub(crate) struct ReceivingEnd {
     received: u64,
     taken: u64,
     granted: u64,
+    /// Bytes that the sender does not know to have arrived, with the room of the pieces in which
+    /// they came.
+    untold: u64,
     /// How much may wait to be read; nothing may come as long as this is 0.
     window: u64,
     /// How many bytes will come, where the sender has said so beforehand.
@@ -105,6 +113,7 @@ impl ReceivingEnd {
         }
         self.hash.update(bytes);
         self.received = upto;
+        self.untold += bytes.len() as u64 + PIECE_ROOM;
         match self.expected {
             Some(length) => {
                 self.keep_together(bytes, usize::try_from(length).unwrap_or(usize::MAX))
@@ -226,7 +235,10 @@ impl ReceivingEnd {
     pub(crate) fn credit_due(&mut self) -> Option<Credit> {
         let news = self.reach() - self.granted.min(self.reach());
         let rest = self.expected == Some(self.reach()) && news > 0;
-        if self.end.is_some() || !rest && news < self.window / 2 {
+        // The sender of a message of known length has all of it, and waits for nothing else.
+        let most = KEPT_BY_SENDER.min(self.window / 2);
+        let may_wait = self.expected.is_none() && self.untold >= most;
+        if self.end.is_some() || !rest && !may_wait && news < self.window / 2 {
             return None;
         }
         self.credit()
@@ -238,6 +250,7 @@ impl ReceivingEnd {
             return None;
         }
         self.granted = self.granted.max(self.reach());
+        self.untold = 0;
         Some(Credit {
             received: self.received,
             limit: self.granted,

@@ -1,6 +1,6 @@
 //! The sending end of a stream.
 
-use super::{Credit, Violation};
+use super::{Credit, PIECE_ROOM, Violation};
 use crate::error::Error;
 use crate::limits::{REASON_MAX, STREAM_WINDOW_MAX};
 use crate::protocol::LinkId;
@@ -103,7 +103,9 @@ impl SendingEnd {
         }
     }
 
-    /// Takes as much of `bytes` as there is room for, and says how much that was.
+    /// Takes as much of `bytes` as there is room for, and says how much that was. What was written
+    /// and sent in many small pieces counts for the room that the pieces take, since a program that
+    /// writes single bytes would otherwise keep many times `window`.
     pub(crate) fn write(
         &mut self,
         bytes: &[u8],
@@ -116,7 +118,10 @@ impl SendingEnd {
         if self.end.is_some() {
             return Err(Error::Argument("the stream was finished"));
         }
-        let room = window.saturating_sub(self.written - self.base);
+        let kept = self.written - self.base;
+        let needed = kept.div_ceil(chunk as u64);
+        let needless = (self.chunks.len() as u64).saturating_sub(needed);
+        let room = window.saturating_sub(kept + needless * PIECE_ROOM);
         let n = bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX));
         self.push(&bytes[..n], chunk);
         self.waits = n == 0 && !bytes.is_empty();
@@ -296,6 +301,7 @@ impl SendingEnd {
 mod tests {
     use super::*;
     use crate::engine::streams::ends::ReceivingEnd;
+    use crate::limits::BODY_MAX;
     use proptest::prelude::*;
 
     const A: LinkId = LinkId(1);
@@ -448,6 +454,26 @@ mod tests {
         assert_eq!(grant(&mut out, 16, 99), Ok(false), "nothing waits for it");
         assert!(out.stop("enough".into()));
         assert!(!out.stop("enough".into()));
+    }
+
+    #[test]
+    fn a_sender_of_single_bytes_keeps_no_more_than_its_window_and_goes_on_as_they_are_read() {
+        let (window, chunk) = (2 * BODY_MAX as u64, 16 * 1024);
+        let (mut out, mut into) = (SendingEnd::default(), ReceivingEnd::open(window * 100));
+        sync(&mut out, &mut into, A);
+        let mut written = 0;
+        for round in 0..10 {
+            while out.write(b"x", window, chunk).unwrap() > 0 {
+                carry(&mut out, &mut into, 1);
+                written += 1;
+                let room: usize = out.chunks.iter().map(|c| c.capacity() + 32).sum();
+                assert!(room < 2 * window as usize, "{room}");
+            }
+            assert!(written > 1_000 * (round + 1));
+            assert_eq!(into.read(&mut [0]), Ok(Some(1)));
+            let credit = into.credit_due().expect("the sender can go on");
+            out.credit(A, credit).unwrap();
+        }
     }
 
     #[test]
