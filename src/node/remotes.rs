@@ -4,8 +4,8 @@
 /// number is set.
 pub const MAX_REMOTES: usize = 3;
 
-/// Relays that a node is linked to at most, which was given so many: what is set, or else
-/// [`MAX_REMOTES`] or as many as were given, and none if none was given.
+/// The most relays that a node is linked to: `set`, if the program set that; otherwise
+/// [`MAX_REMOTES`], or as many as it was given if those are more, and none if it was given none.
 pub(super) fn most(set: Option<usize>, given: usize) -> usize {
     set.unwrap_or(match given {
         0 => 0,

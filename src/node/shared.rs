@@ -22,7 +22,8 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Of the node that `handle` will be of. `handlers` makes what runs for what comes in.
+    /// What the node of this handle holds, of which there is none yet. `handlers` makes what runs
+    /// for what comes in, and is given a reference to the result.
     pub(super) fn new(
         opened: Opened,
         handle: Weak<Handle>,
