@@ -26,8 +26,10 @@ const WAIT: u32 = 1;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two questions, whatever a relay says: it must not make us spin.
 const PAUSE: Duration = Duration::from_millis(5);
-/// What each peer that has come or gone adds to this: several times what it costs on a small
-/// machine, so that a relay that invents peers takes a small part of its time.
+/// Peers that may come and go at a relay between two questions without a longer pause.
+const CHANGES_FREE: usize = 64;
+/// What each further one adds to the pause: several times what it costs on a small machine, so that
+/// a relay that invents peers takes a small part of its time.
 const PAUSE_PER_CHANGE: Duration = Duration::from_millis(1);
 /// What all of them add at most. A relay misses a node that has not asked for 3 s.
 const CHANGES_PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -408,7 +410,8 @@ impl Relays {
         } else {
             ctx.config.tick
         };
-        let count = u32::try_from(changed.len()).unwrap_or(u32::MAX);
+        let count = changed.len().saturating_sub(CHANGES_FREE);
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
         let more = PAUSE_PER_CHANGE
             .saturating_mul(count)
             .min(CHANGES_PAUSE_MAX);

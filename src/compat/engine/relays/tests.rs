@@ -88,7 +88,12 @@ fn a_relay_that_was_learnt_is_asked_after_the_tick_even_if_it_keeps_questions() 
 #[test]
 fn the_more_peers_come_and_go_at_a_relay_the_longer_it_is_left_alone() {
     let (mut core, mut relays) = world();
-    for (ms, count, next) in [(0, 100, 105), (10_000, 0, 10_105), (20_000, 4_000, 22_005)] {
+    for (ms, count, next) in [
+        (0, 64, 5),
+        (1_000, 164, 1_041),
+        (10_000, 0, 10_105),
+        (20_000, 4_000, 22_005),
+    ] {
         relays.ask_due(&core.at(at(ms)));
         let names: Vec<String> = (0..count).map(|i| format!("\"n{i}\"")).collect();
         let text = pong(&names.join(","), "");
