@@ -141,7 +141,7 @@ impl Exchange {
 
 #[cfg(test)]
 mod tests {
-    use super::super::errand::Cargo;
+    use super::super::super::errand::Cargo;
     use super::*;
 
     fn exchange(errand: Errand) -> Exchange {
