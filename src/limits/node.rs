@@ -1,8 +1,8 @@
 //! The limits that a node sets for itself and for its peers.
 
+use super::{ASKED_ROOM, CHUNK};
 #[cfg(doc)]
 use super::{BODY_MAX, Limit};
-use super::{ASKED_ROOM, CHUNK};
 use std::time::Duration;
 
 /// The limits of one node. Each bounds memory, descriptors or CPU that another node could make this

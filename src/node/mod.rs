@@ -357,10 +357,11 @@ impl Node {
     /// Their callers get [`Error::Unreachable`] with the goodbye. After it [`Call::reply`] gives
     /// [`Error::Stopped`].
     ///
-    /// To end without losing calls, a program counts the calls that its handlers have begun and not
+    /// To finish such calls first, a program counts those that its handlers have begun and not
     /// answered, has its handlers refuse new ones ([`Call::refuse`]), and stops the node when the
-    /// count is 0. [`Stats::serving`] is not that count: an answered call counts there until its
-    /// caller has confirmed the answer, which it does with one of its next calls.
+    /// count is 0. Only calls that arrive at the last moment end as unreachable then.
+    /// [`Stats::serving`] is not that count: an answered call counts there until its caller has
+    /// confirmed the answer, which it does with one of its next calls.
     ///
     /// Returns before all of that is over if the node has a thread of its own, or if a callback
     /// calls it. To drop the last clone of the node waits for the end.
@@ -384,7 +385,8 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if a thread does that already; [`Error::WouldDeadlock`] in a callback.
+    /// [`Error::Argument`] if a thread does that already; [`Error::WouldDeadlock`] in a callback;
+    /// [`Error::Stopped`] if the node was stopped before.
     pub fn run(&self) -> Result<(), Error> {
         let shared = self.0.shared.clone();
         shared.turns.dedicate()?;
