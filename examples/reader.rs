@@ -25,7 +25,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let hello = node.call("sensor.hello").arg(1).arg("two").to(sensor);
     println!("{sensor}: {}", hello.timeout(TIMEOUT).send()?);
 
-    // Every node that is known now; each has a result of its own.
+    // Every node that is known now; each has a result of its own. A node whose call fails does not
+    // end the others.
     let all = node.call("sensor.read").to_all().timeout(TIMEOUT);
     for answer in all.send_all()? {
         println!("{}: {}", answer.node.as_str(), answer.result?);

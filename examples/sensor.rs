@@ -25,12 +25,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let node = builder.start()?;
     println!("{name} is ready");
     io::copy(&mut io::stdin(), &mut io::sink())?;
-    // This says goodbye, so that the others need not wait for the node to fall silent.
+    // This says goodbye, so that the others need not wait for the node to fall silent. The drop of
+    // the node at the end of this function waits until that is done.
     node.stop();
     Ok(())
 }
 
-/// Answers with a value, whoever asks.
+/// Answers with a value, whoever asks. The node drops what a handler returns: only the answer is
+/// sent.
 fn read(call: Call) -> Result<(), peerbase::Error> {
     call.reply(json!({"celsius": 21.5}))
 }

@@ -169,7 +169,8 @@ impl Code {
 pub enum Error {
     /// An argument is outside its range; the text says which argument, and what is wrong with it.
     Argument(&'static str),
-    /// A node name breaks the named rule.
+    /// A node name breaks the named rule. `*` is no node name:
+    /// [`CallBuilder::to_all`](crate::CallBuilder::to_all) calls every node.
     Name(&'static str),
     /// A network name breaks the named rule.
     Network(&'static str),
@@ -183,7 +184,9 @@ pub enum Error {
     Address(String),
     /// The named string is not UTF-8.
     Utf8(&'static str),
-    /// A body of `size` bytes where `limit` fit.
+    /// A body of `size` bytes where `limit` fit. As the outcome of a call: the arguments are larger
+    /// than the [`max_message`](crate::Limits::max_message) of this node or of the peer, and the
+    /// command did not run.
     TooLarge {
         /// Bytes given.
         size: usize,
@@ -208,25 +211,32 @@ pub enum Error {
     },
     /// The peer has no such command.
     CommandNotFound(String),
-    /// The command failed, in its own words.
+    /// The command failed. The text is what its handler gave to
+    /// [`Call::fail`](crate::Call::fail). If the handler dropped the call without an answer, the
+    /// text is `the command gave no answer`; if the handler panicked, `the command panicked`.
     CommandFailed(String),
-    /// No answer came in time.
+    /// The peer had the call and did not answer in time. The command may have run, and may still be
+    /// running. A call that found no peer to be sent to ends as [`Error::Unreachable`].
     Timeout,
-    /// No path leads to the peer; the text is its name. If the path was lost while the peer had the
-    /// call, it is unknown whether the command ran.
+    /// No path leads to the peer; the text is its name. A call ends with this when its timeout is
+    /// over and it was never sent; at once if its target is not known and
+    /// [`CallBuilder::wait`](crate::CallBuilder::wait) is off; and when the peer that had it left.
+    /// If the peer had the call, it is unknown whether the command ran.
     Unreachable(String),
     /// The peer restarted while it had the call. It is unknown whether the command ran.
     PeerRestarted,
     /// The caller cancelled the call.
     Cancelled,
-    /// Too much is in flight; the text says of what. The command did not run, so the call may be
-    /// made again later.
+    /// Too much is in flight; the text says of what, and is `at the peer` if it is a limit of the
+    /// peer and not of this node. The command did not run, so the call may be made again later.
     Overloaded(&'static str),
     /// The peer refused the call or message, or something else was refused; the text is the reason.
     Refused(String),
-    /// A function that waits was called in a callback, where it would wait for itself.
+    /// A function that waits was called in a [callback](crate#callbacks), where it would wait for
+    /// itself.
     WouldDeadlock,
-    /// The node has been stopped.
+    /// The node has been stopped, by [`Node::stop`](crate::Node::stop) or because its last clone
+    /// was dropped.
     Stopped,
     /// The node was used in a child of the process that started it.
     Forked,
@@ -236,9 +246,10 @@ pub enum Error {
     Internal(&'static str),
     /// The operation could not make progress without waiting, or within its timeout.
     WouldBlock,
-    /// A stream ended before it was whole.
+    /// A stream, or the transfer of a file, ended before it was whole.
     Broken {
-        /// Bytes that arrived before it did.
+        /// Bytes that arrived before it did. For a file that was fetched, only the bytes of whole
+        /// pieces count (4 MiB each), since only these are kept.
         arrived: u64,
         /// The reason why it ended.
         why: String,

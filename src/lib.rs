@@ -27,6 +27,58 @@
 //! [`wire`] says what travels, [`engine`] and [`relay::hub`] are the protocol without IO. A
 //! [`RelayServer`] joins networks that cannot see each other.
 //!
+//! A *network* in these documents is a PeerBase network: the nodes that were given the same network
+//! name and the same key, wherever they are. Where a network of cables and IP addresses is meant,
+//! the text says LAN or IP network. Nodes on one LAN find each other by themselves; nodes on
+//! different IP networks need a relay ([`Builder::relay`]) or an address ([`Node::connect`]).
+//!
+//! # Callbacks
+//!
+//! A *callback* is a function of the program that a node runs:
+//!
+//! * the handler of a command ([`Builder::command`]) and of messages ([`Builder::on_message`]);
+//! * the event handler ([`Builder::on_event`]);
+//! * the end of an asynchronous call ([`CallBuilder::send_async`]);
+//! * the function that says that a stream can be tried again ([`StreamReader::on_ready`]).
+//!
+//! All callbacks of a node run on the *loop's thread*, one at a time, in the order in which their
+//! causes came. A handler that takes a second delays every other callback of the node by a second.
+//! So a handler that has much to do moves its [`Call`] to a thread of the program, and answers from
+//! there. Which thread is the loop's thread depends on how the node was started:
+//!
+//! * [`Builder::start`] makes one, named `peerbase`.
+//! * For [`Builder::run`] and [`Node::run`] it is the thread that calls them.
+//! * For [`Builder::open`] it is the thread that called it, or that last called [`Node::process`].
+//!
+//! In the first two cases a second thread, named `peerbase-io`, takes over the network traffic
+//! while a callback takes longer than 10 ms: it answers pings, sends answers, and carries the calls
+//! of other threads on. It runs no callback. In the third case the network traffic waits as well,
+//! unless another thread of the program waits in a call.
+//!
+//! A function that has to wait for the network would wait for itself in a callback. It returns
+//! [`Error::WouldDeadlock`] there. The functions that do not wait ([`CallBuilder::send_async`],
+//! [`Call::reply`], [`Node::cancel`], [`Node::stop`], [`Node::peers`] and the like) may be called
+//! anywhere. [`Events`] is the exception: it waits wherever it is called.
+//!
+//! The threads of the library block all signals. `raise(SIGTERM)` signals the thread that calls it,
+//! so in a callback on the thread `peerbase` nothing happens. A program that is to end on SIGTERM
+//! waits for the signal on a thread of its own, for example with `signal_hook::iterator::Signals`,
+//! and calls [`Node::stop`] there. A callback that wants to end the program tells that thread
+//! through a channel, or signals the process with `kill(getpid(), SIGTERM)`.
+//!
+//! # Arguments and values
+//!
+//! The arguments of a call and its value are JSON ([`serde_json::Value`]), which has no bytes.
+//! Bytes are sent as a message ([`Node::send_message`], [`Node::send_to`], [`Node::broadcast`]),
+//! as a stream ([`CallBuilder::stream`]), or as a text in base64.
+//!
+//! # Logging
+//!
+//! Log records go through the crate [`log`](https://docs.rs/log); a program that installs no logger
+//! sees none. Their targets begin with `peerbase`. Errors are bugs, panics of callbacks and
+//! failures of the event loop; warnings are about files; all about calls, links and events is at
+//! the level `debug`.
+//!
 //! # Guarantees
 //!
 //! * Without the network key nobody can read, forge, replay or reorder anything in a session.

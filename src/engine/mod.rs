@@ -189,7 +189,11 @@ pub enum Event {
     /// A node has proved that it is there and holds the key; or one of PeerBase 0.7.1 is heard,
     /// which proves nothing.
     PeerJoined(NodeName),
-    /// A node said goodbye, or was not heard for too long.
+    /// A node said goodbye, or was not heard for too long. There is no event for the loss of a path
+    /// alone: a node that is killed, or cut off, leaves when its session has ended (after
+    /// [`Limits::dead`] of silence, if the system does not close it) and it was not heard for three
+    /// and a half of its advert intervals more. If it is back before that, neither this event nor a
+    /// second [`Event::PeerJoined`] is told; if it has restarted, [`Event::PeerRestarted`] is.
     PeerLeft(NodeName),
     /// A node that was there is there again, as a new instance.
     PeerRestarted(NodeName),
@@ -209,7 +213,8 @@ pub enum Event {
         /// Why.
         why: RelayFault,
     },
-    /// Calls to a peer take another path than before.
+    /// Calls to a peer take another path than before. It is told when the new path is there, not
+    /// when the old one is lost, and not if the same path comes back.
     PathChanged {
         /// Which.
         peer: NodeName,

@@ -141,9 +141,11 @@ impl Builder {
         self
     }
 
-    /// Whether to look for peers on the networks this host is on; yes unless switched off. Without,
-    /// a node needs a relay or [`Node::connect`], and listens only if [`Builder::listen`] or
-    /// [`Builder::advertise_address`] is set.
+    /// Whether to look for peers on the LANs that this host is on; yes unless switched off. With
+    /// `lan(false)` a node finds others through [`Builder::relay`] or [`Node::connect`] only. It
+    /// then listens only if [`Builder::listen`] or [`Builder::advertise_address`] is set, and
+    /// otherwise [`Node::port`] is 0: other nodes reach it through a relay, or over a link that it
+    /// made itself.
     #[must_use]
     pub fn lan(mut self, on: bool) -> Self {
         self.lan = on;
@@ -151,7 +153,9 @@ impl Builder {
     }
 
     /// A relay to be linked to, as `HOST:PORT`, besides those given before. One that cannot be
-    /// reached, or whose name cannot be resolved, is an event and is tried again, for ever.
+    /// reached, or whose name cannot be resolved, is an event and is tried again, for ever. The
+    /// node still looks for peers on its LANs, and prefers the direct path to those that it finds;
+    /// with [`Builder::lan`]`(false)` it uses relays alone.
     #[must_use]
     pub fn relay(mut self, address: &str) -> Self {
         self.relays = RelayAddress::add_to(self.relays, address);
@@ -178,7 +182,8 @@ impl Builder {
     /// Sets the largest size of what is asked in one call, and of its value, in bytes: 1 KiB to 1
     /// GiB, 4 MiB by default. What does not fit into one frame is sent in pieces, which the program
     /// does not notice. The limits `call_bytes`, `reply_bytes` and `message_bytes` are raised where
-    /// one such message would not fit into them; set them afterwards to have them otherwise.
+    /// one such message would not fit into them. [`Builder::limits`] replaces all of these, so call
+    /// it before this function.
     #[must_use]
     pub fn max_message(mut self, bytes: usize) -> Self {
         self.limits.set_max_message(bytes);
@@ -219,7 +224,9 @@ impl Builder {
         self
     }
 
-    /// Keeps all traffic on this host, on 127.0.0.0/8.
+    /// Keeps all traffic on this host, on 127.0.0.0/8. The node finds the other nodes of this host
+    /// that have the same [`Builder::advertise_port`], and dials nothing outside of this host, not
+    /// even a relay that it was given.
     #[must_use]
     pub fn loopback(mut self, only: bool) -> Self {
         self.loopback = only;
@@ -257,15 +264,25 @@ impl Builder {
         self.check().map(|()| self)
     }
 
-    /// Other bounds than the defaults.
+    /// Other bounds than the defaults, in place of all that were set before: also of those that
+    /// [`Builder::max_message`], [`Builder::chunk_size`], [`Builder::ping`], [`Builder::max_peers`]
+    /// and [`Builder::file_limits`] have set. So call this first. The values are checked when the
+    /// node starts: see [`Limits`].
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         *self.limits = limits;
         self
     }
 
-    /// Registers a command. The handler runs on the loop's thread, and may answer later from
-    /// another.
+    /// Registers a command. The handler is a [callback](crate#callbacks): it runs on the loop's
+    /// thread, and delays all other callbacks while it runs. It may move its [`Call`] to another
+    /// thread and return; the call is then answered from there.
+    ///
+    /// The handler answers with [`Call::reply`], or says why it cannot with [`Call::fail`] or
+    /// [`Call::refuse`]. What it returns is dropped, whatever that is, so that a handler may end in
+    /// `call.reply(value)`. A handler that returns an `Err` has not answered with it: if it drops
+    /// its call unanswered, the caller gets [`Error::CommandFailed`] with the text `the command
+    /// gave no answer`; if it panics, with the text `the command panicked`.
     #[must_use]
     pub fn command<R>(
         mut self,
@@ -283,7 +300,10 @@ impl Builder {
         self
     }
 
-    /// What answers messages of bytes.
+    /// What answers messages of bytes, a [callback](crate#callbacks). What it returns is dropped;
+    /// it answers with [`Message::reply`] or [`Message::fail`]. Of a node without it,
+    /// [`Node::send_to`] and [`Node::send_message`] end as [`Error::CommandNotFound`], and a
+    /// message to everyone ([`Node::broadcast`]) counts as delivered there.
     #[must_use]
     pub fn on_message<R>(mut self, handler: impl Fn(Message) -> R + Send + Sync + 'static) -> Self {
         self.message = Some(Arc::new(move |message| {
@@ -293,7 +313,9 @@ impl Builder {
     }
 
     /// What is told of events, from the start on: it misses none, as [`Node::events`] might that is
-    /// asked for later. Runs where handlers run, and once the node runs.
+    /// asked for later. It is a [callback](crate#callbacks), and first runs when the node runs. If
+    /// it is slower than its events come, up to [`Limits::events`] of them wait; of the rest it is
+    /// told how many it missed ([`Event::Missed`]).
     #[must_use]
     pub fn on_event(self, handler: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         self.event_handler(Some(Arc::new(handler)))
@@ -442,21 +464,57 @@ impl Builder {
 
     /// Starts the node on a thread of its own, named `peerbase`. Waits for the quarter of a second
     /// in which the network is asked whether the name is taken, and for the relays it was given to
-    /// be asked as well, or to have failed: two seconds at most.
+    /// be asked as well, or to have failed: two seconds at most. Other nodes may not be known yet
+    /// when this returns. A call waits for its target, but [`CallBuilder::to_all`] takes the peers
+    /// that are known.
+    ///
+    /// Everything that was set is checked here.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`], [`Error::Name`], [`Error::Network`], [`Error::Key`], [`Error::Path`],
+    /// [`Error::Address`] or [`Error::CommandExists`] if something was set that breaks a rule;
+    /// [`Error::NameTaken`] if another node of the network has the name; [`Error::PortInUse`] or
+    /// [`Error::Io`] if the system refuses a socket or a thread.
+    ///
+    /// [`CallBuilder::to_all`]: crate::CallBuilder::to_all
     pub fn start(self) -> Result<Node, Error> {
         Node::start(self.open_parts()?)
     }
 
-    /// Opens the node for the caller's own event loop: poll [`Node::fd`] for at most
-    /// [`Node::timeout`], then call [`Node::process`]. A blocking call drives the loop itself.
-    /// Waits as [`Builder::start`] does.
+    /// Opens the node for the program's own event loop, which no thread of the library runs. The
+    /// loop does this again and again:
+    ///
+    /// 1. It asks [`Node::timeout`] how long it may wait.
+    /// 2. It waits for so long at most, for [`Node::fd`] and the program's own descriptors.
+    /// 3. It calls [`Node::process`] with a timeout of zero, whatever ended the wait. That runs the
+    ///    [callbacks](crate#callbacks) that are due.
+    ///
+    /// The descriptor is level-triggered. A program may register it edge-triggered, as mio does, if
+    /// it calls `process` after each wake as above, and never skips one.
+    ///
+    /// A blocking call, such as [`CallBuilder::send`](crate::CallBuilder::send), drives the loop
+    /// itself while it waits. On the thread that opened the node, or that last processed it, it
+    /// runs callbacks meanwhile; on any other thread it runs none, and leaves them to the loop.
+    ///
+    /// This function blocks as [`Builder::start`] does: for 0.25 s, or until the relays have been
+    /// asked, 2 s at most. No callback runs before the first `process` or blocking call.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Builder::start`].
     pub fn open(self) -> Result<Node, Error> {
         Node::open(self.open_parts()?)
     }
 
     /// Runs the node on this thread until it is stopped. `ready` is given the node once it takes
     /// part; keep a clone of it to call or stop it from elsewhere. If it is stopped before `ready`
-    /// returns, that is no error.
+    /// returns, that is no error. Callbacks run after `ready` has returned, or while it makes a
+    /// blocking call.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Builder::start`] and [`Node::run`].
     pub fn run(self, ready: impl FnOnce(&Node)) -> Result<(), Error> {
         let node = self.open()?;
         ready(&node);

@@ -67,7 +67,8 @@ impl<'a> CallBuilder<'a> {
         }
     }
 
-    /// Adds a positional argument.
+    /// Adds a positional argument, a JSON value. For bytes see the crate's documentation
+    /// ([arguments and values](crate#arguments-and-values)).
     pub fn arg(mut self, value: impl Into<Value>) -> Self {
         self.args.push(value.into());
         self
@@ -79,12 +80,13 @@ impl<'a> CallBuilder<'a> {
         self
     }
 
-    /// The node to call.
+    /// The node to call. `*` is no name of a node ([`Error::Name`]); every node is
+    /// [`CallBuilder::to_all`].
     pub fn to(self, name: &str) -> Self {
         self.to_each([name])
     }
 
-    /// The nodes to call.
+    /// The nodes to call. A name that is given twice is called twice.
     pub fn to_each<S: AsRef<str>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         let list: Result<_, _> = names
             .into_iter()
@@ -94,25 +96,32 @@ impl<'a> CallBuilder<'a> {
         self
     }
 
-    /// Every peer that is known when the call is sent.
+    /// Every peer that is known when the call is sent, as [`Node::peers`] lists them; this node is
+    /// not one of them. Just after the start that may be none, and the call then has no results. A
+    /// peer that leaves meanwhile is not waited for, whatever [`CallBuilder::wait`] says.
     pub fn to_all(mut self) -> Self {
         self.targets = Some(Ok(Targets::All));
         self
     }
 
-    /// How long to wait for each target; [`TIMEOUT`](crate::TIMEOUT) unless set, at most a day.
+    /// How long to wait for each target, from when it is asked; [`TIMEOUT`](crate::TIMEOUT) unless
+    /// set, at most a day. It includes the time until the target is found. A call of more targets
+    /// than [`CallBuilder::max_in_flight`] takes longer than this in all, since some are asked only
+    /// after others have answered.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = timeout;
         self
     }
 
-    /// Whether a name that is not known yet is waited for, which it is unless set.
+    /// Whether a name that is not known yet is waited for, up to the timeout, which it is unless
+    /// set. With `wait(false)` a call to it is [`Error::Unreachable`] at once.
     pub fn wait(mut self, wait: bool) -> Self {
         self.options.wait = wait;
         self
     }
 
-    /// How many targets are asked at a time; [`MAX_IN_FLIGHT`](crate::MAX_IN_FLIGHT) unless set.
+    /// How many targets of this one call are asked at a time;
+    /// [`MAX_IN_FLIGHT`](crate::MAX_IN_FLIGHT) unless set.
     pub fn max_in_flight(mut self, count: usize) -> Self {
         self.options.max_in_flight = count;
         self
@@ -157,12 +166,55 @@ impl<'a> CallBuilder<'a> {
         }
     }
 
-    /// Calls one node and waits for its value.
+    /// Calls one node and waits for its value. While it waits it cannot be cancelled, except by
+    /// [`Node::stop`] on another thread; a call by [`CallBuilder::send_async`] can.
     ///
     /// # Errors
     ///
-    /// Every way a call can end but a value; [`Error::AnswerLost`] if the value has more than
-    /// [`max_values`](crate::Limits::max_values); and [`Error::WouldDeadlock`] inside a callback.
+    /// The last column says whether the command has run.
+    ///
+    /// | error | when | ran |
+    /// | --- | --- | --- |
+    /// | [`Unreachable`] after the timeout | the name stayed unknown, or no path led there | no |
+    /// | [`Unreachable`] at once | the name is not known, with [`wait(false)`][wait] | no |
+    /// | [`Unreachable`] in between | the peer that had the call left | perhaps |
+    /// | [`Timeout`] | the peer has the call, and does not answer in time | perhaps |
+    /// | [`PeerRestarted`] | the peer restarted while it had the call | perhaps |
+    /// | [`CommandNotFound`] | the peer has no such command | no |
+    /// | [`CommandFailed`] | the handler called [`Call::fail`], panicked, or did not answer | yes |
+    /// | [`Refused`] | [`Call::refuse`] was called, or the peer takes no such call | perhaps |
+    /// | [`Overloaded`] | too much is in flight, here or at the peer | no |
+    /// | [`TooLarge`] | the arguments exceed `max_message`, here or at the peer | no |
+    /// | [`TooManyValues`] | the arguments exceed the peer's `max_values` | no |
+    /// | [`AnswerLost`] | no room for the answer, or it exceeds this node's limits | yes |
+    /// | [`Name`], [`Path`], [`Argument`] | the target, the path or the call is not valid | no |
+    /// | [`WouldDeadlock`] | this is a [callback](crate#callbacks) | no |
+    /// | [`Stopped`] | this node was stopped | perhaps |
+    ///
+    /// The limits that an answer may exceed are [`max_message`](crate::Limits::max_message) and
+    /// [`max_values`](crate::Limits::max_values).
+    ///
+    /// Calls that are sent to Python nodes (feature `compat`) may end as
+    /// [`Damaged`](Error::Damaged) as well: the connection was lost, and the command may have run.
+    ///
+    /// [`Unreachable`]: Error::Unreachable
+    /// [`Timeout`]: Error::Timeout
+    /// [`PeerRestarted`]: Error::PeerRestarted
+    /// [`CommandNotFound`]: Error::CommandNotFound
+    /// [`CommandFailed`]: Error::CommandFailed
+    /// [`Refused`]: Error::Refused
+    /// [`Overloaded`]: Error::Overloaded
+    /// [`TooLarge`]: Error::TooLarge
+    /// [`TooManyValues`]: Error::TooManyValues
+    /// [`AnswerLost`]: Error::AnswerLost
+    /// [`Name`]: Error::Name
+    /// [`Path`]: Error::Path
+    /// [`Argument`]: Error::Argument
+    /// [`WouldDeadlock`]: Error::WouldDeadlock
+    /// [`Stopped`]: Error::Stopped
+    /// [`Call::fail`]: crate::Call::fail
+    /// [`Call::refuse`]: crate::Call::refuse
+    /// [wait]: CallBuilder::wait
     pub fn send(self) -> Result<Value, Error> {
         let text = self
             .node
@@ -170,7 +222,17 @@ impl<'a> CallBuilder<'a> {
         self.node.0.shared.value_of(&text)
     }
 
-    /// Calls one node; `done` runs on the loop's thread. An error here means that it never will.
+    /// Calls one node and returns at once. `done` is a [callback](crate#callbacks): it runs on the
+    /// loop's thread, once, with what [`CallBuilder::send`] would have returned. An error here
+    /// means that it never runs.
+    ///
+    /// Nothing but the node's limits bounds how many such calls are in flight
+    /// ([`Limits::calls`](crate::Limits::calls) and
+    /// [`Limits::call_bytes`](crate::Limits::call_bytes); beyond them this is
+    /// [`Error::Overloaded`]), and the peer answers
+    /// [`served_per_peer`](crate::Limits::served_per_peer) of them at a time, 1 024 by default. A
+    /// program that makes many calls counts those in flight itself, for example with a semaphore
+    /// that `done` releases. [`Node::cancel`] gives a call up.
     pub fn send_async(
         self,
         done: impl FnOnce(Result<Value, Error>) + Send + 'static,
@@ -184,12 +246,14 @@ impl<'a> CallBuilder<'a> {
         Ok(CallId(number))
     }
 
-    /// Calls the targets and waits for all of them.
+    /// Calls the targets and waits for all of them. The results are in the order of the targets,
+    /// one for each, whichever answered first.
     ///
     /// # Errors
     ///
     /// What keeps the call from being sent at all; and with [`CallBuilder::raise_errors`], the
-    /// first failure of a target.
+    /// first failure of a target. Each target's own failure is in its result, as in the table of
+    /// [`CallBuilder::send`].
     pub fn send_all(self) -> Result<Vec<TargetResult>, Error> {
         let targets = self
             .targets

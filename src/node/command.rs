@@ -36,7 +36,8 @@ impl CommandTree {
         CommandTree::default()
     }
 
-    /// Adds a command at a dotted path.
+    /// Adds a command at a dotted path. [`Builder::command`](crate::Builder::command) says on which
+    /// thread the handler runs, how it answers, and what becomes of what it returns.
     pub fn command<R>(
         self,
         path: &str,

@@ -17,7 +17,8 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// [`Error::Unreachable`] if nobody of this network answers there in time.
+    /// [`Error::Unreachable`] if no node of this network answers there in time;
+    /// [`Error::WouldDeadlock`] in a [callback](crate#callbacks).
     pub fn connect(&self, address: SocketAddr, timeout: Duration) -> Result<NodeName, Error> {
         let name = self
             .0
@@ -39,7 +40,18 @@ impl Node {
     }
 
     /// Sends bytes to every node that can be reached through any chain of nodes, once to each, and
-    /// waits for the report of whom they were delivered to. `timeout` bounds how long that takes.
+    /// waits for the report on how many have them. `timeout` bounds how long that takes.
+    ///
+    /// The sender is not among the nodes that the report counts, and its own message handler does
+    /// not run. A node counts once it has accepted the bytes, before its handler runs, and also if
+    /// it has no message handler. To know that a handler of each node has run, call a command with
+    /// [`CallBuilder::to_all`](crate::CallBuilder::to_all), or use [`Node::send_to`] for each node;
+    /// both reach the known peers only.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`] beyond [`max_message`](crate::Limits::max_message);
+    /// [`Error::WouldDeadlock`] in a [callback](crate#callbacks); [`Error::Stopped`].
     pub fn broadcast(&self, data: &[u8], timeout: Duration) -> Result<Report, Error> {
         let body = self
             .0
@@ -49,7 +61,13 @@ impl Node {
         report::decode(&body).map_err(|_| Error::Internal("a report that is none"))
     }
 
-    /// Sends bytes to one node's message handler, and waits until it has them.
+    /// Sends bytes to one node's message handler, and waits until the handler has answered or
+    /// dropped the message; what it answers is discarded. [`Node::send_message`] returns the
+    /// answer.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Node::send_message`].
     pub fn send_to(&self, target: &str, data: &[u8], timeout: Duration) -> Result<(), Error> {
         let options = Options {
             timeout,

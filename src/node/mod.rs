@@ -77,7 +77,13 @@ const STAND_BY: &str = "peerbase-io";
 
 /// A node of a network: finds others by name, calls them and answers them.
 ///
-/// Clones are the same node. When the last is dropped the node says goodbye and stops.
+/// Clones are the same node. When the last is dropped, the node is stopped as by [`Node::stop`],
+/// and the drop waits until that is over and no [callback](crate#callbacks) runs any more, unless a
+/// callback drops it. A handler that holds a clone keeps its own node alive; [`Call::node`] gives
+/// it one when it needs it.
+///
+/// Every function may be called from any thread. The crate's documentation says which functions run
+/// on which thread, and what a callback may call.
 #[derive(Clone)]
 pub struct Node(Arc<Handle>);
 
@@ -207,7 +213,9 @@ impl Node {
         self.0.shared.max_message()
     }
 
-    /// The TCP port this node listens on.
+    /// The TCP port this node listens on; 0 if it does not listen, as with
+    /// [`Builder::lan`]`(false)` and neither [`Builder::listen`] nor
+    /// [`Builder::advertise_address`].
     pub fn port(&self) -> u16 {
         self.0.shared.port()
     }
@@ -234,7 +242,13 @@ impl Node {
         Ok(list.filter_map(|v| v.as_str().map(str::to_owned)).collect())
     }
 
-    /// Sends bytes to another node's message handler, and waits for the bytes it answers.
+    /// Sends bytes to another node's message handler, and waits for the bytes it answers. A message
+    /// that the handler drops unanswered is answered with no bytes.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`CallBuilder::send`]. A node without a message handler answers
+    /// [`Error::CommandNotFound`].
     pub fn send_message(
         &self,
         target: &str,
@@ -252,15 +266,18 @@ impl Node {
         )
     }
 
-    /// Gives up on a call begun with [`CallBuilder::send_async`]; it ends as cancelled, unless it
-    /// has ended.
+    /// Gives up on a call begun with [`CallBuilder::send_async`]; it ends as [`Error::Cancelled`],
+    /// unless it has ended. The peer is told, so that [`Call::is_wanted`] is false there, but a
+    /// handler that runs is not interrupted. A call that a thread waits for in
+    /// [`CallBuilder::send`] or [`CallBuilder::send_all`] cannot be cancelled; a call that streams
+    /// is cancelled by dropping its [`CallStream`] or [`StreamValue`].
     pub fn cancel(&self, call: CallId) {
         if !self.0.shared.turns.is_forked() {
             self.0.shared.turns.cancel(call.0);
         }
     }
 
-    /// Registers a command.
+    /// Registers a command while the node runs; see [`Builder::command`] for what the handler does.
     pub fn register<R>(
         &self,
         path: &str,
@@ -282,7 +299,7 @@ impl Node {
         self.0.registry.remove(&CommandPath::new(path)?)
     }
 
-    /// Sets what answers messages of bytes.
+    /// Sets what answers messages of bytes, in place of what did; see [`Builder::on_message`].
     pub fn on_message<R>(
         &self,
         handler: impl Fn(Message) -> R + Send + Sync + 'static,
@@ -302,7 +319,8 @@ impl Node {
         self.0.shared.turns.set_event_handler(handler)
     }
 
-    /// The peers that are known, one entry for each name.
+    /// The peers that are known, one entry for each name. Some may be known from their adverts
+    /// only: [`PeerInfo::reachable`] says whether a session with the peer is open.
     pub fn peers(&self) -> Vec<PeerInfo> {
         if self.0.shared.turns.is_forked() {
             Vec::new()
@@ -323,13 +341,30 @@ impl Node {
     }
 
     /// Subscribes to the events of this node from now on. The first subscriber also gets the events
-    /// since the start. Up to 1 024 events are queued until they are read
-    /// ([`Limits::events`](crate::Limits::events)).
+    /// since the start, unless [`Builder::on_event`] was set. Up to 1 024 events are queued until
+    /// they are read ([`Limits::events`](crate::Limits::events)). Each call of this function makes
+    /// a queue of its own, which gets every event; the clones of one [`Events`] share its queue.
     pub fn events(&self) -> Events {
         Events(self.0.shared.turns.subscribe())
     }
 
-    /// Says goodbye and ends what is in flight. Every later use is [`Error::Stopped`].
+    /// Stops the node. First what was answered is sent, which may take two seconds at most. Then
+    /// the node says goodbye, and waits up to half a second for its peers to close their links.
+    /// Every later use is [`Error::Stopped`], and so is the end of every call of this node.
+    ///
+    /// It does not wait for handlers, nor for calls of other nodes that are not answered: those
+    /// that wait for their handler, that a handler runs, or whose [`Call`] another thread has.
+    /// Their callers get [`Error::Unreachable`] with the goodbye. After it [`Call::reply`] gives
+    /// [`Error::Stopped`].
+    ///
+    /// To finish such calls first, a program counts those that its handlers have begun and not
+    /// answered, has its handlers refuse new ones ([`Call::refuse`]), and stops the node when the
+    /// count is 0. Only calls that arrive at the last moment end as unreachable then.
+    /// [`Stats::serving`] is not that count: an answered call counts there until its caller has
+    /// confirmed the answer, which it does with one of its next calls.
+    ///
+    /// Returns before all of that is over if the node has a thread of its own, or if a callback
+    /// calls it. To drop the last clone of the node waits for the end.
     pub fn stop(&self) {
         if !self.0.shared.turns.is_forked() {
             self.0.shared.turns.stop();
@@ -346,11 +381,12 @@ impl Node {
 
     /// Runs the node on this thread until it is stopped. For nodes made with [`Builder::open`].
     /// Another thread, named `peerbase-io`, stands by meanwhile, so that a handler may take its
-    /// time.
+    /// time: see [Callbacks](crate#callbacks). Ends with `Ok` when the node was stopped.
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if a thread does that already; [`Error::WouldDeadlock`] in a callback.
+    /// [`Error::Argument`] if a thread does that already; [`Error::WouldDeadlock`] in a callback;
+    /// [`Error::Stopped`] if the node was stopped before.
     pub fn run(&self) -> Result<(), Error> {
         let shared = self.0.shared.clone();
         shared.turns.dedicate()?;
@@ -367,19 +403,27 @@ impl Node {
     }
 
     /// A descriptor that is readable whenever [`Node::process`] would do something, timers apart.
-    /// Level-triggered. It belongs to the node.
+    /// Level-triggered; [`Builder::open`] says how to use it edge-triggered. It belongs to the
+    /// node, and must not be closed or used after the node.
     pub fn fd(&self) -> RawFd {
         self.0.shared.turns.fd()
     }
 
     /// How long at most to wait on [`Node::fd`] before [`Node::process`]; `None` for as long as one
-    /// likes. Ask again after every use of the node.
+    /// likes. Ask again after every use of the node, since each may make something due earlier.
     pub fn timeout(&self) -> Option<Duration> {
         self.0.shared.turns.timeout()
     }
 
-    /// Waits at most `timeout` for something to do, does it, and runs callbacks on this thread.
-    /// `None` waits until something happens.
+    /// Waits at most `timeout` for something to do, does it, and runs
+    /// [callbacks](crate#callbacks) on this thread. `None` waits until something happens. For nodes
+    /// made with [`Builder::open`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stopped`] once the node was stopped, which ends the program's loop;
+    /// [`Error::WouldDeadlock`] in a callback; [`Error::Argument`] if the node runs on a thread of
+    /// its own.
     pub fn process(&self, timeout: Option<Duration>) -> Result<(), Error> {
         self.0.shared.turns.process(timeout)
     }

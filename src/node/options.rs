@@ -5,7 +5,8 @@ use std::time::Duration;
 
 /// How long a call waits, unless told otherwise.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
-/// How many targets of one call are asked at a time, unless told otherwise.
+/// How many targets of one call are asked at a time, unless told otherwise. It bounds no calls that
+/// are begun one by one: see [`CallBuilder::send_async`](crate::CallBuilder::send_async).
 pub const MAX_IN_FLIGHT: usize = 64;
 
 /// See the module's documentation.

@@ -126,8 +126,14 @@ impl Drop for Answer {
     }
 }
 
-/// A call of one of our commands, to be answered now or later, from any thread. Dropped
-/// unanswered, it answers that the command failed.
+/// A call of one of our commands, to be answered now or later, from any thread: by
+/// [`Call::reply`], [`Call::fail`] or [`Call::refuse`], which each consume it. Dropped unanswered,
+/// it answers that the command failed, with the text `the command gave no answer`, or `the command
+/// panicked` if a panic drops it.
+///
+/// An answer that returns `Ok` was accepted by this node, to be sent. That does not say that it
+/// arrives: the caller may have cancelled, or its time may be over. [`Call::is_wanted`] says
+/// whether the caller still waits, as far as this node knows.
 pub struct Call {
     caller: NodeName,
     path: CommandPath,
@@ -160,7 +166,8 @@ impl Call {
         &self.path
     }
 
-    /// The positional arguments. They are read when this is called first.
+    /// The positional arguments, JSON values. They are read when this is called first. They belong
+    /// to the call: [`Call::reply`] says how to answer with what was made of them.
     pub fn args(&self) -> &[Value] {
         self.args.get_or_init(|| json::args_of(&self.texts.args))
     }
@@ -193,7 +200,8 @@ impl Call {
         None
     }
 
-    /// Whether the caller still waits: it has not cancelled, and its time is not over.
+    /// Whether the caller still waits: it has not cancelled, its time is not over, and this node
+    /// was not stopped. A handler that takes long may ask from time to time.
     pub fn is_wanted(&self) -> bool {
         self.answer.is_wanted()
     }
@@ -222,8 +230,17 @@ impl Call {
         Ends::accept(&self.answer.shared, self.answer.id)
     }
 
-    /// Answers with a value. An answer larger than [`max_message`](crate::Limits::max_message) is
-    /// an error here, and the caller is told that the command failed.
+    /// Answers with a value. What is made of the arguments must be finished first, because this
+    /// consumes the call: `call.reply(f(call.args()))` does not compile (E0382), while
+    /// `let value = f(call.args()); call.reply(value)` does.
+    ///
+    /// `Ok` means that the answer was accepted, also if the caller has cancelled.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`] if the answer is larger than
+    /// [`max_message`](crate::Limits::max_message); the caller is told that the command failed.
+    /// [`Error::Stopped`] once the node has said goodbye.
     pub fn reply(self, value: impl Into<Value>) -> Result<(), Error> {
         let text = serde_json::to_vec(&value.into()).map_err(|e| Error::Json(e.to_string()))?;
         self.reply_text(text)
@@ -234,12 +251,13 @@ impl Call {
         self.answer.value(text.len(), || text)
     }
 
-    /// Answers that the command failed, and why.
+    /// Answers that the command failed, and why, in a text of at most
+    /// [`BODY_MAX`](crate::limits::BODY_MAX) bytes. The caller gets it as [`Error::CommandFailed`].
     pub fn fail(self, message: &str) -> Result<(), Error> {
         self.answer.end(Status::Failed, message)
     }
 
-    /// Answers that this caller may not have it, and why.
+    /// Answers that this caller may not have it, and why. The caller gets it as [`Error::Refused`].
     pub fn refuse(self, reason: &str) -> Result<(), Error> {
         self.answer.end(Status::Refused, reason)
     }

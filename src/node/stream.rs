@@ -154,10 +154,13 @@ pub(super) fn io_error(error: Error) -> io::Error {
 pub struct StreamReader(Arc<Ends>);
 
 impl StreamReader {
-    /// Sets the callback that runs, on the loop's thread, when a read or write that ended as
-    /// [`Error::WouldBlock`] can be tried again; for a program with an event loop, which must not
-    /// block. The reader and the writer of a call share one callback, which is dropped with the
-    /// last of the two. It must not own either of them, or none of the three would ever be dropped.
+    /// Sets the [callback](crate#callbacks) that runs, on the loop's thread, when a read or write
+    /// that ended as [`Error::WouldBlock`] can be tried again; for a program with an event loop,
+    /// which must not block. In a callback, read and write with a timeout of zero; with a longer
+    /// one, an operation that has to wait is [`Error::WouldDeadlock`] there.
+    ///
+    /// The reader and the writer of a call share one callback, which is dropped with the last of
+    /// the two. It must not own either of them, or none of the three would ever be dropped.
     pub fn on_ready(&self, ready: impl Fn() + Send + Sync + 'static) {
         self.0.on_ready(Some(Arc::new(ready)));
     }
@@ -358,6 +361,18 @@ impl fmt::Debug for StreamValue {
 impl CallBuilder<'_> {
     /// Calls one node and streams to it, and from it. [`CallBuilder::timeout`] is then how long
     /// nothing may move.
+    ///
+    /// It does not wait for the peer. A call of a peer that is not there is `Ok` as well: writes
+    /// then fill the window ([`stream_window`](crate::Limits::stream_window)) and wait, and once
+    /// the timeout is over, reads and writes end as [`Error::Broken`]. Why the call ended, here
+    /// [`Error::Unreachable`], is what [`CallStream::value`] and [`StreamValue::wait`] return, with
+    /// the other errors of [`CallBuilder::send`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Overloaded`] if too many streams or calls of this node are open,
+    /// [`Error::Unreachable`] if the name is not known and [`CallBuilder::wait`] is off,
+    /// [`Error::Argument`] if the target is this node, and those of names and paths.
     pub fn stream(self) -> Result<CallStream, Error> {
         let (target, ask, options) = (self.single()?, self.ask()?, self.options());
         self.node().begin_stream(&target, ask, options)

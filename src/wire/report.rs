@@ -15,13 +15,14 @@ const NAMED_MAX: usize = 64;
 /// What became of a broadcast.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Nodes that have the message, each counted once.
+    /// Nodes that have the message, each counted once, without the sender. A node counts whether or
+    /// not it has a message handler.
     pub delivered: u32,
-    /// How often a node did not answer. Such a node may have the message or not, and so may the
-    /// nodes behind it.
+    /// How often a node did not answer in time. Such a node may have the message or not, and so may
+    /// the nodes behind it.
     pub failed: u32,
-    /// The nodes that did not answer, as far as there was room for names: never more than
-    /// [`Report::failed`].
+    /// The nodes that did not answer in time, as far as there was room for names, which is for 64;
+    /// never more than [`Report::failed`]. Nodes that were delivered to are not named.
     pub names: Vec<NodeName>,
     /// Whether a node did not forward the message because it had come through too many nodes.
     pub cut: bool,

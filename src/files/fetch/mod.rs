@@ -38,10 +38,11 @@ const HOLDERS: usize = 8;
 /// versions.
 const INFO_VALUES: usize = 64;
 
-/// How much of a file has been fetched.
+/// How much of a file has been fetched, whether now or by an earlier request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// Bytes that have been received.
+    /// Bytes that are there. It begins with those that an interrupted request has left, and may go
+    /// back by what a node sent in vain.
     pub received: u64,
     /// Bytes of the whole file, as the nodes say that have it.
     pub size: u64,
@@ -67,19 +68,28 @@ struct Holder {
 }
 impl Node {
     /// Fetches a file by its hash from the peers that have it, several at once. Returns where it is
-    /// then. Its folder is that of [`Node::set_file_dir`]. Its name is the one under which it is
-    /// offered, if that is a plain name that no file there has. `timeout` is how long the transfer
-    /// may make no progress. `progress` is called now and then.
+    /// then. Its folder is that of [`Node::set_file_dir`], which must have been called before. Its
+    /// name is the one under which it is offered, if that is a plain name that no file there has.
+    /// A file that this node offers itself is returned at once, from where it is. `timeout` is how
+    /// long the transfer may make no progress.
     ///
-    /// If a transfer is interrupted, the pieces that arrived are kept, and the next request resumes
-    /// with them. After the transfer this node offers the file, too.
+    /// `progress` is called now and then on the thread that called this function. It cannot stop
+    /// the transfer, and nothing else but [`Node::stop`] can.
+    ///
+    /// A file is fetched in pieces of 4 MiB. If a transfer is interrupted, the pieces that have
+    /// arrived whole are kept in the folder, and the next request resumes with them. After the
+    /// transfer this node offers the file, too.
+    ///
+    /// Files are asked for by their hash. A node cannot list the files that others offer; a command
+    /// of the program can tell other nodes the hashes that [`Node::add_file`] returned.
     ///
     /// # Errors
     ///
     /// [`Error::FileUnknown`] if no peer has the file, [`Error::Damaged`] if no peer sent what the
     /// hash says, [`Error::TooLarge`] beyond [`file_bytes`](crate::Limits::file_bytes),
     /// [`Error::Broken`] if the transfer was interrupted, [`Error::Io`] if the file cannot be
-    /// written, which leaves nothing behind.
+    /// written, which leaves nothing behind, [`Error::Argument`] if no folder is set or the file is
+    /// being fetched already, and [`Error::WouldDeadlock`] in a [callback](crate#callbacks).
     pub fn request_file(
         &self,
         hash: &str,

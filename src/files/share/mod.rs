@@ -214,8 +214,9 @@ impl Node {
     }
 
     /// Offers a file to the network. Returns its SHA-256 in hexadecimal, by which other nodes ask
-    /// for the file. The whole file is read. If it is later changed or removed, it is no longer
-    /// offered; see [`Node::refresh`].
+    /// for the file. The whole file is read here, on the calling thread. If it is later changed or
+    /// removed, it is no longer offered; see [`Node::refresh`]. There is no other way to withdraw
+    /// an offer, and no list of what is offered.
     pub fn add_file(&self, path: impl AsRef<Path>) -> Result<String, Error> {
         let share = self.share()?;
         let path = std::path::absolute(path).map_err(|e| Error::io("finding a file", &e))?;
@@ -226,7 +227,8 @@ impl Node {
     }
 
     /// Sets the folder into which files are fetched, and whose files [`Node::refresh`] offers. The
-    /// folder is made if it does not exist.
+    /// folder is made if it does not exist. Call this before [`Node::request_file`], which has no
+    /// folder otherwise.
     pub fn set_file_dir(&self, folder: impl AsRef<Path>) -> Result<(), Error> {
         let share = self.share()?;
         let failed = |e: std::io::Error| Error::io("making the folder", &e);

@@ -62,12 +62,22 @@ impl Subscription {
 /// The events of a node from when this was made; for the first, with those of its start. As an
 /// iterator it waits for the next, and ends when the node is stopped. A subscriber too slow for its
 /// bounded queue is told how many events it missed ([`Event::Missed`]).
+///
+/// A clone shares the queue: each event goes to one of the clones. For a second queue, which gets
+/// every event, call [`Node::events`](crate::Node::events) again.
+///
+/// Waiting for events does not drive the node. In a program's own loop
+/// ([`Builder::open`](crate::Builder::open)) another thread has to wait, or the loop takes what is
+/// there with [`Events::next_timeout`] and a timeout of zero. The iterator also waits in a
+/// [callback](crate#callbacks), where no other callback runs meanwhile.
 #[derive(Clone, Debug)]
 pub struct Events(pub(crate) Arc<Subscription>);
 
 impl Events {
     /// The next event. Waits for it at most `timeout`, which may be [`Duration::MAX`]. Returns
-    /// `None` if none came in time, or if the node was stopped.
+    /// `None` if none came in time, or if the node was stopped; with [`Duration::MAX`] only if it
+    /// was stopped. Most functions of a stopped node return
+    /// [`Error::Stopped`](crate::Error::Stopped), which tells the two apart.
     pub fn next_timeout(&self, timeout: Duration) -> Option<Event> {
         // A time that the clock cannot express does not come.
         self.wait(Instant::now().checked_add(timeout))
