@@ -6,7 +6,7 @@ use crate::engine::calls::compat;
 use crate::engine::calls::incoming::{
     Again, Need, Order, Refusal, Room, Served, Stage, Waiting, Worth,
 };
-use crate::engine::calls::outcome::reason;
+use crate::engine::calls::outgoing::reason;
 use crate::engine::ids::CallOver;
 use crate::engine::links::Outlet;
 use crate::engine::{CallNumber, Engine, LinkId, Now, RequestId, Source};
