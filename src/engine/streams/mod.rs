@@ -45,6 +45,14 @@ struct Stream {
     end: End,
 }
 
+impl Stream {
+    /// Whether it counts for [`Limits::streams`]. One that sends a large answer does not: it may
+    /// stay for as long as its call is remembered, and its bytes count for [`Limits::reply_bytes`].
+    fn counts(&self, id: &StreamId) -> bool {
+        id.channel != Channel::Value || matches!(self.end, End::Receiving(_))
+    }
+}
+
 /// What a receiving end says to the sender of its stream, over one link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Feedback {
@@ -78,6 +86,8 @@ impl Feedback {
 #[derive(Debug)]
 pub(super) struct Streams {
     open: Table<StreamId, Box<Stream>>,
+    /// How many of them count for [`Limits::streams`].
+    counted: usize,
     /// Those that have something to send; one that has ended meanwhile may still stand here.
     line: VecDeque<StreamId>,
     /// When to go on with the line.
@@ -88,6 +98,7 @@ impl Default for Streams {
     fn default() -> Streams {
         Streams {
             open: Table::default(),
+            counted: 0,
             line: VecDeque::new(),
             due: Time::NEVER,
         }
@@ -115,22 +126,27 @@ impl Streams {
     }
 
     fn add(&mut self, id: StreamId, peer: Instance, end: End) {
-        self.open.insert(id, Box::new(Stream { peer, end }));
+        self.remove(id);
+        let stream = Box::new(Stream { peer, end });
+        self.counted += usize::from(stream.counts(&id));
+        self.open.insert(id, stream);
     }
 
-    /// The ends that count for [`Limits::streams`]. Those that send a large answer do not: each may
-    /// stay for as long as its call is remembered, and its bytes count for [`Limits::reply_bytes`].
-    fn counted(&self) -> impl Iterator<Item = (&StreamId, &Stream)> {
-        let is_answer = |id: &StreamId, stream: &Stream| {
-            id.channel == Channel::Value && matches!(stream.end, End::Sending(_))
-        };
+    fn remove(&mut self, id: StreamId) {
+        if let Some(stream) = self.open.remove(&id) {
+            self.counted -= usize::from(stream.counts(&id));
+        }
+    }
+
+    /// The ends that count for [`Limits::streams`].
+    fn ends_that_count(&self) -> impl Iterator<Item = (&StreamId, &Stream)> {
         let open = self.open.iter().map(|(id, stream)| (id, &**stream));
-        open.filter(move |(id, stream)| !is_answer(id, stream))
+        open.filter(|(id, stream)| stream.counts(id))
     }
 
     /// Whether `count` more ends may be opened for a call of this node.
     pub(super) fn has_room(&self, count: usize, limits: &Limits) -> bool {
-        self.counted().count() + count <= limits.streams
+        self.counted + count <= limits.streams
     }
 
     /// Whether `count` more ends may be opened for a call of `caller`. The callers that `shares`
@@ -142,11 +158,14 @@ impl Streams {
         shares: impl Fn(Instance) -> bool,
         limits: &Limits,
     ) -> bool {
-        let callers = self.counted().map(|(id, _)| id.call.caller);
+        let callers = self.ends_that_count().map(|(id, _)| id.call.caller);
         let taken = Taken {
-            all: self.counted().count(),
+            all: self.counted,
             source: callers.filter(|caller| shares(*caller)).count(),
-            caller: self.counted().filter(|(_, s)| s.peer == caller).count(),
+            caller: self
+                .ends_that_count()
+                .filter(|(_, s)| s.peer == caller)
+                .count(),
         };
         taken.leaves_room(count, limits.streams)
     }
@@ -238,7 +257,7 @@ impl Streams {
             None => Ok(into.take_all()),
             Some(why) => Err(why.clone()),
         };
-        self.open.remove(&id);
+        self.remove(id);
         Some(whole)
     }
 
@@ -288,7 +307,7 @@ impl Streams {
                 self.wake(outputs, id);
             } else {
                 self.wake(outputs, id);
-                self.open.remove(&id);
+                self.remove(id);
             }
         }
     }
@@ -370,7 +389,7 @@ impl Streams {
         let link = into.link().filter(|_| !into.is_ended());
         // A thread that waits for something to read learns that nothing will come.
         self.wake(outputs, id);
-        self.open.remove(&id);
+        self.remove(id);
         let says = Says::Stop;
         Some(Closed {
             feedback: link.map(|link| Feedback { link, id, says }),
