@@ -30,14 +30,16 @@
 mod calls;
 mod commands;
 mod context;
+mod fair_share;
 #[cfg(test)]
 mod fixture;
 mod ids;
 mod links;
 mod network;
+mod peer_info;
 mod peers;
 mod relays;
-mod share;
+mod source;
 mod stats;
 mod stopping;
 mod streams;
@@ -48,9 +50,9 @@ pub use calls::ask::{Ask, Broadcast, Request, Terms};
 pub use calls::compat::CompatPlace;
 pub use calls::outgoing::SETTLED_WITH_CALL;
 pub use ids::{CallNumber, RequestId, StreamId};
-pub(crate) use links::Source;
-pub use peers::{Path, PeerInfo, Ping};
+pub use peer_info::{Path, PeerInfo, Ping};
 pub use relays::RelayFault;
+pub(crate) use source::Source;
 pub use stats::Stats;
 
 use crate::address::RelayAddress;

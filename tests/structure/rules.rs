@@ -34,7 +34,18 @@ const SHELVES: [&str; 3] = ["calls", "peers", "relays"];
 
 /// Modules of an engine that hold what its parts have in common, and no part. A part may import
 /// them; they may import no part.
-const SHARED: [&str; 7] = ["api", "ask", "context", "fault", "ids", "stage", "stats"];
+const SHARED: [&str; 10] = [
+    "api",
+    "ask",
+    "context",
+    "fair_share",
+    "fault",
+    "ids",
+    "peer_info",
+    "source",
+    "stage",
+    "stats",
+];
 
 /// The layers above the words that every module uses, from the bottom to the top. A module belongs
 /// to the layer that names it, or else that of its parent. A module that no layer names is a word.

@@ -20,8 +20,8 @@ pub(super) use ends::Violation;
 pub(super) use records::{Next, Speaker};
 
 use super::context::Ctx;
+use super::fair_share::Taken;
 use super::ids::{CallOver, RequestId, StreamId, call_is_over};
-use super::share::Taken;
 use super::{LinkId, Output, Time};
 use crate::error::Error;
 use crate::limits::Limits;
