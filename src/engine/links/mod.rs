@@ -31,6 +31,7 @@ mod tests;
 pub(crate) use arriving::{Came, Refuse};
 pub(crate) use ending::Ended;
 pub(crate) use handshake::{Greeting, Met, Way};
+pub(crate) use keepalive::Overdue;
 pub(crate) use sending::{Outlet, Room};
 pub(crate) use session::Session;
 

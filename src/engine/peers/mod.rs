@@ -17,8 +17,8 @@ mod presence;
 pub(crate) use advertiser::{Advertiser, BURST_GAP};
 pub(crate) use dialler::Dialler;
 pub(crate) use directory::{
-    Admission, COMPARE, Directory, Farewell, Leaver, Made, News, Origin, Peer, SLOT_WAIT, Standing,
-    place_of,
+    Admission, COMPARE, Directory, Due, Farewell, Joined, Leaver, Made, News, Origin, Peer,
+    SLOT_WAIT, Standing, place_of,
 };
 pub(crate) use mesh::Mesh;
 pub(crate) use presence::Presence;

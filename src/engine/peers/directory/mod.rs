@@ -10,10 +10,10 @@ mod hearsay;
 mod peer;
 mod sessions;
 
-pub(crate) use dialling::{COMPARE, SLOT_WAIT};
+pub(crate) use dialling::{COMPARE, Due, SLOT_WAIT};
 pub(crate) use heard::{Farewell, Leaver, News, Origin, place_of};
 pub(crate) use peer::Peer;
-pub(crate) use sessions::{Admission, Made, Standing};
+pub(crate) use sessions::{Admission, Joined, Made, Standing};
 
 use super::{Ctx, Event, LinkId, Path, PeerInfo, Time};
 use crate::name::NodeName;
