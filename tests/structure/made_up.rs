@@ -157,6 +157,8 @@ fn a_composite_part_imports_what_it_holds_and_what_stands_below_it() {
             "src/engine/commands/ends.rs",
             "use crate::engine::links::Outlet;",
         ),
+        ("src/engine/calls/mod.rs", "mod serving;"),
+        ("src/engine/peers/mod.rs", "mod mesh;"),
         // A part that no composite part holds.
         (
             "src/engine/commands/timers.rs",

@@ -1,26 +1,19 @@
 //! The calls that peers make: they come, run at most once, and are answered.
 
-use super::{CallNumber, Commands, Ctx, LinkId, Network, RequestId, mark_used};
+use super::{Commands, Ctx, LinkId, Network, RequestId};
 use crate::engine::Source;
 use crate::engine::calls::ask::{Ask, Unreadable};
 use crate::engine::calls::broadcast::{Heard, Parent};
 use crate::engine::calls::compat;
-use crate::engine::calls::incoming::{
-    Again, Need, Order, Refusal, Room, Served, Stage, Waiting, Worth,
-};
-use crate::engine::calls::outgoing::reason;
+use crate::engine::calls::incoming::{Again, Need, Order, Refusal, Room, Served, Stage};
 use crate::engine::ids::CallOver;
 use crate::engine::links::Outlet;
 use crate::error::Error;
-use crate::limits::BODY_MAX;
 use crate::name::NodeName;
 use crate::wire::Instance;
 use crate::wire::ask::AskRef;
 use crate::wire::record::{Channel, Form, Settled, Status};
 use std::time::Duration;
-
-/// Bytes of unused room that an answer gives back before it is kept.
-const SLACK: usize = 1_024;
 
 /// A call that came, as its record says.
 pub(super) struct CallRecord<'a> {
@@ -79,17 +72,14 @@ impl Commands {
         self.serving.add(ctx, id, source, served);
         if order.streams {
             self.streams.open_for_request(id);
-            let up = id.stream(Channel::Request);
-            let feedback = self.streams.go_on_over(up, link);
-            self.give_feedback(ctx, network, feedback);
+            self.go_on_over(ctx, network, id.stream(Channel::Request), link);
         }
         match collecting {
             None => self.run(ctx, network, id, caller, Ask::copied(call.ask)),
             Some((_, length)) => {
                 let (stream, limits) = (id.stream(Channel::Ask), &ctx.config.limits);
                 self.streams.expect(stream, id.caller, length, limits);
-                let feedback = self.streams.go_on_over(stream, link);
-                self.give_feedback(ctx, network, feedback);
+                self.go_on_over(ctx, network, stream, link);
             }
         }
     }
@@ -111,8 +101,7 @@ impl Commands {
             self.refuse_call(ctx, network, id, Refusal::MayHaveRun);
             return true;
         }
-        let feedback = self.streams.go_on_over(id.stream(Channel::Ask), link);
-        self.give_feedback(ctx, network, feedback);
+        self.go_on_over(ctx, network, id.stream(Channel::Ask), link);
         let up = id.stream(Channel::Request);
         let feedback = self.streams.resume(up, link, came.reads);
         self.give_feedback(ctx, network, feedback);
@@ -146,7 +135,7 @@ impl Commands {
     }
 
     /// Whether there is room for what a caller needs, where need be in that of others' answers.
-    fn find_room(
+    pub(super) fn find_room(
         &mut self,
         ctx: &mut Ctx<'_>,
         network: &Network,
@@ -197,7 +186,7 @@ impl Commands {
         }
     }
 
-    fn send_refusal(
+    pub(super) fn send_refusal(
         &mut self,
         ctx: &mut Ctx<'_>,
         network: &mut Network,
@@ -285,140 +274,6 @@ impl Commands {
             self.calls.is_open(id.number)
         } else {
             self.serving.is_wanted(id)
-        }
-    }
-
-    /// Answers a request. An answer that is late, or a second one, is counted and dropped. What the
-    /// command streams is finished by it, or broken off if it failed.
-    pub(crate) fn reply(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        network: &mut Network,
-        id: RequestId,
-        status: Status,
-        body: Vec<u8>,
-    ) {
-        let most = match status {
-            Status::Value => ctx.config.limits.max_message,
-            _ => BODY_MAX,
-        };
-        let (status, body) = if body.len() > most {
-            let text = format!("the answer has {} bytes, the limit is {most}", body.len());
-            (Status::Failed, text.into_bytes())
-        } else {
-            (status, body)
-        };
-        if compat::is_request(id, ctx.instance) {
-            self.compat.reply(ctx, id, status, body);
-        } else if id.caller == ctx.instance {
-            match self.calls.answer_local(id.number, status, &body) {
-                Some(result) => self.end_call(ctx, network, CallNumber(id.number), result),
-                None => ctx.stats.replies_late += 1,
-            }
-        } else {
-            self.reply_to_peer(ctx, network, id, status, body);
-        }
-    }
-
-    fn reply_to_peer(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        network: &mut Network,
-        id: RequestId,
-        status: Status,
-        body: Vec<u8>,
-    ) {
-        let worth = self.serving.worth_of_answer(id);
-        match worth {
-            Worth::Wanted => return self.keep_answer(ctx, network, id, status, body),
-            Worth::Withdrawn | Worth::Expired => {
-                let over = self.serving.forget(id, None);
-                self.end_streams(ctx, over);
-            }
-            Worth::Late => {}
-        }
-        ctx.stats.replies_late += u64::from(worth != Worth::Withdrawn);
-    }
-
-    /// Remembers an answer, and sends it.
-    fn keep_answer(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        network: &mut Network,
-        id: RequestId,
-        mut status: Status,
-        mut body: Vec<u8>,
-    ) {
-        let is_large = body.len() > BODY_MAX;
-        if !is_large && body.capacity() - body.len() > SLACK {
-            body.shrink_to_fit();
-        }
-        let mut kept = if is_large {
-            body.len()
-        } else {
-            body.capacity()
-        };
-        if !self.find_room(ctx, network, id.caller, Need::Answer { bytes: kept }) {
-            ctx.stats.overloaded += 1;
-            // Not the status for a call that is turned away: this one ran.
-            (status, body, kept) = (Status::AnswerLost, Vec::new(), 0);
-        } else if is_large {
-            let length = (body.len() as u64).to_be_bytes().to_vec();
-            let (stream, limits) = (id.stream(Channel::Value), &ctx.config.limits);
-            self.streams.send_whole(stream, id.caller, body, limits);
-            (status, body) = (Status::Large, length);
-        }
-        if self.serving.streams(id) {
-            let down = id.stream(Channel::Response);
-            match status {
-                Status::Value | Status::Large => self.stream_finish(ctx, network, down),
-                Status::AnswerLost => {
-                    self.stream_abort(ctx, network, down, "the answer could not be kept")
-                }
-                _ => self.stream_abort(ctx, network, down, &reason(status, &body)),
-            }
-        }
-        self.serving.keep_answer(id, status, body, kept);
-        self.send_reply(ctx, network, id);
-    }
-
-    /// Sends an answer from memory, now or when the link has drained. Without a link the caller
-    /// will ask again.
-    fn send_reply(&mut self, ctx: &mut Ctx<'_>, network: &mut Network, id: RequestId) {
-        let link = match network.path_to(ctx.config, id.caller) {
-            Outlet::Ready(link) => link,
-            Outlet::Full => {
-                let limits = &ctx.config.limits;
-                return self.serving.queue_answer(id, limits);
-            }
-            Outlet::None => return,
-        };
-        if let Some((sequence, kind)) = self.begin_record(network, link)
-            && self.serving.encode_answer(id, sequence, &mut self.plain)
-        {
-            network.send_plain_record(ctx, link, kind, &self.plain, None);
-            mark_used(network, ctx.now.at, link);
-            self.await_echo(ctx, network, link);
-        }
-    }
-
-    /// Sends answers and refusals that waited for the link to drain.
-    pub(super) fn pump_replies(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        network: &mut Network,
-        caller: Instance,
-    ) {
-        while let Outlet::Ready(link) = network.path_to(ctx.config, caller) {
-            match self.serving.next_in_backlog(caller) {
-                Some(Waiting::Answer(number)) => {
-                    self.send_reply(ctx, network, RequestId { caller, number })
-                }
-                Some(Waiting::Refusal(number, refusal)) => {
-                    self.send_refusal(ctx, network, link, number, refusal);
-                }
-                None => return,
-            }
         }
     }
 

@@ -11,12 +11,14 @@
 //! a link ended     --> ends     --> sessions --'
 //! ```
 //!
-//! A call of this node goes through `calls` (`outgoing`), one of a peer through `serving`
-//! (`incoming`), and what programs stream along both through `streams`. `broadcasts` are calls to
-//! every peer, `compat` knows the peers of the older protocol, and `stopping` waits for answers to
-//! arrive. `sessions` says what it means for calls that sessions and peers come and go, and `ends`
-//! ends links.
+//! A call of this node goes through `calls` (`outgoing`, `answered`), one of a peer through
+//! `serving` (`incoming`, `answering`), and what programs stream along both through `streams`.
+//! `broadcasts` are calls to every peer, `compat` knows the peers of the older protocol, and
+//! `stopping` waits for answers to arrive. `records` says which part a record is about, `sessions`
+//! what it means for calls that sessions and peers come and go, and `ends` ends links.
 
+mod answered;
+mod answering;
 mod broadcasts;
 mod compat;
 mod ends;
@@ -120,5 +122,13 @@ impl Commands {
 fn mark_used(network: &mut Network, now: Time, link: LinkId) {
     if let Some(session) = network.session(link) {
         session.used = now;
+    }
+}
+
+/// A call of this node.
+fn own_call(ctx: &Ctx<'_>, number: u64) -> RequestId {
+    RequestId {
+        caller: ctx.instance,
+        number,
     }
 }

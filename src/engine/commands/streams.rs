@@ -93,6 +93,19 @@ impl Commands {
         }
     }
 
+    /// A stream to this node goes on over a link, if it is open: its sender is told how far it may
+    /// go.
+    pub(super) fn go_on_over(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        network: &mut Network,
+        stream: StreamId,
+        link: LinkId,
+    ) {
+        let feedback = self.streams.go_on_over(stream, link);
+        self.give_feedback(ctx, network, feedback);
+    }
+
     /// Whether a link's peer reads what it is sent. What streams say of themselves is sent without
     /// waiting for room, and is small; a peer that makes this node say it over and over and reads
     /// none of it loses its link.

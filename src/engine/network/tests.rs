@@ -87,7 +87,7 @@ fn the_end_of_a_session_is_for_others_to_act_on_and_its_peer_is_dialled_again() 
     let standing = one.network.standing(&mut one.fixture.ctx(), peer);
     assert_eq!(standing, Some(Standing::Stays));
     one.network.session_over(&one.fixture.ctx(), peer);
-    one.fixture.now = at(5_000);
+    one.fixture.now = at(2_000);
     let due = one.network.take_due_peers(one.fixture.now);
     assert_eq!(due.straight, [peer]);
 }
@@ -106,8 +106,8 @@ fn when_the_node_has_stopped_the_end_of_a_session_means_nothing_any_more() {
 fn namesakes(phase: Phase) -> (Side, Option<Proved>) {
     let (mut one, mut other) = (Side::new(5), Side::new(9));
     other.fixture.core.config.name = one.fixture.core.config.name.clone();
-    one.fixture.core.phase = phase;
     one.dial(address(9));
+    one.fixture.core.phase = phase;
     other.link = other.network.accept(&mut other.fixture.ctx(), address(5));
     other.take(&mut one, |_, _, _, _| {});
     one.fixture.core.outputs.clear();
