@@ -116,7 +116,7 @@ impl Side {
         let mut fixture = Fixture::default();
         fixture.core.config.name = name(&format!("p{n}"));
         fixture.core.instance = Instance([n; 16]);
-        fixture.core.entropy = Box::new(Counting(n.into()));
+        fixture.core.entropy = Box::new(Counting(n));
         Side {
             network: Network::new(&fixture.core.config, fixture.now),
             fixture,
@@ -160,11 +160,10 @@ impl Side {
                     }
                     record(ctx, network, peer, body);
                 }
-                Came::Hello(hello, key) => {
-                    if network.hello(ctx, link, &hello, key) == Greeted::Session {
-                        meet(ctx, network, link);
-                    }
-                }
+                Came::Hello(hello, key) => match network.hello(ctx, link, &hello, key) {
+                    Greeted::Session => meet(ctx, network, link),
+                    other => assert_eq!(other, Greeted::Nothing),
+                },
                 _ => {}
             }
         }

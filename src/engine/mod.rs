@@ -50,7 +50,6 @@
 //! }
 //!
 //! let (mut reader, mut sensor) = (engine("reader")?, engine("sensor")?);
-//! reader.add_seed(now, "10.0.0.2:7".parse()?)?;
 //! let ask = Ask::Command {
 //!     path: CommandPath::new("read")?,
 //!     args: b"[]".to_vec(),
@@ -65,6 +64,7 @@
 //! let answer = 'answered: loop {
 //!     while let Some(output) = reader.poll() {
 //!         match output {
+//!             Output::Running => reader.add_seed(now, "10.0.0.2:7".parse()?)?,
 //!             Output::Dial(link, _) => {
 //!                 theirs = sensor.accept(now, "10.0.0.1:50000".parse()?);
 //!                 ours = Some(link);
