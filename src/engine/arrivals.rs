@@ -1,5 +1,5 @@
-//! What comes: datagrams, and what links bring. The network says what it is, and who is to act on
-//! it is decided here.
+//! What comes: datagrams, and what links bring. The network says what it is. Which part acts on it
+//! is decided here.
 
 use super::links::{Came, Refuse, Room};
 use super::network::Greeted;

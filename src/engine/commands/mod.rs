@@ -125,7 +125,7 @@ fn mark_used(network: &mut Network, now: Time, link: LinkId) {
     }
 }
 
-/// A call of this node.
+/// The call of this node that has this number.
 fn own_call(ctx: &Ctx<'_>, number: u64) -> RequestId {
     RequestId {
         caller: ctx.instance,
