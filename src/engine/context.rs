@@ -1,4 +1,4 @@
-//! What every part of the engine works with: the time, who this node is and how far it has come,
+//! What every part of the engine works with: the time, which node this is and how far it has come,
 //! chance, and where outputs and counts go.
 
 use super::{Config, Event, Output, Stats};

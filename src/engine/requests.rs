@@ -254,7 +254,7 @@ impl Engine {
     /// The peers that are there, one entry for each name.
     pub fn peers(&self, now: Now) -> Vec<PeerInfo> {
         let infos = self.network.infos(now.at);
-        // Of two of one name the native one, which is also who is called.
+        // Of two of one name the native one, which is also the one that is called.
         let compat = self.commands.compat_infos();
         let compat = compat.filter(|info| !self.network.lists(&info.name));
         infos.chain(compat).collect()
