@@ -118,6 +118,7 @@ pub mod wire;
 mod backoff;
 mod buffer;
 mod driver;
+mod due;
 pub mod ffi;
 #[cfg(feature = "files")]
 mod files;
@@ -129,9 +130,9 @@ mod logging;
 mod node;
 mod rate;
 mod reach;
-#[cfg(feature = "relay-server")]
-mod share;
 mod signals;
+#[cfg(feature = "relay-server")]
+mod site_share;
 mod spinning;
 mod stats;
 mod sync;

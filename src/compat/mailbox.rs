@@ -22,7 +22,7 @@ use crate::json::quoted;
 use crate::limits::{RelayLimits, SERVERS_MAX};
 use crate::name::{NetworkName, NodeName};
 use crate::protocol::{LinkId, Now, Time};
-use crate::share::is_within_share;
+use crate::site_share::is_within_share;
 use crate::table::Table;
 use std::collections::VecDeque;
 use std::net::IpAddr;

@@ -1,18 +1,39 @@
-//! What every part of the engine works with: the time, who this node is, chance, and where outputs
-//! and counts go.
+//! What every part of the engine works with: the time, which node this is and how far it has come,
+//! chance, and where outputs and counts go.
 
 use super::{Config, Event, Output, Stats};
 use crate::entropy::Entropy;
-use crate::protocol::Now;
+use crate::name::NodeName;
+use crate::protocol::{Now, Time};
 use crate::wire::Instance;
 use crate::wire::advert::Advert;
 use std::collections::VecDeque;
+
+/// How far this node has come. Only the engine sets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Others are asked whether they have the name. It is looked at `until` this moment, and at the
+    /// `last` one it is ours if nobody has said that it is taken.
+    Probing {
+        until: Time,
+        last: Time,
+    },
+    Running,
+    Stopped,
+}
+
+impl Phase {
+    pub(super) fn is_probing(self) -> bool {
+        matches!(self, Phase::Probing { .. })
+    }
+}
 
 /// What the engine keeps for all of its parts, none of which owns it.
 pub(super) struct Core {
     pub(super) config: Config,
     /// This start of the node.
     pub(super) instance: Instance,
+    pub(super) phase: Phase,
     pub(super) entropy: Box<dyn Entropy>,
     /// What the driver has not taken yet.
     pub(super) outputs: VecDeque<Output>,
@@ -27,14 +48,11 @@ impl Core {
             now,
             config: &self.config,
             instance: self.instance,
+            phase: self.phase,
             entropy: &mut *self.entropy,
             outputs: &mut self.outputs,
             stats: &mut self.stats,
         }
-    }
-
-    pub(super) fn event(&mut self, event: Event) {
-        self.outputs.push_back(Output::Event(event));
     }
 }
 
@@ -44,6 +62,7 @@ pub(super) struct Ctx<'a> {
     pub(super) config: &'a Config,
     /// This start of the node.
     pub(super) instance: Instance,
+    pub(super) phase: Phase,
     pub(super) entropy: &'a mut dyn Entropy,
     /// What the driver has to do.
     pub(super) outputs: &'a mut VecDeque<Output>,
@@ -62,7 +81,13 @@ impl Ctx<'_> {
         advert
     }
 
+    /// Tells the program what it may want to know.
     pub(super) fn event(&mut self, event: Event) {
         self.outputs.push_back(Output::Event(event));
+    }
+
+    /// Whether a name is that of this node.
+    pub(super) fn is_own_name(&self, name: &NodeName) -> bool {
+        *name == self.config.name
     }
 }

@@ -1,13 +1,17 @@
-//! What the unit tests of parts stand on: a core of its own for each test, and chance that repeats.
+//! What the unit tests of parts stand on: a core of its own for each test, chance that repeats, and
+//! two nodes whose networks are in a session.
 
-use super::context::{Core, Ctx};
-use super::{Config, Event, Now, Output, Stats, Time};
+use super::context::{Core, Ctx, Phase};
+use super::links::Came;
+use super::network::{Greeted, Network, Proved};
+use super::{Config, Event, LinkId, Now, Output, Stats, Time};
 use crate::entropy::Counting;
 use crate::fernet::{Key, Keyring};
 use crate::limits::Limits;
 use crate::name::{NetworkName, NodeName};
 use crate::wire::Instance;
 use crate::wire::peers::Acquaintance;
+use crate::wire::record::Body;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -52,11 +56,12 @@ pub(crate) fn acquaintance(n: u8) -> Acquaintance {
     }
 }
 
-/// The core of that node.
+/// The core of that node, which has its name.
 pub(crate) fn core() -> Core {
     Core {
         config: config(),
         instance: Instance([5; 16]),
+        phase: Phase::Running,
         entropy: Box::new(Counting(0)),
         outputs: VecDeque::new(),
         stats: Stats::default(),
@@ -95,4 +100,99 @@ impl Fixture {
         });
         events.collect()
     }
+}
+
+/// One node of two that have a link to each other, as far as the network.
+pub(crate) struct Side {
+    pub(crate) fixture: Fixture,
+    pub(crate) network: Network,
+    pub(crate) link: LinkId,
+    opened: Vec<u8>,
+}
+
+impl Side {
+    /// The `n`th node.
+    pub(crate) fn new(n: u8) -> Side {
+        let mut fixture = Fixture::default();
+        fixture.core.config.name = name(&format!("p{n}"));
+        fixture.core.instance = Instance([n; 16]);
+        fixture.core.entropy = Box::new(Counting(n));
+        Side {
+            network: Network::new(&fixture.core.config, fixture.now),
+            fixture,
+            link: LinkId(0),
+            opened: Vec::new(),
+        }
+    }
+
+    /// Dials the node at an address that a program has given.
+    pub(crate) fn dial(&mut self, to: SocketAddr) {
+        let seed = self.network.seed(&self.fixture.ctx(), to).unwrap();
+        self.network.keep_seed(&self.fixture.ctx(), seed);
+        self.network.tick_mesh(&mut self.fixture.ctx());
+        let dialled = self.fixture.core.outputs.pop_front();
+        let Some(Output::Dial(link, _)) = dialled else {
+            panic!("{dialled:?}");
+        };
+        self.link = link;
+        self.network.connected(&mut self.fixture.ctx(), link);
+    }
+
+    /// Takes in the bytes that wait for its link at the other side; `record` is handed each record.
+    pub(crate) fn take(
+        &mut self,
+        other: &mut Side,
+        mut record: impl FnMut(&mut Ctx<'_>, &mut Network, Instance, Body<'_>),
+    ) {
+        let mut bytes = Vec::new();
+        let mut write = |pending: &[u8]| {
+            bytes.extend_from_slice(pending);
+            pending.len()
+        };
+        let ctx = &mut other.fixture.ctx();
+        let _ = other.network.transmit(ctx, other.link, &mut write);
+        let (fixture, network, mut rest) = (&mut self.fixture, &mut self.network, &bytes[..]);
+        while let Some((link, came)) =
+            network.next(&mut fixture.ctx(), self.link, &mut rest, &mut self.opened)
+        {
+            let ctx = &mut fixture.ctx();
+            match came {
+                Came::Record { peer, opens, body } => {
+                    if opens {
+                        meet(ctx, network, link);
+                    }
+                    record(ctx, network, peer, body);
+                }
+                Came::Hello(hello, key) => match network.hello(ctx, link, &hello, key) {
+                    Greeted::Session => meet(ctx, network, link),
+                    other => assert_eq!(other, Greeted::Nothing),
+                },
+                _ => {}
+            }
+        }
+    }
+}
+
+fn meet(ctx: &mut Ctx<'_>, network: &mut Network, link: LinkId) {
+    let Some(Proved::Welcome(met)) = network.proved(ctx, link) else {
+        panic!("it is not welcome");
+    };
+    network.meet(ctx, &met);
+    network.join(ctx, link, &met);
+    network.joined(ctx, link, met.instance);
+}
+
+/// The nodes 5 and 9, of which the first has dialled the other and is in a session with it.
+pub(crate) fn linked() -> (Side, Side) {
+    let (mut one, mut other) = (Side::new(5), Side::new(9));
+    one.dial(address(9));
+    other.link = other.network.accept(&mut other.fixture.ctx(), address(5));
+    other.take(&mut one, |_, _, _, _| {});
+    one.take(&mut other, |_, _, _, _| {});
+    other.take(&mut one, |_, _, _, _| {});
+    for side in [&mut one, &mut other] {
+        assert!(side.network.is_open(side.link));
+        side.fixture.core.outputs.clear();
+    }
+    (one, other)
 }

@@ -2,8 +2,8 @@
 //!
 //! # Contract
 //!
-//! 1. Hand in what happened: [`Engine::handle`] with an [`Input`], or one of the request methods
-//!    ([`Engine::call`], [`Engine::reply`]…).
+//! 1. Hand in what happened: [`Engine::handle`] with an [`Input`], or one of the request methods,
+//!    such as [`Engine::call`] and [`Engine::reply`].
 //! 2. Drain [`Engine::poll`] until it gives `None`, doing what each [`Output`] says.
 //! 3. For [`Output::Writable`], write [`Engine::pending`] to that link, report
 //!    [`Input::Sent`], and go on when the link takes more.
@@ -12,32 +12,126 @@
 //! Time, randomness and bytes are arguments; the engine names no socket, clock, thread or random
 //! source. The same inputs give the same outputs, so a seed replays exactly.
 //!
+//! # Example
+//!
+//! Two engines in one thread, without a socket: what one has pending is handed to the other, and
+//! then time passes until the next deadline.
+//!
+//! ```
+//! use peerbase::engine::{Ask, Config, Engine, Input, LinkId, Now, Output, Terms};
+//! # use peerbase::fernet::{Key, Keyring};
+//! # use peerbase::name::{CommandPath, NetworkName, NodeName};
+//! # use peerbase::{Limits, OsEntropy, wire::record::Status};
+//! # use std::time::Duration;
+//! # let keys = Keyring::from(Key::generate(&mut OsEntropy::new()?));
+//! # let mut now = Now::default();
+//! # let engine = |name| -> Result<Engine, Box<dyn std::error::Error>> {
+//! #     let config = Config {
+//! #         network: NetworkName::new("plant")?,
+//! #         name: NodeName::new(name)?,
+//! #         keys: keys.clone(),
+//! #         port: 7,
+//! #         address: None,
+//! #         interval: Duration::from_secs(1),
+//! #         lan: false,
+//! #         relays: Vec::new(),
+//! #         max_remotes: 0,
+//! #         relay_keepalive: Duration::from_secs(10),
+//! #         limits: Limits::default(),
+//! #     };
+//! #     Ok(Engine::new(config, Box::new(OsEntropy::new()?), Now::default()))
+//! # };
+//!
+//! /// Hands what waits for a link of one engine to the link of the other.
+//! fn carry(now: Now, from: (&mut Engine, LinkId), to: (&mut Engine, LinkId)) {
+//!     let bytes = from.0.pending(from.1).to_vec();
+//!     from.0.handle(now, Input::Sent(from.1, bytes.len()));
+//!     to.0.handle(now, Input::Received(to.1, &bytes));
+//! }
+//!
+//! let (mut reader, mut sensor) = (engine("reader")?, engine("sensor")?);
+//! let ask = Ask::Command {
+//!     path: CommandPath::new("read")?,
+//!     args: b"[]".to_vec(),
+//!     kwargs: b"{}".to_vec(),
+//! };
+//! # let (timeout, streams) = (Duration::from_secs(5), false);
+//! let terms = Terms { timeout, wait: true, streams };
+//! reader.call(now, &NodeName::new("sensor")?, ask, terms)?;
+//!
+//! // The link that joins the two, as the reader and as the sensor number it.
+//! let (mut ours, mut theirs) = (None, None);
+//! let answer = 'answered: loop {
+//!     while let Some(output) = reader.poll() {
+//!         match output {
+//!             Output::Running => reader.add_seed(now, "10.0.0.2:7".parse()?)?,
+//!             Output::Dial(link, _) => {
+//!                 theirs = sensor.accept(now, "10.0.0.1:50000".parse()?);
+//!                 ours = Some(link);
+//!                 reader.handle(now, Input::Connected(link));
+//!             }
+//!             Output::Writable(link) => {
+//!                 carry(now, (&mut reader, link), (&mut sensor, theirs.unwrap()));
+//!             }
+//!             Output::Ended(_, result) => break 'answered result?,
+//!             _ => {}
+//!         }
+//!     }
+//!     while let Some(output) = sensor.poll() {
+//!         match output {
+//!             Output::Writable(link) => {
+//!                 carry(now, (&mut sensor, link), (&mut reader, ours.unwrap()));
+//!             }
+//!             Output::Request(request) => {
+//!                 sensor.reply(now, request.id, Status::Value, b"21.5".to_vec());
+//!             }
+//!             _ => {}
+//!         }
+//!     }
+//!     let deadlines = [reader.deadline(), sensor.deadline()];
+//!     now.at = deadlines.into_iter().flatten().min().unwrap().max(now.at);
+//!     reader.handle(now, Input::Tick);
+//!     sensor.handle(now, Input::Tick);
+//! };
+//! assert_eq!(answer, b"21.5");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # How it is made
+//!
 //! ```text
 //! node:   Probing --(nobody has the name)--> Running --> Stopped
 //!            \-----(the name is taken)---------------------^
 //! link:   Dialing --> Asked --(answer)-----------------> Open     (we dialled)
 //!         Listening --(hello)--> Answered --(a record)--> Open    (they dialled)
-//! peer:   known (an advert) --> reachable (a session is open) --> known … --> gone
-//! call:   Waiting --> Sent --(path died, same instance)--> Waiting … --> ended, once
+//! peer:   known (an advert) <--> reachable (a session is open); known --> gone
+//! call:   Waiting <--(path died, same instance)--> Sent; Waiting or Sent --> ended, once
 //! ```
 //!
-//! Parts own what they know: `peers` is who is there and how others are found, `links` how two
-//! nodes talk, `relays` which relays we are linked to; `calls` is what this node and its peers ask
-//! of each other, `streams` what programs stream along calls; `stopping` is how it all ends. None
-//! of them sees another: `network` and `commands` hand what one returns to the next. `context` is
-//! what each of them works with.
+//! Parts own what they know, and none of them sees another. `network` holds those that find and
+//! reach other nodes: `peers` (which nodes there are, and how they are found), `links` (how two
+//! nodes talk) and `relays` (which ones this node is linked to). `commands` stands above it, and
+//! holds `calls` (what this node and its peers ask of each other), `streams` (what programs stream
+//! along calls) and `stopping` (how all of it ends). Each of the two hands what one of its parts
+//! returns to the next. The engine routes what is handed in to one of them: `arrivals` is what
+//! comes, `requests` what programs ask, and this file what timers are for. `context` is what every
+//! part works with.
 
+mod arrivals;
 mod calls;
 mod commands;
 mod context;
+mod fair_share;
 #[cfg(test)]
 mod fixture;
 mod ids;
 mod links;
 mod network;
+mod peer_info;
 mod peers;
 mod relays;
-mod share;
+mod requests;
+mod source;
 mod stats;
 mod stopping;
 mod streams;
@@ -48,9 +142,9 @@ pub use calls::ask::{Ask, Broadcast, Request, Terms};
 pub use calls::compat::CompatPlace;
 pub use calls::outgoing::SETTLED_WITH_CALL;
 pub use ids::{CallNumber, RequestId, StreamId};
-pub(crate) use links::Source;
-pub use peers::{Path, PeerInfo, Ping};
+pub use peer_info::{Path, PeerInfo, Ping};
 pub use relays::RelayFault;
+pub(crate) use source::Source;
 pub use stats::Stats;
 
 use crate::address::RelayAddress;
@@ -62,26 +156,19 @@ use crate::name::{CommandPath, NetworkName, NodeName};
 use crate::protocol::{LinkEvent, LinkWriter, Protocol};
 use crate::wire::Instance;
 use crate::wire::advert::Phase as AdvertPhase;
-use crate::wire::record::Status;
-use calls::broadcast::Broadcasts;
-use calls::compat::CompatPeers;
-use calls::incoming::Serving;
-use calls::outgoing::Calls;
-use context::Core;
-use links::Links;
-use peers::{Advertiser, Dialler, Directory, Mesh, Presence};
-use relays::Relays;
+use crate::wire::record::{CloseReason, Status};
+use commands::Commands;
+use context::{Core, Phase};
+use network::Network;
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
-use stopping::Stopping;
-use streams::Streams;
 
 /// Outputs that there is always room for.
 const OUTPUTS_KEPT: usize = 1_024;
 
-/// Who the engine is.
+/// What an engine is told about its node.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The network.
@@ -114,7 +201,7 @@ pub struct Config {
 pub enum Input<'a> {
     /// A datagram came on the advertise port.
     Datagram {
-        /// Who it says it is from.
+        /// The address that it says it comes from.
         from: SocketAddr,
         /// Its bytes.
         bytes: &'a [u8],
@@ -161,9 +248,9 @@ pub enum Output {
     CompatCall {
         /// Which call it is.
         number: CallNumber,
-        /// Whom to ask.
+        /// The peer to ask.
         target: NodeName,
-        /// For what.
+        /// The path of the command.
         path: CommandPath,
         /// A JSON array.
         args: Vec<u8>,
@@ -208,28 +295,21 @@ pub enum Event {
     /// A relay cannot be joined, or was lost; it is tried again. Told once for each reason, not at
     /// each attempt.
     RelayDown {
-        /// Which.
+        /// The relay.
         relay: RelayAddress,
-        /// Why.
+        /// What is wrong with it.
         why: RelayFault,
     },
     /// Calls to a peer take another path than before. It is told when the new path is there, not
     /// when the old one is lost, and not if the same path comes back.
     PathChanged {
-        /// Which.
+        /// The peer.
         peer: NodeName,
-        /// Over what.
+        /// The path that calls take now.
         path: Path,
     },
     /// The subscriber was too slow for this many events.
     Missed(u64),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Probing { until: Time, last: Time },
-    Running,
-    Stopped,
 }
 
 /// What there is a time for, in the order in which it is done.
@@ -250,28 +330,13 @@ enum Timer {
 /// The state machine. See the module's documentation for how to drive it.
 pub struct Engine {
     core: Core,
-    phase: Phase,
-    /// Whether what was answered is still sent, before the goodbye.
-    stopping: Option<Stopping>,
+    network: Network,
+    commands: Commands,
+    /// Where tokens are opened. What is read of a record lies in it while the record is acted on.
+    opened: Vec<u8>,
     /// Has the next input panic, as a bug in here might.
     #[cfg(test)]
     pub(crate) sabotaged: bool,
-    advertiser: Advertiser,
-    presence: Presence,
-    directory: Directory,
-    dialler: Dialler,
-    mesh: Mesh,
-    links: Links,
-    relays: Relays,
-    calls: Calls,
-    serving: Serving,
-    streams: Streams,
-    broadcasts: Broadcasts,
-    compat: CompatPeers,
-    /// Where tokens are opened.
-    opened: Vec<u8>,
-    /// Where plaintexts are put together.
-    plain: Vec<u8>,
 }
 
 impl fmt::Debug for Engine {
@@ -279,7 +344,7 @@ impl fmt::Debug for Engine {
         f.debug_struct("Engine")
             .field("name", &self.core.config.name)
             .field("instance", &self.core.instance)
-            .field("phase", &self.phase)
+            .field("phase", &self.core.phase)
             .finish_non_exhaustive()
     }
 }
@@ -295,38 +360,27 @@ impl Engine {
             // Relays, too, are asked whether the name is taken.
             false => config.limits.relay_probe,
         };
-        let relays = Relays::new(&config, now.at);
+        let network = Network::new(&config, now.at);
         let mut engine = Engine {
             core: Core {
                 config,
                 instance: Instance(id),
+                phase: Phase::Probing {
+                    until: now.at + probe,
+                    last: now.at + longest,
+                },
                 entropy,
                 outputs: VecDeque::new(),
                 stats: Stats::default(),
             },
-            phase: Phase::Probing {
-                until: now.at + probe,
-                last: now.at + longest,
-            },
-            stopping: None,
+            network,
+            commands: Commands::default(),
+            opened: Vec::new(),
             #[cfg(test)]
             sabotaged: false,
-            advertiser: Advertiser::new(now.at),
-            presence: Presence::default(),
-            directory: Directory::default(),
-            dialler: Dialler::default(),
-            mesh: Mesh::default(),
-            links: Links::default(),
-            relays,
-            calls: Calls::default(),
-            serving: Serving::default(),
-            streams: Streams::default(),
-            broadcasts: Broadcasts::default(),
-            compat: CompatPeers::default(),
-            opened: Vec::new(),
-            plain: Vec::new(),
         };
-        engine.advertise(now, AdvertPhase::Probing);
+        let ctx = &mut engine.core.at(now);
+        engine.network.advertise(ctx, AdvertPhase::Probing);
         engine
     }
 
@@ -342,8 +396,8 @@ impl Engine {
             Input::Sent(link, n) => {
                 self.transmit(now, link, &mut |_| n);
             }
-            Input::Closed(link) => self.ended(now, link),
-            Input::InterfacesChanged => self.advertiser.burst(now.at),
+            Input::Closed(link) => self.closed(now, link),
+            Input::InterfacesChanged => self.network.interfaces_changed(now.at),
             Input::Tick => return self.tick(now, 0),
         }
         // What streams wait for is looked at when time passes, and not with every input.
@@ -363,7 +417,7 @@ impl Engine {
 
     /// When to hand in [`Input::Tick`] at the latest, if nothing else happens.
     pub fn deadline(&self) -> Option<Time> {
-        if self.phase == Phase::Stopped {
+        if self.core.phase == Phase::Stopped {
             return None;
         }
         #[cfg(test)]
@@ -377,28 +431,29 @@ impl Engine {
     /// When each timer runs out.
     #[inline]
     fn timers(&self) -> [(Timer, Time); 10] {
-        let probe = match self.phase {
+        let (network, commands) = (self.network.timers(), self.commands.timers());
+        let probe = match self.core.phase {
             Phase::Probing { until, .. } => until,
             Phase::Running | Phase::Stopped => Time::NEVER,
         };
         [
-            (Timer::Streams, self.streams.due()),
+            (Timer::Streams, commands.streams),
             (Timer::Probe, probe),
-            (Timer::Adverts, self.advertiser.due()),
-            (Timer::Relays, self.relays.due()),
-            (Timer::Links, self.links.due()),
-            (Timer::Peers, self.directory.due()),
-            (Timer::Calls, self.calls.due()),
-            (Timer::Serving, self.serving.due()),
-            (Timer::Mesh, self.mesh.due()),
-            (Timer::Compat, self.compat.due()),
+            (Timer::Adverts, network.adverts),
+            (Timer::Relays, network.relays),
+            (Timer::Links, network.links),
+            (Timer::Peers, network.peers),
+            (Timer::Calls, commands.calls),
+            (Timer::Serving, commands.serving),
+            (Timer::Mesh, network.mesh),
+            (Timer::Compat, commands.compat),
         ]
     }
 
     /// Does what the timers that have run out are for, once for each but the first `skipped`.
     #[inline]
     fn tick(&mut self, now: Now, mut skipped: usize) {
-        while self.phase != Phase::Stopped {
+        while self.core.phase != Phase::Stopped {
             // One that was done may have brought another forward, so they are looked at anew.
             let timers = self.timers();
             let mut rest = timers[skipped..].iter();
@@ -412,97 +467,73 @@ impl Engine {
     }
 
     fn run_out(&mut self, now: Now, timer: Timer) {
+        let (ctx, network) = (&mut self.core.at(now), &mut self.network);
+        let commands = &mut self.commands;
         match timer {
-            Timer::Streams => self.tick_streams(now),
+            Timer::Streams => commands.tick_streams(ctx, network),
             Timer::Probe => self.tick_probe(now),
-            Timer::Adverts => self.advertise(now, self.phase.advertised()),
-            Timer::Relays => self.tick_relays(now),
-            Timer::Links => self.tick_links(now),
-            Timer::Peers => self.tick_directory(now),
-            Timer::Calls => self.tick_calls(now),
-            Timer::Serving => self.tick_serving(now),
-            Timer::Mesh => self.tick_mesh(now),
-            Timer::Compat => self.tick_compat(now),
+            Timer::Adverts => network.advertise(ctx, ctx.phase.advertised()),
+            Timer::Relays => network.tick_relays(ctx),
+            Timer::Links => commands.tick_links(ctx, network),
+            Timer::Peers => self.tick_peers(now),
+            Timer::Calls => commands.tick_calls(ctx, network),
+            Timer::Serving => commands.tick_serving(ctx, network),
+            Timer::Mesh => network.tick_mesh(ctx),
+            Timer::Compat => commands.tick_compat(ctx, network),
+        }
+    }
+
+    /// The time in which others could have said that they have our name is over.
+    fn tick_probe(&mut self, now: Now) {
+        let Phase::Probing { last, .. } = self.core.phase else {
+            return;
+        };
+        let ctx = &self.core.at(now);
+        if let Some(until) = self.network.undecided_until(ctx, last) {
+            self.core.phase = Phase::Probing { until, last };
+            return;
+        }
+        self.core.phase = Phase::Running;
+        self.core.outputs.push_back(Output::Running);
+        self.network.takes_part(now.at);
+    }
+
+    /// Looks at every peer: which are gone, and which are to be dialled.
+    fn tick_peers(&mut self, now: Now) {
+        let (ctx, network) = (&mut self.core.at(now), &mut self.network);
+        let due = network.take_due_peers(now.at);
+        for instance in &due.gone {
+            self.commands.drop_peer(ctx, network, *instance);
+        }
+        if ctx.phase == Phase::Running {
+            let commands = &self.commands;
+            network.dial_peers(ctx, due, &|name| commands.waits_for(name));
         }
     }
 
     /// Says goodbye, ends every call and link. Nothing but draining [`Engine::poll`] is left to do.
     /// What was answered and is not written yet is lost, unless [`Engine::begin_stop`] came first.
     pub fn stop(&mut self, now: Now) {
-        if self.phase == Phase::Stopped {
+        if self.core.phase == Phase::Stopped {
             return;
         }
-        if self.phase == Phase::Running {
-            self.say_goodbye(now);
+        if self.core.phase == Phase::Running {
+            self.network.say_goodbye(&mut self.core.at(now));
         }
         self.shut(now, Error::Stopped);
     }
 
     /// Ends everything without a word to the network.
     fn shut(&mut self, now: Now, why: Error) {
-        self.phase = Phase::Stopped;
-        self.end_own_calls(now, &why);
-        self.close_all(now);
-        self.relays = Relays::default();
-        self.directory = Directory::default();
-        self.serving = Serving::default();
-        self.streams = Streams::default();
-        self.broadcasts = Broadcasts::default();
-        self.mesh = Mesh::default();
-        self.compat = CompatPeers::default();
-    }
-
-    /// This start of the node.
-    pub fn instance(&self) -> Instance {
-        self.core.instance
-    }
-
-    /// This node's name.
-    pub fn name(&self) -> &NodeName {
-        &self.core.config.name
-    }
-
-    /// The network's name.
-    pub fn network(&self) -> &NetworkName {
-        &self.core.config.network
-    }
-
-    /// The bounds in force.
-    pub fn limits(&self) -> &Limits {
-        &self.core.config.limits
-    }
-
-    /// Who is there, one entry for each name.
-    pub fn peers(&self, now: Now) -> Vec<PeerInfo> {
-        let mut infos = self.directory.infos();
-        for (instance, info) in &mut infos {
-            let measured = self
-                .best_session(*instance)
-                .and_then(|id| self.links.round_trip(now.at, id));
-            info.ping = measured.map(|(round_trip, ago)| Ping { round_trip, ago });
+        self.core.phase = Phase::Stopped;
+        let (ctx, network) = (&mut self.core.at(now), &mut self.network);
+        self.commands.end_own_calls(ctx, network, &why);
+        for link in network.all_links() {
+            let reason = CloseReason::Leaving;
+            self.commands.close_session(ctx, network, link, reason);
         }
-        // Of two of one name the native one, which is also who is called.
-        let native = |f: &PeerInfo| self.directory.lists(&f.name);
-        let compat = self.compat.infos().filter(|f| !native(f));
-        let infos = infos.into_iter().map(|(_, info)| info);
-        infos.chain(compat).collect()
-    }
-
-    /// What has been counted so far.
-    pub fn stats(&self) -> Stats {
-        let mut stats = self.core.stats;
-        stats.peers = self.directory.count() as u64;
-        stats.links = self.links.len() as u64;
-        stats.calls_open = self.calls.len() as u64;
-        stats.serving = (self.serving.len() + self.compat.requests()) as u64;
-        stats.relays_up = self.relays.joined() as u64;
-        stats.routes = self.links.routes() as u64;
-        stats.streams = self.streams.len() as u64;
-        stats
-    }
-
-    fn event(&mut self, event: Event) {
-        self.core.event(event);
+        network.forget_all();
+        self.commands.forget_all();
     }
 }
 

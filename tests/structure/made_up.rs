@@ -138,15 +138,76 @@ fn routing_in_too_many_places_is_that_of_parts() {
     let mut files = vec![
         ("src/engine/mod.rs", "impl Engine {}"),
         (
-            "src/engine/commands.rs",
+            "src/engine/arrivals.rs",
             "use super::links::Links; impl Engine {}",
         ),
-        ("src/engine/network.rs", "impl Engine {}"),
+        ("src/engine/requests.rs", "impl Engine {}"),
         ("src/engine/links.rs", ""),
     ];
     assert_broken(rules::parts_that_see_parts(&tree(&files)), &[]);
     files.push(("src/engine/streams.rs", "impl Engine {}"));
-    let wanted = ["part: src/engine/commands.rs imports engine::links"];
+    let wanted = ["part: src/engine/arrivals.rs imports engine::links"];
+    assert_broken(rules::parts_that_see_parts(&tree(&files)), &wanted);
+}
+
+#[test]
+fn a_composite_part_imports_what_it_holds_and_what_stands_below_it() {
+    let files = [
+        (
+            "src/engine/mod.rs",
+            "use network::Network; use commands::Commands; impl Engine {}",
+        ),
+        (
+            "src/engine/network/mod.rs",
+            "use super::{links::Links, peers::mesh::Mesh, relays::Relays};",
+        ),
+        (
+            "src/engine/network/adverts.rs",
+            "use super::Network; use crate::engine::peers::mesh::Seed;",
+        ),
+        // Neither what stands above it, nor what that holds.
+        (
+            "src/engine/network/links.rs",
+            "use crate::engine::{calls::serving::Serving, commands::Commands};",
+        ),
+        (
+            "src/engine/commands/mod.rs",
+            "use super::{calls::serving::Serving, network::Network, streams::Streams};",
+        ),
+        (
+            "src/engine/commands/ends.rs",
+            "use crate::engine::links::Outlet;",
+        ),
+        ("src/engine/calls/mod.rs", "mod serving;"),
+        ("src/engine/peers/mod.rs", "mod mesh;"),
+        // A part that no composite part holds.
+        (
+            "src/engine/commands/timers.rs",
+            "use super::super::timers::T;",
+        ),
+        ("src/engine/timers.rs", ""),
+        // Parts do not see the one that holds them.
+        ("src/engine/links.rs", "use super::network::Network;"),
+        (
+            "src/engine/calls/serving.rs",
+            "use crate::engine::commands::C;",
+        ),
+        ("src/engine/streams/mod.rs", "use super::links::Links;"),
+        (
+            "src/engine/peers/mesh.rs",
+            "use super::super::relays::Relays;",
+        ),
+        ("src/engine/relays.rs", ""),
+    ];
+    let wanted = [
+        "part: src/engine/calls/serving.rs imports engine::commands",
+        "part: src/engine/commands/timers.rs imports engine::timers",
+        "part: src/engine/links.rs imports engine::network",
+        "part: src/engine/network/links.rs imports engine::calls::serving",
+        "part: src/engine/network/links.rs imports engine::commands",
+        "part: src/engine/peers/mesh.rs imports engine::relays",
+        "part: src/engine/streams/mod.rs imports engine::links",
+    ];
     assert_broken(rules::parts_that_see_parts(&tree(&files)), &wanted);
 }
 

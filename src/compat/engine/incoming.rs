@@ -12,7 +12,7 @@ use crate::json::quoted;
 use crate::logging::record;
 use crate::protocol::{LinkId, Now};
 use crate::reach::site_of;
-use crate::share::is_within_share;
+use crate::site_share::is_within_share;
 use crate::wire::record::Status;
 use std::net::SocketAddr;
 

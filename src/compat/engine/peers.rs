@@ -10,7 +10,7 @@ use crate::name::NodeName;
 use crate::protocol::Time;
 use crate::rate::Rate;
 use crate::reach::{Word, may_dial};
-use crate::share::is_within_share;
+use crate::site_share::is_within_share;
 use crate::table::Table;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::time::Duration;

@@ -12,7 +12,7 @@ use crate::json::{self, quoted};
 use crate::limits::{ASKED_ROOM, Limits};
 use crate::name::{CommandPath, NodeName};
 use crate::protocol::LinkId;
-use crate::share::is_within_share;
+use crate::site_share::is_within_share;
 use crate::table::Table;
 use crate::wire::record::Status;
 use std::net::IpAddr;

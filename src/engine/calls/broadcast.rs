@@ -250,8 +250,8 @@ impl Broadcasts {
         }
     }
 
-    /// A peer could not be asked for want of room. Whether it can be later: other calls of the round
-    /// are under way, and give room when they end. [`Broadcasts::keep`] is to follow then.
+    /// A peer could not be asked for want of room. Whether it can be later: other calls of the
+    /// round are under way, and give room when they end. [`Broadcasts::keep`] is to follow then.
     pub(crate) fn put_off(&mut self, round: u64) -> bool {
         let round = self.rounds.get_mut(&round);
         // Besides the call that could not begin, and the one for those that are to be asked.

@@ -5,9 +5,9 @@
 //! [`Output::CompatCall`]. What these peers ask comes in by
 //! [`Engine::compat_request`](crate::engine::Engine::compat_request), and is answered with
 //! [`Engine::reply`](crate::engine::Engine::reply). A name that a native peer has had is not handed
-//! to one of these, however loudly it is claimed, since what they say is not proven. Of native peers
-//! that have gone the names are remembered as long as there is room. A name that is new is given a
-//! moment to be met natively, too.
+//! to one of these, however loudly it is claimed, since what they say is not proven. Of native
+//! peers that have gone the names are remembered as long as there is room. A name that is new is
+//! given a moment to be met natively, too.
 
 use super::ask::{Ask, Request};
 use crate::address::RelayAddress;

@@ -2,15 +2,12 @@
 //! calls.
 //!
 //! [`outgoing`] are the calls that this node makes, [`incoming`] those that its peers make. [`ask`]
-//! is what a call asks for, [`outcome`] how it ended. [`broadcast`] hands messages for every node
-//! on, and
-//! [`compat`] knows the peers that speak the protocol of PeerBase 0.7.1. None of them knows another
-//! or the engine, which does what they ask for in `commands`.
+//! is what a call asks for. [`broadcast`] hands messages for every node on, and [`compat`] knows
+//! the peers that speak the protocol of PeerBase 0.7.1. None of them knows another: `commands`
+//! hands what one returns to the next.
 
 pub(super) mod ask;
 pub(super) mod broadcast;
 pub(super) mod compat;
-mod due;
 pub(super) mod incoming;
-pub(super) mod outcome;
 pub(super) mod outgoing;

@@ -1,7 +1,7 @@
 //! How links end, and what is said last on them.
 
-use super::source::Source;
 use super::{CLOSED, Ctx, LinkId, Links, Output, Refuse, RelayFault, State, Target, Time, Via};
+use crate::engine::Source;
 use crate::frame::FrameType;
 use crate::table::Table;
 use crate::wire::Instance;
@@ -75,10 +75,10 @@ impl Links {
         self.close(ctx, id, last)
     }
 
-    /// Ends a session and says why; another link is just ended. `plain` is where the records are put
-    /// together. Before that the peer is told which answers have come, since no call of this session
-    /// will tell it: a program that runs for one call would otherwise leave each of its peers an
-    /// answer that is never confirmed.
+    /// Ends a session and says why; another link is just ended. `plain` is where the records are
+    /// put together. Before that the peer is told which answers have come, since no call of this
+    /// session will tell it: a program that runs for one call would otherwise leave each of its
+    /// peers an answer that is never confirmed.
     pub(crate) fn close_session(
         &mut self,
         ctx: &mut Ctx<'_>,
@@ -135,7 +135,7 @@ impl Links {
             self.table
                 .iter()
                 .filter_map(|(id, link)| match &link.state {
-                    State::Open { session, .. } => Some((Source::of(&link.via), session.used, *id)),
+                    State::Open { session, .. } => Some((link.via.source(), session.used, *id)),
                     _ => None,
                 })
         };

@@ -1,7 +1,6 @@
 //! Links that others have opened and that are not proved yet: how many there may be.
 
-use super::source::Source;
-use super::{Ctx, LinkId, Links, State, Via};
+use super::{Ctx, LinkId, Links, Source, State, Via};
 use std::cmp::Reverse;
 use std::net::SocketAddr;
 
@@ -27,7 +26,7 @@ impl Links {
     /// and again, or a relay that invents routes, displaces its own. Of those, one that has said
     /// nothing comes first, then the oldest: an honest handshake would be over.
     fn half_open_to_evict(&self, most: usize, via: &Via) -> Option<LinkId> {
-        let source = Source::of(via);
+        let source = via.source();
         let relayed = most / 4;
         let room = match source.is_relay() {
             true => relayed,
@@ -39,7 +38,7 @@ impl Links {
                 State::Answered(_) => true,
                 _ => return None,
             };
-            let from = Source::of(&link.via);
+            let from = link.via.source();
             let rank = (said_hello, link.opened, *id);
             (from.is_relay() == source.is_relay()).then_some((from, rank))
         });

@@ -59,12 +59,12 @@ pub(crate) struct Met {
     pub(crate) address: Option<SocketAddr>,
 }
 
-fn fresh_hello(ctx: &mut Ctx<'_>, probing: bool, role: Role, meant: Option<NodeName>) -> Hello {
+fn fresh_hello(ctx: &mut Ctx<'_>, role: Role, meant: Option<NodeName>) -> Hello {
     let mut nonce = [0; 32];
     ctx.entropy.fill(&mut nonce);
     Hello {
         role,
-        probing,
+        probing: ctx.phase.is_probing(),
         instance: ctx.instance,
         nonce,
         port: ctx.config.port,
@@ -83,22 +83,16 @@ fn party(hello: &Hello) -> Party {
 }
 
 impl Links {
-    /// A link that was dialled is connected: says hello, or asks a relay to let us join. `probing`
-    /// is whether we still ask for our name, `plain` where the hello is put together.
-    pub(crate) fn connected(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        plain: &mut Vec<u8>,
-        probing: bool,
-        id: LinkId,
-    ) {
+    /// A link that was dialled is connected: says hello, or asks a relay to let us join. `plain` is
+    /// where the hello is put together.
+    pub(crate) fn connected(&mut self, ctx: &mut Ctx<'_>, plain: &mut Vec<u8>, id: LinkId) {
         let target = match self.table.get(&id).map(|l| &l.state) {
             Some(State::Dialing(target)) => target.clone(),
             Some(State::Relay { .. }) => return self.join_relay(ctx, id),
             _ => return,
         };
         let meant = target.as_ref().map(|t| t.name.clone());
-        let hello = fresh_hello(ctx, probing, Role::Ask, meant);
+        let hello = fresh_hello(ctx, Role::Ask, meant);
         self.send_hello(ctx, plain, id, &hello, ctx.config.keys.first());
         if let Some(link) = self.table.get_mut(&id) {
             link.state = State::Asked(target, Box::new(hello));
@@ -153,12 +147,11 @@ impl Links {
         &mut self,
         ctx: &mut Ctx<'_>,
         plain: &mut Vec<u8>,
-        probing: bool,
         id: LinkId,
         (hello, key): (&Hello, KeyIndex),
     ) {
         let role = Role::Answer(hello.nonce);
-        let answer = fresh_hello(ctx, probing, role, Some(hello.name.clone()));
+        let answer = fresh_hello(ctx, role, Some(hello.name.clone()));
         self.send_hello(ctx, plain, id, &answer, key);
         let (asker, answerer) = session_keys(ctx.config.keys.key(key), hello, &answer);
         let (asker, answerer) = (Sealer::new(&asker), Sealer::new(&answerer));

@@ -13,8 +13,8 @@
 //! `arriving` takes in what comes, and hands what others must act on to the engine as [`Came`];
 //! `handshake` opens sessions, `session` is the keys and numbers of one, `membership` is what a
 //! link to a relay says, and `routes` the ways through relays. `sending` is what goes out,
-//! `keepalive` are signs of life, `half_open` which links may wait for a hello, `ending` how a link
-//! ends, and `source` where links come from.
+//! `keepalive` are signs of life, `half_open` which links may wait for a hello, and `ending` how a
+//! link ends.
 
 mod arriving;
 mod ending;
@@ -25,19 +25,18 @@ mod membership;
 mod routes;
 mod sending;
 mod session;
-mod source;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use arriving::{Came, Refuse};
 pub(crate) use ending::Ended;
 pub(crate) use handshake::{Greeting, Met, Way};
+pub(crate) use keepalive::Overdue;
 pub(crate) use sending::{Outlet, Room};
 pub(crate) use session::Session;
-pub(crate) use source::Source;
 
 use super::context::Ctx;
-use super::{Config, LinkId, Output, RelayFault, Time};
+use super::{Config, LinkId, Output, RelayFault, Source, Time};
 use crate::buffer::Buffer;
 use crate::inbox::Inbox;
 use crate::name::NodeName;
@@ -48,7 +47,7 @@ use crate::wire::relay::Route;
 use keepalive::Pulse;
 use membership::Carrier;
 use routes::Routes;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// Room an idle link keeps for an unfinished frame or for output.
@@ -89,6 +88,17 @@ enum Via {
     Name,
     /// Another link, to a relay, and a route there.
     Relay(LinkId, Route),
+}
+
+impl Via {
+    /// Where the link comes from.
+    fn source(&self) -> Source {
+        match self {
+            Via::Relay(carrier, _) => Source::Relay(*carrier),
+            Via::Socket(from) => Source::of(from.ip()),
+            Via::Name => Source::Address(IpAddr::from([0; 4])),
+        }
+    }
 }
 
 /// The peer that a dial is to reach, if not just the one that is there.
@@ -320,6 +330,6 @@ impl Links {
 
     /// Where a link comes from.
     pub(crate) fn source(&self, id: LinkId) -> Option<Source> {
-        self.table.get(&id).map(|l| Source::of(&l.via))
+        self.table.get(&id).map(|l| l.via.source())
     }
 }

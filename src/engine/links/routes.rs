@@ -131,13 +131,12 @@ impl Routes {
 }
 
 impl Links {
-    /// Makes a link to a peer through a relay, unless there is one that way. `probing` is whether
-    /// we still ask for our name, `plain` where the hello is put together.
+    /// Makes a link to a peer through a relay, unless there is one that way. `plain` is where the
+    /// hello is put together.
     pub(crate) fn dial_route(
         &mut self,
         ctx: &mut Ctx<'_>,
         plain: &mut Vec<u8>,
-        probing: bool,
         target: Target,
         (carrier, route): (LinkId, Route),
     ) -> Option<LinkId> {
@@ -149,7 +148,7 @@ impl Links {
         self.routes.set_link(carrier, route, id);
         ctx.stats.dials += 1;
         // The relay is connected already.
-        self.connected(ctx, plain, probing, id);
+        self.connected(ctx, plain, id);
         Some(id)
     }
 

@@ -75,8 +75,7 @@ impl Side {
         let (id, ctx) = (self.link, &mut self.fixture.ctx());
         match self.links.greeting(ctx.now.at, id, hello).unwrap() {
             Greeting::Question => {
-                self.links
-                    .answer(ctx, &mut self.plain, false, id, (hello, key));
+                self.links.answer(ctx, &mut self.plain, id, (hello, key));
                 "question"
             }
             Greeting::Answer { took, .. } => {
@@ -106,9 +105,7 @@ fn dialled() -> (Side, Side) {
 fn met() -> (Side, Side) {
     let (mut asker, mut answerer) = dialled();
     let ctx = &mut asker.fixture.ctx();
-    asker
-        .links
-        .connected(ctx, &mut asker.plain, false, asker.link);
+    asker.links.connected(ctx, &mut asker.plain, asker.link);
     assert_eq!(answerer.take(&asker.take_pending()), ["question"]);
     asker.fixture.now = at(30);
     assert_eq!(asker.take(&answerer.take_pending()), ["answer"]);

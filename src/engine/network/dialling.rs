@@ -1,71 +1,70 @@
 //! Dials: the directory says which peers are to be dialled, the dialler how many, and the links do
 //! it.
 
+use super::{Ctx, Network, Wanted};
 use crate::engine::links::Target;
-use crate::engine::peers::{COMPARE, Peer, SLOT_WAIT};
-use crate::engine::{Engine, LinkId, Now, Phase, Time};
+use crate::engine::peers::{COMPARE, Due, Peer, SLOT_WAIT};
+use crate::engine::{LinkId, Time};
 use crate::wire::Instance;
 use crate::wire::relay::Route;
 
-impl Engine {
+impl Network {
     /// Whether a dial may begin now, within the bounds on how many and how fast.
-    pub(super) fn may_dial(&mut self, now: Now) -> bool {
-        let ctx = &self.core.at(now);
+    pub(super) fn may_dial(&mut self, ctx: &Ctx<'_>) -> bool {
         self.dialler.may_dial(ctx, self.links.dialling())
     }
 
-    /// Looks at every peer: which are gone, and which are to be dialled.
-    pub(in crate::engine) fn tick_directory(&mut self, now: Now) {
-        let due = self.directory.take_due(now.at);
-        for instance in due.gone {
-            self.drop_peer(now, instance);
-        }
-        if self.phase != Phase::Running {
-            return;
-        }
+    /// Looks at every peer: which are gone, and which are to be dialled. Once those that are gone
+    /// are dropped, [`Network::dial_peers`] is to follow.
+    pub(crate) fn take_due_peers(&mut self, now: Time) -> Due {
+        self.directory.take_due(now)
+    }
+
+    /// Dials the peers that are to be dialled.
+    pub(crate) fn dial_peers(&mut self, ctx: &mut Ctx<'_>, due: Due, wanted: Wanted<'_>) {
         // Those without a slot wait for one to be free, or for the next second's allowance.
-        let mut again = now.at;
+        let mut again = ctx.now.at;
         for instance in due.straight {
-            if !self.may_dial(now) {
-                again = now.at + SLOT_WAIT;
+            if !self.may_dial(ctx) {
+                again = ctx.now.at + SLOT_WAIT;
                 break;
             }
-            self.dial_peer(now, instance);
+            self.dial_peer(ctx, instance, wanted);
         }
         for instance in due.routed {
-            if !self.may_dial(now) {
-                again = now.at + SLOT_WAIT;
+            if !self.may_dial(ctx) {
+                again = ctx.now.at + SLOT_WAIT;
                 break;
             }
-            self.dial_routes(now, instance);
+            self.dial_routes(ctx, instance, wanted);
         }
         for instance in due.compared {
-            self.compare_routes(now, instance);
+            self.compare_routes(ctx, instance);
         }
-        self.directory.plan_next(now.at, again);
+        self.directory.plan_next(ctx.now.at, again);
     }
 
     /// Dials a known peer, at the next of its addresses.
-    fn dial_peer(&mut self, now: Now, instance: Instance) {
+    fn dial_peer(&mut self, ctx: &mut Ctx<'_>, instance: Instance, wanted: Wanted<'_>) {
         let peer = self.directory.get(&instance);
-        let peer = peer.filter(|peer| self.has_room_for(peer));
+        let peer = peer.filter(|peer| self.has_room_for(ctx, peer, wanted));
         let link = peer
             .zip(self.directory.next_address(&instance))
             .map(|(peer, address)| {
                 let name = peer.name().clone();
                 let target = Some(Target { instance, name });
-                self.links.dial(&mut self.core.at(now), target, address)
+                self.links.dial(ctx, target, address)
             });
         self.directory.dials(&instance, link);
     }
 
     /// Dials a known peer at every relay where it is.
-    fn dial_routes(&mut self, now: Now, instance: Instance) {
-        let routes = self.directory.take_routes(now.at, &instance);
+    fn dial_routes(&mut self, ctx: &mut Ctx<'_>, instance: Instance, wanted: Wanted<'_>) {
+        let routes = self.directory.take_routes(ctx.now.at, &instance);
         let peer = self.directory.get(&instance);
-        if peer.is_some_and(|peer| self.has_room_for(peer)) {
+        if peer.is_some_and(|peer| self.has_room_for(ctx, peer, wanted)) {
             // The first was allowed already.
-            self.dial_over(now, instance, routes, true);
+            self.dial_over(ctx, instance, routes, true);
         }
     }
 
@@ -73,7 +72,7 @@ impl Engine {
     /// `allowed`.
     fn dial_over(
         &mut self,
-        now: Now,
+        ctx: &mut Ctx<'_>,
         instance: Instance,
         routes: Vec<(LinkId, Route)>,
         mut allowed: bool,
@@ -83,8 +82,8 @@ impl Engine {
         };
         for place in routes {
             let name = name.clone();
-            if (std::mem::take(&mut allowed) || self.may_dial(now))
-                && let Some(id) = self.dial_route(now, Target { instance, name }, place)
+            if (std::mem::take(&mut allowed) || self.may_dial(ctx))
+                && let Some(id) = self.dial_route(ctx, Target { instance, name }, place)
             {
                 self.directory.dials_route(&instance, id);
             }
@@ -93,32 +92,28 @@ impl Engine {
 
     pub(super) fn dial_route(
         &mut self,
-        now: Now,
+        ctx: &mut Ctx<'_>,
         target: Target,
         place: (LinkId, Route),
     ) -> Option<LinkId> {
-        let probing = self.is_probing();
-        let ctx = &mut self.core.at(now);
-        self.links
-            .dial_route(ctx, &mut self.plain, probing, target, place)
+        self.links.dial_route(ctx, &mut self.plain, target, place)
     }
 
     /// A session through a relay is compared with the other relays while it is used.
-    pub(super) fn plan_comparison(&mut self, now: Now, instance: Instance) {
+    pub(super) fn plan_comparison(&mut self, ctx: &mut Ctx<'_>, instance: Instance) {
         let best = self.best_session(instance);
         let compares = best.is_some_and(|id| self.links.is_dialled_through_relay(id));
-        let ctx = &mut self.core.at(now);
         self.directory.plan_comparison(ctx, &instance, compares);
     }
 
     /// Measures the relay that is used, and dials through the others.
-    fn compare_routes(&mut self, now: Now, instance: Instance) {
-        self.plan_comparison(now, instance);
+    fn compare_routes(&mut self, ctx: &mut Ctx<'_>, instance: Instance) {
+        self.plan_comparison(ctx, instance);
         let Some(id) = self.best_session(instance) else {
             return;
         };
         let used = self.session(id).map_or(Time::default(), |s| s.used);
-        if now.at - used > COMPARE {
+        if ctx.now.at - used > COMPARE {
             return;
         }
         let others = self.directory.other_routes(&instance, self.links.way(id));
@@ -126,30 +121,35 @@ impl Engine {
             return;
         }
         if !self.links.awaits_echo(id) {
-            self.send_ping(now, id);
+            self.send_ping(ctx, id);
         }
-        self.dial_over(now, instance, others, false);
+        self.dial_over(ctx, instance, others, false);
     }
 
     /// A full house dials only for calls that wait; for a peer that is known from another's word
     /// alone it is full sooner, and what is under way counts, since many are told of at once.
-    fn has_room_for(&self, peer: &Peer) -> bool {
-        let limits = &self.core.config.limits;
+    fn has_room_for(&self, ctx: &Ctx<'_>, peer: &Peer, wanted: Wanted<'_>) -> bool {
+        let limits = &ctx.config.limits;
         let sessions = self.links.open_sessions();
         let has_room = match peer.is_hearsay() {
             false => sessions < limits.sessions,
             true => sessions + self.links.dialling() < limits.max_peers.min(limits.sessions),
         };
-        has_room || self.calls.waits_for(peer.name())
+        has_room || wanted(peer.name())
     }
 
     /// A dial was in vain.
-    pub(super) fn dial_failed(&mut self, now: Now, id: LinkId, target: &Target, relayed: bool) {
+    pub(super) fn dial_failed(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        id: LinkId,
+        target: &Target,
+        relayed: bool,
+    ) {
         let instance = target.instance;
-        if self.is_own_name(&target.name) {
+        if ctx.is_own_name(&target.name) {
             return self.presence.claim_unresolved(&instance);
         }
-        let ctx = &mut self.core.at(now);
         match relayed {
             true => self.directory.route_dial_failed(ctx, instance, id),
             false => self.directory.dial_failed(ctx, instance),
@@ -157,15 +157,7 @@ impl Engine {
     }
 
     /// A call wants this peer: dials it without waiting for the other side to do it.
-    pub(in crate::engine) fn want_dial(&mut self, now: Now, instance: Instance) {
-        self.directory.want_dial(&self.core.at(now), &instance);
-    }
-
-    /// A call may wait for this peer, which has no session.
-    pub(super) fn calls_want_dial(&mut self, now: Now, instance: Instance) {
-        let peer = self.directory.get(&instance);
-        if peer.is_some_and(|p| self.calls.waits_for(p.name())) {
-            self.want_dial(now, instance);
-        }
+    pub(crate) fn want_dial(&mut self, ctx: &Ctx<'_>, instance: Instance) {
+        self.directory.want_dial(ctx, &instance);
     }
 }

@@ -1,204 +1,266 @@
-//! Links: what goes out on them, and what the end of one means to others.
+//! Links: what goes out on them, and what the end of one means to the other parts.
 
-use crate::engine::links::{Ended, Outlet, Refuse, Room, Session};
+use super::{Config, Ctx, LinkId, Network, Phase};
+use crate::engine::links::{Ended, Outlet, Overdue, Refuse, Room, Session};
 use crate::engine::relays::Lost;
-use crate::engine::{Engine, LinkId, Now, RelayFault};
+use crate::engine::{RelayFault, Source, Time};
 use crate::frame::FrameType;
 use crate::protocol::LinkWriter;
 use crate::wire::Instance;
 use crate::wire::record::CloseReason;
+use crate::wire::relay::Route;
 use sha2::Sha256;
+use std::net::SocketAddr;
 
-impl Engine {
+/// A link that has ended, and carried something that others must act on.
+#[derive(Debug)]
+#[must_use]
+pub(crate) enum LinkOver {
+    /// A session with this peer. [`Network::session_lost`] is to follow.
+    Session { link: LinkId, peer: Instance },
+    /// The link to a relay. Once the [`Network::links_over`] it have ended,
+    /// [`Network::relay_lost`] is to follow.
+    Relay { link: LinkId, lost: Lost },
+}
+
+/// What goes out.
+impl Network {
+    /// A link that another node opened.
+    pub(crate) fn accept(&mut self, ctx: &mut Ctx<'_>, from: SocketAddr) -> LinkId {
+        self.links.accept(ctx, from)
+    }
+
+    /// A link that was dialled is connected.
+    pub(crate) fn connected(&mut self, ctx: &mut Ctx<'_>, id: LinkId) {
+        self.links.connected(ctx, &mut self.plain, id);
+    }
+
     /// Bytes that wait to be written to a link.
-    pub fn pending(&self, link: LinkId) -> &[u8] {
+    #[inline]
+    pub(crate) fn pending(&self, link: LinkId) -> &[u8] {
         self.links.pending(link)
+    }
+
+    /// Has the bytes that wait for a link written. Says for what there is room after that.
+    #[inline]
+    pub(crate) fn transmit(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        id: LinkId,
+        write: &mut LinkWriter<'_>,
+    ) -> Room {
+        self.links.transmit(ctx, id, write)
+    }
+
+    /// The session of a link that may go on, if it is open.
+    pub(crate) fn resume(&mut self, ctx: &mut Ctx<'_>, id: LinkId) -> Option<&mut Session> {
+        self.links.resume(ctx, id)
     }
 
     /// Sends one record on an open session; `encode` is given its sequence number.
     #[inline]
-    pub(in crate::engine) fn send_record(
+    pub(crate) fn send_record(
         &mut self,
-        now: Now,
+        ctx: &mut Ctx<'_>,
         id: LinkId,
         encode: impl FnOnce(u64, &mut Vec<u8>),
     ) {
-        let ctx = &mut self.core.at(now);
         self.links.send_record(ctx, &mut self.plain, id, encode);
     }
 
-    /// Seals and sends the record that was put together; with a digest that what begins at an
-    /// offset in it is to be added to.
-    pub(in crate::engine) fn send_plain_record(
+    /// Seals and sends the record that was put together in `plain`; with a digest that what begins
+    /// at an offset in it is to be added to.
+    #[inline]
+    pub(crate) fn send_plain_record(
         &mut self,
-        now: Now,
+        ctx: &mut Ctx<'_>,
         id: LinkId,
         kind: FrameType,
+        plain: &[u8],
         digest: Option<(usize, &mut Sha256)>,
     ) {
-        let ctx = &mut self.core.at(now);
-        self.links
-            .send_plain_record(ctx, id, kind, &self.plain, digest);
+        self.links.send_plain_record(ctx, id, kind, plain, digest);
     }
 
-    pub(in crate::engine) fn send_ping(&mut self, now: Now, id: LinkId) {
-        self.links.send_ping(&mut self.core.at(now), id);
+    /// Asks the other side of a link for a sign of life.
+    pub(crate) fn send_ping(&mut self, ctx: &mut Ctx<'_>, id: LinkId) {
+        self.links.send_ping(ctx, id);
     }
+}
 
-    /// Has the bytes that wait for a link written, and sends what waited for room there. Returns
-    /// whether bytes wait for the link after that.
-    pub(in crate::engine) fn transmit(
-        &mut self,
-        now: Now,
-        id: LinkId,
-        write: &mut LinkWriter<'_>,
-    ) -> bool {
-        let room = self.links.transmit(&mut self.core.at(now), id, write);
-        self.use_room(now, id, room);
-        !self.links.pending(id).is_empty()
-    }
-
-    fn use_room(&mut self, now: Now, id: LinkId, room: Room) {
-        match room {
-            Room::None => return,
-            Room::Session => self.pump(now, id),
-            Room::Relay { waited } => {
-                for id in waited {
-                    self.pump(now, id);
-                }
-            }
-        }
-        self.streams_go_on(now);
-    }
-
-    /// A session's link takes more: sends what waits for it.
-    pub(super) fn pump(&mut self, now: Now, id: LinkId) {
-        let Some(session) = self.links.resume(&mut self.core.at(now), id) else {
-            return;
-        };
-        let (peer, name) = (session.peer, session.name.clone());
-        if self.serving.has_backlog_for(peer) {
-            self.pump_replies(now, peer);
-        }
-        if self.calls.waits_for(&name) {
-            self.pump_calls(now, &name);
-        }
-    }
-
+/// What links there are.
+impl Network {
     /// Where something for `peer` goes: the direct path before relays, of relays the one with the
     /// shortest round trip.
-    pub(in crate::engine) fn path_to(&self, peer: Instance) -> Outlet {
+    pub(crate) fn path_to(&self, config: &Config, peer: Instance) -> Outlet {
         match self.best_session(peer) {
-            Some(id) if self.takes_more(id) => Outlet::Ready(id),
+            Some(id) if self.takes_more(config, id) => Outlet::Ready(id),
             Some(_) => Outlet::Full,
             None => Outlet::None,
         }
     }
 
-    pub(in crate::engine) fn best_session(&self, peer: Instance) -> Option<LinkId> {
+    pub(crate) fn best_session(&self, peer: Instance) -> Option<LinkId> {
         self.links.best(self.directory.sessions(&peer))
     }
 
-    /// Where the session with a peer comes from, if there is one.
-    #[cfg(feature = "files")]
-    pub(crate) fn source_of_peer(&self, peer: Instance) -> Option<crate::engine::Source> {
-        self.links.source(self.best_session(peer)?)
+    /// The session on a link, if it is open.
+    #[inline]
+    pub(crate) fn session(&mut self, id: LinkId) -> Option<&mut Session> {
+        self.links.session(id)
     }
 
-    pub(in crate::engine) fn waits_on(&self, id: LinkId) -> usize {
+    /// Whether a session on a link is open.
+    pub(crate) fn is_open(&self, id: LinkId) -> bool {
+        self.links.is_open(id)
+    }
+
+    /// Where a link comes from.
+    pub(crate) fn source(&self, id: LinkId) -> Option<Source> {
+        self.links.source(id)
+    }
+
+    /// Bytes that wait to be written, for a link or for the one it goes over.
+    pub(crate) fn waits_on(&self, id: LinkId) -> usize {
         self.links.waits_on(id)
     }
 
     /// Whether a link takes whatever comes next.
-    pub(in crate::engine) fn takes_more(&self, id: LinkId) -> bool {
-        self.links.takes_more(&self.core.config, id)
+    pub(crate) fn takes_more(&self, config: &Config, id: LinkId) -> bool {
+        self.links.takes_more(config, id)
     }
 
-    /// The session on a link, if it is open.
-    pub(in crate::engine) fn session(&mut self, id: LinkId) -> Option<&mut Session> {
-        self.links.session(id)
+    /// Whether so many bytes may still be sent through the relay that a link goes through, if it
+    /// does.
+    pub(crate) fn has_window(&self, id: LinkId, bytes: usize) -> bool {
+        self.links.has_window(id, bytes)
     }
 
-    /// Ends links that are late or silent, and gives the others signs of life.
-    pub(in crate::engine) fn tick_links(&mut self, now: Now) {
-        let overdue = self.links.take_due(&self.core.config, now.at);
-        for id in &overdue.late {
-            self.core.stats.timed_out_handshake += 1;
-            self.close_quietly(now, *id, Vec::new());
-        }
-        for id in &overdue.silent {
-            self.core.stats.timed_out_silent += 1;
-            self.give_up_relay(now, *id, RelayFault::Silent);
-        }
-        self.links.beat(&mut self.core.at(now), &overdue);
+    /// Whether a keepalive on a link waits for its echo.
+    pub(crate) fn awaits_echo(&self, id: LinkId) -> bool {
+        self.links.awaits_echo(id)
     }
 
-    /// Ends a session and says why.
-    pub(in crate::engine) fn close_session(&mut self, now: Now, id: LinkId, reason: CloseReason) {
-        let ctx = &mut self.core.at(now);
+    /// Whether a handshake with a peer is under way.
+    pub(crate) fn is_meeting(&self, peer: Instance) -> bool {
+        self.links.is_meeting(peer)
+    }
+
+    /// Whether nothing waits to be written to any link.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.links.are_drained()
+    }
+
+    /// Every link: those to peers first, since they may go through those to relays.
+    pub(crate) fn all_links(&self) -> Vec<LinkId> {
+        self.links.all()
+    }
+
+    /// Every link that goes through the relay at the end of this one.
+    pub(crate) fn links_over(&self, relay: LinkId) -> Vec<LinkId> {
+        self.links.links_over(relay)
+    }
+
+    /// Looks at every link. Those that are late or silent are to be ended; [`Network::beat`] is for
+    /// the others.
+    pub(crate) fn take_due_links(&mut self, config: &Config, now: Time) -> Overdue {
+        self.links.take_due(config, now)
+    }
+
+    /// Gives the signs of life that are owed, and asks for those that are missed.
+    pub(crate) fn beat(&mut self, ctx: &mut Ctx<'_>, overdue: &Overdue) {
+        self.links.beat(ctx, overdue);
+    }
+}
+
+/// How links end.
+impl Network {
+    /// Ends a session and says why; another link is just ended.
+    pub(crate) fn close_session(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        id: LinkId,
+        reason: CloseReason,
+    ) -> Option<LinkOver> {
         let ended = self.links.close_session(ctx, &mut self.plain, id, reason);
-        self.after_end(now, id, ended);
+        self.after_end(ctx, id, ended)
     }
 
     /// Ends a link without a word, after what is already pending.
-    pub(in crate::engine) fn cut(&mut self, now: Now, id: LinkId) {
-        let ended = self.links.cut(&mut self.core.at(now), id);
-        self.after_end(now, id, ended);
+    pub(crate) fn cut(&mut self, ctx: &mut Ctx<'_>, id: LinkId) -> Option<LinkOver> {
+        let ended = self.links.cut(ctx, id);
+        self.after_end(ctx, id, ended)
     }
 
-    pub(super) fn close_quietly(&mut self, now: Now, id: LinkId, last: Vec<u8>) {
-        let ended = self.links.close(&mut self.core.at(now), id, last);
-        self.after_end(now, id, ended);
-    }
-
-    pub(in crate::engine) fn close_all(&mut self, now: Now) {
-        for id in self.links.all() {
-            self.close_session(now, id, CloseReason::Leaving);
-        }
-    }
-
-    pub(super) fn refuse(&mut self, now: Now, id: LinkId, why: Refuse) {
-        self.spoil(now, id);
-        self.links.say_refused(&mut self.core.at(now), id, why);
-        let Some((carrier, route)) = self.links.way(id) else {
-            return self.cut(now, id);
-        };
-        self.ended(now, id);
-        if self
-            .links
-            .route_fault(&mut self.core.at(now), carrier, route)
-        {
-            self.route_gone(now, carrier, route);
-        }
-    }
-
-    /// What came over a link was not what was sent, if it goes through a relay.
-    pub(super) fn spoil(&mut self, now: Now, id: LinkId) {
-        if let Some((peer, carrier)) = self.links.peer_through_relay(id) {
-            self.directory.spoil(now.at, &peer, carrier);
-        }
+    /// Ends a link without a word, and without what is pending.
+    pub(crate) fn close_at_once(&mut self, ctx: &mut Ctx<'_>, id: LinkId) -> Option<LinkOver> {
+        let ended = self.links.close(ctx, id, Vec::new());
+        self.after_end(ctx, id, ended)
     }
 
     /// A link is over, whichever side ended it.
-    pub(in crate::engine) fn ended(&mut self, now: Now, id: LinkId) {
-        let ended = self.links.remove(&mut self.core.at(now), id);
-        self.after_end(now, id, ended);
+    pub(crate) fn remove(&mut self, ctx: &mut Ctx<'_>, id: LinkId) -> Option<LinkOver> {
+        let ended = self.links.remove(ctx, id);
+        self.after_end(ctx, id, ended)
     }
 
-    fn after_end(&mut self, now: Now, id: LinkId, ended: Option<Ended>) {
-        match ended {
-            None | Some(Ended::Unproved) => {}
-            Some(Ended::Dial { target, relayed }) => {
-                self.directory.wake_at(now.at);
+    fn after_end(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        link: LinkId,
+        ended: Option<Ended>,
+    ) -> Option<LinkOver> {
+        match ended? {
+            Ended::Unproved => None,
+            Ended::Dial { target, relayed } => {
+                self.directory.wake_at(ctx.now.at);
                 match target {
-                    Some(target) => self.dial_failed(now, id, &target, relayed),
-                    None => self.mesh.seed_failed(&mut self.core.at(now), id),
+                    Some(target) => self.dial_failed(ctx, link, &target, relayed),
+                    None => self.mesh.seed_failed(ctx, link),
                 }
+                None
             }
-            Some(Ended::Session(peer)) => self.session_down(now, id, peer),
-            Some(Ended::Relay { up_for, fault }) => {
-                self.relay_lost(now, id, Lost { up_for, fault });
-            }
+            // Nothing is kept for any peer when the node has stopped.
+            Ended::Session(_) if ctx.phase == Phase::Stopped => None,
+            Ended::Session(peer) => Some(LinkOver::Session { link, peer }),
+            Ended::Relay { up_for, fault } => Some(LinkOver::Relay {
+                link,
+                lost: Lost { up_for, fault },
+            }),
+        }
+    }
+
+    /// Notes why the link to a relay is about to end; other links have no such reason.
+    pub(crate) fn note_fault(&mut self, id: LinkId, fault: RelayFault) {
+        self.links.note_fault(id, fault);
+    }
+
+    /// Says on a link that it is refused. It is for the caller to end it. The way that it goes
+    /// through a relay, if it does: [`Network::route_fault`] is to follow for that.
+    pub(crate) fn say_refused(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        id: LinkId,
+        why: Refuse,
+    ) -> Option<(LinkId, Route)> {
+        self.spoil(ctx.now.at, id);
+        self.links.say_refused(ctx, id, why);
+        self.links.way(id)
+    }
+
+    /// A frame from a route made no sense: whether the route is to be forgotten.
+    pub(crate) fn route_fault(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        (carrier, route): (LinkId, Route),
+    ) -> bool {
+        self.links.route_fault(ctx, carrier, route)
+    }
+
+    /// What came over a link was not what was sent, if it goes through a relay.
+    pub(crate) fn spoil(&mut self, now: Time, id: LinkId) {
+        if let Some((peer, carrier)) = self.links.peer_through_relay(id) {
+            self.directory.spoil(now, &peer, carrier);
         }
     }
 }

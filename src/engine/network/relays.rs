@@ -1,84 +1,83 @@
 //! Relays: they are dialled, told of us, and lost with all that went through them.
 
+use super::{AdvertOutcome, Ctx, LinkId, Network, Phase, Time};
+use crate::address::RelayAddress;
 use crate::engine::relays::Lost;
-use crate::engine::{Engine, LinkId, Now, Phase, RelayFault};
+use crate::wire::Instance;
 use crate::wire::relay::Route;
 
-impl Engine {
-    /// Whether a link is one that [`Output::DialRelay`](crate::engine::Output::DialRelay) asked
-    /// for, and if so, whether the relay was learnt from others: then it must not be on this host.
-    pub fn dials_relay(&self, link: LinkId) -> Option<bool> {
+/// A route through a relay that leads nowhere any more.
+#[derive(Debug)]
+pub(crate) struct RouteGone {
+    /// The link that went over it, which is to end. [`Network::routes_lost`] is to follow.
+    pub(crate) link: Option<LinkId>,
+    /// The peers that are not to be found there any more.
+    pub(crate) lost: Vec<Instance>,
+}
+
+impl Network {
+    /// Whether the relay that a link goes to was learnt from others, if it goes to one.
+    pub(crate) fn dials_relay(&self, link: LinkId) -> Option<bool> {
         self.relays.is_learnt(link)
     }
 
     /// Dials relays whose time it is, and tells those that are up what is new.
-    pub(in crate::engine) fn tick_relays(&mut self, now: Now) {
-        let ctx = &mut self.core.at(now);
+    pub(crate) fn tick_relays(&mut self, ctx: &mut Ctx<'_>) {
         for address in self.relays.take_due(ctx) {
             let id = self.links.dial_relay(ctx, address.clone());
             self.relays.dials(&address, id);
         }
-        self.relays.rename(now.at);
+        self.relays.rename(ctx.now.at);
         let untold = self.links.untold_relays(self.relays.news());
         if !untold.is_empty() {
-            self.tell_relays(now, untold, self.phase.advertised());
+            self.tell_relays(ctx, untold, ctx.phase.advertised());
         }
     }
 
-    pub(in crate::engine) fn unresolved(&mut self, now: Now, id: LinkId) {
-        self.links.note_fault(id, RelayFault::Unresolved);
-        self.ended(now, id);
-    }
-
-    /// Ends the link to a relay, and says why.
-    pub(super) fn give_up_relay(&mut self, now: Now, id: LinkId, fault: RelayFault) {
-        self.links.note_fault(id, fault);
-        self.close_quietly(now, id, Vec::new());
-    }
-
-    pub(super) fn relay_joined(&mut self, now: Now, id: LinkId) {
-        self.relays.up(&mut self.core.at(now), id);
+    pub(crate) fn relay_joined(&mut self, ctx: &mut Ctx<'_>, id: LinkId) {
+        self.relays.up(ctx, id);
         // How far it is.
-        self.send_ping(now, id);
+        self.send_ping(ctx, id);
     }
 
-    /// The link to a relay is over, and with it all that went through it.
-    pub(super) fn relay_lost(&mut self, now: Now, id: LinkId, lost: Lost) {
-        for link in self.links.links_over(id) {
-            self.ended(now, link);
-        }
+    /// The link to a relay is over, and so is all that went through it.
+    pub(crate) fn relay_lost(&mut self, ctx: &mut Ctx<'_>, id: LinkId, lost: Lost) {
         self.links.forget_routes(id);
-        for instance in self.directory.forget_routes(id, None) {
-            self.directory.route_lost(now.at, &instance);
-        }
-        if self.phase != Phase::Stopped {
-            self.relays.lost(&mut self.core.at(now), id, lost);
+        let peers = self.directory.forget_routes(id, None);
+        self.routes_lost(ctx.now.at, &peers);
+        if ctx.phase != Phase::Stopped {
+            self.relays.lost(ctx, id, lost);
         }
     }
 
     /// A relay has handed us our own advert: it is one that we are linked to already, under another
     /// name. If we only learnt that name, we can do without.
-    pub(super) fn met_ourselves(&mut self, now: Now, id: LinkId) {
-        if self.relays.is_learnt(id) != Some(true) {
-            return;
+    pub(super) fn alias(&self, link: LinkId) -> Option<AdvertOutcome> {
+        if self.relays.is_learnt(link) != Some(true) {
+            return None;
         }
-        let Some(address) = self.relays.address(id).cloned() else {
-            return;
-        };
-        // The end of the link is an event of the relay's, as long as that is known.
-        self.close_quietly(now, id, Vec::new());
-        self.relays.drop_alias(&self.core.at(now), &address);
+        let address = self.relays.address(link).cloned()?;
+        Some(AdvertOutcome::Alias { link, address })
+    }
+
+    /// The link to a relay under a needless name has ended. That end is an event of the relay's, as
+    /// long as the name is known.
+    pub(crate) fn drop_alias(&mut self, ctx: &Ctx<'_>, address: &RelayAddress) {
+        self.relays.drop_alias(ctx, address);
     }
 
     /// The relay says that a route leads nowhere.
-    pub(super) fn route_gone(&mut self, now: Now, carrier: LinkId, route: Route) {
-        let link = self.links.forget_route(carrier, route);
-        let lost = self.directory.forget_routes(carrier, Some(route));
-        if let Some(id) = link {
-            self.ended(now, id);
+    pub(crate) fn forget_route(&mut self, carrier: LinkId, route: Route) -> RouteGone {
+        RouteGone {
+            link: self.links.forget_route(carrier, route),
+            lost: self.directory.forget_routes(carrier, Some(route)),
         }
-        for instance in lost {
-            self.directory.route_lost(now.at, &instance);
+    }
+
+    /// Some peers are not at some relay any more.
+    pub(crate) fn routes_lost(&mut self, now: Time, peers: &[Instance]) {
+        for instance in peers {
+            self.directory.route_lost(now, instance);
         }
     }
 }

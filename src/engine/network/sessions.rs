@@ -1,191 +1,231 @@
 //! Sessions: what a new one changes, and what the end of one does.
 
 use super::mesh::is_guest;
-use crate::engine::links::{Met, Refuse};
-use crate::engine::peers::{Admission, Made, Standing};
-use crate::engine::{Engine, Event, LinkId, Now, Path, Phase};
-use crate::name::NodeName;
+use super::{Ctx, LinkId, Network, NodeName, Phase};
+use crate::engine::links::Met;
+use crate::engine::peers::{Admission, Joined, Made, Peer, Standing};
+use crate::engine::{Event, Path};
 use crate::wire::Instance;
-use crate::wire::record::CloseReason;
 
-impl Engine {
-    pub(super) fn is_probing(&self) -> bool {
-        matches!(self.phase, Phase::Probing { .. })
-    }
+/// What a session leads to that was just proved from both sides.
+#[derive(Debug)]
+pub(crate) enum Proved {
+    /// Its peer goes by our name and keeps it, so this node cannot take part.
+    NameTaken,
+    /// Its peer goes by our name as well: the session is to end.
+    Namesake,
+    /// Its peer is known under another name: the link is to be refused.
+    OtherName,
+    /// Its peer has left meanwhile: the link is to end.
+    HasLeft,
+    /// It is good. [`Network::meet`] and [`Network::join`] are to follow.
+    Welcome(Met),
+}
 
-    /// The side that asked has proved itself with its first record.
-    pub(super) fn session_opened(&mut self, now: Now, id: LinkId) {
-        self.session_up(now, id);
-        if self.links.is_open(id) {
-            // The side that asked has measured the way by now.
-            self.send_ping(now, id);
-        }
-    }
+/// What becomes of another instance of a name when one has proved to have it.
+#[derive(Debug)]
+pub(crate) enum Rival {
+    /// It is in a session, and has to show that it lives. `was_joined` says whether the program was
+    /// told that it is there.
+    Doubted { was_joined: bool },
+    /// It is not in a session, and is forgotten.
+    Gone(Box<Peer>),
+}
 
-    /// A session is proved from both sides.
-    pub(super) fn session_up(&mut self, now: Now, id: LinkId) {
-        let Some(met) = self.links.met(id) else {
-            return;
-        };
+/// How a session comes up.
+impl Network {
+    /// The session on a link is proved from both sides.
+    pub(crate) fn proved(&mut self, ctx: &mut Ctx<'_>, id: LinkId) -> Option<Proved> {
+        let met = self.links.met(id)?;
         if let Some(address) = met.address {
-            self.presence.know(now.at, address.ip());
+            self.presence.know(ctx.now.at, address.ip());
         }
-        self.core.stats.sessions += 1;
-        let is_ours = self.is_own_name(&met.name);
-        if is_ours {
-            self.same_name(now, met.instance, met.probing);
+        ctx.stats.sessions += 1;
+        let is_ours = ctx.is_own_name(&met.name);
+        if is_ours && self.loses_name(ctx, &met) {
+            return Some(Proved::NameTaken);
         }
         let admission = self.directory.admits(&met.instance, &met.name);
         if is_ours || admission != Admission::Welcome {
             // A seed whose session is closed at once is dialled again.
-            self.mesh.seed_failed(&mut self.core.at(now), id);
+            self.mesh.seed_failed(ctx, id);
         }
-        match admission {
-            _ if is_ours => self.close_session(now, id, CloseReason::NameConflict),
-            Admission::Welcome => self.welcome(now, id, &met),
-            Admission::OtherName => self.refuse(now, id, Refuse::Hello),
-            Admission::HasLeft => self.cut(now, id),
+        Some(match admission {
+            _ if is_ours => Proved::Namesake,
+            Admission::Welcome => Proved::Welcome(met),
+            Admission::OtherName => Proved::OtherName,
+            Admission::HasLeft => Proved::HasLeft,
+        })
+    }
+
+    /// Another instance has proved to go by our name: whether this node loses it. Where both keep
+    /// it, the program is told.
+    fn loses_name(&self, ctx: &mut Ctx<'_>, other: &Met) -> bool {
+        let wins = ctx.instance < other.instance;
+        match ctx.phase {
+            Phase::Probing { .. } => !other.probing || !wins,
+            Phase::Running if !other.probing => {
+                ctx.event(Event::NameConflict { wins });
+                false
+            }
+            Phase::Running | Phase::Stopped => false,
         }
     }
 
-    /// A peer is in a session from now on.
-    fn welcome(&mut self, now: Now, id: LinkId, met: &Met) {
-        let (instance, name) = (met.instance, &met.name);
-        if let Some(other) = self.directory.meet(&self.core.at(now), instance, name) {
-            self.drop_peer(now, other);
-        }
-        self.evict_session(now, id);
+    /// Makes a peer known that has proved itself. The peer is returned that is to be dropped for
+    /// it, if the directory is full.
+    pub(crate) fn meet(&mut self, ctx: &Ctx<'_>, met: &Met) -> Option<Instance> {
+        self.directory.meet(ctx, met.instance, &met.name)
+    }
+
+    /// The session that has to end for the new one on this link, if there are more than the limit.
+    pub(crate) fn session_to_evict(&mut self, ctx: &mut Ctx<'_>, id: LinkId) -> Option<LinkId> {
+        let evicted = self.links.session_to_evict(ctx.config.limits.sessions, id);
+        ctx.stats.sessions_evicted += u64::from(evicted.is_some());
+        evicted
+    }
+
+    /// A known peer is in a session on this link from now on. Once others have acted on what that
+    /// leads to, [`Network::joined`] is to follow.
+    pub(crate) fn join(&mut self, ctx: &Ctx<'_>, id: LinkId, met: &Met) -> Option<Joined> {
         let made = Made {
             link: id,
             dialled: met.dialled,
             address: met.address,
         };
-        let ctx = &self.core.at(now);
-        let Some(joined) = self.directory.session_up(ctx, &instance, made) else {
-            return;
-        };
-        for link in joined.needless {
-            self.cut(now, link);
+        self.directory.session_up(ctx, &met.instance, made)
+    }
+
+    /// The other instances that go by a name.
+    pub(crate) fn rivals(&self, instance: Instance, name: &NodeName) -> Vec<Instance> {
+        let all = self.directory.instances(name).iter().copied();
+        all.filter(|other| *other != instance).collect()
+    }
+
+    /// Another instance has proved to go by the name of this one, which gives way, or is asked to
+    /// show that it lives. `None` if it is not known.
+    pub(crate) fn supersede(&mut self, ctx: &mut Ctx<'_>, other: Instance) -> Option<Rival> {
+        if self.directory.sessions(&other).is_empty() {
+            return Some(Rival::Gone(self.directory.remove(&other)?));
         }
-        let restarted = self.supersede(now, instance, name);
-        let told = self.met_natively(name);
-        if restarted {
-            self.event(Event::PeerRestarted(name.clone()));
-        } else if joined.is_news && !told {
-            self.event(Event::PeerJoined(name.clone()));
+        let was_joined = self.directory.doubt(&other);
+        self.challenge(ctx, other);
+        Some(Rival::Doubted { was_joined })
+    }
+
+    /// Which of two sessions with one peer is to end.
+    pub(crate) fn loser(&self, ctx: &Ctx<'_>, old: LinkId, new: LinkId, met: &Met) -> LinkId {
+        match self.links.prefers_new(ctx, old, met) {
+            true => old,
+            false => new,
         }
-        if let Some(other) = joined.other {
-            let prefers_new = self.links.prefers_new(&self.core.at(now), other, met);
-            let loser = if prefers_new { other } else { id };
-            self.close_session(now, loser, CloseReason::Duplicate);
-        }
-        self.update_path(now, instance);
-        self.directory.plan_direct(&mut self.core.at(now), instance);
-        self.plan_comparison(now, instance);
+    }
+
+    /// Plans what a new session changes: how its peer is reached, which dials are still wanted, and
+    /// which peers are told of it.
+    pub(crate) fn joined(&mut self, ctx: &mut Ctx<'_>, id: LinkId, instance: Instance) {
+        self.update_path(ctx, instance);
+        self.directory.plan_direct(ctx, instance);
+        self.plan_comparison(ctx, instance);
         let peer = self.directory.get(&instance);
         let is_guest = peer.is_some_and(|peer| is_guest(&self.links, peer));
-        self.mesh.session_up(now.at, id, instance, is_guest);
-        self.answers_go_on(now, instance);
-        self.pump_calls(now, name);
-    }
-
-    /// Closes the session that was unused for the longest if there are more than the limit.
-    fn evict_session(&mut self, now: Now, newest: LinkId) {
-        let most = self.core.config.limits.sessions;
-        if let Some(id) = self.links.session_to_evict(most, newest) {
-            self.core.stats.sessions_evicted += 1;
-            self.close_session(now, id, CloseReason::Idle);
-        }
-    }
-
-    /// Other instances of the name give way, or are asked to show that they live. Whether a program
-    /// knew one of them.
-    fn supersede(&mut self, now: Now, instance: Instance, name: &NodeName) -> bool {
-        let mut known = false;
-        for other in self.directory.instances(name).to_vec() {
-            if other == instance {
-                continue;
-            }
-            if self.directory.sessions(&other).is_empty() {
-                known |= self.drop_replaced(now, other);
-            } else {
-                known |= self.directory.doubt(&other);
-                self.challenge(now, other);
-            }
-        }
-        known
+        self.mesh.session_up(ctx.now.at, id, instance, is_guest);
     }
 
     /// Has a peer show that it lives, or else its sessions are closed.
-    pub(super) fn challenge(&mut self, now: Now, instance: Instance) {
+    pub(crate) fn challenge(&mut self, ctx: &mut Ctx<'_>, instance: Instance) {
         let sessions = self.directory.sessions(&instance);
-        self.links.challenge(&mut self.core.at(now), sessions);
+        self.links.challenge(ctx, sessions);
     }
 
-    /// An instance whose place another of its name has taken; whether a program knew it.
-    fn drop_replaced(&mut self, now: Now, instance: Instance) -> bool {
-        let Some(peer) = self.directory.remove(&instance) else {
-            return false;
-        };
-        self.fail_bound_calls(now, instance, peer.name(), true);
-        self.fail_streams_of(now, instance);
-        peer.is_joined()
-    }
-
-    /// A peer is gone: it said so, was not heard for too long, or another instance took its place.
-    pub(super) fn drop_peer(&mut self, now: Now, instance: Instance) {
-        let Some(peer) = self.directory.remove(&instance) else {
-            return;
-        };
-        for link in peer.links() {
-            self.cut(now, link);
-        }
-        let name = peer.name();
-        let restarted = self.directory.resolve(name).is_some();
-        self.fail_bound_calls(now, instance, name, restarted);
-        self.fail_streams_of(now, instance);
-        if self.compat.has(name) {
-            // It was only heard natively, and never met: calls need not wait for that any longer.
-            self.pump_calls(now, name);
-        }
-        if peer.is_joined() {
-            self.event(Event::PeerLeft(name.clone()));
-        }
-    }
-
-    pub(super) fn session_down(&mut self, now: Now, id: LinkId, instance: Instance) {
-        if self.phase == Phase::Stopped {
-            return;
-        }
-        self.streams.unlink(id);
-        self.mesh.unlink(id);
-        if self.directory.session_down(&instance, id) {
-            self.answers_cut_off(now, id, instance);
-        }
-        match self.directory.standing(&instance) {
-            Some(Standing::Replaced) => {
-                self.drop_replaced(now, instance);
-                return;
-            }
-            Some(Standing::Left) => self.depart(now, instance),
-            Some(Standing::Stays) => {
-                self.directory.plan_redial(&mut self.core.at(now), instance);
-                self.update_path(now, instance);
-            }
-            None => {}
-        }
-        self.mesh.session_down(&self.core.at(now), instance);
-        self.requeue_calls(now, id, instance);
+    /// A peer that was challenged has shown that it lives.
+    pub(crate) fn lives(&mut self, peer: &Instance) {
+        self.directory.lives(peer);
     }
 
     /// Looks again how a peer is reached.
-    fn update_path(&mut self, now: Now, instance: Instance) {
+    fn update_path(&mut self, ctx: &mut Ctx<'_>, instance: Instance) {
         let path = self.best_session(instance);
         let path = path.and_then(|id| match self.links.way(id) {
             Some((carrier, _)) => self.relays.address(carrier).cloned().map(Path::Relay),
             None => Some(Path::Direct),
         });
-        let ctx = &mut self.core.at(now);
         self.directory.set_path(ctx, &instance, path);
+    }
+}
+
+/// How a session ends, and peers with it.
+impl Network {
+    /// The session on a link has ended. Says whether its peer is known.
+    pub(crate) fn session_lost(&mut self, id: LinkId, peer: &Instance) -> bool {
+        self.mesh.unlink(id);
+        self.directory.session_down(peer, id)
+    }
+
+    /// What becomes of a peer after a session with it has ended, if it is known. One that stays is
+    /// dialled again. Once others have acted on this, [`Network::session_over`] is to follow.
+    pub(crate) fn standing(&mut self, ctx: &mut Ctx<'_>, peer: Instance) -> Option<Standing> {
+        let standing = self.directory.standing(&peer);
+        if standing == Some(Standing::Stays) {
+            self.directory.plan_redial(ctx, peer);
+            self.update_path(ctx, peer);
+        }
+        standing
+    }
+
+    /// A session with a peer has ended, and it is known what becomes of the peer.
+    pub(crate) fn session_over(&mut self, ctx: &Ctx<'_>, peer: Instance) {
+        self.mesh.session_down(ctx, peer);
+    }
+
+    /// A peer says in a session that it leaves.
+    pub(crate) fn leaves(&mut self, peer: &Instance) {
+        self.directory.leaves(peer);
+    }
+
+    /// The other side has closed a session because it has no use for it.
+    pub(crate) fn rest(&mut self, peer: &Instance) {
+        self.directory.rest(peer);
+    }
+
+    /// Forgets a peer. Its links are to end.
+    pub(crate) fn remove_peer(&mut self, peer: &Instance) -> Option<Box<Peer>> {
+        self.directory.remove(peer)
+    }
+}
+
+/// Which peers there are.
+impl Network {
+    /// Whether any peer of this name is known.
+    pub(crate) fn is_there(&self, name: &NodeName) -> bool {
+        !self.directory.instances(name).is_empty()
+    }
+
+    /// The one instance that a name means, if any is there.
+    pub(crate) fn resolve(&self, name: &NodeName) -> Option<Instance> {
+        self.directory.resolve(name)
+    }
+
+    /// The name of a peer, if that is known.
+    pub(crate) fn name_of(&self, peer: &Instance) -> Option<&NodeName> {
+        self.directory.get(peer).map(Peer::name)
+    }
+
+    /// The links on which sessions with a peer are open.
+    pub(crate) fn sessions(&self, peer: &Instance) -> &[LinkId] {
+        self.directory.sessions(peer)
+    }
+
+    /// Whether a peer is known that is in no session and has not said goodbye, so that it may come
+    /// back.
+    pub(crate) fn may_come_back(&self, peer: &Instance) -> bool {
+        let peer = self.directory.get(peer);
+        peer.is_some_and(|peer| peer.sessions().is_empty() && !peer.has_left())
+    }
+
+    /// The peers that the program was told of.
+    pub(crate) fn joined_peers(&self) -> impl Iterator<Item = (Instance, &NodeName)> {
+        let joined = self.directory.iter().filter(|(_, peer)| peer.is_joined());
+        joined.map(|(instance, peer)| (*instance, peer.name()))
     }
 }

@@ -88,8 +88,8 @@ impl Advertiser {
         plain: &mut Vec<u8>,
     ) {
         if !ctx.config.lan {
-            // Relays are told what is new when it is, and nobody else is there to be told. An answer
-            // that stayed due would have the node's thread look at the time without a pause.
+            // Relays are told what is new when it is, and nobody else is there to be told. An
+            // answer that stayed due would have the node's thread look at the time without a pause.
             (self.next, self.answer) = (Time::NEVER, None);
             return;
         }
@@ -160,8 +160,8 @@ impl Advertiser {
 
     /// Lets a stranger know of us, at once but within the interval's budget; over it, the next
     /// regular advert does. Whether it is at once.
-    pub(crate) fn answer_stranger(&mut self, ctx: &Ctx<'_>, phase: Phase) -> bool {
-        if phase != Phase::Running || !ctx.config.lan {
+    pub(crate) fn answer_stranger(&mut self, ctx: &Ctx<'_>) -> bool {
+        if ctx.phase != Phase::Running || !ctx.config.lan {
             return false;
         }
         if self.answer.is_some() {
@@ -186,8 +186,8 @@ impl Advertiser {
     }
 
     /// Answers a node that asks for a name, once: it asks three times.
-    pub(crate) fn answer_prober(&mut self, ctx: &Ctx<'_>, phase: Phase, prober: Instance) {
-        if !self.answered.contains(&prober) && self.answer_stranger(ctx, phase) {
+    pub(crate) fn answer_prober(&mut self, ctx: &Ctx<'_>, prober: Instance) {
+        if !self.answered.contains(&prober) && self.answer_stranger(ctx) {
             self.remember_answered(prober);
         }
     }
@@ -235,16 +235,16 @@ mod tests {
         let per_interval = fixture.core.config.limits.adverts_per_interval;
         let mut advertiser = Advertiser::new(at(0));
         let prober = Instance([7; 16]);
-        advertiser.answer_prober(&fixture.ctx(), Phase::Running, prober);
+        advertiser.answer_prober(&fixture.ctx(), prober);
         assert_eq!(advertiser.answer, Some(at(0)));
         advertise(&mut advertiser, &mut fixture);
-        advertiser.answer_prober(&fixture.ctx(), Phase::Running, prober);
+        advertiser.answer_prober(&fixture.ctx(), prober);
         assert_eq!(advertiser.answer, None, "it was answered");
         for _ in 1..per_interval {
-            assert!(advertiser.answer_stranger(&fixture.ctx(), Phase::Running));
+            assert!(advertiser.answer_stranger(&fixture.ctx()));
             advertise(&mut advertiser, &mut fixture);
         }
-        assert!(!advertiser.answer_stranger(&fixture.ctx(), Phase::Running));
+        assert!(!advertiser.answer_stranger(&fixture.ctx()));
         advertiser.defend_name(at(0), Instance([8; 16]));
         assert_eq!(
             advertiser.answer,
@@ -261,7 +261,7 @@ mod tests {
         advertise(&mut advertiser, &mut fixture);
         assert_eq!(advertiser.due(), Time::NEVER);
         assert!(fixture.core.outputs.is_empty());
-        assert!(!advertiser.answer_stranger(&fixture.ctx(), Phase::Running));
+        assert!(!advertiser.answer_stranger(&fixture.ctx()));
         // A relay has handed us the advert of a node that asks for our name.
         advertiser.defend_name(at(0), Instance([7; 16]));
         advertise(&mut advertiser, &mut fixture);

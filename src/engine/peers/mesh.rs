@@ -1,7 +1,7 @@
 //! Networks without advertising: an address is dialled, and whichever node answers tells of others.
 //!
-//! An address that a program gave is dialled again for as long as nobody there is reached. Peers are
-//! told of each other when one of them cannot find the others by their adverts.
+//! An address that a program gave is dialled again for as long as nobody there is reached. Peers
+//! are told of each other when one of them cannot find the others by their adverts.
 
 use super::{CallNumber, Ctx, LinkId, Output, Time};
 use crate::backoff::Backoff;

@@ -5,32 +5,23 @@
 //! ```
 //!
 //! The parts: `advertiser` says that we are there; `presence` opens the adverts of others;
-//! `directory` is the table of peers; `dialler` bounds dials; `mesh` finds peers without
-//! advertising. In the directory each entry is a `peer`; `heard` is what adverts change there,
-//! `hearsay` what other peers tell, `sessions` what sessions do, and `dialling` when a peer is to
-//! be dialled, and how.
+//! `directory` is the table of peers, and plans the dials; `dialler` bounds dials; `mesh` finds
+//! peers without advertising.
 
 mod advertiser;
 mod dialler;
-mod dialling;
 mod directory;
-mod heard;
-mod hearsay;
 mod mesh;
-mod peer;
 mod presence;
-mod sessions;
 
 pub(crate) use advertiser::{Advertiser, BURST_GAP};
 pub(crate) use dialler::Dialler;
-pub(crate) use dialling::{COMPARE, SLOT_WAIT};
-pub(crate) use directory::Directory;
-pub use directory::{Path, PeerInfo, Ping};
-pub(crate) use heard::{Farewell, Leaver, News, Origin, place_of};
+pub(crate) use directory::{
+    Admission, COMPARE, Directory, Due, Farewell, Joined, Leaver, Made, News, Origin, Peer,
+    SLOT_WAIT, Standing, place_of,
+};
 pub(crate) use mesh::Mesh;
-pub(crate) use peer::Peer;
 pub(crate) use presence::Presence;
-pub(crate) use sessions::{Admission, Made, Standing};
 
 use super::context::Ctx;
-use super::{CallNumber, Event, LinkId, Output, Phase, Time};
+use super::{CallNumber, Event, LinkId, Output, Path, PeerInfo, Phase, Time};

@@ -20,8 +20,8 @@ pub(super) use ends::Violation;
 pub(super) use records::{Next, Speaker};
 
 use super::context::Ctx;
+use super::fair_share::Taken;
 use super::ids::{CallOver, RequestId, StreamId, call_is_over};
-use super::share::Taken;
 use super::{LinkId, Output, Time};
 use crate::error::Error;
 use crate::limits::Limits;
@@ -43,6 +43,17 @@ struct Stream {
     /// is sent.
     peer: Instance,
     end: End,
+}
+
+impl Stream {
+    /// Whether it counts for [`Limits::streams`]: whether programs stream along it. The other ends
+    /// carry what is too large for one record. Each of these may stay for as long as its call does,
+    /// and its bytes count for [`Limits::call_bytes`], [`Limits::message_bytes`] or
+    /// [`Limits::reply_bytes`]. If they counted here as well, tiny calls that claim to be large
+    /// could keep every program from streaming.
+    fn counts(id: &StreamId) -> bool {
+        id.is_of_programs()
+    }
 }
 
 /// What a receiving end says to the sender of its stream, over one link.
@@ -78,6 +89,8 @@ impl Feedback {
 #[derive(Debug)]
 pub(super) struct Streams {
     open: Table<StreamId, Box<Stream>>,
+    /// How many of them count for [`Limits::streams`].
+    counted: usize,
     /// Those that have something to send; one that has ended meanwhile may still stand here.
     line: VecDeque<StreamId>,
     /// When to go on with the line.
@@ -88,6 +101,7 @@ impl Default for Streams {
     fn default() -> Streams {
         Streams {
             open: Table::default(),
+            counted: 0,
             line: VecDeque::new(),
             due: Time::NEVER,
         }
@@ -120,22 +134,27 @@ impl Streams {
     }
 
     fn add(&mut self, id: StreamId, peer: Instance, end: End) {
-        self.open.insert(id, Box::new(Stream { peer, end }));
+        self.remove(id);
+        let stream = Box::new(Stream { peer, end });
+        self.counted += usize::from(Stream::counts(&id));
+        self.open.insert(id, stream);
     }
 
-    /// The ends that count for [`Limits::streams`]: those along which programs stream. The others
-    /// carry what is too large for one record. Each of these may stay for as long as its call does,
-    /// and its bytes count for [`Limits::call_bytes`], [`Limits::message_bytes`] or
-    /// [`Limits::reply_bytes`]. If they counted here as well, tiny calls that claim to be large
-    /// could keep every program from streaming.
-    fn counted(&self) -> impl Iterator<Item = (&StreamId, &Stream)> {
+    fn remove(&mut self, id: StreamId) {
+        if self.open.remove(&id).is_some() {
+            self.counted -= usize::from(Stream::counts(&id));
+        }
+    }
+
+    /// The ends that count for [`Limits::streams`].
+    fn ends_that_count(&self) -> impl Iterator<Item = (&StreamId, &Stream)> {
         let open = self.open.iter().map(|(id, stream)| (id, &**stream));
-        open.filter(|(id, _)| id.is_of_programs())
+        open.filter(|(id, _)| Stream::counts(id))
     }
 
     /// Whether `count` more ends may be opened for a call of this node.
     pub(super) fn has_room(&self, count: usize, limits: &Limits) -> bool {
-        self.counted().count() + count <= limits.streams
+        self.counted + count <= limits.streams
     }
 
     /// Whether `count` more ends may be opened for a call of `caller`. The callers that `shares`
@@ -147,11 +166,14 @@ impl Streams {
         shares: impl Fn(Instance) -> bool,
         limits: &Limits,
     ) -> bool {
-        let callers = self.counted().map(|(id, _)| id.call.caller);
+        let callers = self.ends_that_count().map(|(id, _)| id.call.caller);
         let taken = Taken {
-            all: self.counted().count(),
+            all: self.counted,
             source: callers.filter(|caller| shares(*caller)).count(),
-            caller: self.counted().filter(|(_, s)| s.peer == caller).count(),
+            caller: self
+                .ends_that_count()
+                .filter(|(_, s)| s.peer == caller)
+                .count(),
         };
         taken.leaves_room(count, limits.streams)
     }
@@ -243,7 +265,7 @@ impl Streams {
             None => Ok(into.take_all()),
             Some(why) => Err(why.clone()),
         };
-        self.open.remove(&id);
+        self.remove(id);
         Some(whole)
     }
 
@@ -293,7 +315,7 @@ impl Streams {
                 self.wake(outputs, id);
             } else {
                 self.wake(outputs, id);
-                self.open.remove(&id);
+                self.remove(id);
             }
         }
     }
@@ -375,7 +397,7 @@ impl Streams {
         let link = into.link().filter(|_| !into.is_ended());
         // A thread that waits for something to read learns that nothing will come.
         self.wake(outputs, id);
-        self.open.remove(&id);
+        self.remove(id);
         let says = Says::Stop;
         Some(Closed {
             feedback: link.map(|link| Feedback { link, id, says }),

@@ -310,7 +310,7 @@ fn the_streams_of_a_caller_are_found_and_those_of_a_lost_link_wait() {
 }
 
 #[test]
-fn a_large_answer_that_is_kept_takes_no_place_of_streams() {
+fn what_is_too_large_for_a_record_takes_no_place_of_streams() {
     let limits = Limits {
         streams: 4,
         ..Limits::default()
@@ -323,7 +323,42 @@ fn a_large_answer_that_is_kept_takes_no_place_of_streams() {
     assert_eq!(streams.len(), 10);
     assert!(streams.has_room(4, &limits) && !streams.has_room(5, &limits));
     assert!(streams.has_room_for(1, CALLER, |_| true, &limits));
-    let own = Instance([4; 16]);
-    streams.expect(CALL.stream(Channel::Ask), own, 9, &limits);
-    assert!(!streams.has_room(4, &limits), "what is to come takes one");
+    // Nor does what is to come: a caller could claim as much with one tiny call each.
+    streams.expect(CALL.stream(Channel::Ask), Instance([4; 16]), 9, &limits);
+    assert!(streams.has_room(4, &limits));
+    streams.open_for_own(CALL, &limits);
+    assert!(streams.has_room(2, &limits) && !streams.has_room(3, &limits));
+}
+
+#[test]
+fn as_many_ends_may_be_open_as_the_limit_says_and_a_large_answer_that_is_sent_is_none() {
+    let (mut core, mut streams) = (core_of(CALLER), Streams::default());
+    core.config.limits.streams = 6;
+    let limits = core.config.limits.clone();
+    let call = |number| RequestId { number, ..CALL };
+    let value = |number| call(number).stream(Channel::Value);
+    let assert_room = |streams: &Streams, room: usize| {
+        assert!(streams.has_room(room, &limits) && !streams.has_room(room + 1, &limits));
+        assert_eq!(streams.counted, streams.ends_that_count().count());
+    };
+    for number in [1, 2] {
+        streams.open_for_own(call(number), &limits);
+    }
+    streams.send_whole(value(3), CALLEE, vec![0; 10], &limits);
+    assert_room(&streams, 2);
+    // One that comes is an end like others. Announced again, it is still one.
+    for _ in 0..2 {
+        streams.expect(value(4), CALLEE, 10, &limits);
+    }
+    assert_room(&streams, 1);
+    assert!(streams.take_whole(value(4)).is_some());
+    let mut outputs = VecDeque::new();
+    streams.close(&mut outputs, call(2).stream(Channel::Response));
+    assert_room(&streams, 3);
+    for call in [call(1), call(2), call(3)] {
+        let (why, reads) = (None, false);
+        streams.end(&mut outputs, CallOver { call, why, reads });
+    }
+    assert_room(&streams, 6);
+    assert_eq!(streams.len(), 0);
 }

@@ -10,7 +10,7 @@ use crate::compat::mailbox::{Asker, Mailboxes, Outcome, Request};
 use crate::limits::RelayLimits;
 use crate::name::NetworkName;
 use crate::protocol::{LinkId, Now, Time};
-use crate::share::is_within_share;
+use crate::site_share::is_within_share;
 use crate::table::Table;
 use std::net::IpAddr;
 

@@ -15,7 +15,7 @@ use crate::limits::{DATAGRAM_MAX, RelayLimits};
 use crate::name::NetworkName;
 use crate::protocol::{LinkId, Time};
 use crate::rate::Throttle;
-use crate::share::is_within_share;
+use crate::site_share::is_within_share;
 use crate::table::Table;
 use crate::wire::relay::{Refusal, Route, encode_forward};
 use std::net::IpAddr;

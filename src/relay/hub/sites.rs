@@ -8,7 +8,7 @@ use super::origin::Origin;
 use crate::limits::RelayLimits;
 use crate::protocol::Time;
 use crate::rate::Allowance;
-use crate::share::is_within_share;
+use crate::site_share::is_within_share;
 use crate::table::Table;
 use std::net::IpAddr;
 

@@ -184,7 +184,8 @@ fn a_caller_with_as_much_as_it_may_have_leaves_room_for_others_from_the_same_add
 #[test]
 fn broadcasts_that_are_handed_on_leave_half_of_the_room_to_our_own_calls_and_end_soon() {
     let (mut w, a, _) = met_with(|w| w.limits.call_bytes = 100_000);
-    let join = |w: &mut World, i: u8| Member::join_as(w, a, &format!("m{i}"), Instance([i + 1; 16]));
+    let join =
+        |w: &mut World, i: u8| Member::join_as(w, a, &format!("m{i}"), Instance([i + 1; 16]));
     let mut members: Vec<_> = (0..4).map(|i| join(&mut w, i)).collect();
     let (data, day) = (vec![b'x'; 1_000], 86_400_000);
     for number in 0..100 {

@@ -16,7 +16,7 @@ use crate::address::RelayAddress;
 use crate::compat::http::{Fault, Reader};
 use crate::compat::message::body_len;
 use crate::protocol::{LinkId, Time};
-use crate::share::is_within_share;
+use crate::site_share::is_within_share;
 use crate::table::Table;
 use exchange::Exchange;
 use std::net::IpAddr;

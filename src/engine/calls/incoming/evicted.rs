@@ -7,8 +7,8 @@ use crate::entropy::Entropy;
 use crate::wire::Instance;
 use sha2::{Digest, Sha256};
 
-/// Bits of the filter, which are 256 KiB. With 80 000 members, one in 2 500 other instances is taken
-/// for a member; with 400 000, one in twelve.
+/// Bits of the filter, which are 256 KiB. With 80 000 members, one in 2 500 other instances is
+/// taken for a member; with 400 000, one in twelve.
 const BITS: u32 = 1 << 21;
 
 /// How many bits one member sets.

@@ -24,7 +24,7 @@ pub(crate) use quotas::{Need, Room};
 pub(crate) use served::{Again, Collected, Order, Served, Stage, Then, Worth};
 
 use super::ask::{Ask, Request};
-use super::due::Due;
+use crate::due::Due;
 use crate::engine::context::Ctx;
 use crate::engine::ids::{CallOver, call_is_over};
 use crate::engine::{Output, RequestId, Source, Time};

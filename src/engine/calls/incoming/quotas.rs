@@ -9,7 +9,7 @@
 //! - Bytes of *answers*. One caller may have [`Limits::reply_bytes`], all together four times that;
 //!   beyond that, answers of others give way.
 
-use crate::engine::share::Taken;
+use crate::engine::fair_share::Taken;
 use crate::engine::{Source, Time};
 use crate::limits::Limits;
 use crate::table::Table;

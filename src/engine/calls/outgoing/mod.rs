@@ -15,16 +15,17 @@
 //! what comes back ([`Calls::answer`]).
 
 mod answers;
+mod outcome;
 mod sending;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use answers::{Reply, Verdict};
+pub(crate) use outcome::reason;
 pub(crate) use sending::Gone;
 
 use super::ask::{Ask, Carried, Request, Terms};
-use super::due::Due;
-use super::outcome::outcome;
+use crate::due::Due;
 use crate::engine::context::Ctx;
 use crate::engine::{CallNumber, LinkId, Output, RequestId, Time};
 use crate::error::Error;
@@ -33,6 +34,7 @@ use crate::name::NodeName;
 use crate::table::Table;
 use crate::wire::Instance;
 use crate::wire::record::Status;
+use outcome::outcome;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The most confirmations of answers that go along with a new call. More of them wait for the next

@@ -10,8 +10,8 @@ use std::collections::VecDeque;
 /// Bytes below which a piece that arrives is joined with the one before it.
 const SMALL: usize = 4 * 1024;
 
-/// What the sender is sure to keep of a stream until it is acknowledged, in bytes and in the room of
-/// small pieces: the least window that a node may be set to.
+/// What the sender is sure to keep of a stream until it is acknowledged, in bytes and in the room
+/// of small pieces: the least window that a node may be set to.
 const KEPT_BY_SENDER: u64 = 2 * BODY_MAX as u64;
 
 /// The receiving end.

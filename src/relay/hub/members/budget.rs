@@ -7,7 +7,7 @@
 //! sends. When that is too much, the largest link of the site that has most is closed.
 
 use crate::limits::RelayLimits;
-use crate::share::is_within_share;
+use crate::site_share::is_within_share;
 use crate::table::Table;
 use std::net::IpAddr;
 

@@ -4,7 +4,7 @@
 //! this is a heap, to which the latest is added at once, and an entry that has ended stays until it
 //! comes to the front or until such entries are the most.
 
-use crate::engine::Time;
+use crate::protocol::Time;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 

@@ -5,7 +5,7 @@ use crate::wire::record::Status;
 
 /// The callee's outcome as the result of the call: `path` is the command's, and `size` counts the
 /// bytes that were asked.
-pub(crate) fn outcome(
+pub(super) fn outcome(
     status: Status,
     body: &[u8],
     path: &str,

@@ -1,54 +1,25 @@
 //! The table of peers, by instance and by name, and its rules of choice.
 //!
-//! What fills it stands beside it: `presence` is what adverts do to it, `sessions` what sessions
-//! do, and `dialling` plans the dials.
+//! Each entry is a [`Peer`]. What changes the table stands in the files of this folder: `heard` is
+//! what adverts do to it, `hearsay` what other peers tell, `sessions` what sessions do, and
+//! `dialling` says when a peer is to be dialled, and how.
 
-use super::peer::Peer;
-use super::{LinkId, Time};
-use crate::address::RelayAddress;
+mod dialling;
+mod heard;
+mod hearsay;
+mod peer;
+mod sessions;
+
+pub(crate) use dialling::{COMPARE, Due, SLOT_WAIT};
+pub(crate) use heard::{Farewell, Leaver, News, Origin, place_of};
+pub(crate) use peer::Peer;
+pub(crate) use sessions::{Admission, Joined, Made, Standing};
+
+use super::{Ctx, Event, LinkId, Path, PeerInfo, Time};
 use crate::name::NodeName;
 use crate::table::Table;
 use crate::wire::Instance;
 use crate::wire::relay::Route;
-use std::net::SocketAddr;
-use std::time::Duration;
-
-/// How a peer is reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Path {
-    /// Straight.
-    Direct,
-    /// Through this relay.
-    Relay(RelayAddress),
-    /// In the protocol of PeerBase 0.7.1, straight or through this relay of it. Nothing about it is
-    /// proven.
-    Compat(Option<RelayAddress>),
-}
-
-/// One peer, for a program to look at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PeerInfo {
-    /// Its name.
-    pub name: NodeName,
-    /// Where it was last found.
-    pub address: Option<SocketAddr>,
-    /// Whether a session with it is open; otherwise it is only known from its adverts.
-    pub reachable: bool,
-    /// How calls to it go, if there is a way.
-    pub path: Option<Path>,
-    /// Its last sign of life that was asked for, if it is reachable.
-    pub ping: Option<Ping>,
-}
-
-/// An answered ping.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ping {
-    /// From asking to the answer; of the last ones, smoothed.
-    pub round_trip: Duration,
-    /// How long ago the answer came.
-    pub ago: Duration,
-}
 
 #[derive(Debug)]
 pub(crate) struct Directory {
@@ -222,6 +193,7 @@ impl Directory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn add(directory: &mut Directory, id: u8, session: bool, suspect: bool) {
         let mut peer = Peer::new(

@@ -1,0 +1,56 @@
+//! Records that come from peers go to the part that they are about.
+
+use super::incoming::CallRecord;
+use super::{Commands, Ctx, LinkId, Network};
+use crate::wire::Instance;
+use crate::wire::record::{Body, Form};
+
+impl Commands {
+    /// A record of a session with `peer` came.
+    pub(crate) fn record(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        network: &mut Network,
+        link: LinkId,
+        peer: Instance,
+        body: Body<'_>,
+    ) {
+        match body {
+            Body::Call {
+                number,
+                timeout_ms,
+                again,
+                streams,
+                settled,
+                ask,
+            } => {
+                self.settle(ctx, peer, settled);
+                let call = CallRecord {
+                    number,
+                    form: Form { again, streams },
+                    timeout_ms,
+                    ask,
+                };
+                self.serve(ctx, network, link, call);
+            }
+            Body::Reply {
+                number,
+                status,
+                body,
+            } => self.answered(ctx, network, link, number, status, body),
+            Body::Cancel { number } => self.withdraw(ctx, peer, number),
+            Body::Notice(settled) => self.settle(ctx, peer, settled),
+            Body::Peers(peers) => {
+                if network.told_of_peers(ctx, link, peers).is_err() {
+                    self.violation(ctx, network, link);
+                }
+            }
+            Body::Close(reason) => self.closed_by_peer(ctx, network, link, reason),
+            of_stream => {
+                if self.stream_record(ctx, network, link, of_stream).is_err() {
+                    self.violation(ctx, network, link);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! What it means for calls and streams that sessions and peers come and go.
+
+use super::incoming::LOST;
+use super::{Commands, Ctx, LinkId, Network, NodeName};
+use crate::engine::Event;
+use crate::engine::ids::CallOver;
+use crate::engine::links::{Met, Refuse};
+use crate::engine::network::{AdvertOutcome, Proved, Rival};
+use crate::engine::peers::{Leaver, Standing};
+use crate::wire::Instance;
+use crate::wire::record::CloseReason;
+
+/// Another node has our name and keeps it, so this node cannot take part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NameTaken;
+
+/// Sessions that come up.
+impl Commands {
+    /// The side that asked has proved itself with its first record.
+    pub(crate) fn session_opened(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        network: &mut Network,
+        link: LinkId,
+    ) -> Result<(), NameTaken> {
+        self.session_up(ctx, network, link)?;
+        if network.is_open(link) {
+            // The side that asked has measured the way by now.
+            network.send_ping(ctx, link);
+        }
+        Ok(())
+    }
+
+    /// A session is proved from both sides.
+    pub(crate) fn session_up(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        network: &mut Network,
+        link: LinkId,
+    ) -> Result<(), NameTaken> {
+        match network.proved(ctx, link) {
+            None => {}
+            Some(Proved::NameTaken) => return Err(NameTaken),
+            Some(Proved::Namesake) => {
+                self.close_session(ctx, network, link, CloseReason::NameConflict);
+            }
+            Some(Proved::OtherName) => self.refuse(ctx, network, link, Refuse::Hello),
+            Some(Proved::HasLeft) => self.cut(ctx, network, link),
+            Some(Proved::Welcome(met)) => self.welcome(ctx, network, link, &met),
+        }
+        Ok(())
+    }
+
+    /// A peer is in a session from now on.
+    fn welcome(&mut self, ctx: &mut Ctx<'_>, network: &mut Network, link: LinkId, met: &Met) {
+        let (instance, name) = (met.instance, &met.name);
+        if let Some(other) = network.meet(ctx, met) {
+            self.drop_peer(ctx, network, other);
+        }
+        if let Some(idle) = network.session_to_evict(ctx, link) {
+            self.close_session(ctx, network, idle, CloseReason::Idle);
+        }
+        let Some(joined) = network.join(ctx, link, met) else {
+            return;
+        };
+        for needless in joined.needless {
+            self.cut(ctx, network, needless);
+        }
+        let restarted = self.supersede(ctx, network, instance, name);
+        self.tell_joined(ctx, network, name, joined.is_news, restarted);
+        if let Some(other) = joined.other {
+            let loser = network.loser(ctx, other, link, met);
+            self.close_session(ctx, network, loser, CloseReason::Duplicate);
+        }
+        network.joined(ctx, link, instance);
+        self.answers_go_on(ctx, network, instance);
+        self.pump_calls(ctx, network, name);
+    }
+
+    /// Other instances of the name give way, or are asked to show that they live. Whether a program
+    /// knew one of them.
+    fn supersede(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        network: &mut Network,
+        instance: Instance,
+        name: &NodeName,
+    ) -> bool {
+        let mut known = false;
+        for other in network.rivals(instance, name) {
+            known |= match network.supersede(ctx, other) {
+                None => false,
+                Some(Rival::Doubted { was_joined }) => was_joined,
+                Some(Rival::Gone(peer)) => {
+                    self.fail_calls(ctx, network, other, peer.name(), true);
+                    peer.is_joined()
+                }
+            };
+        }
+        known
+    }
+
+    /// Tells the program that a peer is there: unless it knows, also from the older protocol.
+    fn tell_joined(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        network: &Network,
+        name: &NodeName,
+        is_news: bool,
+        restarted: bool,
+    ) {
+        let is_there = |name: &NodeName| network.is_there(name);
+        let most = ctx.config.limits.peers;
+        let told = self.compat.met_natively(most, name, is_there);
+        if restarted {
+            ctx.event(Event::PeerRestarted(name.clone()));
+        } else if is_news && !told {
+            ctx.event(Event::PeerJoined(name.clone()));
+        }
+    }
+}
+
+/// Sessions that end.
+impl Commands {
+    /// A session with a peer has ended: what it carried waits for another one.
+    pub(super) fn session_lost(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        network: &mut Network,
+        link: LinkId,
+        peer: Instance,
+    ) {
+        self.streams.unlink(link);
+        if network.session_lost(link, &peer) {
+            self.answers_cut_off(ctx, network, link, peer);
+        }
+        match network.standing(ctx, peer) {
+            Some(Standing::Replaced) => {
+                if let Some(known) = network.remove_peer(&peer) {
+                    self.fail_calls(ctx, network, peer, known.name(), true);
+                }
+                return;
+            }
+            Some(Standing::Left) => {
+                if let Some(leaver) = network.leaver(&peer) {
+                    self.left(ctx, network, peer, leaver);
+                }
+            }
+            Some(Standing::Stays) | None => {}
+        }
+        network.session_over(ctx, peer);
+        self.requeue_calls(ctx, network, link, peer);
+    }
+
+    /// The other side has closed a session, and says why.
+    pub(super) fn closed_by_peer(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        network: &mut Network,
+        link: LinkId,
+        reason: CloseReason,
+    ) {
+        let Some(peer) = network.session(link).map(|s| s.peer) else {
+            return;
+        };
+        if reason == CloseReason::Leaving {
+            network.leaves(&peer);
+            // It has left when the last of its sessions has ended: another one may still hold an
+            // answer.
+            self.close_at_once(ctx, network, link);
+            network.challenge(ctx, peer);
+        } else {
+            self.close_at_once(ctx, network, link);
+            network.rest(&peer);
+        }
+        let name = network.name_of(&peer);
+        if name.is_some_and(|name| self.calls.waits_for(name)) {
+            network.want_dial(ctx, peer);
+        }
+    }
+}
+
+/// Peers that are gone.
+impl Commands {
+    /// Acts on what an advert leads to.
+    pub(crate) fn act_on_advert(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        network: &mut Network,
+        outcome: AdvertOutcome,
+    ) {
+        match outcome {
+            AdvertOutcome::Left { instance, leaver } => self.left(ctx, network, instance, leaver),
+            AdvertOutcome::Alias { link, address } => {
+                self.close_at_once(ctx, network, link);
+                network.drop_alias(ctx, &address);
+            }
+        }
+    }
+
+    /// A peer has said goodbye, and is in no session any more.
+    fn left(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        network: &mut Network,
+        instance: Instance,
+        leaver: Leaver,
+    ) {
+        self.drop_peer(ctx, network, instance);
+        self.withdraw_all(ctx, network, instance);
+        network.remember_left(ctx, instance, leaver);
+    }
+
+    /// A peer is gone: it said so, or was not heard for too long.
+    pub(crate) fn drop_peer(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        network: &mut Network,
+        instance: Instance,
+    ) {
+        let Some(peer) = network.remove_peer(&instance) else {
+            return;
+        };
+        for link in peer.links() {
+            self.cut(ctx, network, link);
+        }
+        let name = peer.name();
+        let restarted = network.resolve(name).is_some();
+        self.fail_calls(ctx, network, instance, name, restarted);
+        if self.compat.has(name) {
+            // It was only heard natively, and never met: calls need not wait for that any longer.
+            self.pump_calls(ctx, network, name);
+        }
+        if peer.is_joined() {
+            ctx.event(Event::PeerLeft(name.clone()));
+        }
+    }
+
+    /// An instance is gone for good, and with it the calls that it may have and their streams.
+    /// `restarted` says whether another instance has taken its place.
+    fn fail_calls(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        network: &mut Network,
+        instance: Instance,
+        name: &NodeName,
+        restarted: bool,
+    ) {
+        self.fail_bound_calls(ctx, network, instance, name, restarted);
+        self.fail_streams_of(ctx, network, instance);
+    }
+
+    /// The streams of the calls of a peer that is gone go no further. A large answer stays for as
+    /// long as it is kept: the peer asks for it if it comes back, since the goodbye may be forged.
+    fn fail_streams_of(&mut self, ctx: &mut Ctx<'_>, network: &mut Network, peer: Instance) {
+        for call in self.streams.calls_of(peer) {
+            if self.serving.owes_answer_only(call) {
+                continue;
+            }
+            let over = CallOver {
+                call,
+                why: Some("the caller is gone"),
+                reads: self.serving.reads(call),
+            };
+            self.end_streams(ctx, over);
+            self.stop_collecting(ctx, network, call, LOST);
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Tests of the commands as a whole, with a [`Ctx`] and a network to send through.
+
+use super::*;
+use crate::engine::fixture::{Side, at, linked, name};
+use crate::engine::{Ask, Request, Terms};
+use crate::error::Error;
+use crate::name::CommandPath;
+use crate::wire::record::Status;
+use std::time::Duration;
+
+/// A node: its commands, and the network that they send through.
+struct Node {
+    side: Side,
+    commands: Commands,
+}
+
+fn terms(wait: bool) -> Terms {
+    Terms {
+        timeout: Duration::from_secs(1),
+        wait,
+        streams: false,
+    }
+}
+
+impl Node {
+    fn new(side: Side) -> Node {
+        Node {
+            side,
+            commands: Commands::default(),
+        }
+    }
+
+    fn call(&mut self, target: &str, terms: Terms) -> Result<CallNumber, Error> {
+        let ask = Ask::Command {
+            path: CommandPath::new("read").unwrap(),
+            args: b"[7]".to_vec(),
+            kwargs: b"{}".to_vec(),
+        };
+        let (ctx, network) = (&mut self.side.fixture.ctx(), &mut self.side.network);
+        self.commands.call(ctx, network, &name(target), ask, terms)
+    }
+
+    fn take(&mut self, other: &mut Node) {
+        let (link, commands) = (self.side.link, &mut self.commands);
+        self.side.take(&mut other.side, |ctx, network, peer, body| {
+            commands.record(ctx, network, link, peer, body);
+        });
+    }
+
+    fn answer(&mut self, request: &Request, value: &[u8]) {
+        let (ctx, network) = (&mut self.side.fixture.ctx(), &mut self.side.network);
+        self.commands
+            .reply(ctx, network, request.id, Status::Value, value.to_vec());
+    }
+
+    fn outputs(&mut self) -> Vec<Output> {
+        self.side.fixture.core.outputs.drain(..).collect()
+    }
+
+    fn request(&mut self) -> Option<Request> {
+        let requests = self
+            .outputs()
+            .into_iter()
+            .filter_map(|output| match output {
+                Output::Request(request) => Some(request),
+                _ => None,
+            });
+        requests.last()
+    }
+
+    /// The calls that have ended since the last time.
+    fn ended(&mut self) -> Vec<(CallNumber, Result<Vec<u8>, Error>)> {
+        let ended = self
+            .outputs()
+            .into_iter()
+            .filter_map(|output| match output {
+                Output::Ended(number, result) => Some((number, result)),
+                _ => None,
+            });
+        ended.collect()
+    }
+}
+
+fn pair() -> (Node, Node) {
+    let (one, other) = linked();
+    (Node::new(one), Node::new(other))
+}
+
+#[test]
+fn a_call_goes_over_the_session_with_its_target_and_its_answer_comes_back() {
+    let (mut caller, mut callee) = pair();
+    let number = caller.call("p9", terms(false)).unwrap();
+    callee.take(&mut caller);
+    let request = callee.request().unwrap();
+    assert_eq!(request.caller, name("p5"));
+    callee.answer(&request, b"21.5");
+    caller.take(&mut callee);
+    assert_eq!(caller.ended(), [(number, Ok(b"21.5".to_vec()))]);
+}
+
+#[test]
+fn a_call_to_a_name_that_is_not_known_waits_only_if_it_is_to_and_not_for_ever() {
+    let mut node = Node::new(Side::new(5));
+    let unreachable = Error::Unreachable("p9".into());
+    assert_eq!(node.call("p9", terms(false)), Err(unreachable.clone()));
+    let number = node.call("p9", terms(true)).unwrap();
+    assert!(node.commands.waits_for(&name("p9")));
+    node.side.fixture.now = at(1_000);
+    let (ctx, network) = (&mut node.side.fixture.ctx(), &mut node.side.network);
+    node.commands.tick_calls(ctx, network);
+    assert_eq!(node.ended(), [(number, Err(unreachable))]);
+    assert!(!node.commands.waits_for(&name("p9")));
+}
+
+#[test]
+fn when_its_link_ends_a_call_waits_to_be_sent_again_and_its_peer_is_to_be_dialled() {
+    let (mut caller, _) = pair();
+    caller.call("p9", terms(false)).unwrap();
+    assert!(!caller.commands.waits_for(&name("p9")));
+    let (ctx, network) = (&mut caller.side.fixture.ctx(), &mut caller.side.network);
+    caller.commands.ended(ctx, network, caller.side.link);
+    assert!(caller.commands.waits_for(&name("p9")));
+    let due = network.take_due_peers(caller.side.fixture.now);
+    assert_eq!(due.straight.len(), 1, "without a pause");
+    assert!(caller.ended().is_empty());
+}
+
+#[test]
+fn the_calls_that_a_peer_may_have_end_when_it_is_gone() {
+    let (mut caller, _) = pair();
+    let number = caller.call("p9", terms(false)).unwrap();
+    let (ctx, network) = (&mut caller.side.fixture.ctx(), &mut caller.side.network);
+    let peer = network.resolve(&name("p9")).unwrap();
+    caller.commands.drop_peer(ctx, network, peer);
+    assert!(!network.is_open(caller.side.link));
+    let unreachable = Error::Unreachable("p9".into());
+    assert_eq!(caller.ended(), [(number, Err(unreachable))]);
+}
+
+#[test]
+fn a_node_that_stops_takes_no_more_calls_and_waits_until_its_answers_have_arrived() {
+    let (mut caller, mut callee) = pair();
+    caller.call("p9", terms(false)).unwrap();
+    callee.take(&mut caller);
+    let request = callee.request().unwrap();
+    callee.answer(&request, b"21.5");
+    let own = callee.side.fixture.core.instance;
+    let (ctx, network) = (&mut callee.side.fixture.ctx(), &mut callee.side.network);
+    callee.commands.begin_stop(ctx, network);
+    assert!(!callee.commands.is_flushed(network, own));
+    caller.call("p9", terms(false)).unwrap();
+    caller.take(&mut callee);
+    assert_eq!(caller.ended().len(), 1);
+    callee.take(&mut caller);
+    assert!(callee.request().is_none(), "it does not run any more");
+    let (ctx, network) = (&mut callee.side.fixture.ctx(), &mut callee.side.network);
+    callee.commands.echo_came(ctx, network, callee.side.link);
+    assert!(callee.commands.is_flushed(network, own));
+}

@@ -1,0 +1,140 @@
+//! Tests of the network as a whole, with a [`Ctx`] and nothing else.
+
+use super::*;
+use crate::engine::fixture::{Side, address, at, linked, name};
+use crate::engine::peers::{Origin, Standing};
+use crate::engine::{Event, Output};
+use crate::wire::Instance;
+use crate::wire::advert::{Advert, Phase as AdvertPhase};
+
+/// The first node has a lower instance than the fifth, so that the fifth waits to be dialled.
+const LOWER: Instance = Instance([1; 16]);
+const HIGHER: Instance = Instance([9; 16]);
+
+fn advert(phase: AdvertPhase, instance: Instance) -> Advert {
+    Advert {
+        phase,
+        instance,
+        sequence: 1,
+        interval_ms: 1_000,
+        port: 7,
+        name: name("p1"),
+        address: None,
+        relays: Vec::new(),
+        vouched: 0,
+    }
+}
+
+fn hear(side: &mut Side, advert: &Advert, is_wanted: bool) -> Option<AdvertOutcome> {
+    let (from, ctx) = (Origin::Lan(address(1)), &mut side.fixture.ctx());
+    side.network.advert(ctx, from, advert, &|_| is_wanted)
+}
+
+/// Whether a peer is dialled that is due now.
+fn dials(side: &mut Side) -> bool {
+    let due = side.network.take_due_peers(side.fixture.now);
+    let ctx = &mut side.fixture.ctx();
+    side.network.dial_peers(ctx, due, &|_| false);
+    let outputs = &side.fixture.core.outputs;
+    outputs
+        .iter()
+        .any(|o| matches!(o, Output::Dial(_, to) if *to == address(1)))
+}
+
+#[test]
+fn a_peer_that_is_to_dial_us_is_dialled_at_once_if_a_call_waits_for_it() {
+    for is_wanted in [false, true] {
+        let mut side = Side::new(5);
+        let outcome = hear(&mut side, &advert(AdvertPhase::Present, LOWER), is_wanted);
+        assert!(outcome.is_none());
+        assert_eq!(side.network.resolve(&name("p1")), Some(LOWER));
+        assert_eq!(dials(&mut side), is_wanted);
+    }
+}
+
+#[test]
+fn the_goodbye_of_a_peer_that_is_in_no_session_is_for_others_to_act_on() {
+    let mut side = Side::new(5);
+    hear(&mut side, &advert(AdvertPhase::Present, LOWER), false);
+    let goodbye = Advert {
+        sequence: 2,
+        ..advert(AdvertPhase::Leaving, LOWER)
+    };
+    let outcome = hear(&mut side, &goodbye, false);
+    let Some(AdvertOutcome::Left { instance, leaver }) = outcome else {
+        panic!("{outcome:?}");
+    };
+    assert_eq!(instance, LOWER);
+    assert!(side.network.remove_peer(&instance).is_some());
+    side.network
+        .remember_left(&side.fixture.ctx(), instance, leaver);
+    hear(&mut side, &advert(AdvertPhase::Present, LOWER), true);
+    assert!(!dials(&mut side), "what it said before it left is no news");
+}
+
+#[test]
+fn the_end_of_a_session_is_for_others_to_act_on_and_its_peer_is_dialled_again() {
+    let (mut one, _) = linked();
+    let (link, peer) = (one.link, HIGHER);
+    assert_eq!(one.network.best_session(peer), Some(link));
+    let over = one.network.remove(&mut one.fixture.ctx(), link);
+    assert!(
+        matches!(over, Some(LinkOver::Session { link: l, peer: p }) if (l, p) == (link, peer)),
+        "{over:?}"
+    );
+    assert!(one.network.session_lost(link, &peer));
+    assert!(one.network.may_come_back(&peer));
+    let standing = one.network.standing(&mut one.fixture.ctx(), peer);
+    assert_eq!(standing, Some(Standing::Stays));
+    one.network.session_over(&one.fixture.ctx(), peer);
+    one.fixture.now = at(2_000);
+    let due = one.network.take_due_peers(one.fixture.now);
+    assert_eq!(due.straight, [peer]);
+}
+
+#[test]
+fn when_the_node_has_stopped_the_end_of_a_session_means_nothing_any_more() {
+    let (mut one, _) = linked();
+    one.fixture.core.phase = Phase::Stopped;
+    let over = one.network.cut(&mut one.fixture.ctx(), one.link);
+    assert!(over.is_none(), "{over:?}");
+    let closed = one.fixture.core.outputs.pop_front();
+    assert!(matches!(closed, Some(Output::Close(link, _)) if link == one.link));
+}
+
+/// Two nodes of one name: the fifth, which is in this phase, and the ninth.
+fn namesakes(phase: Phase) -> (Side, Option<Proved>) {
+    let (mut one, mut other) = (Side::new(5), Side::new(9));
+    other.fixture.core.config.name = one.fixture.core.config.name.clone();
+    one.dial(address(9));
+    one.fixture.core.phase = phase;
+    other.link = other.network.accept(&mut other.fixture.ctx(), address(5));
+    other.take(&mut one, |_, _, _, _| {});
+    one.fixture.core.outputs.clear();
+    let mut opened = Vec::new();
+    let answer = other.network.pending(other.link).to_vec();
+    let (ctx, network) = (&mut one.fixture.ctx(), &mut one.network);
+    let came = network.next(ctx, one.link, &mut &answer[..], &mut opened);
+    let Some((link, Came::Hello(hello, key))) = came else {
+        panic!("{came:?}");
+    };
+    let greeted = network.hello(&mut one.fixture.ctx(), link, &hello, key);
+    assert_eq!(greeted, Greeted::Session);
+    let proved = network.proved(&mut one.fixture.ctx(), link);
+    (one, proved)
+}
+
+#[test]
+fn a_node_that_asks_for_a_name_loses_it_to_one_that_has_it() {
+    let (until, last) = (at(100), at(100));
+    let (_, proved) = namesakes(Phase::Probing { until, last });
+    assert!(matches!(proved, Some(Proved::NameTaken)), "{proved:?}");
+}
+
+#[test]
+fn of_two_that_have_a_name_each_is_told_and_none_gives_way() {
+    let (mut one, proved) = namesakes(Phase::Running);
+    assert!(matches!(proved, Some(Proved::Namesake)), "{proved:?}");
+    let wins = true;
+    assert_eq!(one.fixture.events(), [Event::NameConflict { wins }]);
+}
