@@ -66,11 +66,12 @@ impl Engine {
 
     /// Bytes came on a link. What is read of a record lies in `opened` while it is acted on.
     pub(super) fn received(&mut self, now: Now, id: LinkId, mut bytes: &[u8]) {
-        while let Some((link, came)) =
-            self.network
-                .next(&mut self.core.at(now), id, &mut bytes, &mut self.opened)
-        {
+        loop {
             let (ctx, network) = (&mut self.core.at(now), &mut self.network);
+            let next = network.next(ctx, id, &mut bytes, &mut self.opened);
+            let Some((link, came)) = next else {
+                return;
+            };
             match came {
                 Came::Nothing | Came::Advert(_, None) => {}
                 Came::Record { peer, opens, body } => {
