@@ -221,6 +221,8 @@ fn single_bytes_that_are_written_one_by_one_all_come() {
     let (mut w, a, b) = met();
     let mut s = Streaming::begin(&mut w, a, b, (vec![7; 20_000], Vec::new()));
     let (id, data) = (s.up.id, s.up.data.clone());
+    // Once the reader lets it, each byte leaves at once, as a piece of its own.
+    w.run(ms(10));
     let mut rest = &data[..];
     while !rest.is_empty() {
         let wrote = w.with(a, |e, now| e.stream_write(now, id, &rest[..1]));
@@ -325,9 +327,10 @@ fn a_reader_that_does_not_read_stops_its_sender_and_nobody_else() {
         s.up.write(&mut w);
         w.run(ms(1));
     }
-    let window = w.limits.stream_window;
-    assert_eq!(s.up.written, window);
-    assert_eq!(w.nodes[b].engine.stats().stream_bytes_in, window as u64);
+    // Pieces that were sent before they were full count for a little more than their bytes.
+    let (window, written) = (w.limits.stream_window, s.up.written);
+    assert!(written <= window && window - written < 1_024, "{written}");
+    assert_eq!(w.nodes[b].engine.stats().stream_bytes_in, written as u64);
     let n = w.call(a, "b", secs(1)).unwrap();
     w.run(ms(20));
     assert!(w.result(a, n).unwrap().is_ok());
@@ -336,9 +339,9 @@ fn a_reader_that_does_not_read_stops_its_sender_and_nobody_else() {
     w.run(secs(21));
     assert_eq!(w.result(a, s.number), Some(&Err(Error::Timeout)));
     s.up.read_to_end(&mut w, Duration::ZERO);
-    assert_eq!(s.up.read.len(), window);
+    assert_eq!(s.up.read.len(), written);
     let why = "the caller's time is over".into();
-    let arrived = window as u64;
+    let arrived = written as u64;
     assert_eq!(s.up.end, Some(Err(Error::Broken { arrived, why })));
     s.close(&mut w);
     w.check_closed();

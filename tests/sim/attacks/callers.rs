@@ -202,7 +202,8 @@ fn broadcasts_that_are_handed_on_leave_half_of_the_room_to_our_own_calls_and_end
     }
     w.run(ms(100));
     let open = |w: &World| w.nodes[a].engine.stats().calls_open;
-    assert!((40..50).contains(&open(&w)), "{} wait", open(&w));
+    // Twelve messages for four peers of 1 028 bytes each fill half; one of the four has answered.
+    assert!((30..38).contains(&open(&w)), "{} wait", open(&w));
     let own = w.call_with(a, "b", secs(5), &[b'x'; 40_000]);
     w.run(secs(1));
     assert!(matches!(w.result(a, own.unwrap()), Some(Ok(_))));

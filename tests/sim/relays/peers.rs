@@ -110,8 +110,13 @@ fn more_peers_than_sessions_at_a_relay_do_not_close_each_others_sessions_for_eve
             w.nodes[node].group = i;
         }
         w.run(secs(60));
-        let made = |w: &World| w.nodes.iter().map(|n| n.engine.stats().sessions).sum();
-        let before: u64 = made(&w);
+        let made = |w: &World| {
+            w.nodes
+                .iter()
+                .map(|n| n.engine.stats().sessions)
+                .sum::<u64>()
+        };
+        let before = made(&w);
         w.run(secs(120));
         assert_eq!(made(&w), before, "nothing calls for another session");
         for i in 1..10 {

@@ -124,7 +124,7 @@ pub(crate) struct Failed {
 }
 
 /// What calls take of [`Limits::calls`] and of [`Limits::call_bytes`].
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Load {
     calls: usize,
     bytes: usize,
@@ -200,10 +200,12 @@ impl Calls {
         Ok(())
     }
 
-    /// Whether one more call finds room that hands on `size` bytes of a message of another node.
+    /// Whether one more call finds room that hands on `size` bytes of a message of another node. A
+    /// single one does whatever its size, as far as there is room for any call.
     pub(crate) fn check_forward(&self, limits: &Limits, size: usize) -> Result<(), Error> {
-        let is_full = self.forwards.calls >= limits.calls / 2;
-        if is_full || self.forwards.bytes + size > limits.call_bytes / 2 {
+        let Load { calls, bytes } = self.forwards;
+        let is_full = calls >= limits.calls / 2 || bytes + size > limits.call_bytes / 2;
+        if calls > 0 && is_full {
             return Err(Error::Overloaded(IN_FLIGHT));
         }
         Ok(())

@@ -290,6 +290,7 @@ fn what_is_handed_on_for_others_takes_at_most_half_of_the_room() {
         };
         calls.begin(&mut core.at(at(0)), new)
     };
+    assert!(calls.check_forward(&limits, 100).is_ok(), "a single one");
     let first = forward(&mut calls, 30);
     assert!(calls.check_forward(&limits, 20).is_ok());
     assert!(calls.check_forward(&limits, 21).is_err(), "too many bytes");
