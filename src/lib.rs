@@ -131,7 +131,7 @@ mod node;
 mod rate;
 mod reach;
 mod signals;
-#[cfg(feature = "relay-server")]
+#[cfg(any(feature = "relay-server", feature = "compat"))]
 mod site_share;
 mod spinning;
 mod stats;

@@ -66,9 +66,10 @@ impl Part {
     pub(super) fn open(path: &Path, hash: FileHash, size: u64) -> Result<Part, Error> {
         match Part::try_open(path, hash, size) {
             // The end of another fetch has just removed the empty folder for parts.
-            Err(Error::Io { kind, .. }) if kind == ErrorKind::NotFound => {
-                Part::try_open(path, hash, size)
-            }
+            Err(Error::Io {
+                kind: ErrorKind::NotFound,
+                ..
+            }) => Part::try_open(path, hash, size),
             opened => opened,
         }
     }
