@@ -27,31 +27,31 @@ use std::time::Duration;
 ///
 /// * [`Error::TooLarge`](crate::Error::TooLarge) for a call or message of more than 32 KiB;
 /// * [`Error::Overloaded`](crate::Error::Overloaded) for a ninth call of one peer while eight run,
-/// and for any call that finds the budgets of bytes used up;
+///   and for any call that finds the budgets of bytes used up;
 /// * [`Error::AnswerLost`](crate::Error::AnswerLost) for an answer that found no room to be kept;
 /// * a session that was idle is closed when a ninth peer needs one. It is made again for the next
-/// call, which takes some round trips longer.
+///   call, which takes some round trips longer.
 ///
 /// The limits that are not in the list keep their defaults, which do not matter for these reasons:
 ///
 /// * Eight sessions with eight calls each do not reach `served`. Nodes that come and go leave kept
-/// answers behind until the time of their calls is over; 16 384 of these take 4 MiB, so set
-/// `served` to 1 024 where other nodes may do that.
+///   answers behind until the time of their calls is over; 16 384 of these take 4 MiB, so set
+///   `served` to 1 024 where other nodes may do that.
 /// * `max_values` is for handlers in Rust that read [`Call::args`](crate::Call::args), and for
-/// values of calls; a program in C is handed texts. The values of one text take at most ninety
-/// times its length, which is 3 MiB for 32 KiB. A program in Rust that keeps several calls whose
-/// arguments it has read should set `max_values` to 4 096, which takes 1.3 MB at most.
+///   values of calls; a program in C is handed texts. The values of one text take at most ninety
+///   times its length, which is 3 MiB for 32 KiB. A program in Rust that keeps several calls whose
+///   arguments it has read should set `max_values` to 4 096, which takes 1.3 MB at most.
 /// * Rates and times cost CPU and no memory, and `files` counts what the program itself offers.
 ///
 /// Three things are not included:
 ///
 /// * Broadcasts that wait for a handler: only `waiting_bytes` (16 MiB) bounds them. If a handler
-/// may take longer than a second, set `waiting_bytes` to 256 KiB as well.
+///   may take longer than a second, set `waiting_bytes` to 256 KiB as well.
 /// * Threads besides the two, each with a stack of 2 MiB: one for each upload (`uploads`), one for
-/// each of up to eight nodes from which a file is fetched, and up to four that look up the names
-/// of relays. A relay that is given by its IP address needs none, so a relay fits.
+///   each of up to eight nodes from which a file is fetched, and up to four that look up the names
+///   of relays. A relay that is given by its IP address needs none, so a relay fits.
 /// * The protocol of Python nodes (feature `compat`), which has budgets of the same sizes of its
-/// own, and up to `compat_links` connections.
+///   own, and up to `compat_links` connections.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Peers that are known from adverts. 4 096 entries are about 1 MiB. A thousand nodes on one
