@@ -7,6 +7,9 @@ mod heap;
 #[allow(dead_code, unreachable_pub)]
 #[path = "../../src/json/mod.rs"]
 mod json;
+#[allow(dead_code, unreachable_pub)]
+#[path = "../../src/json_object.rs"]
+mod json_object;
 mod logging;
 #[allow(dead_code, unreachable_pub)]
 #[path = "../../src/node/saved_peers.rs"]
