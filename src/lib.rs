@@ -122,6 +122,9 @@ mod due;
 pub mod ffi;
 #[cfg(feature = "files")]
 mod files;
+// The one module besides `ffi` that has unsafe code.
+#[allow(unsafe_code)]
+mod fork;
 mod hkdf;
 mod inbox;
 mod json;

@@ -14,7 +14,7 @@
 //! objects, strings and bytes into references. Tables (`peerbase_node_register_table`, the list of
 //! targets of a call), the buffer of `peerbase_stream_read` and the text of a new key are read or
 //! written where they are used.
-#![allow(unsafe_code)] // the one module that may; see [lints] in Cargo.toml
+#![allow(unsafe_code)] // besides `fork`, the one module that may; see [lints] in Cargo.toml
 #![allow(non_camel_case_types)] // C's names
 
 mod call;

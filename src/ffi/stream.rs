@@ -7,6 +7,7 @@ use super::node::{node, peerbase_node};
 use super::reply::{Holds, peerbase_reply};
 use super::request::{peerbase_request, request_ends};
 use crate::error::Error;
+use crate::fork;
 use crate::name::NodeName;
 use crate::node::{CallStream, Ends, FanOut, Options, Targets};
 use std::ffi::{c_char, c_int, c_void};
@@ -20,9 +21,9 @@ use std::time::{Duration, Instant};
 /// as if it were complete.
 pub struct peerbase_stream {
     side: Side,
-    /// The process that made the stream. A lock that another process held at a fork is of no use
+    /// The count of forks in the process that made the stream. A lock that another process held at a fork is of no use
     /// here.
-    pid: u32,
+    forks: u32,
 }
 
 /// What the stream belongs to. The calls that are to be waited for are taken out by that wait.
@@ -63,7 +64,7 @@ const AGAIN: Error = Error::Argument("the call was waited for already");
 unsafe fn here<'a>(stream: *const peerbase_stream) -> Result<&'a peerbase_stream, Error> {
     // SAFETY: by the function's contract.
     let stream = unsafe { borrow(stream) }?;
-    match stream.pid == std::process::id() {
+    match stream.forks == fork::count() {
         true => Ok(stream),
         false => Err(Error::Forked),
     }
@@ -71,8 +72,8 @@ unsafe fn here<'a>(stream: *const peerbase_stream) -> Result<&'a peerbase_stream
 
 impl peerbase_stream {
     fn new(side: Side) -> peerbase_stream {
-        let pid = std::process::id();
-        peerbase_stream { side, pid }
+        let forks = fork::count();
+        peerbase_stream { side, forks }
     }
 
     fn ends(&self) -> Result<&Arc<Ends>, Error> {

@@ -10,6 +10,7 @@ use crate::driver::{Driver, Settings};
 use crate::engine::{self, Event};
 use crate::error::Error;
 use crate::fernet::{Key, Keyring};
+use crate::fork;
 use crate::limits::{BODY_MAX, Limit, Limits, REMOTES_MAX, STREAM_WINDOW_MAX};
 use crate::name::{NetworkName, NodeName};
 use std::fmt;
@@ -454,7 +455,7 @@ impl Builder {
                 driver,
                 poller,
                 waker,
-                pid: std::process::id(),
+                forks: fork::count(),
             },
             commands,
             on_message,

@@ -408,7 +408,8 @@ int main(int argc, char **argv) {
     c = start("c");
     a = start("a");
     CHECK(peerbase_node_register(c, "free", free_inside, &c, NULL) == 0);
-    CHECK(peerbase_node_call(a, "c", "free", NULL, NULL, 60000, &reply) == PEERBASE_ERR_UNREACHABLE);
+    CHECK(peerbase_node_call(a, "c", "free", NULL, NULL, 60000, &reply) ==
+          PEERBASE_ERR_UNREACHABLE);
     peerbase_node_free(a);
     puts("ok");
     return 0;

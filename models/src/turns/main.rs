@@ -33,6 +33,13 @@ mod node {
     pub mod models;
 }
 
+mod fork {
+    /// No model forks.
+    pub fn count() -> u32 {
+        0
+    }
+}
+
 mod limits {
     /// The bounds that matter here.
     pub struct Limits {

@@ -63,6 +63,7 @@ pub(crate) use watchers::EventHandler;
 use crate::driver::{Driver, Poller, Waker};
 use crate::engine::{CallNumber, Engine, Now, Request, RequestId, Stats};
 use crate::error::Error;
+use crate::fork;
 use crate::logging::{self, record};
 use crate::name::NodeName;
 use crate::spinning::Spinning;
@@ -103,8 +104,8 @@ pub(super) struct Opened {
     pub(super) driver: Driver,
     pub(super) poller: Poller,
     pub(super) waker: Arc<Waker>,
-    /// The process that the node is in.
-    pub(super) pid: u32,
+    /// The count of forks in the process that the node is in.
+    pub(super) forks: u32,
 }
 
 /// See the module's documentation.
@@ -121,7 +122,7 @@ pub(super) struct Turns {
     spinning: Spinning,
     handlers: Handlers,
     fd: i32,
-    pid: u32,
+    forks: u32,
 }
 
 impl Turns {
@@ -132,7 +133,7 @@ impl Turns {
             mut driver,
             poller,
             waker,
-            pid,
+            forks,
         } = opened;
         let now = driver.now();
         // The first advert; the engine has nothing for the node yet.
@@ -148,7 +149,7 @@ impl Turns {
             watch: Condvar::new(),
             spinning: Spinning::default(),
             handlers,
-            pid,
+            forks,
         }
     }
 
@@ -178,7 +179,7 @@ impl Turns {
 
     /// A child of a fork has copies of the descriptors and of a lock that nobody may ever open.
     pub(super) fn is_forked(&self) -> bool {
-        std::process::id() != self.pid
+        fork::count() != self.forks
     }
 
     /// An error in a child of the process that started the node.

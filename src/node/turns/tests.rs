@@ -84,7 +84,7 @@ fn a_handler_that_is_set_while_the_node_ends_is_dropped_though_a_request_keeps_t
 #[test]
 fn in_a_child_of_a_fork_events_end_at_once_and_wait_for_no_lock() {
     let mut parts = builder().open_parts().unwrap();
-    parts.opened.pid += 1;
+    parts.opened.forks += 1;
     let node = Node::of(parts);
     // As by a thread that is not in the child.
     let held = node.0.shared.turns.lock();

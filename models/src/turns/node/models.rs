@@ -76,7 +76,7 @@ impl Node {
             driver,
             poller,
             waker,
-            pid: std::process::id(),
+            forks: 0,
         };
         let count = ended.clone();
         let handlers = Handlers {
