@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 static FORKS: AtomicU32 = AtomicU32::new(0);
 
-/// The count now. The first use begins to count; a child that is made by a bare `clone` system call,
-/// around the C library, is not noticed.
+/// The count now. The first use begins to count; a child that is made by a bare `clone` system
+/// call, around the C library, is not noticed.
 pub(crate) fn count() -> u32 {
     static WATCHED: Once = Once::new();
     WATCHED.call_once(|| {

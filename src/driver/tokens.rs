@@ -9,7 +9,7 @@ use crate::table::Table;
 
 /// Numbers there are: far more than links that can be open, and few enough for 32 bits.
 const NUMBERS: usize = 1 << 24;
-/// Links that are gone and may still have numbers, besides as many as are open.
+/// Entries of closed links that are kept, beyond one for each open link.
 const GONE: usize = 64;
 
 /// See the module's documentation.
@@ -17,7 +17,7 @@ const GONE: usize = 64;
 pub(super) struct Tokens {
     links: Table<usize, LinkId>,
     next: usize,
-    /// With so many numbers those of links that are gone are taken back.
+    /// At this many entries, those of closed links are removed.
     full: usize,
 }
 

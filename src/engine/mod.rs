@@ -105,7 +105,7 @@
 //! link:   Dialing --> Asked --(answer)-----------------> Open     (we dialled)
 //!         Listening --(hello)--> Answered --(a record)--> Open    (they dialled)
 //! peer:   known (an advert) <--> reachable (a session is open); known --> gone
-//! call:   Waiting <--(path died, same instance)--> Sent; Waiting or Sent --> ended, once
+//! call:   waiting --> bound to an instance --> ended, once (if the path dies, it is sent again)
 //! ```
 //!
 //! Parts own what they know, and none of them sees another. `network` holds those that find and
@@ -208,7 +208,7 @@ pub enum Input<'a> {
     },
     /// A link that [`Output::Dial`] or [`Output::DialRelay`] asked for is connected.
     Connected(LinkId),
-    /// The name of the relay that [`Output::DialRelay`] asked for means nothing.
+    /// The name of the relay that [`Output::DialRelay`] asked for could not be resolved.
     Unresolved(LinkId),
     /// Bytes came on a link.
     Received(LinkId, &'a [u8]),
@@ -229,8 +229,8 @@ pub enum Output {
     Broadcast(Vec<u8>),
     /// Connect to this address.
     Dial(LinkId, SocketAddr),
-    /// Find out what this relay's name means, without waiting for it here, and connect to it.
-    /// Whether it may be anywhere, [`Engine::dials_relay`] tells.
+    /// Resolve the name of this relay without blocking, and connect to it. [`Engine::dials_relay`]
+    /// says whether a local address is allowed.
     DialRelay(LinkId, RelayAddress),
     /// A link has [`Engine::pending`] bytes, where it had none.
     Writable(LinkId),
@@ -238,7 +238,7 @@ pub enum Output {
     Close(LinkId, Vec<u8>),
     /// Answer this with [`Engine::reply`].
     Request(Request),
-    /// Something was said to everyone, by this node.
+    /// A node has broadcast a message: its name, and the bytes.
     Message(NodeName, Vec<u8>),
     /// A stream that the program waits for has moved: try again.
     Stream(StreamId),
@@ -257,7 +257,7 @@ pub enum Output {
         /// A JSON object.
         kwargs: Vec<u8>,
     },
-    /// Such a call has ended otherwise.
+    /// An [`Output::CompatCall`] has ended: its answer is no longer wanted.
     CompatForget(CallNumber),
     /// The answer to an [`Engine::compat_request`].
     CompatReply(u64, Status, Vec<u8>),
@@ -312,7 +312,7 @@ pub enum Event {
     Missed(u64),
 }
 
-/// What there is a time for, in the order in which it is done.
+/// The timers, in the order in which they are handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Timer {
     Streams,

@@ -69,8 +69,7 @@ impl Engine {
         self.commands.reply(ctx, network, id, status, body);
     }
 
-    /// Whether the program has so much to do that broadcasts of others are turned away: they may
-    /// come again.
+    /// While `full`, refuses broadcasts of other nodes; they may send them again.
     pub fn hold_broadcasts(&mut self, full: bool) {
         self.commands.hold_broadcasts(full);
     }
@@ -171,12 +170,12 @@ impl Engine {
 
 /// The peers that speak the protocol of PeerBase 0.7.1.
 impl Engine {
-    /// There may be such peers.
+    /// There may be Python peers (of PeerBase 0.7.1).
     pub fn expect_compat(&mut self) {
         self.commands.expect_compat();
     }
 
-    /// Such a peer is at this place now, or is gone.
+    /// A Python peer is at this place now, or is gone.
     pub fn compat_peer(&mut self, now: Now, name: NodeName, place: Option<CompatPlace>) {
         self.commands
             .compat_peer(&mut self.core.at(now), name, place);
@@ -189,7 +188,8 @@ impl Engine {
         }
     }
 
-    /// Such a peer calls a command of this node. The engine of its protocol counts `ticket` from 0.
+    /// A Python peer calls a command of this node. The engine of its protocol counts `ticket` from
+    /// 0.
     pub fn compat_request(&mut self, now: Now, ticket: u64, caller: NodeName, ask: Ask) {
         let ctx = &mut self.core.at(now);
         self.commands.compat_request(ctx, ticket, caller, ask);

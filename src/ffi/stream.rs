@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 /// as if it were complete.
 pub struct peerbase_stream {
     side: Side,
-    /// The count of forks in the process that made the stream. A lock that another process held at a fork is of no use
-    /// here.
+    /// The count of forks in the process that made the stream. A lock that another process held at
+    /// a fork is of no use here.
     forks: u32,
 }
 

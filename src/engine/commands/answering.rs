@@ -112,7 +112,7 @@ impl Commands {
         self.send_reply(ctx, network, id);
     }
 
-    /// Whether a caller can still be told how that ends which a command streams to it. It cannot
+    /// Whether a caller can still be told how the stream of the command's response ends. It cannot
     /// if the caller was taken for gone and has come back: it would wait for the end together with
     /// the value.
     pub(super) fn can_end_stream(&self, id: RequestId) -> bool {

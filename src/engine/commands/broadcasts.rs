@@ -11,7 +11,7 @@ use crate::wire::record::Status;
 use std::time::Duration;
 
 impl Commands {
-    /// Whether the program has so much to do that broadcasts of others are turned away.
+    /// While `full`, refuses broadcasts of other nodes.
     pub(crate) fn hold_broadcasts(&mut self, full: bool) {
         self.broadcasts.hold(full);
     }

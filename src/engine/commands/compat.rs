@@ -8,7 +8,7 @@ use crate::name::NodeName;
 use crate::wire::record::Status;
 
 impl Commands {
-    /// There may be such peers.
+    /// There may be Python peers (of PeerBase 0.7.1).
     pub(crate) fn expect_compat(&mut self) {
         self.compat.expect();
     }
@@ -18,7 +18,7 @@ impl Commands {
         self.compat.infos()
     }
 
-    /// Such a peer is at this place now, or is gone.
+    /// A Python peer is at this place now, or is gone.
     pub(crate) fn compat_peer(
         &mut self,
         ctx: &mut Ctx<'_>,
@@ -35,8 +35,8 @@ impl Commands {
         }
     }
 
-    /// Such a peer calls a command of this node. A call that comes while the node stops is refused,
-    /// because its caller would hear no goodbye.
+    /// A Python peer calls a command of this node. A call that comes while the node stops is
+    /// refused, because its caller would hear no goodbye.
     pub(crate) fn compat_request(
         &mut self,
         ctx: &mut Ctx<'_>,

@@ -75,8 +75,8 @@ impl Commands {
         }
     }
 
-    /// A session with a peer has ended. What it held unread the peer asks for again, over another
-    /// one.
+    /// A session with a peer has ended. The peer asks again, over another session, for answers that
+    /// it had not read.
     pub(super) fn answers_cut_off(
         &mut self,
         ctx: &mut Ctx<'_>,

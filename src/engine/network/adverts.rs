@@ -134,8 +134,8 @@ impl Network {
             Some(News::Stale) => return,
             Some(News::Again) => false,
             Some(News::Later { reachable }) => {
-                // Nobody else can have said what is newer than all that was heard of one that is
-                // there.
+                // A replay cannot be newer than the peer's last advert, and its session is open: so
+                // the peer has sent this, and its address is genuine.
                 if let (Origin::Lan(from), true) = (from, reachable) {
                     self.presence.know(ctx.now.at, from.ip());
                 }

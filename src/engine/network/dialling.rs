@@ -126,8 +126,9 @@ impl Network {
         self.dial_over(ctx, instance, others, false);
     }
 
-    /// A full house dials only for calls that wait; for a peer that is known from another's word
-    /// alone it is full sooner, and what is under way counts, since many are told of at once.
+    /// Whether there is room for one more session with this peer. At the limit of sessions only a
+    /// peer that a call waits for is dialled. For a peer that is known only by hearsay the limit is
+    /// lower, and dials under way count, since many such peers are learnt at once.
     fn has_room_for(&self, ctx: &Ctx<'_>, peer: &Peer, wanted: Wanted<'_>) -> bool {
         let limits = &ctx.config.limits;
         let sessions = self.links.open_sessions();

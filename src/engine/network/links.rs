@@ -68,8 +68,8 @@ impl Network {
         self.links.send_record(ctx, &mut self.plain, id, encode);
     }
 
-    /// Seals and sends the record that was put together in `plain`; with a digest that what begins
-    /// at an offset in it is to be added to.
+    /// Seals and sends the record that was put together in `plain`. If a digest is given, `plain`
+    /// from that offset on is added to it.
     #[inline]
     pub(crate) fn send_plain_record(
         &mut self,

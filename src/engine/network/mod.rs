@@ -7,10 +7,10 @@
 //! ```
 //!
 //! [`Network`] owns the parts that do this, and hands what one of them returns to the next. It
-//! knows nothing of calls and streams. What others must act on it returns as a value: [`Came`] is
-//! what came on a link, [`LinkOver`] a link that has ended, [`AdvertOutcome`] what an advert leads
-//! to, [`Greeted`] what a hello leads to, and [`Proved`] what a session leads to that was just
-//! proved. The caller acts on such a value before it calls the network again, so that all that
+//! knows nothing of commands and answers. What others must act on it returns as a value: [`Came`]
+//! is what came on a link, [`LinkOver`] a link that has ended, [`AdvertOutcome`] what an advert
+//! leads to, [`Greeted`] what a hello leads to, and [`Proved`] what a session leads to that was
+//! just proved. The caller acts on such a value before it hands in anything else, so that all that
 //! happens has one order.
 //!
 //! `adverts` fill the directory, and `dialling` makes links of what it plans. `handshake` answers

@@ -104,8 +104,8 @@ impl Callbacks {
         self.taken_for_messages() > self.bytes_max / 2
     }
 
-    /// Bytes that count against a message to everyone. What handlers keep is in nobody's way but
-    /// that of further messages to everyone.
+    /// Bytes that count against a message to everyone. What handlers keep limits only further
+    /// messages to everyone.
     fn taken_for_messages(&self) -> usize {
         self.bytes + self.kept.load(Ordering::Relaxed)
     }

@@ -207,7 +207,7 @@ impl Turns {
         }
     }
 
-    /// Whether this is a callback.
+    /// Whether the calling thread is running a callback.
     pub(super) fn is_callback(&self) -> bool {
         self.lock().is_callback()
     }

@@ -63,7 +63,7 @@ impl Turns {
         let state = self.lock();
         let free = !state.is_led() && state.batch.is_none() && state.stage.is_working();
         if free && state.is_programs_loop() {
-            // Whoever uses the node next learns what went wrong.
+            // The next use of the node returns the error.
             let _ = self.turn(state, Some(Duration::ZERO));
         }
     }

@@ -107,7 +107,7 @@ impl State {
         matches!(self.loop_thread, LoopThread::Program { thread, .. } if thread == this_thread())
     }
 
-    /// Whether this is a callback.
+    /// Whether the calling thread is running a callback.
     pub(super) fn is_callback(&self) -> bool {
         self.batch
             .is_some_and(|batch| batch.thread == this_thread())

@@ -88,7 +88,8 @@ impl Turns {
         self.handover.notify_all();
     }
 
-    /// Leads until the node has ended, where no thread does nothing else, and does its last work.
+    /// For a node without threads of its own: leads until the node has ended, then does the last
+    /// work.
     pub(super) fn see_to_the_end<'a>(&'a self, mut state: Locked<'a>) -> Result<(), Error> {
         let mut waited = Ok(());
         while !state.stage.is_ended() {

@@ -85,7 +85,7 @@ impl Turns {
     }
 
     /// Does something with a stream as soon as that can be done; waits at most `timeout`, or for as
-    /// long as it takes. The loop's thread must not wait.
+    /// long as it takes. A callback must not wait.
     pub(in crate::node) fn wait_stream<T>(
         &self,
         signal: &Signal,
@@ -146,7 +146,7 @@ impl Turns {
         }
     }
 
-    /// Waits until the name is ours or is not. Callbacks wait for the loop.
+    /// Waits until the name is ours or is not. Runs no callbacks.
     pub(in crate::node) fn wait_started(&self) -> Result<(), Error> {
         let mut state = self.lock();
         loop {
