@@ -16,7 +16,7 @@
 
 use super::http::{Fault, Method, RequestHead};
 use super::post::{Packet, Ping, Pong};
-use super::python::ctime;
+use super::python_text::ctime;
 use crate::address::RelayAddress;
 use crate::json::quoted;
 use crate::limits::{RelayLimits, SERVERS_MAX};

@@ -18,7 +18,8 @@
 //! natively only, and nothing that is known through compat counts as reachable.
 //!
 //! `http` is how far HTTP is spoken, `advert` the datagram, `message` what is sealed, `post` what
-//! nodes and relays say to each other; `engine` is a node's part, `mailbox` a relay's. None of them
+//! nodes and relays say to each other, `status` how the end of a call is told, and `python_text`
+//! what a Python node would print; `engine` is a node's part, `mailbox` a relay's. None of them
 //! does IO.
 
 pub mod advert;
@@ -29,4 +30,5 @@ pub mod http;
 pub(crate) mod mailbox;
 pub mod message;
 pub mod post;
-mod python;
+mod python_text;
+mod status;

@@ -1,15 +1,16 @@
 //! Files by their SHA-256: offered to the network, and fetched from the nodes that have them.
 //!
 //! `share` is what this node offers and how it is read for other nodes; `fetch` fetches a file;
-//! `part` is a file of which some pieces are missing; `name` says which offered names are accepted;
-//! `folder` is a folder that is used by its handle. Folders and files to which other users of this
-//! host may write are opened once and used by that handle, so that the file that was checked is the
-//! file that is used.
+//! `part` is a file of which some pieces are missing; `hash` is what a file is called, and how a
+//! whole file is checked; `name` says which offered names are accepted; `folder` is a folder that
+//! is used by its handle. Folders and files to which other users of this host may write are opened
+//! once and used by that handle, so that the file that was checked is the file that is used.
 //!
 //! All of it is streams of two reserved commands. The engine knows nothing of files.
 
 mod fetch;
 mod folder;
+mod hash;
 #[cfg(test)]
 mod hostile_tests;
 mod name;
@@ -21,14 +22,7 @@ mod slow_tests;
 pub use fetch::{Fetched, Progress};
 pub use share::Refreshed;
 
-use crate::error::Error;
-use nix::fcntl::OFlag;
-use sha2::{Digest, Sha256};
-use std::fmt;
-use std::fs::{File, Metadata, OpenOptions};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
-use std::time::SystemTime;
+use hash::{FileHash, Stamp, failed_to_read, hash, open};
 
 /// The command that says whether a node has a file: `[hash]` → `{"size", "name"}` or null.
 const INFO: &str = "__file_info__";
@@ -36,98 +30,3 @@ const INFO: &str = "__file_info__";
 const READ: &str = "__file__";
 /// Bytes that are read at once.
 const BUFFER: usize = 64 * 1024;
-
-/// A file's name in the network: the SHA-256 of its contents.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct FileHash([u8; 32]);
-
-impl FileHash {
-    /// Reads 64 hexadecimal digits.
-    pub(crate) fn parse(text: &str) -> Result<FileHash, Error> {
-        let bad = Error::Argument("a file's hash is 64 digits of hexadecimal");
-        let mut bytes = [0; 32];
-        if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(bad);
-        }
-        for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
-            let digits = std::str::from_utf8(digits).unwrap_or_default();
-            *byte = u8::from_str_radix(digits, 16).map_err(|_| bad.clone())?;
-        }
-        Ok(FileHash(bytes))
-    }
-}
-
-impl fmt::Display for FileHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
-    }
-}
-
-/// What shows that a file is still the one that was hashed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    size: u64,
-    modified: Option<SystemTime>,
-}
-
-impl Stamp {
-    fn of(metadata: &Metadata) -> Stamp {
-        Stamp {
-            size: metadata.len(),
-            modified: metadata.modified().ok(),
-        }
-    }
-}
-
-fn failed_to_read(e: std::io::Error) -> Error {
-    Error::io("reading a file", &e)
-}
-
-/// Opens a regular file to read, through symbolic links only if `links` is true. It never waits, as
-/// it would for the writer of a named pipe.
-fn open(path: &Path, links: bool) -> Result<File, Error> {
-    let mut flags = OFlag::O_NONBLOCK;
-    flags.set(OFlag::O_NOFOLLOW, !links);
-    let mut options = OpenOptions::new();
-    options.read(true).custom_flags(flags.bits());
-    let file = options.open(path).map_err(failed_to_read)?;
-    match file.metadata().map_err(failed_to_read)?.is_file() {
-        true => Ok(file),
-        false => Err(Error::Argument("not a regular file")),
-    }
-}
-
-/// Reads and hashes a whole file; an error if the file changes meanwhile.
-fn hash(file: &File) -> Result<(FileHash, Stamp), Error> {
-    let failed = failed_to_read;
-    let metadata = file.metadata().map_err(failed)?;
-    let (mut digest, mut buf, mut at) = (Sha256::new(), vec![0; BUFFER], 0);
-    loop {
-        match file.read_at(&mut buf, at).map_err(failed)? {
-            0 => break,
-            n => {
-                digest.update(&buf[..n]);
-                at += n as u64;
-            }
-        }
-    }
-    let stamp = Stamp::of(&file.metadata().map_err(failed)?);
-    if stamp != Stamp::of(&metadata) {
-        return Err(Error::Damaged("the file changed while it was read".into()));
-    }
-    Ok((FileHash(digest.finalize().into()), stamp))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_hash_is_64_digits_and_nothing_else() {
-        let text = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(FileHash::parse(text).unwrap().to_string(), text);
-        for bad in ["", &text[1..], &text.replace('b', "g"), &"+1".repeat(32)] {
-            assert!(FileHash::parse(bad).is_err(), "{bad}");
-        }
-    }
-}

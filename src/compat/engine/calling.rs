@@ -11,6 +11,7 @@ use crate::address::RelayAddress;
 use crate::compat::http::{AnswerHead, write_post};
 use crate::compat::message::{call_text, open, read_answer, read_relayed_answer, seal};
 use crate::compat::post::{Kind, Packet};
+use crate::compat::status::outcome;
 use crate::engine::CallNumber;
 use crate::error::Error;
 use crate::name::{CommandPath, NodeName};
@@ -51,22 +52,6 @@ pub(super) struct Posting {
     pub(super) relay: RelayAddress,
     pub(super) target: NodeName,
     pub(super) packet: Packet,
-}
-
-/// What an answer means. `text` is its value, a JSON text.
-fn outcome(status: u16, text: Vec<u8>, path: &CommandPath) -> Result<Vec<u8>, Error> {
-    // A text without its quotes, anything else as it is.
-    let words = || match serde_json::from_slice::<String>(&text) {
-        Ok(words) => words,
-        Err(_) => String::from_utf8_lossy(&text).into_owned(),
-    };
-    match status {
-        200 => Ok(text),
-        404 => Err(Error::CommandNotFound(path.to_string())),
-        503 => Err(Error::Overloaded("at the peer")),
-        403 => Err(Error::Refused(words())),
-        _ => Err(Error::CommandFailed(words())),
-    }
 }
 
 /// Calls of ours that have not ended.

@@ -9,6 +9,7 @@ use super::serving::{self, Return};
 use super::{Engine, Output};
 use crate::address::RelayAddress;
 use crate::compat::post::{Kind, Packet};
+use crate::compat::status::answer_lost;
 use crate::engine::CallNumber;
 use crate::logging::record;
 use crate::name::{CommandPath, NodeName};
@@ -225,7 +226,7 @@ impl Engine {
             id: id.to_owned(),
             to: to.clone(),
         };
-        let (status, value) = serving::answer_lost();
+        let (status, value) = answer_lost();
         let packet = serving::relayed_answer(&mut self.core.at(now), &back, status, &value);
         self.post(now, relay, to, &packet, Cargo::Notice);
     }

@@ -6,7 +6,8 @@ use crate::address::RelayAddress;
 use crate::compat::http::write_answer;
 use crate::compat::message::{Call, answer_text, open, relayed_answer_text, seal};
 use crate::compat::post::{Kind, Packet};
-use crate::compat::python::{ctime, repr};
+use crate::compat::python_text::{ctime, repr};
+use crate::compat::status::{answer_lost, told};
 use crate::error::Error;
 use crate::json::{self, quoted};
 use crate::limits::{ASKED_ROOM, Limits};
@@ -16,14 +17,6 @@ use crate::site_share::is_within_share;
 use crate::table::Table;
 use crate::wire::record::Status;
 use std::net::IpAddr;
-
-/// What a caller is told whose command ran.
-const ANSWER_LOST: &str = "the command ran, but there was no room for its answer";
-
-/// The status and JSON text for a caller whose command ran, but whose answer is lost.
-pub(super) fn answer_lost() -> (u16, Vec<u8>) {
-    (500, quoted(ANSWER_LOST).into_bytes())
-}
 
 /// How a caller is answered.
 #[derive(Clone, Debug)]
@@ -185,21 +178,6 @@ pub(super) fn relayed_answer(ctx: &mut Ctx<'_>, to: &Return, status: u16, value:
         kind: Kind::Response,
         data: String::from_utf8_lossy(&sealed).into_owned(),
         remote: to.relay.to_string(),
-    }
-}
-
-/// What a Python node is told: the HTTP status and a JSON text.
-fn told(status: Status, body: &[u8], command: &str) -> (u16, Vec<u8>) {
-    let words = |text: &str| quoted(text).into_bytes();
-    let body_text = || words(&String::from_utf8_lossy(body));
-    match status {
-        Status::Value => (200, body.to_vec()),
-        Status::NotFound => (404, words(&format!("CMD \"{command}\" NOT FOUND"))),
-        Status::Overloaded => (503, words("too much is in flight here")),
-        Status::Refused => (403, body_text()),
-        Status::Failed | Status::TooLarge | Status::Large => (500, body_text()),
-        Status::TooManyValues => (403, words("the arguments hold too many values")),
-        Status::AnswerLost => answer_lost(),
     }
 }
 

@@ -1,12 +1,9 @@
 //! How links end, and what is said last on them.
 
-use super::{CLOSED, Ctx, LinkId, Links, Output, Refuse, RelayFault, State, Target, Time, Via};
-use crate::engine::Source;
+use super::{CLOSED, Ctx, LinkId, Links, Output, Refuse, RelayFault, State, Target, Via};
 use crate::frame::FrameType;
-use crate::table::Table;
 use crate::wire::Instance;
 use crate::wire::record::{CloseReason, encode_close, encode_notice};
-use std::cmp::Reverse;
 use std::time::Duration;
 
 /// The word on a link that is refused. It is one word for every reason: which it was would be an
@@ -122,32 +119,6 @@ impl Links {
             links.map(|(id, _)| *id)
         };
         of(false).chain(of(true)).collect()
-    }
-
-    /// The session that gives way to the `newest`, if there are more than there may be. The source
-    /// that has the most gives way, so that a member that makes sessions as one instance after the
-    /// other displaces its own. Of its sessions it is the one that was unused for the longest.
-    pub(crate) fn session_to_evict(&self, most: usize, newest: LinkId) -> Option<LinkId> {
-        if self.open_sessions() <= most {
-            return None;
-        }
-        let sessions = || {
-            self.table
-                .iter()
-                .filter_map(|(id, link)| match &link.state {
-                    State::Open { session, .. } => Some((link.via.source(), session.used, *id)),
-                    _ => None,
-                })
-        };
-        let mut counts: Table<Source, usize> = Table::default();
-        for (source, ..) in sessions() {
-            *counts.or_insert_with(source, || 0) += 1;
-        }
-        let others = sessions().filter(|(.., id)| *id != newest);
-        let rank = |(source, used, id): &(Source, Time, LinkId)| {
-            (Reverse(counts.get(source).copied()), *used, *id)
-        };
-        others.min_by_key(rank).map(|(.., id)| id)
     }
 
     /// The peer that a link through a relay is to, and the link to that relay.

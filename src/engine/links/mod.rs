@@ -12,12 +12,15 @@
 //!
 //! `arriving` takes in what comes, and hands what others must act on to the engine as [`Came`];
 //! `handshake` opens sessions, `session` is the keys and numbers of one, `membership` is what a
-//! link to a relay says, and `routes` the ways through relays. `sending` is what goes out,
-//! `keepalive` are signs of life, `half_open` which links may wait for a hello, and `ending` how a
+//! link to a relay says, `routes` the ways through relays, and `best_path` which of several links
+//! to a peer is used. `sending` is what goes out, `keepalive` are signs of life, `half_open` which
+//! links may wait for a hello, `eviction` which session gives way to another, and `ending` how a
 //! link ends.
 
 mod arriving;
+mod best_path;
 mod ending;
+mod eviction;
 mod half_open;
 mod handshake;
 mod keepalive;
@@ -271,21 +274,6 @@ impl Links {
     /// The session on a link, if it is open.
     pub(crate) fn session(&mut self, id: LinkId) -> Option<&mut Session> {
         self.table.get_mut(&id)?.session()
-    }
-
-    /// The best of the links that go to one peer: a direct one before those through relays, of
-    /// several the one with the shortest round trip.
-    pub(crate) fn best(&self, sessions: &[LinkId]) -> Option<LinkId> {
-        let rank = |id: &&LinkId| {
-            let link = self.table.get(id);
-            let round_trip = link.and_then(|l| l.pulse()?.round_trip());
-            (
-                link.is_none_or(|l| l.is_relayed()),
-                round_trip.unwrap_or(Duration::MAX),
-            )
-        };
-        // Of several alike, the newest.
-        sessions.iter().rev().min_by_key(rank).copied()
     }
 
     /// The round trip on a link, and how long ago it was measured.
