@@ -133,6 +133,8 @@ mod logging;
 mod node;
 mod rate;
 mod reach;
+#[cfg(feature = "compat")]
+mod shares;
 mod signals;
 #[cfg(any(feature = "relay-server", feature = "compat"))]
 mod site_share;

@@ -22,6 +22,7 @@ use crate::json::quoted;
 use crate::limits::{RelayLimits, SERVERS_MAX};
 use crate::name::{NetworkName, NodeName};
 use crate::protocol::{LinkId, Now, Time};
+use crate::shares::{Amount, Shares};
 use crate::site_share::is_within_share;
 use crate::table::Table;
 use std::collections::VecDeque;
@@ -148,45 +149,9 @@ pub(crate) struct Request<'a> {
     pub(crate) body: &'a [u8],
 }
 
-/// Mailboxes, and bytes of packets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Amount {
-    mailboxes: usize,
-    bytes: usize,
-}
-
-/// What all sites have, and each of them: the mailboxes that it made and the packets that it sent.
-#[derive(Debug, Default)]
-struct Shares {
-    all: Amount,
-    sites: Table<IpAddr, Amount>,
-}
-
-impl Shares {
-    fn of(&self, site: IpAddr) -> Amount {
-        self.sites.get(&site).copied().unwrap_or_default()
-    }
-
-    fn add(&mut self, site: IpAddr, mailboxes: usize, bytes: usize) {
-        let own = self.sites.or_insert_with(site, Amount::default);
-        for amount in [own, &mut self.all] {
-            amount.mailboxes += mailboxes;
-            amount.bytes += bytes;
-        }
-    }
-
-    fn remove(&mut self, site: IpAddr, mailboxes: usize, bytes: usize) {
-        let Some(own) = self.sites.get_mut(&site) else {
-            return;
-        };
-        for amount in [&mut *own, &mut self.all] {
-            amount.mailboxes -= mailboxes;
-            amount.bytes -= bytes;
-        }
-        if *own == Amount::default() {
-            self.sites.remove(&site);
-        }
-    }
+/// What packets of so many bytes count: among the sites their number does not.
+fn sent(bytes: usize) -> Amount {
+    Amount { count: 0, bytes }
 }
 
 /// What to answer.
@@ -221,7 +186,9 @@ pub(crate) struct Mailboxes {
     waiting: Table<LinkId, (NetworkName, NodeName)>,
     /// Of which mailbox a link is being sent packets.
     handing: Table<LinkId, (NetworkName, NodeName)>,
-    shares: Shares,
+    /// What all sites have, and each of them: the mailboxes that it made, and bytes of the packets
+    /// that it sent.
+    shares: Shares<IpAddr>,
     due: Time,
 }
 
@@ -250,7 +217,7 @@ fn refusal(status: u16, why: &str) -> Outcome {
 impl Mailboxes {
     /// Mailboxes there are.
     pub(crate) fn len(&self) -> usize {
-        self.shares.all.mailboxes
+        self.shares.all().count
     }
 
     /// Networks there are mailboxes of.
@@ -260,7 +227,7 @@ impl Mailboxes {
 
     /// Bytes of all packets that wait or are being sent.
     pub(crate) fn bytes(&self) -> usize {
-        self.shares.all.bytes
+        self.shares.all().bytes
     }
 
     /// Answers a request. `admits` says whether a network is served, `may_join` whether one more
@@ -314,7 +281,7 @@ impl Mailboxes {
             if let Err(refused) = self.check_room(network, asker.site, limits, may_join) {
                 return refused;
             }
-            self.shares.add(asker.site, 1, 0);
+            self.shares.add(asker.site, Amount::one(0));
             self.due = self.due.min(now.at + limits.mailbox_idle);
         }
         let place = (ping.network.clone(), ping.name.clone());
@@ -369,8 +336,8 @@ impl Mailboxes {
                 (self.networks.len(), own, limits.networks)
             }
         };
-        let (all, own) = (self.shares.all, self.shares.of(site));
-        let rooms = [here, (all.mailboxes, own.mailboxes, limits.mailboxes)];
+        let (all, own) = (self.shares.all(), self.shares.of(&site));
+        let rooms = [here, (all.count, own.count, limits.mailboxes)];
         if rooms.iter().any(|(all, _, most)| all >= most) {
             return Err(refusal(503, "no room for another node"));
         }
@@ -408,7 +375,10 @@ impl Mailboxes {
     }
 
     /// What a link was being sent, with the mailbox that it is from, if that is still there.
-    fn handed(&mut self, link: LinkId) -> Option<(&mut Mailbox, &mut Shares, VecDeque<Kept>)> {
+    fn handed(
+        &mut self,
+        link: LinkId,
+    ) -> Option<(&mut Mailbox, &mut Shares<IpAddr>, VecDeque<Kept>)> {
         let (network, name) = self.handing.remove(&link)?;
         let members = &mut self.networks.get_mut(&network)?.members;
         let mailbox = members.get_mut(&name)?;
@@ -422,7 +392,7 @@ impl Mailboxes {
             mailbox.seen = now.at;
             for packet in packets {
                 mailbox.bytes -= packet.size();
-                shares.remove(packet.site, 0, packet.size());
+                shares.remove(&packet.site, sent(packet.size()));
             }
         }
     }
@@ -438,7 +408,7 @@ impl Mailboxes {
             if newer.binary_search(&packet.id).is_ok() {
                 // The same was sent again, and has taken its place.
                 mailbox.bytes -= packet.size();
-                shares.remove(packet.site, 0, packet.size());
+                shares.remove(&packet.site, sent(packet.size()));
             } else {
                 mailbox.packets.push_front(packet);
             }
@@ -505,17 +475,17 @@ impl Mailboxes {
         if !mailbox.has_room_for(&kept, before, limits) {
             return refusal(503, "too much waits for the target");
         }
-        let all = self.shares.all.bytes - freed + size;
-        let own = self.shares.of(kept.site).bytes - own_freed + size;
+        let all = self.shares.all().bytes - freed + size;
+        let own = self.shares.of(&kept.site).bytes - own_freed + size;
         if !is_within_share(all, own, limits.mailboxes_bytes) {
             return refusal(503, "the relay holds too much that was not read");
         }
         // Only now: one that was taken must not be lost for one that is not.
         if let Some(before) = replaced.and_then(|at| mailbox.packets.remove(at)) {
             mailbox.bytes -= freed;
-            self.shares.remove(before.site, 0, freed);
+            self.shares.remove(&before.site, sent(freed));
         }
-        self.shares.add(kept.site, 0, size);
+        self.shares.add(kept.site, sent(size));
         mailbox.packets.push_back(kept);
         mailbox.bytes += size;
         Outcome {
@@ -579,9 +549,9 @@ impl Mailboxes {
                 };
                 let until = seen + limits.mailbox_idle;
                 if now.at >= until {
-                    shares.remove(mailbox.site, 1, 0);
+                    shares.remove(&mailbox.site, Amount::one(0));
                     for packet in &mailbox.packets {
-                        shares.remove(packet.site, 0, packet.size());
+                        shares.remove(&packet.site, sent(packet.size()));
                     }
                 } else {
                     due = due.min(until);

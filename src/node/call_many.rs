@@ -54,10 +54,7 @@ impl Progress {
         if ended || self.in_flight >= max_in_flight {
             return None;
         }
-        let index = match self.put_back.pop() {
-            Some(index) => index,
-            None => self.next,
-        };
+        let index = self.put_back.pop().unwrap_or(self.next);
         let target = self.targets.get(index)?.clone();
         self.next = self.next.max(index + 1);
         self.in_flight += 1;

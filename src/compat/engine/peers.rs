@@ -10,6 +10,7 @@ use crate::name::NodeName;
 use crate::protocol::Time;
 use crate::rate::Rate;
 use crate::reach::{Word, may_dial};
+use crate::shares::{Amount, Shares};
 use crate::site_share::is_within_share;
 use crate::table::Table;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
@@ -26,44 +27,11 @@ struct Heard {
     expires: Time,
 }
 
-/// How many peers there are on the word of each source. No source has more of them than it leaves
-/// for others, because what it says is not proven.
-#[derive(Debug)]
-struct Shares<S> {
-    all: usize,
-    sources: Table<S, usize>,
-}
-
-impl<S: Ord> Default for Shares<S> {
-    fn default() -> Shares<S> {
-        Shares {
-            all: 0,
-            sources: Table::default(),
-        }
-    }
-}
-
-impl<S: Ord> Shares<S> {
-    /// Whether there may be one more of a source, if there may be `most` of all.
-    fn has_room(&self, source: &S, most: usize) -> bool {
-        let own = self.sources.get(source).copied().unwrap_or(0);
-        self.all < most && is_within_share(self.all + 1, own, most)
-    }
-
-    fn add(&mut self, source: S) {
-        self.all += 1;
-        *self.sources.or_insert_with(source, || 0) += 1;
-    }
-
-    fn remove(&mut self, source: &S) {
-        if let Some(own) = self.sources.get_mut(source) {
-            self.all -= 1;
-            *own -= 1;
-            if *own == 0 {
-                self.sources.remove(source);
-            }
-        }
-    }
+/// Whether there may be one more peer on the word of a source, if there may be `most` of all. No
+/// source has more of them than it leaves for others, because what it says is not proven.
+fn has_room<S: Ord>(shares: &Shares<S>, source: &S, most: usize) -> bool {
+    let all = shares.all().count;
+    all < most && is_within_share(all + 1, shares.of(source).count, most)
 }
 
 /// See the module's documentation.
@@ -177,11 +145,11 @@ impl Peers {
             }
             return None;
         }
-        if !self.heard.has_room(&source, config.limits.peers) {
+        if !has_room(&self.heard, &source, config.limits.peers) {
             *ctx.refused += 1;
             return None;
         }
-        self.heard.add(source);
+        self.heard.add(source, Amount::one(0));
         let heard = Heard {
             address,
             source,
@@ -196,7 +164,7 @@ impl Peers {
     pub(super) fn expire(&mut self, now: Time) -> Vec<NodeName> {
         let mut over = Vec::new();
         for (name, heard) in self.lan.iter().filter(|(_, heard)| now >= heard.expires) {
-            self.heard.remove(&heard.source);
+            self.heard.remove(&heard.source, Amount::one(0));
             over.push(name.clone());
         }
         self.lan.retain(|_, heard| now < heard.expires);
@@ -220,11 +188,11 @@ impl Peers {
         }
         let before = self.told.remove(name);
         if let Some(Place::Relay(relay)) = &before {
-            self.at_relays.remove(relay);
+            self.at_relays.remove(relay, Amount::one(0));
         }
         if let Some(Place::Relay(relay)) = &place {
-            if self.at_relays.has_room(relay, ctx.config.limits.peers) {
-                self.at_relays.add(relay.clone());
+            if has_room(&self.at_relays, relay, ctx.config.limits.peers) {
+                self.at_relays.add(relay.clone(), Amount::one(0));
             } else {
                 *ctx.refused += 1;
                 place = None;
@@ -323,7 +291,7 @@ mod tests {
         assert_eq!(heard.count(), 4, "half, while it is alone");
         assert!(hears(&mut peers, 0, 200, 8) && hears(&mut peers, 0, 201, 7));
         assert_eq!(peers.expire(at(3_500).at).len(), 6);
-        assert_eq!((peers.heard.all, peers.heard.sources.len()), (0, 0));
+        assert_eq!((peers.heard.all().count, peers.heard.sources()), (0, 0));
         assert!(hears(&mut peers, 3_500, 0, 9));
     }
 
@@ -384,6 +352,6 @@ mod tests {
         assert!(tell(&mut peers, 0, None) && tell(&mut peers, 1, None));
         assert!(tell(&mut peers, 202, Some(&other)), "there is room again");
         assert!(tell(&mut peers, 201, Some(&evil)), "it has moved");
-        assert_eq!(peers.at_relays.all, 5);
+        assert_eq!(peers.at_relays.all().count, 5);
     }
 }

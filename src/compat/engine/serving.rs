@@ -10,9 +10,10 @@ use crate::compat::python_text::{ctime, repr};
 use crate::compat::status::{answer_lost, told};
 use crate::error::Error;
 use crate::json::{self, quoted};
-use crate::limits::{ASKED_ROOM, Limits};
+use crate::limits::ASKED_ROOM;
 use crate::name::{CommandPath, NodeName};
 use crate::protocol::LinkId;
+use crate::shares::{Amount, Shares};
 use crate::site_share::is_within_share;
 use crate::table::Table;
 use crate::wire::record::Status;
@@ -53,57 +54,6 @@ struct Served {
     command: String,
     /// What it asks takes so many bytes.
     bytes: usize,
-}
-
-/// Calls that the program has, and bytes of what they ask.
-#[derive(Clone, Copy, Debug, Default)]
-struct Amount {
-    calls: usize,
-    bytes: usize,
-}
-
-/// What all callers have together, and those of each source that has some.
-#[derive(Debug, Default)]
-struct Shares {
-    all: Amount,
-    sources: Table<Source, Amount>,
-}
-
-impl Shares {
-    /// Whether a source may have one more call of so many bytes. It has as many calls as one peer
-    /// may, and there are places for twice as many; of these, and of the bytes, it has no more than
-    /// it leaves for others.
-    fn has_room(&self, source: &Source, bytes: usize, limits: &Limits) -> bool {
-        let own = self.sources.get(source).copied().unwrap_or_default();
-        let calls = 2 * limits.served_per_peer;
-        is_within_share(self.all.calls + 1, own.calls + 1, calls)
-            && is_within_share(
-                self.all.bytes + bytes,
-                own.bytes + bytes,
-                limits.message_bytes,
-            )
-    }
-
-    fn add(&mut self, source: Source, bytes: usize) {
-        let own = self.sources.or_insert_with(source, Amount::default);
-        for amount in [own, &mut self.all] {
-            amount.calls += 1;
-            amount.bytes += bytes;
-        }
-    }
-
-    fn remove(&mut self, source: &Source, bytes: usize) {
-        let Some(own) = self.sources.get_mut(source) else {
-            return;
-        };
-        for amount in [&mut *own, &mut self.all] {
-            amount.calls -= 1;
-            amount.bytes -= bytes;
-        }
-        if own.calls == 0 {
-            self.sources.remove(source);
-        }
-    }
 }
 
 /// An answer that is to be given back.
@@ -191,15 +141,20 @@ fn size(call: &Call) -> usize {
 #[derive(Debug, Default)]
 pub(super) struct Serving {
     served: Table<u64, Box<Served>>,
-    shares: Shares,
+    /// Calls of all callers together and of each source, and bytes of what they ask.
+    shares: Shares<Source>,
     next_ticket: u64,
 }
 
 impl Serving {
-    /// Whether there is room for one more call of a source, in number and in bytes.
+    /// Whether there is room for one more call of a source, in number and in bytes. It has as many
+    /// calls as one peer may, and there are places for twice as many; of these, and of the bytes,
+    /// it has no more than it leaves for others.
     pub(super) fn has_room_for(&self, ctx: &Ctx<'_>, source: &Source, call: &Call) -> bool {
-        let limits = &ctx.config.limits;
-        self.shares.has_room(source, size(call), limits)
+        let (limits, bytes) = (&ctx.config.limits, size(call));
+        let (all, own) = (self.shares.all(), self.shares.of(source));
+        is_within_share(all.count + 1, own.count + 1, 2 * limits.served_per_peer)
+            && is_within_share(all.bytes + bytes, own.bytes + bytes, limits.message_bytes)
     }
 
     /// Begins to answer a call; its ticket.
@@ -212,7 +167,7 @@ impl Serving {
             command: call.command.clone(),
             bytes: size(call),
         };
-        self.shares.add(source, served.bytes);
+        self.shares.add(source, Amount::one(served.bytes));
         self.served.insert(ticket, Box::new(served));
         ticket
     }
@@ -232,7 +187,8 @@ impl Serving {
         has_room: bool,
     ) -> Option<Reply> {
         let served = *self.served.remove(&ticket)?;
-        self.shares.remove(&served.source, served.bytes);
+        self.shares
+            .remove(&served.source, Amount::one(served.bytes));
         let back = served.back?;
         let has_run = matches!(
             status,
@@ -268,6 +224,7 @@ impl Serving {
 mod tests {
     use super::super::context::tests::{at, core, name};
     use super::*;
+    use crate::limits::Limits;
 
     const BACK: Back = Back::Straight(LinkId(5));
 

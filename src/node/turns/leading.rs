@@ -2,12 +2,10 @@
 
 use super::callbacks::{Callback, Kept};
 use super::state::{Batch, Leader, State};
-use super::{Locked, Turns};
+use super::{Locked, Turns, contain};
 use crate::engine::Time;
 use crate::error::Error;
-use crate::logging::record;
 use crate::sync::{Instant, this_thread};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -128,9 +126,7 @@ impl Turns {
             drop(state);
             // A handler that panics has failed; the node lives on. Its call answers for itself when
             // it is dropped.
-            if catch_unwind(AssertUnwindSafe(|| self.run_callback(next, kept))).is_err() {
-                record!(Error, "a callback panicked");
-            }
+            contain("a callback", || self.run_callback(next, kept));
             if began.elapsed() > BATCH {
                 let mut state = self.lock();
                 let now = state.driver.now();

@@ -108,6 +108,14 @@ pub(super) struct Opened {
     pub(super) forks: u32,
 }
 
+/// Runs code of the program without the lock. A panic in it is recorded, and ends no thread of the
+/// node.
+fn contain(what: &str, f: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(f)).is_err() {
+        record!(Error, "{what} panicked");
+    }
+}
+
 /// See the module's documentation.
 pub(super) struct Turns {
     state: Mutex<State>,
@@ -356,9 +364,7 @@ impl Turns {
                 return;
             };
             drop(state);
-            if catch_unwind(AssertUnwindSafe(|| next.run())).is_err() {
-                record!(Error, "the end of a call panicked");
-            }
+            contain("the end of a call", || next.run());
         }
     }
 

@@ -3,11 +3,9 @@
 
 use super::stage::Stage;
 use super::state::State;
-use super::{Locked, Turns};
+use super::{Locked, Turns, contain};
 use crate::error::Error;
-use crate::logging::record;
 use crate::sync::Instant;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 /// How long a stop may take to write what was answered: two round trips on the slowest link one
@@ -56,18 +54,6 @@ impl State {
             self.stage.end(Error::Stopped);
         }
     }
-}
-
-/// Runs code of the program that must not keep a node from ending: a panic in it is recorded.
-fn protect_from_program(f: impl FnOnce()) {
-    if catch_unwind(AssertUnwindSafe(f)).is_err() {
-        record!(Error, "a handler panicked when it was dropped");
-    }
-}
-
-/// Drops what belongs to the program, whose destructors may panic.
-fn drop_of_program<T>(value: T) {
-    protect_from_program(move || drop(value));
 }
 
 impl Turns {
@@ -151,11 +137,11 @@ impl Turns {
         let began = Instant::now();
         state.begin_batch(began);
         self.release(state);
-        drop_of_program(dropped);
+        contain("the drop of a callback", || drop(dropped));
         self.run_callbacks(owed, began);
-        protect_from_program(|| (self.handlers.on_end)());
+        contain("the drop of a handler", || (self.handlers.on_end)());
         let told = self.lock().watchers.replace_handler(None);
-        drop_of_program(told);
+        contain("the drop of a handler", || drop(told));
         let mut state = self.lock();
         // What was begun while the node ended may have added some.
         while !state.callbacks.is_empty() {
