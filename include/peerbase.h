@@ -362,7 +362,8 @@ enum peerbase_limit
     PEERBASE_LIMIT_WAITING_BYTES = 13,
     /**
      * Bytes of what is asked in one call, and of its value; 4 MiB by default. As
-     * `peerbase_config_set_max_message`.
+     * `peerbase_config_set_max_message`: the budgets into which one such message must fit are
+     * raised if they are too small for it. A budget that is to be smaller is set after this.
      */
     PEERBASE_LIMIT_MAX_MESSAGE = 14,
     /**

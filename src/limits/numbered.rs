@@ -48,7 +48,8 @@ pub enum Limit {
     /// nodes until they are consumed, plus 512 for each; 16 MiB by default.
     WaitingBytes = 13,
     /// Bytes of what is asked in one call, and of its value; 4 MiB by default. As
-    /// `peerbase_config_set_max_message`.
+    /// `peerbase_config_set_max_message`: the budgets into which one such message must fit are
+    /// raised if they are too small for it. A budget that is to be smaller is set after this.
     MaxMessage = 14,
     /// Values that are made of one call's arguments or answer for a handler in Rust; 262 144 by
     /// default. A C program reads texts, for which no values are made.
@@ -208,6 +209,7 @@ enum Place<'a> {
     Optional(&'a mut usize),
     Rate(&'a mut u32),
     Memory(&'a mut usize),
+    Message(&'a mut Limits),
     Disk(&'a mut u64),
     Time(&'a mut Duration),
 }
@@ -233,6 +235,7 @@ impl Limits {
                 *place = within(0..=1 << 20, "this limit must be 0 to 1 048 576")? as usize;
             }
             Place::Memory(place) => *place = memory()? as usize,
+            Place::Message(limits) => limits.set_max_message(memory()? as usize),
             Place::Disk(place) => *place = value,
             Place::Time(place) => {
                 let ms = within(1..=86_400_000, "this limit must be 1 ms to a day")?;
@@ -257,7 +260,7 @@ impl Limits {
             Limit::Served => Place::Count(&mut self.served),
             Limit::ReplyBytes => Place::Memory(&mut self.reply_bytes),
             Limit::WaitingBytes => Place::Memory(&mut self.waiting_bytes),
-            Limit::MaxMessage => Place::Memory(&mut self.max_message),
+            Limit::MaxMessage => Place::Message(self),
             Limit::MaxValues => Place::Count(&mut self.max_values),
             Limit::MessageBytes => Place::Memory(&mut self.message_bytes),
             Limit::ChunkSize => Place::Memory(&mut self.chunk_size),
@@ -309,6 +312,14 @@ mod tests {
             assert_eq!(changed[0].0.trim(), format!("{field}: {value}"));
         }
         assert!("no_such".parse::<Limit>().is_err());
+    }
+
+    #[test]
+    fn a_largest_message_that_is_set_by_number_fits_into_the_budgets_that_it_passes() {
+        let (mut numbered, mut named) = (Limits::default(), Limits::default());
+        numbered.set(Limit::MaxMessage, 32 << 20).unwrap();
+        named.set_max_message(32 << 20);
+        assert_eq!(format!("{numbered:?}"), format!("{named:?}"));
     }
 
     #[test]
