@@ -42,6 +42,10 @@ pub(crate) const MODELS: &[(&str, fn())] = &[
         a_stop_without_a_loop,
     ),
     (
+        "a program's loop whose handler outlasts the stop ends beside a thread that leads",
+        a_stop_while_a_handler_runs_and_another_thread_leads,
+    ),
+    (
         "a callback that is owed runs once, though the node is stopped",
         an_owed_callback,
     ),
@@ -273,6 +277,26 @@ fn a_stop_without_a_loop() {
     node.close([]);
     closes.join().unwrap();
     assert!(join(callers).iter().all(|o| *o == Err(Error::Stopped)));
+}
+
+fn a_stop_while_a_handler_runs_and_another_thread_leads() {
+    let stopped = Arc::new(Happened::default());
+    let (waits_for, tells) = (stopped.clone(), stopped);
+    let node = Node::open(move || waits_for.wait());
+    let id = RequestId(1);
+    let (caller, ask) = (NodeName, Ask);
+    let request = crate::engine::Request { id, caller, ask };
+    node.network.arrive(Arrival::Request(request));
+    // Nobody answers it, so its thread leads while the loop's thread runs the handler.
+    let caller = node.spawn(Node::call);
+    let stops = node.spawn(move |node| {
+        node.turns.stop();
+        tells.tell();
+    });
+    while node.turns.process(None).is_ok() {}
+    assert_eq!(caller.join().unwrap(), Err(Error::Stopped));
+    stops.join().unwrap();
+    node.close([]);
 }
 
 fn an_owed_callback() {
