@@ -13,8 +13,9 @@ use peerbase::frame::{Frame, FrameType, Parsed, encode, parse};
 use peerbase::limits::FRAME_MAX;
 use peerbase::name::{CommandPath, NetworkName, NodeName};
 use peerbase::wire::Instance;
-use peerbase::wire::hello::{Hello, Role, session_keys};
+use peerbase::wire::hello::{Hello, Role};
 use peerbase::wire::record::{Channel, Status};
+use peerbase::wire::session_keys::session_keys;
 use std::collections::HashSet;
 use std::time::Duration;
 

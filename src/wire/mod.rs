@@ -1,8 +1,9 @@
 //! What the payload of a frame holds.
 //!
 //! Once its token is open, the payload is an [`advert`], a [`hello`] or a [`record`], and in a
-//! record travel [`ask`], [`peers`] and [`report`]. Between a node and a relay it is in clear:
-//! [`relay`], with the proofs of [`membership`].
+//! record travel [`ask`], [`peers`] and [`report`]. Two hellos make the [`session_keys`] that seal
+//! records. Between a node and a relay the payload is in clear: [`relay`], with the proofs of
+//! [`membership`].
 //!
 //! Each file is a pure codec over bytes. Integers are big-endian; a text is its length in one byte
 //! and then its bytes. What decodes encodes back to the same bytes, and nothing may follow the last
@@ -16,6 +17,7 @@ pub mod peers;
 pub mod record;
 pub mod relay;
 pub mod report;
+pub mod session_keys;
 
 use std::fmt;
 

@@ -6,9 +6,10 @@ use super::{Ctx, Link, LinkId, Links, State, Target, Time, Via};
 use crate::fernet::{KeyIndex, Sealer};
 use crate::name::NodeName;
 use crate::wire::Instance;
-use crate::wire::hello::{Hello, Role, session_keys};
+use crate::wire::hello::{Hello, Role};
 use crate::wire::record::encode_notice;
 use crate::wire::relay::Route;
+use crate::wire::session_keys::session_keys;
 use std::net::SocketAddr;
 use std::time::Duration;
 

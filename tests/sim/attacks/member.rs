@@ -5,8 +5,9 @@ use crate::world::{World, key, ms};
 use peerbase::fernet::Sealer;
 use peerbase::frame::FrameType;
 use peerbase::wire::ask::AskRef;
-use peerbase::wire::hello::{Hello, session_keys};
+use peerbase::wire::hello::Hello;
 use peerbase::wire::record::{Body, Form, Record, Status};
+use peerbase::wire::session_keys::session_keys;
 use peerbase::wire::{Instance, record};
 
 /// A call that was not sent before, without streams.
