@@ -1,7 +1,7 @@
 //! Calling others: how a call is put together and sent.
 
 use super::options::Options;
-use super::shared::value_within;
+use super::shared::{SeveralValues, value_within};
 use super::turns::{Completion, OnEnd, Outcome};
 use super::{Node, TargetResult, Targets, first_failure};
 use crate::engine::{Ask, CallNumber};
@@ -254,17 +254,23 @@ impl<'a> CallBuilder<'a> {
     /// What keeps the call from being sent at all; and with [`CallBuilder::raise_errors`], the
     /// first failure of a target. Each target's own failure is in its result, as in the table of
     /// [`CallBuilder::send`].
+    ///
+    /// The answers of all targets together may have
+    /// [`message_bytes`](crate::Limits::message_bytes), 20 MiB by default, and hold four times
+    /// [`max_values`](crate::Limits::max_values). An answer that comes when there is no more room is
+    /// [`Error::AnswerLost`]: its command ran.
     pub fn send_all(self) -> Result<Vec<TargetResult>, Error> {
         let targets = self
             .targets
             .clone()
             .unwrap_or(Err(Error::Argument("a call needs a target")))?;
         let answers = self.node.call_many(targets, self.ask()?, self.options)?;
+        let mut values = SeveralValues::new(self.node.0.shared.max_values());
         let results: Vec<_> = answers
             .into_iter()
             .map(|(node, outcome)| TargetResult {
                 node,
-                result: outcome.and_then(|text| self.node.0.shared.value_of(&text)),
+                result: outcome.and_then(|text| values.read(&text)),
             })
             .collect();
         if self.options.raise_errors

@@ -35,6 +35,8 @@ struct ManyCalls {
 struct Progress {
     targets: Vec<NodeName>,
     results: Vec<Option<Outcome>>,
+    /// Bytes of the answers among them.
+    bytes: usize,
     /// The next target to ask.
     next: usize,
     /// Targets before it that found no room at this node, and are asked again when a call ends.
@@ -70,6 +72,20 @@ impl Progress {
             self.put_back.push(index);
         }
         others
+    }
+
+    /// Keeps a target's outcome. An answer for which there is no room in `most` bytes is lost.
+    fn keep(&mut self, index: usize, outcome: Outcome, most: usize) {
+        let outcome = outcome.and_then(|answer| match self.bytes.saturating_add(answer.len()) {
+            bytes if bytes <= most => {
+                self.bytes = bytes;
+                Ok(answer)
+            }
+            _ => Err(Error::AnswerLost(
+                "the answers of all targets are larger than message_bytes",
+            )),
+        });
+        self.results[index] = Some(outcome);
     }
 
     fn is_over(&self) -> bool {
@@ -129,11 +145,12 @@ impl ManyCalls {
     /// Notes one target's outcome. If the whole is over with it, the others are cancelled.
     fn note(&self, index: usize, outcome: Outcome) {
         let mut p = self.lock();
-        let ends = self.options.raise_errors && outcome.is_err() && !p.over;
+        p.keep(index, outcome, self.shared.message_bytes());
+        let failed = matches!(p.results[index], Some(Err(_)));
+        let ends = self.options.raise_errors && failed && !p.over;
         p.over |= ends;
         p.in_flight -= 1;
         p.calls[index] = None;
-        p.results[index] = Some(outcome);
         let cancelled: Vec<_> = p.calls.iter().flatten().filter(|_| ends).copied().collect();
         drop(p);
         for number in cancelled {
@@ -197,6 +214,7 @@ impl Node {
             options,
             progress: Mutex::new(Progress {
                 results: targets.iter().map(|_| None).collect(),
+                bytes: 0,
                 next: 0,
                 put_back: Vec::new(),
                 calls: vec![None; targets.len()],

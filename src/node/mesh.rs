@@ -80,7 +80,8 @@ impl Node {
 
     /// Writes where the peers are that this node is linked to straight, for [`Node::load_state`]
     /// after the next start. The file is replaced as a whole: after a power cut it is the old one
-    /// or the new one.
+    /// or the new one. While this node is linked to no peer the file is left as it is, so that an
+    /// outage does not make it forget where its peers were.
     pub fn save_state(&self, file: impl AsRef<Path>) -> Result<(), Error> {
         self.0.shared.turns.check()?;
         let peers = self
@@ -88,6 +89,9 @@ impl Node {
             .shared
             .turns
             .with(|engine, _| engine.acquaintances())?;
+        if peers.is_empty() {
+            return Ok(());
+        }
         saved_peers::save(file.as_ref(), self.0.shared.network(), &peers)
     }
 

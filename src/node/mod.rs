@@ -386,7 +386,8 @@ impl Node {
     /// # Errors
     ///
     /// [`Error::Argument`] if a thread does that already; [`Error::WouldDeadlock`] in a callback;
-    /// [`Error::Stopped`] if the node was stopped before.
+    /// [`Error::Stopped`] if the node was stopped before; [`Error::Internal`] if a panic in the
+    /// library ended it, and [`Error::Io`] if its event queue failed.
     pub fn run(&self) -> Result<(), Error> {
         let shared = self.0.shared.clone();
         shared.turns.dedicate()?;

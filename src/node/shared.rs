@@ -4,7 +4,7 @@ use super::turns::{EventHandler, Handlers, Opened, Turns};
 use super::{Handle, Node};
 use crate::error::Error;
 use crate::json;
-use crate::limits::Limits;
+use crate::limits::{ANSWERS_OF_SEVERAL, Limits};
 use crate::name::{NetworkName, NodeName};
 use crate::wire::Instance;
 use serde_json::Value;
@@ -72,6 +72,11 @@ impl Shared {
         self.limits.max_message
     }
 
+    /// Bytes of answers that are held until all of a call of several have come.
+    pub(super) fn message_bytes(&self) -> usize {
+        self.limits.message_bytes
+    }
+
     /// Values of what is called with, or answered, that may be made.
     pub(super) fn max_values(&self) -> usize {
         self.limits.max_values
@@ -95,4 +100,52 @@ pub(super) fn value_within(text: &[u8], max_values: usize) -> Result<Value, Erro
         Error::TooManyValues(_) => Error::AnswerLost("it holds more values than max_values"),
         e => e,
     })
+}
+
+/// Makes the values of all answers to a call of several, which the program holds at a time.
+pub(super) struct SeveralValues {
+    max_values: usize,
+    /// Values that may still be made.
+    left: usize,
+}
+
+impl SeveralValues {
+    /// Each answer may hold `max_values`, and all together [`ANSWERS_OF_SEVERAL`] times as many.
+    pub(super) fn new(max_values: usize) -> SeveralValues {
+        SeveralValues {
+            max_values,
+            left: max_values.saturating_mul(ANSWERS_OF_SEVERAL),
+        }
+    }
+
+    /// The value of the next answer.
+    pub(super) fn read(&mut self, text: &[u8]) -> Result<Value, Error> {
+        let values = json::check(text)?;
+        if values <= self.max_values {
+            let left = self.left.checked_sub(values);
+            self.left = left.ok_or(Error::AnswerLost(
+                "the answers of all targets hold more than four times max_values",
+            ))?;
+        }
+        value_within(text, self.max_values)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_values_of_all_answers_together_are_bounded() {
+        let mut values = SeveralValues::new(10);
+        let ten = b"[1,2,3,4,5,6,7,8,9]";
+        for _ in 0..ANSWERS_OF_SEVERAL {
+            assert!(matches!(
+                values.read(b"[1,2,3,4,5,6,7,8,9,0]"),
+                Err(Error::AnswerLost(_))
+            ));
+            assert!(values.read(ten).is_ok());
+        }
+        assert!(matches!(values.read(b"1"), Err(Error::AnswerLost(_))));
+    }
 }

@@ -1,75 +1,136 @@
 //! One stream for several targets.
 
-use super::shared::value_within;
+use super::shared::SeveralValues;
 use super::stream::io_error;
 use super::{CallBuilder, CallStream, Node, Options, RawAnswer, TargetResult};
 use crate::engine::Ask;
 use crate::error::Error;
+use crate::limits::CHUNK;
 use crate::name::NodeName;
 use std::fmt;
 use std::io::{self, Write};
+use std::time::{Duration, Instant};
 
-/// One source for several targets: what is written goes to each. The slowest sets the pace; one
-/// that fails is left out, and the others go on.
+/// Bytes that every target takes before any of them is given more, so that none goes far ahead of
+/// the others and then waits for them until its call times out.
+const PIECE: usize = CHUNK;
+
+/// One source for several targets: what is written goes to each. The slowest sets the pace. A
+/// target that fails is left out, and so is one that takes less than 16 KiB in half the timeout of
+/// the call; the others go on.
 #[derive(Default)]
 pub struct FanOut {
-    targets: Vec<(NodeName, Result<CallStream, Error>)>,
+    targets: Vec<(NodeName, Sink)>,
+    /// How long one target may hold up the others.
+    patience: Duration,
+}
+
+/// The stream to one of the targets.
+enum Sink {
+    Open(CallStream),
+    /// It takes no more, for this reason; the value of its call may say better why.
+    Broken(CallStream, Error),
+    /// There is no call, or not any more.
+    Failed(Error),
+}
+
+impl Sink {
+    /// Writes all of `data` until then, or leaves the target out.
+    fn write(&mut self, mut data: &[u8], until: Instant) {
+        let Sink::Open(open) = self else { return };
+        while !data.is_empty() {
+            let left = until.saturating_duration_since(Instant::now());
+            match open.ends.write(data, Some(left)) {
+                Ok(n) => data = &data[n..],
+                Err(why) => return self.leave_out(why),
+            }
+        }
+    }
+
+    fn leave_out(&mut self, why: Error) {
+        *self = match std::mem::replace(self, Sink::Failed(Error::Timeout)) {
+            // It was too slow: its call is given up.
+            Sink::Open(_) if why == Error::WouldBlock => Sink::Failed(Error::Timeout),
+            Sink::Open(open) => Sink::Broken(open, why),
+            left_out => left_out,
+        };
+    }
+
+    fn error(&self) -> Option<&Error> {
+        match self {
+            Sink::Open(_) => None,
+            Sink::Broken(_, why) | Sink::Failed(why) => Some(why),
+        }
+    }
+
+    fn stream(&self) -> Option<&CallStream> {
+        match self {
+            Sink::Open(open) | Sink::Broken(open, _) => Some(open),
+            Sink::Failed(_) => None,
+        }
+    }
+
+    /// Waits for the value of the call.
+    fn value_text(self) -> Result<Vec<u8>, Error> {
+        match self {
+            Sink::Open(mut open) => open.value_text(),
+            Sink::Broken(mut open, why) => Err(open.value_text().err().unwrap_or(why)),
+            Sink::Failed(why) => Err(why),
+        }
+    }
 }
 
 impl FanOut {
+    fn open(&self) -> impl Iterator<Item = &CallStream> {
+        let sinks = self.targets.iter().map(|(_, sink)| sink);
+        sinks.filter_map(|sink| match sink {
+            Sink::Open(open) => Some(open),
+            Sink::Broken(..) | Sink::Failed(_) => None,
+        })
+    }
+
     /// An error if waiting here would be waiting for oneself.
     pub(crate) fn check_may_wait(&self) -> Result<(), Error> {
-        let mut open = self.targets.iter().filter_map(|(_, s)| s.as_ref().ok());
-        open.next().map_or(Ok(()), CallStream::check_may_wait)
+        let mut streams = self.targets.iter().filter_map(|(_, sink)| sink.stream());
+        streams.next().map_or(Ok(()), CallStream::check_may_wait)
     }
 
     pub(crate) fn write_some(&mut self, data: &[u8]) -> Result<usize, Error> {
         // In a callback, a target with no room just now would be taken for one that has failed.
         self.check_may_wait()?;
-        let mut last = Error::Argument("a call needs a target");
-        let mut took = false;
-        for (_, stream) in &mut self.targets {
-            let Ok(open) = stream else { continue };
-            let mut rest = data;
-            let outcome = loop {
-                if rest.is_empty() {
-                    break Ok(());
-                }
-                match open.ends.write(rest, None) {
-                    Ok(n) => rest = &rest[n..],
-                    Err(e) => break Err(e),
-                }
-            };
-            match outcome {
-                Ok(()) => took = true,
-                // Its value says better than the write why it takes no more.
-                Err(e) => {
-                    let why = open.value_text().err().unwrap_or_else(|| e.clone());
-                    *stream = Err(why);
-                    last = e;
-                }
+        for piece in data.chunks(PIECE) {
+            let until = Instant::now() + self.patience;
+            for (_, sink) in &mut self.targets {
+                sink.write(piece, until);
             }
         }
-        if took { Ok(data.len()) } else { Err(last) }
+        if self.open().next().is_some() {
+            return Ok(data.len());
+        }
+        let why = self.targets.iter().rev().find_map(|(_, sink)| sink.error());
+        Err(why
+            .cloned()
+            .unwrap_or(Error::Argument("a call needs a target")))
     }
 
     /// Says that all was written.
     pub fn finish(&mut self) {
-        for open in self.targets.iter().filter_map(|(_, s)| s.as_ref().ok()) {
+        for open in self.open() {
             open.ends.finish();
         }
     }
 
-    /// Says that all was written, and waits for each target's value.
+    /// Says that all was written, and waits for each target's value. Their number and size are
+    /// bounded as those of [`CallBuilder::send_all`].
     pub fn values(mut self) -> Result<Vec<TargetResult>, Error> {
-        let open = self.targets.iter().find_map(|(_, s)| s.as_ref().ok());
+        let open = self.targets.iter().find_map(|(_, sink)| sink.stream());
         let max_values = open.map_or(0, |open| open.pending.shared.max_values());
-        let read = |text: Vec<u8>| value_within(&text, max_values);
+        let mut values = SeveralValues::new(max_values);
         let texts = self.value_texts()?.into_iter();
         Ok(texts
             .map(|(node, text)| TargetResult {
                 node,
-                result: text.and_then(read),
+                result: text.and_then(|text| values.read(&text)),
             })
             .collect())
     }
@@ -79,7 +140,7 @@ impl FanOut {
         self.finish();
         Ok(std::mem::take(&mut self.targets)
             .into_iter()
-            .map(|(node, stream)| (node, stream.and_then(|mut s| s.value_text())))
+            .map(|(node, sink)| (node, sink.value_text()))
             .collect())
     }
 }
@@ -117,11 +178,17 @@ impl Node {
         options: Options,
     ) -> Result<FanOut, Error> {
         self.0.shared.turns.check()?;
-        let mut streams = Vec::with_capacity(targets.len());
+        let mut sinks = Vec::with_capacity(targets.len());
         for target in targets {
-            let stream = self.begin_stream(&target, ask.clone(), options);
-            streams.push((target, stream));
+            let sink = match self.begin_stream(&target, ask.clone(), options) {
+                Ok(stream) => Sink::Open(stream),
+                Err(why) => Sink::Failed(why),
+            };
+            sinks.push((target, sink));
         }
-        Ok(FanOut { targets: streams })
+        Ok(FanOut {
+            targets: sinks,
+            patience: options.timeout / 2,
+        })
     }
 }

@@ -79,7 +79,7 @@ impl Turns {
     }
 
     /// Leads and runs callbacks until the node has ended. For the thread that [`Turns::dedicate`]
-    /// speaks of.
+    /// speaks of. An error if the node ended for another reason than that it was stopped.
     pub(in crate::node) fn run(&self) -> Result<(), Error> {
         let result = self.run_until_ended();
         self.undedicate();
@@ -91,10 +91,11 @@ impl Turns {
         loop {
             let mut state = self.lock();
             if state.stage.is_ended() {
-                return Ok(());
+                return state.stage.why_ended();
             }
-            if !state.callbacks.is_empty() && state.stage.is_working() {
-                // They came while this thread ran others.
+            // Callbacks may have come while this thread ran others.
+            let has_callbacks = !state.callbacks.is_empty() && state.stage.is_working();
+            if has_callbacks && state.is_led() {
                 let state = self.run_batch(state);
                 self.release(state);
             } else if state.is_led() {
@@ -102,9 +103,14 @@ impl Turns {
                 self.wake();
                 state = self.follow(state, None);
                 drop(state);
-            } else if let Err(e) = self.turn(state, None) {
-                self.end_at_once();
-                return Err(e);
+            } else {
+                // Also between batches that never leave the queue empty: what others send must be
+                // read.
+                let most = has_callbacks.then_some(Duration::ZERO);
+                if let Err(e) = self.turn(state, most) {
+                    self.end_at_once(e.clone());
+                    return Err(e);
+                }
             }
         }
     }
@@ -123,7 +129,7 @@ impl Turns {
                     self.release(state);
                     if let Err(e) = waited {
                         record!(Error, "the event loop: {e}");
-                        return self.end_at_once();
+                        return self.end_at_once(e);
                     }
                     self.lock()
                 }

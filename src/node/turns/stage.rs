@@ -117,6 +117,14 @@ impl Stage {
         }
     }
 
+    /// An error if the node has ended for another reason than that it was stopped.
+    pub(super) fn why_ended(&self) -> Result<(), Error> {
+        match self {
+            Stage::Ended(end) if end.why != Error::Stopped => Err(end.why.clone()),
+            _ => Ok(()),
+        }
+    }
+
     fn why_stopped(&self) -> Error {
         match self {
             Stage::Ended(end) => end.why.clone(),
@@ -189,6 +197,7 @@ mod tests {
         assert_eq!(stage.check_not_ended(), Ok(()));
         stage.end(Error::Stopped);
         assert_eq!(stage.check_not_ended(), Err(Error::Stopped));
+        assert_eq!(stage.why_ended(), Ok(()));
     }
 
     #[test]
@@ -198,6 +207,7 @@ mod tests {
         stage.end(why.clone());
         stage.end(Error::Stopped);
         assert_eq!(stage.started(), Some(Err(why.clone())));
+        assert_eq!(stage.why_ended(), Err(why.clone()));
         assert_eq!(stage.check_working(), Err(why));
     }
 

@@ -75,7 +75,7 @@ impl Turns {
     }
 
     /// For a node without threads of its own: leads until the node has ended, then does the last
-    /// work.
+    /// work; unless another thread runs callbacks, which does it after them.
     pub(super) fn see_to_the_end<'a>(&'a self, mut state: Locked<'a>) -> Result<(), Error> {
         let mut waited = Ok(());
         while !state.stage.is_ended() {
@@ -89,15 +89,18 @@ impl Turns {
                 state.end(Error::Stopped);
             }
         }
+        let is_last = state.batch.is_none();
         self.release(state);
-        self.finish();
+        if is_last {
+            self.finish();
+        }
         waited
     }
 
     /// Ends the node after its event queue has failed.
-    pub(super) fn end_at_once(&self) {
+    pub(super) fn end_at_once(&self, why: Error) {
         let mut state = self.lock();
-        state.end(Error::Stopped);
+        state.end(why);
         self.release(state);
     }
 
