@@ -25,7 +25,8 @@ use crate::wire::report::{self, Report};
 /// ever.
 const ORIGINS_MAX: usize = 1_024;
 
-/// Numbers of one origin that are remembered singly; older ones count as heard.
+/// Numbers of one origin that are remembered singly. Older ones may have been heard, and are turned
+/// away.
 const WINDOW: u64 = 1_024;
 
 /// The part that is told what became of a message.
@@ -106,12 +107,13 @@ impl Window {
         self.bits[(at / 64) as usize] |= 1 << (at % 64);
     }
 
-    /// Whether a message was heard, or is so old that it counts as heard.
-    fn has(&self, number: u64) -> bool {
+    /// Whether a message was heard. `None` if it is so old that this is not known any more.
+    fn has(&self, number: u64) -> Option<bool> {
         let at = number % WINDOW;
         match self.highest.checked_sub(number) {
-            None => false,
-            Some(age) => age >= WINDOW || self.bits[(at / 64) as usize] & 1 << (at % 64) != 0,
+            None => Some(false),
+            Some(age) if age >= WINDOW => None,
+            Some(_) => Some(self.bits[(at / 64) as usize] & 1 << (at % 64) != 0),
         }
     }
 
@@ -177,11 +179,14 @@ impl Broadcasts {
         broadcast: &Broadcast,
     ) -> Heard {
         let (origin, number) = (broadcast.origin, broadcast.number);
-        if origin == ctx.instance || self.has_heard(origin, number) {
+        let heard = self.heard.get(&origin);
+        let was_heard = heard.map_or(Some(false), |heard| heard.has(number));
+        if origin == ctx.instance || was_heard == Some(true) {
             return Heard::Before(encoded(&Report::default()));
         }
         let per_second = ctx.config.limits.broadcasts_per_second;
-        if self.is_full || !self.rate.take(ctx.now.at, per_second) {
+        // One that may have been heard is not delivered, and is not said to be either.
+        if was_heard.is_none() || self.is_full || !self.rate.take(ctx.now.at, per_second) {
             ctx.stats.overloaded += 1;
             return Heard::TurnedAway;
         }
@@ -190,10 +195,6 @@ impl Broadcasts {
         let message = Output::Message(broadcast.sender.clone(), broadcast.data.to_vec());
         ctx.outputs.push_back(message);
         Heard::Now
-    }
-
-    fn has_heard(&self, origin: Instance, number: u64) -> bool {
-        self.heard.get(&origin).is_some_and(|h| h.has(number))
     }
 
     /// Notes that a message of `origin` was heard, from the peer `from`. No node proves to be an
@@ -341,11 +342,11 @@ mod tests {
             let (mut set, mut highest) = (HashSet::from([numbers[0]]), numbers[0]);
             for number in numbers {
                 highest = highest.max(number);
-                let first = !heard.has(number);
+                let before = heard.has(number);
                 heard.note(number, now);
-                prop_assert!(heard.has(number));
                 let recent = highest - number < WINDOW;
-                prop_assert_eq!(first, set.insert(number) && recent);
+                prop_assert_eq!(heard.has(number), recent.then_some(true));
+                prop_assert_eq!(before, recent.then_some(!set.insert(number)));
             }
         }
     }
@@ -360,20 +361,45 @@ mod tests {
             Instance(id)
         };
         let at = |s| Time(Duration::from_secs(s));
+        let has_heard = |broadcasts: &Broadcasts, origin| {
+            let heard = broadcasts.heard.get(&origin);
+            heard.is_some_and(|heard| heard.has(0) == Some(true))
+        };
         for i in 0..100 {
             broadcasts.note(origin(i), 0, honest, at(0));
         }
         for i in 100..10_000 {
             broadcasts.note(origin(i), 0, bad, at(i as u64 / 200));
             assert!(
-                broadcasts.has_heard(origin(i), 0),
+                has_heard(&broadcasts, origin(i)),
                 "a new one always has room"
             );
             assert!(broadcasts.heard.len() <= ORIGINS_MAX);
         }
-        assert!((0..100).all(|i| broadcasts.has_heard(origin(i), 0)));
-        let kept = (100..10_000).filter(|i| broadcasts.has_heard(origin(*i), 0));
+        assert!((0..100).all(|i| has_heard(&broadcasts, origin(i))));
+        let kept = (100..10_000).filter(|i| has_heard(&broadcasts, origin(*i)));
         assert!(kept.eq(10_000 - (ORIGINS_MAX - 100)..10_000), "the latest");
+    }
+
+    #[test]
+    fn a_message_that_may_have_been_heard_is_turned_away_and_not_said_to_be_delivered() {
+        let (mut broadcasts, mut core) = (Broadcasts::default(), core());
+        let from = Instance([2; 16]);
+        let said = |number| Broadcast {
+            origin: Instance([3; 16]),
+            number,
+            hops: BROADCAST_HOPS,
+            sender: NodeName::new("b").unwrap(),
+            data: b"x".as_slice().into(),
+        };
+        let mut hear = |number| {
+            let ctx = &mut core.at(Now::default());
+            broadcasts.hear(ctx, from, &said(number))
+        };
+        assert!(matches!(hear(5_000), Heard::Now));
+        assert!(matches!(hear(5_000), Heard::Before(_)));
+        assert!(matches!(hear(5_000 - WINDOW), Heard::TurnedAway));
+        assert!(matches!(hear(5_001 - WINDOW), Heard::Now));
     }
 
     const PEER: RequestId = RequestId {

@@ -47,7 +47,7 @@ impl Commands {
         mut broadcast: Broadcast,
         timeout: Duration,
     ) {
-        let (round, timeout) = (self.broadcasts.begin_round(parent), timeout * 9 / 10);
+        let (round, timeout) = (self.broadcasts.begin_round(parent), timeout / 10 * 9);
         let (from, timeout) = match parent {
             Parent::Own(_) => (None, timeout),
             Parent::Peer(id) => (Some(id.caller), timeout.min(HAND_ON_MAX)),

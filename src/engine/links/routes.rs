@@ -7,6 +7,10 @@ use crate::rate::Rate;
 use crate::table::Table;
 use crate::wire::relay::{Forward, ROUTE_WINDOW, Route, ToRelay, encode_forward};
 
+/// Bytes for links that are not there after which a route that has proved nothing is blocked: as many
+/// as may be on their way when a link ends.
+const STRAY_MAX: usize = ROUTE_WINDOW as usize + FRAME_MAX;
+
 /// Words a second to nodes that send to links that are no more.
 const TURNED_AWAY_PER_SECOND: u32 = 100;
 
@@ -18,13 +22,16 @@ struct Way {
     used: u32,
     /// Frames that made no sense.
     faults: u32,
+    /// Bytes for links that are not there.
+    stray: usize,
     /// Whether a session was made over it: a node of the network is there.
     proved: bool,
 }
 
 impl Way {
     fn is_forgettable(&self) -> bool {
-        self.link.is_none() && self.used == 0 && self.faults == 0 && !self.proved
+        let is_innocent = self.faults == 0 && self.stray == 0;
+        self.link.is_none() && self.used == 0 && is_innocent && !self.proved
     }
 }
 
@@ -83,11 +90,21 @@ impl Routes {
         way.faults
     }
 
+    /// Counts a frame of so many bytes for a link that is not there. Returns whether they are too
+    /// many: no node of the network is known to be there that could have had a link.
+    fn stray(&mut self, carrier: LinkId, route: Route, bytes: usize) -> bool {
+        let way = self.ways.or_insert_with((carrier, route), Way::default);
+        if !way.proved {
+            way.stray = way.stray.saturating_add(bytes);
+        }
+        way.stray > STRAY_MAX
+    }
+
     /// A session has been made over it.
     pub(super) fn proved(&mut self, carrier: LinkId, route: Route) {
         if let Some(way) = self.ways.get_mut(&(carrier, route)) {
             way.proved = true;
-            way.faults = 0;
+            (way.faults, way.stray) = (0, 0);
         }
     }
 
@@ -181,9 +198,33 @@ impl Links {
         {
             return false;
         }
+        self.block(ctx, carrier, route);
+        true
+    }
+
+    fn block(&mut self, ctx: &mut Ctx<'_>, carrier: LinkId, route: Route) {
         ctx.stats.routes_blocked += 1;
         self.register(ctx, carrier, &|_| ToRelay::Block(route));
-        true
+    }
+
+    /// A frame came for a link that is not there. Returns whether the route is to be forgotten,
+    /// because too many came.
+    fn strayed(&mut self, ctx: &mut Ctx<'_>, carrier: LinkId, inner: &Forward<'_>) -> bool {
+        let (route, max) = (inner.route, ctx.config.limits.peers);
+        ctx.stats.forwards_stray += 1;
+        if !self.routes.has_room_at(max, carrier, route) {
+            return false;
+        }
+        if self.routes.stray(carrier, route, inner.payload.len()) {
+            self.block(ctx, carrier, route);
+            return true;
+        }
+        if inner.kind != FrameType::ERROR {
+            // The sender takes a link for open that is not; a word of this size is no more than was
+            // sent.
+            self.turn_away(ctx, carrier, route);
+        }
+        false
     }
 
     /// A frame of a peer came through a relay.
@@ -196,12 +237,10 @@ impl Links {
     ) -> (LinkId, Came<'o>) {
         let link = match (self.routes.link(carrier, inner.route), inner.kind) {
             (None, FrameType::HELLO) => self.accept_route(ctx, carrier, inner.route),
-            (None, FrameType::ERROR) => None,
             (None, _) => {
-                // The sender takes a link for open that is not; a word of this size is no
-                // more than was sent.
-                ctx.stats.forwards_stray += 1;
-                self.turn_away(ctx, carrier, inner.route);
+                if self.strayed(ctx, carrier, &inner) {
+                    return (carrier, Came::Gone(inner.route));
+                }
                 None
             }
             (link, _) => link,
@@ -225,9 +264,7 @@ impl Links {
     /// Says that there is no link, unless that was said often enough: there may be a whole window
     /// of frames on their way to it.
     fn turn_away(&mut self, ctx: &mut Ctx<'_>, carrier: LinkId, route: Route) {
-        let max = ctx.config.limits.peers;
-        if !self.routes.has_room_at(max, carrier, route)
-            || !self.routes.is_free(carrier, route)
+        if !self.routes.is_free(carrier, route)
             || !self
                 .routes
                 .turned_away
@@ -301,11 +338,20 @@ mod tests {
         assert_eq!(routes.len(), 1, "the relay holds some of its bytes");
         assert_eq!(routes.credit(RELAY, route, 10), None);
         assert_eq!(routes.len(), 0);
+        assert!(!routes.stray(RELAY, route, STRAY_MAX));
+        assert!(
+            routes.stray(RELAY, route, 1),
+            "nobody has proved to be there"
+        );
         routes.set_link(RELAY, route, LinkId(3));
         routes.proved(RELAY, route);
         routes.unlink(RELAY, route);
         assert!(routes.is_proved(RELAY, route));
         assert_eq!(routes.fault(RELAY, route), 0, "the relay has altered it");
+        assert!(
+            !routes.stray(RELAY, route, 2 * STRAY_MAX),
+            "its link has ended"
+        );
         routes.forget(RELAY, None);
         assert_eq!(routes.len(), 0);
     }

@@ -168,7 +168,7 @@ impl Hub {
 
     /// Until when a member's advert must wait, because its network or its site has too much to
     /// tell. One that need not wait is counted.
-    fn must_wait(&mut self, now: Now, id: LinkId) -> Option<Time> {
+    pub(super) fn must_wait(&mut self, now: Now, id: LinkId) -> Option<Time> {
         let site = self.presence.site(id)?;
         let ctx = self.core.at(now);
         let busy = self.presence.busy_until(&ctx, id);

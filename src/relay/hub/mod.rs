@@ -265,8 +265,9 @@ impl Hub {
     pub fn closed(&mut self, now: Now, id: LinkId) {
         #[cfg(feature = "compat")]
         self.http_closed(now, id);
-        if self.presence.waits(id) && !self.stopped {
-            // Its last advert says most often that it leaves, which no other would learn otherwise.
+        // Its last advert says most often that it leaves. If its site has too much to tell, others
+        // learn from the word that it is gone.
+        if self.presence.waits(id) && !self.stopped && self.must_wait(now, id).is_none() {
             self.hand_on(now, id);
         }
         let Some(origin) = self.members.remove(id) else {

@@ -4,7 +4,7 @@
 //! meanwhile, as that of a suspended machine does. So the highest number that was forgotten
 //! unconfirmed is kept as a mark of its caller. A caller whose mark there is no room for is kept in
 //! a set that may take others for it: their calls are refused needlessly, if they were sent before.
-//! The set only grows, because a caller whose clock stood still may come back after any time. A
+//! The set keeps a caller for a month at least, since one whose clock stood still may come back. A
 //! caller that leaves confirms its answers first, so few callers come in here in honest networks.
 
 use super::evicted::Evicted;
@@ -36,7 +36,7 @@ impl Forgotten {
     /// A call was forgotten unconfirmed.
     pub(crate) fn mark(&mut self, now: Time, id: RequestId, entropy: &mut dyn Entropy) {
         if self.marks.len() >= MARKS_MAX && !self.marks.contains_key(&id.caller) {
-            self.evict_oldest(entropy);
+            self.evict_oldest(now, entropy);
         }
         let mark = self.marks.or_insert_with(id.caller, || Mark {
             number: id.number,
@@ -46,15 +46,15 @@ impl Forgotten {
         mark.at = now;
     }
 
-    fn evict_oldest(&mut self, entropy: &mut dyn Entropy) {
+    fn evict_oldest(&mut self, now: Time, entropy: &mut dyn Entropy) {
         let oldest = self.marks.iter().min_by_key(|(_, mark)| mark.at);
         let Some(oldest) = oldest.map(|(caller, _)| *caller) else {
             return;
         };
         self.marks.remove(&oldest);
         self.evicted
-            .get_or_insert_with(|| Box::new(Evicted::new(entropy)))
-            .insert(oldest);
+            .get_or_insert_with(|| Box::new(Evicted::new(now, entropy)))
+            .insert(now, oldest);
     }
 
     /// Whether a call that is not remembered may have run, if it was sent before.

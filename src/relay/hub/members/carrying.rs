@@ -1,10 +1,12 @@
 //! Carrying frames from one member to another, and the windows that keep it bounded.
 //!
 //! What waits for a member may take up its queue, but no sender has more there than is left for all
-//! others: so a dozen that flood it leave room for one that does not.
+//! others, and the senders of one site together have at most twice as much as is left: so however
+//! many links of one site flood a member, a third of its queue is left for others.
 
 use super::super::context::Ctx;
 use super::super::stage::flows::{Credit, FlowRoom};
+use super::lanes::Sender;
 use super::{Members, Room, recount};
 use crate::frame::FrameType;
 use crate::limits::RelayLimits;
@@ -84,10 +86,13 @@ impl Members {
         if there.blocked.contains(from) {
             return Way::Blocked;
         }
-        let sender = self.table.get(&from).and_then(|m| m.membership());
-        let own = sender.map_or(0, |sender| sender.flows.waits(to));
+        let Some(sender) = self.table.get(&from) else {
+            return Way::Gone;
+        };
+        let own = sender.membership().map_or(0, |m| m.flows.waits(to));
+        let of_site = target.outbox.waiting_of_site(&sender.origin().site);
         let free = limits.queue.saturating_sub(target.outbox.waiting());
-        if own + raw.len() > free {
+        if own + raw.len() > free || of_site + raw.len() > 2 * free {
             return Way::Busy;
         }
         if !target.outbox.is_busy() {
@@ -144,8 +149,10 @@ impl Members {
         if way != Way::Lane {
             return self.append(ctx, to, from, write);
         }
-        if let Some(member) = self.table.get_mut(&to) {
-            member.outbox.append_behind(from, write);
+        let site = self.table.get(&from).map(|sender| sender.origin().site);
+        if let (Some(site), Some(member)) = (site, self.table.get_mut(&to)) {
+            let sender = Sender { link: from, site };
+            member.outbox.append_behind(sender, write);
             recount(&mut self.budget, member);
         }
         Room::Within

@@ -9,19 +9,39 @@ use crate::buffer::Buffer;
 use crate::protocol::LinkId;
 use crate::table::Table;
 use crate::wire::relay::Route;
+use std::net::IpAddr;
 
 /// Bytes that a sender gains in its turn: a few short calls. With a hundred senders the next one
 /// waits for less than half a megabyte.
 pub(super) const QUANTUM: usize = 4 * 1024;
 
-#[derive(Debug, Default)]
+/// The sender of what waits in a lane, and where it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sender {
+    pub(super) link: LinkId,
+    pub(super) site: IpAddr,
+}
+
+#[derive(Debug)]
 struct Lane {
+    site: IpAddr,
     bytes: Buffer,
     /// Bytes that it may send; less than none after a frame that was larger than its share.
     allowance: i64,
     /// The route of its sender, if that is gone and the word that it is gone is the last of the
     /// lane.
     gone: Option<Route>,
+}
+
+impl Lane {
+    fn new(site: IpAddr) -> Lane {
+        Lane {
+            site,
+            bytes: Buffer::default(),
+            allowance: 0,
+            gone: None,
+        }
+    }
 }
 
 /// See the module's documentation.
@@ -33,6 +53,8 @@ pub(super) struct Lanes {
     next: LinkId,
     /// Routes of senders that are gone, whose lanes end with that word.
     gone: Table<Route, ()>,
+    /// Bytes that wait in the lanes of each site's senders.
+    sites: Table<IpAddr, usize>,
     /// Bytes that wait in all of them.
     len: usize,
     /// Bytes that their buffers take.
@@ -48,26 +70,32 @@ impl Lanes {
         self.len
     }
 
+    /// Bytes that wait in the lanes of a site's senders.
+    pub(super) fn len_of_site(&self, site: &IpAddr) -> usize {
+        self.sites.get(site).copied().unwrap_or(0)
+    }
+
     /// Bytes of memory that they take.
     pub(super) fn memory(&self) -> usize {
-        self.capacity + self.lanes.memory() + self.gone.memory()
+        self.capacity + self.lanes.memory() + self.gone.memory() + self.sites.memory()
     }
 
     /// By how much memory `n` more bytes of a sender grow them.
     pub(super) fn growth(&self, of: LinkId, n: usize) -> usize {
         match self.lanes.get(&of) {
             Some(lane) => lane.bytes.growth(n),
-            None => n + size_of::<(LinkId, Lane)>(),
+            None => n + size_of::<(LinkId, Lane)>() + size_of::<(IpAddr, usize)>(),
         }
     }
 
     /// Appends whole frames of a sender; how many bytes that was.
-    pub(super) fn push(&mut self, of: LinkId, write: impl FnOnce(&mut Vec<u8>)) -> usize {
-        let lane = self.lanes.or_insert_with(of, Lane::default);
+    pub(super) fn push(&mut self, of: Sender, write: impl FnOnce(&mut Vec<u8>)) -> usize {
+        let lane = self.lanes.or_insert_with(of.link, || Lane::new(of.site));
         self.capacity -= lane.bytes.capacity();
         let n = lane.bytes.append(write);
         self.capacity += lane.bytes.capacity();
         self.len += n;
+        *self.sites.or_insert_with(lane.site, usize::default) += n;
         n
     }
 
@@ -82,8 +110,9 @@ impl Lanes {
             return false;
         };
         lane.gone = Some(route);
+        let site = lane.site;
         self.gone.insert(route, ());
-        self.push(of, write);
+        self.push(Sender { link: of, site }, write);
         true
     }
 
@@ -108,6 +137,12 @@ impl Lanes {
         lane.bytes.consume(n, 0);
         self.capacity += lane.bytes.capacity();
         self.len -= n;
+        if let Some(of_site) = self.sites.get_mut(&lane.site) {
+            *of_site -= n;
+            if *of_site == 0 {
+                self.sites.remove(&lane.site);
+            }
+        }
         if lane.bytes.is_empty() {
             if let Some(route) = lane.gone {
                 self.gone.remove(&route);
@@ -134,8 +169,16 @@ fn frames_within(bytes: &[u8], allowance: i64) -> usize {
 mod tests {
     use super::*;
 
+    /// Two senders are at each site.
+    fn sender(number: u64) -> Sender {
+        Sender {
+            link: LinkId(number),
+            site: [10, 0, 0, number as u8 / 2].into(),
+        }
+    }
+
     fn push(lanes: &mut Lanes, of: u64, frame: usize) {
-        lanes.push(LinkId(of), |out| {
+        lanes.push(sender(of), |out| {
             out.resize(out.len() + frame - 1, of as u8);
             out.push(b'\n');
         });
@@ -180,12 +223,29 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_of_a_site_is_counted_until_it_has_left() {
+        let mut lanes = Lanes::default();
+        push(&mut lanes, 2, 1_000);
+        push(&mut lanes, 3, 2_000);
+        push(&mut lanes, 4, 500);
+        let site = |of| sender(of).site;
+        assert_eq!(lanes.len_of_site(&site(2)), 3_000);
+        assert_eq!(lanes.len_of_site(&site(4)), 500);
+        assert!(lanes.push_gone(LinkId(3), Route::default(), |out| out.push(b'\n')));
+        assert_eq!(lanes.len_of_site(&site(2)), 3_001);
+        let mut output = Buffer::default();
+        while lanes.turn(&mut output).is_some() {}
+        assert_eq!(lanes.len_of_site(&site(2)), 0);
+        assert!(lanes.sites.is_empty());
+    }
+
+    #[test]
     fn what_one_sends_keeps_its_order() {
         let mut lanes = Lanes::default();
         for i in 0..1_000u32 {
-            let of = LinkId(u64::from(i % 3));
-            lanes.push(of, |out| {
-                out.extend_from_slice(format!("{} {i}\n", of.0).as_bytes())
+            let of = u64::from(i % 3);
+            lanes.push(sender(of), |out| {
+                out.extend_from_slice(format!("{of} {i}\n").as_bytes())
             });
         }
         let mut output = Buffer::default();

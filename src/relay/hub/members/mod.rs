@@ -376,8 +376,10 @@ impl Members {
         let write = |out: &mut Vec<u8>| encode_word(gone.network, word, out);
         let waits_behind = member.outbox.append_gone(gone.id, gone.route, write);
         let missing = member.membership().and_then(|m| m.adverts.first_missing());
-        if gone.version > 0 && missing.is_some_and(|next| next <= gone.version) {
-            // It would have been handed this later, and nothing holds it any more.
+        let lacks_advert = gone.version > 0 && missing.is_some_and(|next| next <= gone.version);
+        // Nothing holds the advert any more. A member that is far behind learns from the word alone
+        // that the route leads nowhere, or else members that come and go would fill its output.
+        if lacks_advert && !member.outbox.is_busy() {
             ctx.stats.adverts_handed += 1;
             let room = self.append(ctx, to, to, |out| out.extend_from_slice(gone.advert));
             if room == Room::Exceeded {

@@ -4,12 +4,13 @@
 //! other members send waits behind it in [`Lanes`], and their adverts wait until there is room for
 //! the latest.
 
-use super::lanes::{Lanes, QUANTUM};
+use super::lanes::{Lanes, QUANTUM, Sender};
 use crate::buffer::Buffer;
 use crate::limits::FRAME_MAX;
 use crate::protocol::{LinkId, Time};
 use crate::wire::relay::Route;
 use std::collections::VecDeque;
+use std::net::IpAddr;
 
 /// Bytes of output beyond which more waits behind it: what a frame of a new sender finds before it.
 /// Enough that a fast link is never kept waiting: the system holds as much again.
@@ -134,6 +135,11 @@ impl Outbox {
         self.lanes.growth(of, n)
     }
 
+    /// Bytes of a site's senders that wait behind the output.
+    pub(super) fn waiting_of_site(&self, site: &IpAddr) -> usize {
+        self.lanes.len_of_site(site)
+    }
+
     /// Whether it needs a buffer before the next append.
     pub(super) fn has_no_buffer(&self) -> bool {
         self.output.capacity() == 0
@@ -158,7 +164,7 @@ impl Outbox {
     }
 
     /// Appends something of a sender's behind the output.
-    pub(super) fn append_behind(&mut self, of: LinkId, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(super) fn append_behind(&mut self, of: Sender, write: impl FnOnce(&mut Vec<u8>)) {
         self.lanes.push(of, write);
     }
 
@@ -267,6 +273,13 @@ mod tests {
         drained
     }
 
+    fn sender(number: u64) -> Sender {
+        Sender {
+            link: LinkId(number),
+            site: [10, 0, 0, 1].into(),
+        }
+    }
+
     #[test]
     fn senders_are_told_of_their_bytes_in_order_as_they_leave() {
         let mut outbox = outbox();
@@ -301,8 +314,8 @@ mod tests {
         let mut outbox = outbox();
         outbox.append(LinkId(1), at(1).at, line(AHEAD));
         assert!(outbox.is_busy());
-        outbox.append_behind(LinkId(2), line(1_000));
-        outbox.append_behind(LinkId(3), line(1_000));
+        outbox.append_behind(sender(2), line(1_000));
+        outbox.append_behind(sender(3), line(1_000));
         assert!(!outbox.take_turn(at(1).at), "the output is full");
         drained(&mut outbox, AHEAD, 2);
         assert!(outbox.is_busy(), "others wait");
@@ -320,7 +333,7 @@ mod tests {
             !outbox.append_gone(LinkId(2), route, line(5)),
             "nothing of it waits"
         );
-        outbox.append_behind(LinkId(2), line(10));
+        outbox.append_behind(sender(2), line(10));
         assert!(outbox.append_gone(LinkId(2), route, line(5)));
         assert!(outbox.tells_gone(&route));
         while outbox.take_turn(at(1).at) {}

@@ -218,6 +218,60 @@ fn frames_wait_in_a_lane_behind_a_full_output_until_the_queue_is_full() {
 }
 
 #[test]
+fn however_many_links_of_a_site_flood_a_member_a_third_of_its_queue_is_left() {
+    let mut world = world(RelayLimits::default());
+    let queue = world.core.config.limits.queue;
+    let join = |world: &mut World, id: u64, site: [u8; 4]| {
+        let ctx = world.core.at(at(1));
+        world
+            .members
+            .insert(&ctx, LinkId(id), Origin::of(site.into()));
+        let membership = Membership::new(plant(), route(id));
+        *world.members.stage_mut(LinkId(id)).unwrap() = Stage::Joined(Box::new(membership));
+    };
+    let carry = |world: &mut World, from: u64, raw: &[u8]| {
+        let parcel = Parcel {
+            from: LinkId(from),
+            ..World::parcel(raw)
+        };
+        let way = world.members.way(&world.core.config.limits, &parcel);
+        if matches!(way, Way::Output | Way::Lane) {
+            let limits = world.core.config.limits.clone();
+            let _ = world
+                .members
+                .make_flow_room(&limits, LinkId(from), LinkId(2));
+            let route = world.members.charge(LinkId(from), LinkId(2), raw.len());
+            let ctx = &mut world.core.at(at(1));
+            world
+                .members
+                .carry(ctx, &parcel, &route.unwrap(), way)
+                .within();
+        }
+        way
+    };
+    // What waits in the output is not counted against the site.
+    world.make_busy(2);
+    let raw = frame(1_000);
+    for from in 10..50 {
+        join(&mut world, from, [10, 0, 9, 9]);
+        while carry(&mut world, from, &raw) == Way::Lane {}
+    }
+    let waiting = world
+        .members
+        .table
+        .get(&LinkId(2))
+        .unwrap()
+        .outbox
+        .waiting();
+    assert!(
+        queue - waiting > (queue - AHEAD) / 3 - 2 * raw.len(),
+        "{waiting} of {queue}"
+    );
+    join(&mut world, 60, [10, 0, 9, 8]);
+    assert_eq!(carry(&mut world, 60, &frame(60_000)), Way::Lane);
+}
+
+#[test]
 fn a_sender_is_told_of_credit_when_half_a_window_has_left() {
     let mut world = world(RelayLimits {
         queue: 1 << 30,
@@ -295,6 +349,27 @@ fn a_member_learns_that_another_is_gone_after_what_that_has_sent() {
         [FromRelay::Gone(left)],
         "at once, where nothing waits"
     );
+}
+
+#[test]
+fn a_member_that_is_far_behind_is_handed_no_advert_of_one_that_is_gone() {
+    let mut world = world(RelayLimits::default());
+    let network = plant();
+    world.make_busy(2);
+    let before = world.members.pending(LinkId(2)).len();
+    for id in 10..100 {
+        let gone = Gone {
+            id: LinkId(id),
+            network: &network,
+            route: route(id),
+            version: id,
+            advert: &[b'A'; 1_300],
+        };
+        let mut ctx = world.core.at(at(1));
+        world.members.tell_gone(&mut ctx, LinkId(2), &gone).within();
+    }
+    let word = world.members.pending(LinkId(2)).len() - before;
+    assert!(word < 90 * 100, "{word}");
 }
 
 #[test]
