@@ -33,7 +33,7 @@ static void on_reading(const peerbase_reply *reply, void *user) {
 
 static void read_again(struct program *program) {
     int code = peerbase_node_call_async(program->node, program->sensor, "sensor.read", NULL, NULL,
-                                        5000, on_reading, program, NULL, NULL);
+                                        30000, on_reading, program, NULL, NULL);
     if (code < 0) {
         fprintf(stderr, "call: %s\n", peerbase_last_error());
         program->failed = 1;

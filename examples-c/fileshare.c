@@ -33,7 +33,7 @@ static int fetch(peerbase_node *node, const char *folder, const char *hash) {
     if (peerbase_node_set_file_dir(node, folder) < 0)
         return fail("folder");
     for (tries = 0; tries < 100; tries++) {
-        code = peerbase_node_request_file(node, hash, 10000, show, &shown, &reply);
+        code = peerbase_node_request_file(node, hash, 60000, show, &shown, &reply);
         if (code != PEERBASE_ERR_FILE_UNKNOWN)
             break;
         nanosleep(&moment, NULL);

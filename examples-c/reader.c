@@ -49,7 +49,7 @@ int main(int argc, char **argv) {
     }
 
     /* This calls one node. If that node is not there yet, the call waits for it. */
-    code = peerbase_node_call(node, argv[1], "sensor.hello", "[1, \"two\"]", NULL, 5000, &reply);
+    code = peerbase_node_call(node, argv[1], "sensor.hello", "[1, \"two\"]", NULL, 30000, &reply);
     if (code == 0) {
         show(reply);
     } else {
@@ -59,13 +59,13 @@ int main(int argc, char **argv) {
     peerbase_reply_free(reply);
 
     /* This calls every node that is known now. */
-    code = peerbase_node_call_all(node, "sensor.read", NULL, NULL, 5000, &reply);
+    code = peerbase_node_call_all(node, "sensor.read", NULL, NULL, 30000, &reply);
     if (code < 0 || show(reply) > 0)
         status = 1;
     peerbase_reply_free(reply);
 
     /* A command that fails says why in a message. */
-    code = peerbase_node_call(node, argv[1], "sensor.calibrate", NULL, NULL, 5000, &reply);
+    code = peerbase_node_call(node, argv[1], "sensor.calibrate", NULL, NULL, 30000, &reply);
     if (code != PEERBASE_ERR_COMMAND_FAILED)
         status = 1;
     show(reply);

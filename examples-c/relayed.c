@@ -66,7 +66,7 @@ static void on_event(int event, const char *about, void *user) {
 static int call(peerbase_node *node, const char *peer) {
     peerbase_reply *reply;
     size_t i;
-    int code = peerbase_node_call(node, peer, "hello", NULL, NULL, 10000, &reply);
+    int code = peerbase_node_call(node, peer, "hello", NULL, NULL, 30000, &reply);
     if (code < 0)
         return fail("call");
     printf("%s: %s\n", peerbase_reply_node(reply, 0), peerbase_reply_json(reply, 0));

@@ -78,7 +78,7 @@ static int call(peerbase_node *node, const char *peer) {
     size_t n;
     int code;
 
-    if (peerbase_node_call_stream(node, peer, "shout", NULL, NULL, 10000, &stream) < 0)
+    if (peerbase_node_call_stream(node, peer, "shout", NULL, NULL, 30000, &stream) < 0)
         return fail("call");
     pthread_create(&reader, NULL, print, stream);
     while ((n = fread(data, 1, sizeof data, stdin)) > 0) {

@@ -146,6 +146,24 @@ fn after_a_restart_the_network_is_found_again_from_the_state() {
 }
 
 #[test]
+fn a_node_that_saves_while_it_is_linked_to_none_keeps_what_it_knew() {
+    let lan = Lan::new();
+    let folder = folder("outage");
+    let file = folder.join("state.json");
+    let (a, _) = quiet(&lan, "a");
+    let (b, _) = quiet(&lan, "b");
+    b.connect(address(&a), secs(20)).unwrap();
+    b.save_state(&file).unwrap();
+    let before = fs::read(&file).unwrap();
+    drop((a, b));
+    let (b, _) = quiet(&lan, "b");
+    assert_eq!(b.load_state(&file), Ok(1));
+    b.save_state(&file).unwrap();
+    assert_eq!(fs::read(&file).unwrap(), before);
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
 fn killed_while_it_saves_a_node_leaves_the_old_state_or_the_new() {
     let lan = Lan::new();
     let folder = folder("kill");

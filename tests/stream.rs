@@ -132,6 +132,33 @@ fn one_source_streams_to_several_and_one_that_fails_is_left_out() {
 }
 
 #[test]
+fn a_target_that_takes_nothing_is_left_out_and_the_others_get_all() {
+    let lan = Lan::new();
+    let builder = |name: &str| lan.builder(name).commands("s", commands());
+    let _nodes = ["b", "c"].map(|n| builder(n).start().unwrap());
+    let held = Arc::new(Mutex::new(Vec::new()));
+    let keeps = held.clone();
+    let _d = lan
+        .builder("d")
+        .command("s.digest", move |call: Call| {
+            keeps.lock().unwrap().push(call)
+        })
+        .start()
+        .unwrap();
+    let a = lan.builder("a").start().unwrap();
+    let call = a.call("s.digest").to_each(["d", "b", "c"]);
+    let mut all = call.timeout(secs(12)).stream_to_all().unwrap();
+    let data = vec![7; 3_000_000];
+    all.write_all(&data).unwrap();
+    let results = all.values().unwrap();
+    assert_eq!(results[0].result, Err(Error::Timeout));
+    let whole = json!(hex(&Sha256::digest(&data)));
+    assert_eq!(results[1].result, Ok(whole.clone()));
+    assert_eq!(results[2].result, Ok(whole));
+    assert_eq!(held.lock().unwrap().len(), 1);
+}
+
+#[test]
 fn who_gives_up_is_told_from_who_is_done() {
     let lan = Lan::new();
     let (a, b) = pair(&lan);

@@ -308,6 +308,28 @@ fn a_call_on_another_thread_is_answered_though_callbacks_wait_for_the_loop() {
     join(call, "the calls beside the loop");
 }
 
+/// Calls the node itself again and again until it is told to stop: a callback always waits.
+fn call_itself(node: Node, stop: Arc<AtomicBool>) {
+    if stop.load(Ordering::Relaxed) {
+        return;
+    }
+    let next = node.clone();
+    let name = node.name().to_string();
+    let call = node.call("__echo__").to(&name);
+    call.send_async(move |_| call_itself(next, stop)).unwrap();
+}
+
+#[test]
+fn what_others_send_is_read_though_callbacks_never_run_out() {
+    let lan = Lan::new();
+    let (a, b) = join(&lan, "a", "b");
+    let stop = Arc::new(AtomicBool::new(false));
+    call_itself(a.clone(), stop.clone());
+    let answer = b.call("__echo__").to("a").timeout(secs(60)).send();
+    stop.store(true, Ordering::Relaxed);
+    assert!(answer.is_ok(), "{answer:?}");
+}
+
 #[test]
 fn a_started_node_cannot_be_run_or_processed_as_well() {
     let lan = Lan::new();

@@ -253,3 +253,34 @@ pub(crate) fn first_failure<'a>(errors: impl Iterator<Item = &'a Error> + Clone)
     let cause = errors.clone().find(|e| **e != Error::Cancelled);
     cause.or_else(|| errors.clone().next()).cloned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_kept_as_long_as_there_is_room_for_all_of_them() {
+        let mut progress = Progress {
+            targets: Vec::new(),
+            results: vec![None; 4],
+            bytes: 0,
+            next: 0,
+            put_back: Vec::new(),
+            calls: Vec::new(),
+            in_flight: 0,
+            over: false,
+            done: None,
+        };
+        for (index, bytes) in [60, 50, 40].into_iter().enumerate() {
+            progress.keep(index, Ok(vec![b' '; bytes]), 100);
+        }
+        progress.keep(3, Err(Error::Timeout), 100);
+        assert_eq!(progress.results[0], Some(Ok(vec![b' '; 60])));
+        assert!(matches!(
+            progress.results[1],
+            Some(Err(Error::AnswerLost(_)))
+        ));
+        assert_eq!(progress.results[2], Some(Ok(vec![b' '; 40])), "it fits");
+        assert_eq!(progress.results[3], Some(Err(Error::Timeout)));
+    }
+}

@@ -200,7 +200,7 @@ static void *call_often(void *node) {
     int i;
     for (i = 0; i < 20; i++) {
         peerbase_reply *reply;
-        CHECK(peerbase_node_call(node, "b", "answer", NULL, NULL, 10000, &reply) == 0);
+        CHECK(peerbase_node_call(node, "b", "answer", NULL, NULL, 60000, &reply) == 0);
         CHECK(!strcmp(peerbase_reply_json(reply, 0), "1"));
         peerbase_reply_free(reply);
     }

@@ -159,7 +159,7 @@ int main(int argc, char **argv) {
     peerbase_reply_free(reply);
     peerbase_stream_free(one);
     peerbase_stream_free(several);
-    CHECK(peerbase_node_call(a, "b", "answer", NULL, NULL, 20000, &reply) == 0);
+    CHECK(peerbase_node_call(a, "b", "answer", NULL, NULL, 60000, &reply) == 0);
     peerbase_reply_free(reply);
     peerbase_node_free(a);
     peerbase_node_free(b);

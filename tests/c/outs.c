@@ -147,7 +147,7 @@ static void command(peerbase_request *request, void *user) {
 
 static void looks(peerbase_node *a) {
     peerbase_reply *good;
-    CHECK(peerbase_node_call(a, "b", "command", NULL, NULL, 20000, &good) == 0);
+    CHECK(peerbase_node_call(a, "b", "command", NULL, NULL, 60000, &good) == 0);
     count = 99;
     CHECK(!peerbase_reply_data(good, 0, &count) && count == 0);
     count = 99;

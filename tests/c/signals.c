@@ -49,7 +49,7 @@ int main(int argc, char **argv) {
     for (round = 0; round < 5; round++) {
         b = begin("b", argv[1], port, peerbase_node_start);
         for (i = 0; i < 100; i++) {
-            if (peerbase_node_call(a, "b", "__echo__", "[1]", NULL, 10000, &reply) < 0) {
+            if (peerbase_node_call(a, "b", "__echo__", "[1]", NULL, 60000, &reply) < 0) {
                 fprintf(stderr, "call %d: %s\n", i, peerbase_last_error());
                 return 1;
             }

@@ -138,10 +138,10 @@ static void waits_inside_change_nothing(peerbase_node *node) {
     struct inside inside;
     peerbase_reply *reply;
     CHECK(peerbase_node_register(node, "inside", wait_inside, &inside, NULL) == 0);
-    CHECK(peerbase_node_call_stream(node, "b", "plain", NULL, NULL, 20000, &inside.one) == 0);
+    CHECK(peerbase_node_call_stream(node, "b", "plain", NULL, NULL, 60000, &inside.one) == 0);
     CHECK(peerbase_node_call_stream_many(node, both, 2, "plain", NULL, NULL, 20000,
                                          &inside.several) == 0);
-    CHECK(peerbase_node_call(node, "a", "inside", NULL, NULL, 20000, &reply) == 0);
+    CHECK(peerbase_node_call(node, "a", "inside", NULL, NULL, 60000, &reply) == 0);
     peerbase_reply_free(reply);
     CHECK(peerbase_stream_wait(inside.one, &reply) == 0);
     peerbase_reply_free(reply);
@@ -160,7 +160,7 @@ static void reasons(peerbase_node *node) {
     uint8_t byte;
     size_t n;
     char *long_words = malloc(3 << 20);
-    CHECK(peerbase_node_call_stream(node, "b", "no.such", NULL, NULL, 20000, &s) == 0);
+    CHECK(peerbase_node_call_stream(node, "b", "no.such", NULL, NULL, 60000, &s) == 0);
     CHECK(peerbase_stream_read(s, &byte, 1, -1, &n) == PEERBASE_ERR_BROKEN);
     CHECK(!strcmp(peerbase_last_error(), "stream broken: command not found"));
     CHECK(peerbase_stream_wait(s, &reply) == PEERBASE_ERR_COMMAND_NOT_FOUND);
@@ -169,7 +169,7 @@ static void reasons(peerbase_node *node) {
     CHECK(peerbase_stream_write(s, &byte, 1, -1, NULL) < 0);
     peerbase_stream_free(s);
 
-    CHECK(peerbase_node_call_stream(node, "b", "refuse", NULL, NULL, 20000, &s) == 0);
+    CHECK(peerbase_node_call_stream(node, "b", "refuse", NULL, NULL, 60000, &s) == 0);
     CHECK(peerbase_stream_read(s, &byte, 1, -1, &n) == PEERBASE_ERR_BROKEN);
     CHECK(!strcmp(peerbase_last_error(), "stream broken: refused: not you"));
     while (peerbase_stream_write(s, &byte, 1, -1, NULL) == 0)
@@ -182,7 +182,7 @@ static void reasons(peerbase_node *node) {
     memset(long_words, 'x', 3 << 20);
     long_words[(3 << 20) - 1] = 0;
     for (n = 0; n < 2; n++) {
-        CHECK(peerbase_node_call_stream(node, "b", "echo", NULL, NULL, 20000, &s) == 0);
+        CHECK(peerbase_node_call_stream(node, "b", "echo", NULL, NULL, 60000, &s) == 0);
         CHECK(peerbase_stream_abort(s, n ? long_words : "") == 0);
         CHECK(peerbase_stream_wait(s, &reply) == PEERBASE_ERR_COMMAND_FAILED);
         CHECK(strstr(peerbase_reply_message(reply, 0), n ? "xxx" : "the sender broke it off"));
@@ -259,7 +259,7 @@ static void misuse(peerbase_node *node) {
     CHECK(peerbase_stream_wait(NULL, &reply) == bad && !reply);
     CHECK(peerbase_stream_on_ready(NULL, NULL, NULL, count_drop) == bad && dropped() == 1);
     peerbase_stream_free(NULL);
-    CHECK(peerbase_node_call_stream(node, "b", "hold", NULL, NULL, 9000, &s) == 0);
+    CHECK(peerbase_node_call_stream(node, "b", "hold", NULL, NULL, 60000, &s) == 0);
     CHECK(peerbase_stream_read(s, NULL, 1, 0, &n) == bad);
     CHECK(peerbase_stream_read(s, &byte, 0, 0, &n) == bad);
     CHECK(peerbase_stream_read(s, &byte, 1, 0, NULL) == bad);
@@ -303,7 +303,7 @@ static void streams(peerbase_node *node) {
 
     for (n = 0; n < sizeof data; n++)
         data[n] = (uint8_t)(n * 7);
-    CHECK(peerbase_node_call_stream(node, "b", "echo", NULL, NULL, 20000, &s) == 0);
+    CHECK(peerbase_node_call_stream(node, "b", "echo", NULL, NULL, 60000, &s) == 0);
     while (came < sizeof data) {
         if (sent < sizeof data) {
             code = peerbase_stream_write(s, data + sent, sizeof data - sent, 0, &n);
@@ -326,7 +326,7 @@ static void streams(peerbase_node *node) {
     peerbase_stream_free(s);
     end_echo();
 
-    CHECK(peerbase_node_call_stream(node, "b", "refuse", NULL, NULL, 9000, &s) == 0);
+    CHECK(peerbase_node_call_stream(node, "b", "refuse", NULL, NULL, 60000, &s) == 0);
     while ((code = peerbase_stream_write(s, data, 1000, -1, NULL)) == 0)
         continue;
     CHECK(code == PEERBASE_ERR_BROKEN);
@@ -335,33 +335,33 @@ static void streams(peerbase_node *node) {
     peerbase_reply_free(reply);
     peerbase_stream_free(s);
 
-    CHECK(peerbase_node_call_stream_many(node, both, 2, "plain", NULL, NULL, 9000, &s) == 0);
+    CHECK(peerbase_node_call_stream_many(node, both, 2, "plain", NULL, NULL, 60000, &s) == 0);
     CHECK(peerbase_stream_read(s, data, 1, 0, &n) == PEERBASE_ERR_ARGUMENT);
     CHECK(peerbase_stream_finish(s) == 0);
     CHECK(peerbase_stream_wait(s, &reply) == 0 && peerbase_reply_count(reply) == 2);
     CHECK(peerbase_reply_code(reply, 0) == 0 && peerbase_reply_code(reply, 1) == 0);
     peerbase_reply_free(reply);
     peerbase_stream_free(s);
-    CHECK(peerbase_node_call(node, "b", "plain", NULL, NULL, 9000, &reply) == 0);
+    CHECK(peerbase_node_call(node, "b", "plain", NULL, NULL, 60000, &reply) == 0);
     peerbase_reply_free(reply);
 }
 
 static void messages(peerbase_node *node, peerbase_node *b) {
     peerbase_reply *reply;
     char address[32];
-    CHECK(peerbase_node_broadcast(node, (const uint8_t *)"hello", 5, 20000, &reply) == 0);
+    CHECK(peerbase_node_broadcast(node, (const uint8_t *)"hello", 5, 60000, &reply) == 0);
     CHECK(strstr(peerbase_reply_json(reply, 0), "\"delivered\":2"));
     peerbase_reply_free(reply);
-    CHECK(peerbase_node_send_to(node, "c", (const uint8_t *)"hello", 5, 20000) == 0);
+    CHECK(peerbase_node_send_to(node, "c", (const uint8_t *)"hello", 5, 60000) == 0);
     pthread_mutex_lock(&lock);
     WAIT_FOR(told >= 3);
     CHECK(told_privately == 1);
     pthread_mutex_unlock(&lock);
     snprintf(address, sizeof address, "127.0.0.1:%u", peerbase_node_port(b));
-    CHECK(peerbase_node_connect(node, address, 20000, &reply) == 0);
+    CHECK(peerbase_node_connect(node, address, 60000, &reply) == 0);
     CHECK(strcmp(peerbase_reply_node(reply, 0), "b") == 0);
     peerbase_reply_free(reply);
-    CHECK(peerbase_node_connect(node, address, 20000, NULL) == 0);
+    CHECK(peerbase_node_connect(node, address, 60000, NULL) == 0);
     CHECK(peerbase_node_peers(node, &reply) == 0);
     peerbase_reply_free(reply);
 }
@@ -383,16 +383,16 @@ static void files(peerbase_node *node, peerbase_node *b, const char *folder) {
     in_folder(path, sizeof path, folder, "offered");
     CHECK((f = fopen(path, "w")) && fputs("what is offered", f) >= 0 && fclose(f) == 0);
     CHECK(peerbase_node_add_file(b, path, hash) == 0 && strlen(hash) == 64);
-    CHECK(peerbase_node_request_file(node, hash, 9000, count, &progress, NULL) ==
+    CHECK(peerbase_node_request_file(node, hash, 60000, count, &progress, NULL) ==
           PEERBASE_ERR_ARGUMENT);
     in_folder(path, sizeof path, folder, "fetched");
     CHECK(peerbase_node_set_file_dir(node, path) == 0);
-    CHECK(peerbase_node_request_file(node, hash, 9000, count, &progress, &reply) == 0);
+    CHECK(peerbase_node_request_file(node, hash, 60000, count, &progress, &reply) == 0);
     snprintf(expected, sizeof expected, "/fetched/offered\",\"size\":15}");
     CHECK(strstr(peerbase_reply_json(reply, 0), expected) && progress > 0);
     peerbase_reply_free(reply);
     hash[0] = hash[0] == '0' ? '1' : '0';
-    CHECK(peerbase_node_request_file(node, hash, 9000, NULL, NULL, &reply) ==
+    CHECK(peerbase_node_request_file(node, hash, 60000, NULL, NULL, &reply) ==
           PEERBASE_ERR_FILE_UNKNOWN);
     CHECK(!reply);
     CHECK(peerbase_node_refresh(node, &reply) == 0);
@@ -433,7 +433,7 @@ int main(int argc, char **argv) {
     misuse(a);
 
     /* A stream outlives its node, and is of no more use then. */
-    CHECK(peerbase_node_call_stream(a, "b", "plain", NULL, NULL, 9000, &s) == 0);
+    CHECK(peerbase_node_call_stream(a, "b", "plain", NULL, NULL, 60000, &s) == 0);
     CHECK(peerbase_stream_on_ready(s, echo_turn, NULL, count_drop) == 0);
     peerbase_node_free(a);
     CHECK(peerbase_stream_read(s, &byte, 1, -1, &n) == PEERBASE_ERR_STOPPED);

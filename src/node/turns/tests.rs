@@ -145,6 +145,19 @@ fn a_panic_in_a_foreign_loop_ends_the_calls_that_drive_it() {
 }
 
 #[test]
+fn a_node_that_is_run_says_that_a_panic_ended_it() {
+    let node = builder().open().unwrap();
+    std::thread::scope(|s| {
+        let runs = s.spawn(|| node.run());
+        let waits = s.spawn(|| patiently(&node));
+        until_calling(&node, 1);
+        sabotage(&node);
+        assert_eq!(waits.join().unwrap(), Err(PANICKED));
+        assert_eq!(runs.join().unwrap(), Err(PANICKED));
+    });
+}
+
+#[test]
 fn a_stop_waits_for_the_end_of_a_call_of_several_that_another_thread_works_on() {
     let node = builder().start().unwrap();
     let shared = node.0.shared.clone();

@@ -279,23 +279,49 @@ fn a_stop_without_a_loop() {
     assert!(join(callers).iter().all(|o| *o == Err(Error::Stopped)));
 }
 
+/// Turns of other threads within which a thread that leads comes to the end of a stop.
+const YIELDS: usize = 200;
+
 fn a_stop_while_a_handler_runs_and_another_thread_leads() {
-    let stopped = Arc::new(Happened::default());
-    let (waits_for, tells) = (stopped.clone(), stopped);
-    let node = Node::open(move || waits_for.wait());
+    let (begun, stopped) = (Arc::new(Happened::default()), Arc::new(Happened::default()));
+    let (begins, waits_for) = (begun.clone(), stopped.clone());
+    let running = Arc::new(AtomicUsize::new(0));
+    let runs = running.clone();
+    let node = Node::open(move || {
+        runs.store(1, Ordering::SeqCst);
+        begins.tell();
+        waits_for.wait();
+        runs.store(0, Ordering::SeqCst);
+    });
     let id = RequestId(1);
     let (caller, ask) = (NodeName, Ask);
     let request = crate::engine::Request { id, caller, ask };
     node.network.arrive(Arrival::Request(request));
     // Nobody answers it, so its thread leads while the loop's thread runs the handler.
     let caller = node.spawn(Node::call);
+    let runs = begun.clone();
     let stops = node.spawn(move |node| {
+        runs.wait();
         node.turns.stop();
-        tells.tell();
+        // The node ends while the handler runs, if another thread leads.
+        for _ in 0..YIELDS {
+            if node.turns.timeout().is_none() {
+                break;
+            }
+            thread::yield_now();
+        }
+        stopped.tell();
+    });
+    // As a program that frees the node, and then what the handler uses.
+    let frees = node.spawn(move |node| {
+        begun.wait();
+        node.close([]);
+        assert_eq!(running.load(Ordering::SeqCst), 0, "a handler runs");
     });
     while node.turns.process(None).is_ok() {}
     assert_eq!(caller.join().unwrap(), Err(Error::Stopped));
     stops.join().unwrap();
+    frees.join().unwrap();
     node.close([]);
 }
 
