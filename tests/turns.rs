@@ -322,7 +322,9 @@ fn call_itself(node: Node, stop: Arc<AtomicBool>) {
 #[test]
 fn what_others_send_is_read_though_callbacks_never_run_out() {
     let lan = Lan::new();
-    let (a, b) = join(&lan, "a", "b");
+    let a = lan.builder("a").start().unwrap();
+    let b = lan.builder("b").start().unwrap();
+    until("b knows a", || reaches(&b, "a"));
     let stop = Arc::new(AtomicBool::new(false));
     call_itself(a.clone(), stop.clone());
     let answer = b.call("__echo__").to("a").timeout(secs(60)).send();
