@@ -7,15 +7,23 @@ use crate::address::RelayAddress;
 use crate::frame::{Frame, FrameType};
 use crate::rate::Rate;
 use crate::wire::membership::{Challenge, RelayKey};
-use crate::wire::relay::{Forward, FromRelay, Refusal, ToRelay};
+use crate::wire::relay::{Forward, FromRelay, Refusal, Route, ToRelay};
 use std::time::Duration;
+
+/// Our membership at a relay.
+#[derive(Clone, Copy, Debug)]
+struct Member {
+    since: Time,
+    /// Where the other members find us.
+    route: Route,
+}
 
 /// The state of a link to a relay.
 #[derive(Debug)]
 pub(super) struct Carrier {
     challenge: Challenge,
-    /// Since when we are joined there.
-    joined: Option<Time>,
+    /// Our membership, once the relay has said that we are joined.
+    member: Option<Member>,
     /// Why it is about to end, if that was noted.
     fault: Option<RelayFault>,
     /// Which of our adverts it has, as the number of changes that there were before it.
@@ -28,7 +36,7 @@ impl Carrier {
     fn new(challenge: Challenge) -> Carrier {
         Carrier {
             challenge,
-            joined: None,
+            member: None,
             fault: None,
             told: 0,
             adverts: Rate::default(),
@@ -36,11 +44,11 @@ impl Carrier {
     }
 
     pub(super) fn is_up(&self) -> bool {
-        self.joined.is_some()
+        self.member.is_some()
     }
 
     pub(super) fn up_for(&self, now: Time) -> Option<Duration> {
-        self.joined.map(|since| now - since)
+        self.member.map(|member| now - member.since)
     }
 
     pub(super) fn fault(&self) -> Option<RelayFault> {
@@ -97,6 +105,17 @@ impl Links {
             _ => false,
         });
         links.map(|(id, _)| *id).collect()
+    }
+
+    /// Whether a route is our own at a relay, as another link than this one tells: then the relays
+    /// at the two ends are one. A stranger that shows our advert there has a route of its own.
+    pub(crate) fn is_own_route_elsewhere(&self, id: LinkId, route: Route) -> bool {
+        self.table.iter().any(|(other, link)| match &link.state {
+            State::Relay { carrier, .. } => {
+                *other != id && carrier.member.is_some_and(|own| own.route == route)
+            }
+            _ => false,
+        })
     }
 
     /// Tells a relay our advert, the frame of which is given.
@@ -192,9 +211,10 @@ impl Links {
                 self.prove_to_relay(ctx, id, challenge);
                 (id, Came::Nothing)
             }
-            FromRelay::Joined(_) if !up => {
+            FromRelay::Joined(route) if !up => {
                 if let Some(carrier) = self.carrier_mut(id) {
-                    carrier.joined = Some(ctx.now.at);
+                    let since = ctx.now.at;
+                    carrier.member = Some(Member { since, route });
                 }
                 self.wake_at(ctx.now.at + ctx.config.relay_keepalive);
                 (id, Came::Joined)

@@ -95,7 +95,7 @@ impl Network {
     ) -> Option<AdvertOutcome> {
         if advert.instance == ctx.instance {
             return match from {
-                Origin::Relay(carrier, _) => self.alias(carrier),
+                Origin::Relay(carrier, route) => self.alias(carrier, route),
                 Origin::Lan(_) => None,
             };
         }

@@ -7,3 +7,4 @@ mod forgeries;
 mod keys;
 mod limits;
 mod raw;
+mod stolen_adverts;
