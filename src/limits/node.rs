@@ -177,7 +177,11 @@ pub struct Limits {
     /// Adverts that are opened per second; further ones are counted and dropped unread. A thousand
     /// nodes send about a thousand adverts per second, and to open ten thousand costs a small CPU a
     /// few percent. Whatever strangers send, a quarter is kept for addresses at which peers have
-    /// proved to be, and each of those has the same share of it. 10 000 by default.
+    /// proved to be, and each of those has the same share of it. Of the adverts that one relay
+    /// hands on as many are opened besides, or as many as [`Limits::peers`] if that is more, since
+    /// a relay hands over those of all members when the node joins. A member whose advert was
+    /// dropped is learnt when it has something new to tell, when it dials this node, or when the
+    /// node joins again. 10 000 by default.
     pub adverts_per_second: u32,
     /// Adverts that this node sends per interval, whatever it hears. A thousand nodes that start
     /// together must not answer each other a million times. 5 by default.

@@ -252,12 +252,16 @@ impl Links {
         inner: Forward<'_>,
         opened: &mut Vec<u8>,
     ) -> Came<'o> {
-        let per_second = ctx.config.limits.adverts_per_second;
+        let limits = &ctx.config.limits;
+        // A relay hands over those of all members at once when it takes us in.
+        let members = u32::try_from(limits.peers).unwrap_or(u32::MAX);
+        let per_second = limits.adverts_per_second.max(members);
         if let Some(carrier) = self.carrier_mut(id)
             && !carrier.adverts.take(ctx.now.at, per_second)
         {
-            // An honest one has not so many; one left out would be missed for ever.
-            return Came::GiveUp(RelayFault::Protocol);
+            // The link stays: strangers that join an open relay can make it hand on so many.
+            ctx.stats.adverts_throttled += 1;
+            return Came::Nothing;
         }
         Came::Advert(inner.route, ctx.open_advert(inner.payload, opened))
     }

@@ -9,7 +9,7 @@ use crate::entropy::Counting;
 use crate::frame::{FrameType, encode_with};
 use crate::wire::Instance;
 use crate::wire::advert::{Advert, Phase as AdvertPhase};
-use crate::wire::relay::{FromRelay, Route};
+use crate::wire::relay::{FromRelay, Route, encode_forward};
 
 /// The first node has a lower instance than the fifth, so that the fifth waits to be dialled.
 const LOWER: Instance = Instance([1; 16]);
@@ -218,4 +218,25 @@ fn a_stranger_that_shows_our_advert_at_a_learnt_relay_does_not_make_us_leave_it(
         let outcome = own_advert(&mut side, learnt, route);
         assert!(outcome.is_none(), "{outcome:?}");
     }
+}
+
+#[test]
+fn a_relay_that_hands_on_more_adverts_than_are_opened_is_not_left() {
+    let (mut side, [relay, _]) = at_two_relays();
+    let limits = &mut side.fixture.core.config.limits;
+    (limits.peers, limits.adverts_per_second) = (4, 2);
+    let mut bytes = Vec::new();
+    for _ in 0..6 {
+        encode_forward("net", &relay.route, FrameType::ADVERT, &mut bytes, |out| {
+            out.extend_from_slice(b"gAAA");
+        });
+    }
+    let (mut rest, mut opened, mut read) = (&bytes[..], Vec::new(), 0);
+    let ctx = &mut side.fixture.ctx();
+    while let Some((_, came)) = side.network.next(ctx, relay.link, &mut rest, &mut opened) {
+        assert!(matches!(came, Came::Advert(..) | Came::Nothing), "{came:?}");
+        read += u32::from(matches!(came, Came::Advert(..)));
+    }
+    assert_eq!(read, 4, "as many as there may be peers");
+    assert_eq!(side.fixture.core.stats.adverts_throttled, 2);
 }
