@@ -76,7 +76,8 @@ pub struct Limits {
     /// default.
     pub dials_per_second: u32,
     /// From connecting to a finished handshake: two round trips on the slowest link that is usable.
-    /// 5 s by default.
+    /// A relay that the node joins has as long for each next piece of what it hands over, and ten
+    /// times [`Limits::frame`] for all of it. 5 s by default.
     pub handshake: Duration,
     /// How long a session may be silent before the node pings the peer. 5 s by default;
     /// [`Builder::ping`](crate::Builder::ping) sets it as well.

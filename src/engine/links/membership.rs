@@ -22,6 +22,8 @@ struct Member {
 #[derive(Debug)]
 pub(super) struct Carrier {
     challenge: Challenge,
+    /// Whether it has begun to hand us adverts. From then on it takes us for a member.
+    hands_over: bool,
     /// Our membership, once the relay has said that we are joined.
     member: Option<Member>,
     /// Why it is about to end, if that was noted.
@@ -36,6 +38,7 @@ impl Carrier {
     fn new(challenge: Challenge) -> Carrier {
         Carrier {
             challenge,
+            hands_over: false,
             member: None,
             fault: None,
             told: 0,
@@ -45,6 +48,10 @@ impl Carrier {
 
     pub(super) fn is_up(&self) -> bool {
         self.member.is_some()
+    }
+
+    pub(super) fn hands_over(&self) -> bool {
+        self.hands_over
     }
 
     pub(super) fn up_for(&self, now: Time) -> Option<Duration> {
@@ -134,6 +141,10 @@ impl Links {
 
     /// A relay is connected: asks to join.
     pub(super) fn join_relay(&mut self, ctx: &mut Ctx<'_>, id: LinkId) {
+        if let Some(link) = self.table.get_mut(&id) {
+            // It has not used the time that was needed to find it.
+            link.heard = ctx.now.at;
+        }
         self.register(ctx, id, &|carrier| ToRelay::Join(carrier.challenge));
     }
 
@@ -256,9 +267,11 @@ impl Links {
         // A relay hands over those of all members at once when it takes us in.
         let members = u32::try_from(limits.peers).unwrap_or(u32::MAX);
         let per_second = limits.adverts_per_second.max(members);
-        if let Some(carrier) = self.carrier_mut(id)
-            && !carrier.adverts.take(ctx.now.at, per_second)
-        {
+        let Some(carrier) = self.carrier_mut(id) else {
+            return Came::Nothing;
+        };
+        carrier.hands_over = true;
+        if !carrier.adverts.take(ctx.now.at, per_second) {
             // The link stays: strangers that join an open relay can make it hand on so many.
             ctx.stats.adverts_throttled += 1;
             return Came::Nothing;
