@@ -62,7 +62,8 @@ pub struct Limits {
     pub addresses_per_peer: usize,
     /// Links past their handshake. The default stays well below the usual 1 024 descriptors of a
     /// process. If a further link needs room, the address or relay with the most of them loses the
-    /// session that has been idle longest there. 256 by default.
+    /// session that has been idle longest there. At the limit a node dials only peers and addresses
+    /// that a call waits for. 256 by default.
     pub sessions: usize,
     /// Links that other nodes opened and that have not finished their handshake, a quarter of them
     /// through relays. If a further link needs room, the node or address with the most such links
@@ -221,8 +222,8 @@ pub struct Limits {
     pub relay_probe: Duration,
     /// How long the direct path is tried before a relay is asked as well. 300 ms by default.
     pub direct_first: Duration,
-    /// Longest pause between dials of the direct path while a path through a relay works. 300 s by
-    /// default.
+    /// Longest pause between dials of the direct path while a path through a relay works, and of an
+    /// address whose node closes sessions because it has too many. 300 s by default.
     pub redial_direct: Duration,
     /// How long a call to a peer that is known only by the protocol of Python nodes waits for the
     /// peer to be found natively: an interval of adverts, or the time to join at a relay. 1 s by

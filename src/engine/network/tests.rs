@@ -90,7 +90,7 @@ fn the_end_of_a_session_is_for_others_to_act_on_and_its_peer_is_dialled_again() 
     assert!(one.network.may_come_back(&peer));
     let standing = one.network.standing(&mut one.fixture.ctx(), peer);
     assert_eq!(standing, Some(Standing::Stays));
-    one.network.session_over(&one.fixture.ctx(), peer);
+    one.network.session_over(&mut one.fixture.ctx(), peer);
     one.fixture.now = at(2_000);
     let due = one.network.take_due_peers(one.fixture.now);
     assert_eq!(due.straight, [peer]);
