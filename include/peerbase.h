@@ -427,7 +427,8 @@ enum peerbase_limit
      */
     PEERBASE_LIMIT_UPLOAD_BYTES_PER_SECOND = 25,
     /**
-     * Adverts that are opened per second; 10 000 by default.
+     * Adverts that are opened per second; 10 000 by default. Of those that a relay hands on, as
+     * many as PEERBASE_LIMIT_PEERS if that is more.
      */
     PEERBASE_LIMIT_ADVERTS_PER_SECOND = 26,
     /**

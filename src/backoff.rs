@@ -6,6 +6,9 @@ use std::time::Duration;
 /// that usually only one of the two does, and each does where only one hears the other.
 pub(crate) const YIELD: Duration = Duration::from_secs(1);
 
+/// What was up this long was good: after its end the next dial is as soon as the first.
+pub(crate) const STEADY: Duration = Duration::from_secs(10);
+
 /// Doublings beyond this change nothing: every pause has reached its longest by then.
 const DOUBLINGS_MAX: u32 = 16;
 

@@ -21,7 +21,7 @@ crate::stats::stats! {
     adverts_refused,
     /// Adverts older than one already heard of the same instance.
     adverts_stale,
-    /// Datagrams dropped unread, over the rate or with the table full.
+    /// Adverts dropped, over the rate or with the table full.
     adverts_throttled,
     /// Addresses that adverts or peers told of where nothing may be dialled on their word.
     addresses_refused,

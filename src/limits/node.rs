@@ -62,7 +62,8 @@ pub struct Limits {
     pub addresses_per_peer: usize,
     /// Links past their handshake. The default stays well below the usual 1 024 descriptors of a
     /// process. If a further link needs room, the address or relay with the most of them loses the
-    /// session that has been idle longest there. 256 by default.
+    /// session that has been idle longest there. At the limit a node dials only peers and addresses
+    /// that a call waits for. 256 by default.
     pub sessions: usize,
     /// Links that other nodes opened and that have not finished their handshake, a quarter of them
     /// through relays. If a further link needs room, the node or address with the most such links
@@ -76,7 +77,8 @@ pub struct Limits {
     /// default.
     pub dials_per_second: u32,
     /// From connecting to a finished handshake: two round trips on the slowest link that is usable.
-    /// 5 s by default.
+    /// A relay that the node joins has as long for each next piece of what it hands over, and ten
+    /// times [`Limits::frame`] for all of it. 5 s by default.
     pub handshake: Duration,
     /// How long a session may be silent before the node pings the peer. 5 s by default;
     /// [`Builder::ping`](crate::Builder::ping) sets it as well.
@@ -177,7 +179,11 @@ pub struct Limits {
     /// Adverts that are opened per second; further ones are counted and dropped unread. A thousand
     /// nodes send about a thousand adverts per second, and to open ten thousand costs a small CPU a
     /// few percent. Whatever strangers send, a quarter is kept for addresses at which peers have
-    /// proved to be, and each of those has the same share of it. 10 000 by default.
+    /// proved to be, and each of those has the same share of it. Of the adverts that one relay
+    /// hands on as many are opened besides, or as many as [`Limits::peers`] if that is more, since
+    /// a relay hands over those of all members when the node joins. A member whose advert was
+    /// dropped is learnt when it has something new to tell, when it dials this node, or when the
+    /// node joins again. 10 000 by default.
     pub adverts_per_second: u32,
     /// Adverts that this node sends per interval, whatever it hears. A thousand nodes that start
     /// together must not answer each other a million times. 5 by default.
@@ -216,8 +222,8 @@ pub struct Limits {
     pub relay_probe: Duration,
     /// How long the direct path is tried before a relay is asked as well. 300 ms by default.
     pub direct_first: Duration,
-    /// Longest pause between dials of the direct path while a path through a relay works. 300 s by
-    /// default.
+    /// Longest pause between dials of the direct path while a path through a relay works, and of an
+    /// address whose node closes sessions because it has too many. 300 s by default.
     pub redial_direct: Duration,
     /// How long a call to a peer that is known only by the protocol of Python nodes waits for the
     /// peer to be found natively: an interval of adverts, or the time to join at a relay. 1 s by

@@ -89,7 +89,8 @@ pub enum Limit {
     /// Bytes of files per second that are read for other nodes, all together, any number; 0 by
     /// default, which means no limit.
     UploadBytesPerSecond = 25,
-    /// Adverts that are opened per second; 10 000 by default.
+    /// Adverts that are opened per second; 10 000 by default. Of those that a relay hands on, as
+    /// many as PEERBASE_LIMIT_PEERS if that is more.
     AdvertsPerSecond = 26,
     /// Adverts that this node sends in an interval, whatever it hears; 5 by default.
     AdvertsPerInterval = 27,

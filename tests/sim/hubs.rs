@@ -49,6 +49,8 @@ pub(crate) struct SimHub {
     pub up: bool,
     /// Added to each way, so that one relay is further off than another.
     pub far: Duration,
+    /// Bytes a second that a line from it carries, if that is not more than it sends.
+    pub bytes_per_second: Option<u32>,
     /// Nodes that cannot reach it, without being told.
     pub cut_off: HashSet<usize>,
     pub malice: Malice,
@@ -90,6 +92,7 @@ impl World {
             address: relay(index),
             up: true,
             far: Duration::ZERO,
+            bytes_per_second: None,
             cut_off: HashSet::new(),
             malice: Malice::default(),
             tapped: None,
@@ -155,6 +158,15 @@ impl World {
     pub(crate) fn hub_delay(&self, wire: usize) -> Duration {
         let hub = self.wires[wire].ends[1].hub;
         hub.map_or(Duration::ZERO, |h| self.hubs[h].far)
+    }
+
+    /// How long the line of a hub is busy with so many bytes.
+    pub(crate) fn hub_pace(&self, wire: usize, from_end: usize, bytes: usize) -> Duration {
+        let hub = self.wires[wire].ends[from_end].hub;
+        let pace = hub.and_then(|h| self.hubs[h].bytes_per_second);
+        pace.map_or(Duration::ZERO, |pace| {
+            Duration::from_secs(bytes as u64) / pace
+        })
     }
 
     pub(crate) fn dial_hub(&mut self, node: usize, link: LinkId, address: &RelayAddress) {
@@ -327,8 +339,13 @@ impl World {
         if let Some([_, went]) = &mut self.hubs[hub].tapped {
             went.extend_from_slice(&out);
         }
-        if !out.is_empty() {
-            self.transmit(wire, 1, out);
+        // A slow line delivers little by little.
+        let part = match self.hubs[hub].bytes_per_second {
+            Some(_) => 500,
+            None => out.len().max(1),
+        };
+        for part in out.chunks(part) {
+            self.transmit(wire, 1, part.to_vec());
         }
     }
 

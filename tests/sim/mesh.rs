@@ -216,3 +216,58 @@ fn an_address_where_a_session_is_refused_at_once_is_dialled_again() {
     assert_eq!(w.result(0, n), Some(&Ok(b"n1".to_vec())));
     w.check_closed();
 }
+
+/// Sessions that a node has made.
+fn sessions(w: &World, node: usize) -> u64 {
+    w.nodes[node].engine.stats().sessions
+}
+
+#[test]
+fn a_node_with_more_addresses_than_sessions_does_not_dial_them_in_turns() {
+    let mut w = World::new(crate::first_seed());
+    w.limits.sessions = 8;
+    quiet(&mut w, 0, 1);
+    w.limits = Default::default();
+    quiet(&mut w, 1, 13);
+    for i in 1..13 {
+        w.connect(0, i);
+    }
+    w.run(secs(30));
+    let before = sessions(&w, 0);
+    w.run(secs(300));
+    let made = sessions(&w, 0) - before;
+    assert!(made <= 20, "{made} sessions in five minutes");
+    // Whatever is wanted is reached, and what is free is used.
+    for i in 1..13 {
+        w.assert_answered(0, &format!("n{i}"));
+    }
+    for i in 1..8 {
+        w.kill(i, false);
+    }
+    w.run(secs(20));
+    for i in 8..13 {
+        assert!(w.reaches(0, &format!("n{i}")));
+    }
+    w.check_closed();
+}
+
+#[test]
+fn a_node_that_more_dial_than_it_has_sessions_is_left_alone_for_ever_longer() {
+    let mut w = World::new(crate::first_seed());
+    w.limits.sessions = 4;
+    quiet(&mut w, 0, 1);
+    w.limits = Default::default();
+    quiet(&mut w, 1, 10);
+    for i in 1..10 {
+        w.connect(i, 0);
+    }
+    w.run(secs(600));
+    let before = sessions(&w, 0);
+    w.run(secs(600));
+    let made = sessions(&w, 0) - before;
+    assert!(made <= 100, "{made} sessions in ten minutes");
+    for i in 1..10 {
+        w.assert_answered(i, "n0");
+    }
+    w.check_closed();
+}

@@ -38,7 +38,7 @@ fn has_room<S: Ord>(shares: &Shares<S>, source: &S, most: usize) -> bool {
 #[derive(Debug)]
 pub(super) struct Peers {
     lan: Table<NodeName, Heard>,
-    /// Adverts of this network that are taken in.
+    /// Adverts of peers that are not known yet which are taken in.
     adverts: Rate,
     /// How many peers are heard from each address.
     heard: Shares<IpAddr>,
@@ -126,23 +126,23 @@ impl Peers {
         if advert.network != config.network || advert.name == config.name {
             return None;
         }
+        let (address, expires) = (advert.address, ctx.now.at + EXPIRY);
+        if let Some(heard) = self.lan.get_mut(&advert.name) {
+            // The node that has the name keeps it for as long as it is heard there, however many
+            // others there are. It may have several addresses.
+            if heard.address == address {
+                heard.expires = expires;
+            }
+            return None;
+        }
         let per_second = config.limits.adverts_per_second;
         if !self.adverts.take(ctx.now.at, per_second) {
             *ctx.refused += 1;
             return None;
         }
-        if !is_credible(advert.address, source, near, config.loopback) {
-            record!(Debug, "{} cannot be at {}", advert.name, advert.address);
+        if !is_credible(address, source, near, config.loopback) {
+            record!(Debug, "{} cannot be at {address}", advert.name);
             *ctx.refused += 1;
-            return None;
-        }
-        let (address, expires) = (advert.address, ctx.now.at + EXPIRY);
-        if let Some(heard) = self.lan.get_mut(&advert.name) {
-            // The node that has the name keeps it for as long as it is heard there. It may have
-            // several addresses.
-            if heard.address == address {
-                heard.expires = expires;
-            }
             return None;
         }
         if !has_room(&self.heard, &source, config.limits.peers) {
@@ -296,14 +296,36 @@ mod tests {
     }
 
     #[test]
-    fn so_many_adverts_are_taken_in_each_second() {
+    fn so_many_adverts_of_unknown_peers_are_taken_in_each_second() {
         let (mut core, mut peers) = alone();
-        core.config.limits.adverts_per_second = 2;
+        core.config.limits.adverts_per_second = 1;
         assert!(hear(&mut core, &mut peers, 0, "plant.beta|10.0.0.2:5"));
-        assert!(!hear(&mut core, &mut peers, 0, "plant.beta|10.0.0.2:5"));
         assert!(!hear(&mut core, &mut peers, 0, "plant.gamma|10.0.0.3:5"));
         assert_eq!(core.refused, 1);
         assert!(hear(&mut core, &mut peers, 1_000, "plant.gamma|10.0.0.3:5"));
+    }
+
+    #[test]
+    fn a_peer_that_is_known_stays_whatever_a_flood_of_adverts_takes_up() {
+        let (mut core, mut peers) = alone();
+        core.config.limits.adverts_per_second = 10;
+        assert!(hear(&mut core, &mut peers, 0, "plant.beta|10.0.0.2:5"));
+        for second in 1..10 {
+            for n in 0..100 {
+                let flood = format!("plant.n{n}|127.0.0.1:5");
+                let from = IpAddr::from([10, 0, 0, 9]);
+                hear_from(&mut core, &mut peers, second * 1_000, from, &flood);
+            }
+            hear(
+                &mut core,
+                &mut peers,
+                second * 1_000,
+                "plant.beta|10.0.0.2:5",
+            );
+            assert_eq!(peers.expire(at(second * 1_000).at), []);
+        }
+        assert_eq!(core.refused, 900, "none of the flood");
+        assert!(peers.lan_address(&name("beta")).is_some());
     }
 
     #[test]

@@ -134,7 +134,9 @@ impl Commands {
         if network.session_lost(link, &peer) {
             self.answers_cut_off(ctx, network, link, peer);
         }
-        match network.standing(ctx, peer) {
+        let standing = network.standing(ctx, peer);
+        network.session_over(ctx, peer);
+        match standing {
             Some(Standing::Replaced) => {
                 if let Some(known) = network.remove_peer(&peer) {
                     self.fail_calls(ctx, network, peer, known.name(), true);
@@ -148,7 +150,6 @@ impl Commands {
             }
             Some(Standing::Stays) | None => {}
         }
-        network.session_over(ctx, peer);
         self.requeue_calls(ctx, network, link, peer);
     }
 
@@ -170,6 +171,9 @@ impl Commands {
             self.close_at_once(ctx, network, link);
             network.challenge(ctx, peer);
         } else {
+            if reason == CloseReason::Idle {
+                network.evicted_by(peer);
+            }
             self.close_at_once(ctx, network, link);
             network.rest(&peer);
         }

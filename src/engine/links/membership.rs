@@ -7,15 +7,25 @@ use crate::address::RelayAddress;
 use crate::frame::{Frame, FrameType};
 use crate::rate::Rate;
 use crate::wire::membership::{Challenge, RelayKey};
-use crate::wire::relay::{Forward, FromRelay, Refusal, ToRelay};
+use crate::wire::relay::{Forward, FromRelay, Refusal, Route, ToRelay};
 use std::time::Duration;
+
+/// Our membership at a relay.
+#[derive(Clone, Copy, Debug)]
+struct Member {
+    since: Time,
+    /// Where the other members find us.
+    route: Route,
+}
 
 /// The state of a link to a relay.
 #[derive(Debug)]
 pub(super) struct Carrier {
     challenge: Challenge,
-    /// Since when we are joined there.
-    joined: Option<Time>,
+    /// Whether it has begun to hand us adverts. From then on it takes us for a member.
+    hands_over: bool,
+    /// Our membership, once the relay has said that we are joined.
+    member: Option<Member>,
     /// Why it is about to end, if that was noted.
     fault: Option<RelayFault>,
     /// Which of our adverts it has, as the number of changes that there were before it.
@@ -28,7 +38,8 @@ impl Carrier {
     fn new(challenge: Challenge) -> Carrier {
         Carrier {
             challenge,
-            joined: None,
+            hands_over: false,
+            member: None,
             fault: None,
             told: 0,
             adverts: Rate::default(),
@@ -36,11 +47,15 @@ impl Carrier {
     }
 
     pub(super) fn is_up(&self) -> bool {
-        self.joined.is_some()
+        self.member.is_some()
+    }
+
+    pub(super) fn hands_over(&self) -> bool {
+        self.hands_over
     }
 
     pub(super) fn up_for(&self, now: Time) -> Option<Duration> {
-        self.joined.map(|since| now - since)
+        self.member.map(|member| now - member.since)
     }
 
     pub(super) fn fault(&self) -> Option<RelayFault> {
@@ -99,6 +114,17 @@ impl Links {
         links.map(|(id, _)| *id).collect()
     }
 
+    /// Whether a route is our own at a relay, as another link than this one tells: then the relays
+    /// at the two ends are one. A stranger that shows our advert there has a route of its own.
+    pub(crate) fn is_own_route_elsewhere(&self, id: LinkId, route: Route) -> bool {
+        self.table.iter().any(|(other, link)| match &link.state {
+            State::Relay { carrier, .. } => {
+                *other != id && carrier.member.is_some_and(|own| own.route == route)
+            }
+            _ => false,
+        })
+    }
+
     /// Tells a relay our advert, the frame of which is given.
     pub(crate) fn tell_relay(&mut self, ctx: &mut Ctx<'_>, id: LinkId, frame: &[u8], news: u64) {
         let Some(link) = self.table.get_mut(&id) else {
@@ -115,6 +141,10 @@ impl Links {
 
     /// A relay is connected: asks to join.
     pub(super) fn join_relay(&mut self, ctx: &mut Ctx<'_>, id: LinkId) {
+        if let Some(link) = self.table.get_mut(&id) {
+            // It has not used the time that was needed to find it.
+            link.heard = ctx.now.at;
+        }
         self.register(ctx, id, &|carrier| ToRelay::Join(carrier.challenge));
     }
 
@@ -192,9 +222,10 @@ impl Links {
                 self.prove_to_relay(ctx, id, challenge);
                 (id, Came::Nothing)
             }
-            FromRelay::Joined(_) if !up => {
+            FromRelay::Joined(route) if !up => {
                 if let Some(carrier) = self.carrier_mut(id) {
-                    carrier.joined = Some(ctx.now.at);
+                    let since = ctx.now.at;
+                    carrier.member = Some(Member { since, route });
                 }
                 self.wake_at(ctx.now.at + ctx.config.relay_keepalive);
                 (id, Came::Joined)
@@ -232,12 +263,18 @@ impl Links {
         inner: Forward<'_>,
         opened: &mut Vec<u8>,
     ) -> Came<'o> {
-        let per_second = ctx.config.limits.adverts_per_second;
-        if let Some(carrier) = self.carrier_mut(id)
-            && !carrier.adverts.take(ctx.now.at, per_second)
-        {
-            // An honest one has not so many; one left out would be missed for ever.
-            return Came::GiveUp(RelayFault::Protocol);
+        let limits = &ctx.config.limits;
+        // A relay hands over those of all members at once when it takes us in.
+        let members = u32::try_from(limits.peers).unwrap_or(u32::MAX);
+        let per_second = limits.adverts_per_second.max(members);
+        let Some(carrier) = self.carrier_mut(id) else {
+            return Came::Nothing;
+        };
+        carrier.hands_over = true;
+        if !carrier.adverts.take(ctx.now.at, per_second) {
+            // The link stays: strangers that join an open relay can make it hand on so many.
+            ctx.stats.adverts_throttled += 1;
+            return Came::Nothing;
         }
         Came::Advert(inner.route, ctx.open_advert(inner.payload, opened))
     }

@@ -265,3 +265,70 @@ fn of_two_sessions_the_direct_one_is_kept_and_else_the_lower_instances() {
     asker.fixture.now = at(10_000);
     assert!(prefers(&mut asker, &relayed), "the old one may be dead");
 }
+
+/// A link to a relay that is connected, and the bytes of an advert that comes there.
+fn joining() -> (Side, Vec<u8>) {
+    let mut side = Side::new(1);
+    let relay = crate::address::RelayAddress::new("relay.example:1").unwrap();
+    side.link = side.links.dial_relay(&mut side.fixture.ctx(), relay);
+    side.fixture.now = at(3_000);
+    let ctx = &mut side.fixture.ctx();
+    side.links.connected(ctx, &mut side.plain, side.link);
+    let mut advert = Vec::new();
+    let (route, kind) = (Route::default(), crate::frame::FrameType::ADVERT);
+    crate::wire::relay::encode_forward("net", &route, kind, &mut advert, |out| {
+        out.extend_from_slice(b"gAAA");
+    });
+    (side, advert)
+}
+
+#[test]
+fn joining_a_relay_goes_on_as_long_as_something_comes_and_not_for_ever() {
+    let (mut side, advert) = joining();
+    let limits = side.fixture.core.config.limits.clone();
+    let last = at(0) + limits.frame * 10;
+    let mut now = side.fixture.now;
+    while now < last {
+        let config = &side.fixture.core.config;
+        assert!(side.links.take_due(config, now).late.is_empty());
+        assert!(side.links.due() <= now + limits.handshake);
+        side.fixture.now = now;
+        side.take(&advert);
+        now = now + limits.handshake / 2;
+    }
+    let overdue = side.links.take_due(&side.fixture.core.config, last);
+    assert_eq!(overdue.late, [side.link]);
+
+    let (mut side, _) = joining();
+    let config = &side.fixture.core.config;
+    let limit = at(3_000) + limits.handshake;
+    let just_before = Time(limit.0 - Duration::from_millis(1));
+    assert!(side.links.take_due(config, just_before).late.is_empty());
+    assert_eq!(side.links.take_due(config, limit).late, [side.link]);
+}
+
+#[test]
+fn a_relay_that_hands_over_adverts_is_given_signs_of_life() {
+    let (mut side, advert) = joining();
+    side.take_pending();
+    let keepalive = side.fixture.core.config.relay_keepalive;
+    let ticks = |side: &mut Side, now| {
+        side.fixture.now = now;
+        let overdue = side.links.take_due(&side.fixture.core.config, now);
+        side.links.beat(&mut side.fixture.ctx(), &overdue);
+        let said = String::from_utf8(side.take_pending()).unwrap();
+        said.contains("|png|")
+    };
+    let asks = at(0) + keepalive;
+    assert!(!ticks(&mut side, at(7_000)), "we are no member yet");
+    side.take(&advert);
+    assert!(ticks(&mut side, asks) && !ticks(&mut side, asks));
+    side.fixture.now = asks + keepalive * 3 / 5;
+    side.take(&advert);
+    let again = asks + keepalive;
+    let just_before = Time(again.0 - Duration::from_millis(1));
+    assert!(
+        !ticks(&mut side, just_before) && ticks(&mut side, again),
+        "not echoed yet"
+    );
+}

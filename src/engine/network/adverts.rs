@@ -95,7 +95,7 @@ impl Network {
     ) -> Option<AdvertOutcome> {
         if advert.instance == ctx.instance {
             return match from {
-                Origin::Relay(carrier, _) => self.alias(carrier),
+                Origin::Relay(carrier, route) => self.alias(carrier, route),
                 Origin::Lan(_) => None,
             };
         }
@@ -186,7 +186,10 @@ impl Network {
     ) {
         let (instance, links) = (advert.instance, &self.links);
         let is_proved = |carrier, route| links.is_proved(carrier, route);
-        if self.directory.learn_route(ctx, &instance, place, is_proved) && wanted(&advert.name) {
+        let is_planned =
+            self.directory
+                .learn_route(ctx, &instance, place, advert.sequence, is_proved);
+        if is_planned && wanted(&advert.name) {
             self.want_dial(ctx, instance);
         }
     }

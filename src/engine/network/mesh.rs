@@ -81,14 +81,25 @@ impl Network {
         }
     }
 
+    /// Dials the seeds whose time has come. At the limit of sessions only those that a call waits
+    /// for are dialled: each further session would end another one, also with a seed, which would
+    /// be dialled again for that.
     fn dial_seeds(&mut self, ctx: &mut Ctx<'_>) {
         let directory = &self.directory;
         let undialled = self
             .mesh
             .undialled(|peer| directory.reached(peer).is_some());
+        let taken = self.links.open_sessions() + self.mesh.dialling();
+        let mut room = ctx.config.limits.sessions.saturating_sub(taken);
         for seed in undialled {
-            let link = (ctx.now.at >= seed.at && self.may_dial(ctx))
-                .then(|| self.links.dial(ctx, None, seed.address));
+            let is_due = ctx.now.at >= seed.at;
+            if is_due && room == 0 && !seed.is_wanted {
+                // The end of a session, or of a dial, has the seeds looked at again.
+                continue;
+            }
+            let link =
+                (is_due && self.may_dial(ctx)).then(|| self.links.dial(ctx, None, seed.address));
+            room = room.saturating_sub(usize::from(link.is_some()));
             self.mesh.dials(ctx.now.at, seed, link);
         }
     }

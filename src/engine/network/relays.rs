@@ -50,10 +50,13 @@ impl Network {
         }
     }
 
-    /// A relay has handed us our own advert: it is one that we are linked to already, under another
-    /// name. If we only learnt that name, we can do without.
-    pub(super) fn alias(&self, link: LinkId) -> Option<AdvertOutcome> {
-        if self.relays.is_learnt(link) != Some(true) {
+    /// A relay has handed us our own advert, from this route. If that is where we are ourselves,
+    /// the relay is one that we are linked to already, under another name; and if we only learnt
+    /// that name, we can do without. Otherwise a stranger has shown our advert as its own.
+    pub(super) fn alias(&self, link: LinkId, route: Route) -> Option<AdvertOutcome> {
+        if self.relays.is_learnt(link) != Some(true)
+            || !self.links.is_own_route_elsewhere(link, route)
+        {
             return None;
         }
         let address = self.relays.address(link).cloned()?;

@@ -174,8 +174,16 @@ impl Network {
     }
 
     /// A session with a peer has ended, and it is known what becomes of the peer.
-    pub(crate) fn session_over(&mut self, ctx: &Ctx<'_>, peer: Instance) {
-        self.mesh.session_down(ctx, peer);
+    pub(crate) fn session_over(&mut self, ctx: &mut Ctx<'_>, peer: Instance) {
+        if self.directory.reached(&peer).is_none() {
+            self.mesh.peer_lost(ctx, peer);
+        }
+        self.mesh.session_down(ctx.now.at);
+    }
+
+    /// The other side closes a session because it has more than it may have.
+    pub(crate) fn evicted_by(&mut self, peer: Instance) {
+        self.mesh.evicted_by(peer);
     }
 
     /// A peer says in a session that it leaves.

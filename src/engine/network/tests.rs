@@ -1,11 +1,15 @@
 //! Tests of the network as a whole, with a [`Ctx`] and nothing else.
 
 use super::*;
+use crate::address::RelayAddress;
 use crate::engine::fixture::{Side, address, at, linked, name};
 use crate::engine::peers::{Origin, Standing};
 use crate::engine::{Event, Output};
+use crate::entropy::Counting;
+use crate::frame::{FrameType, encode_with};
 use crate::wire::Instance;
 use crate::wire::advert::{Advert, Phase as AdvertPhase};
+use crate::wire::relay::{FromRelay, Route, encode_forward};
 
 /// The first node has a lower instance than the fifth, so that the fifth waits to be dialled.
 const LOWER: Instance = Instance([1; 16]);
@@ -86,7 +90,7 @@ fn the_end_of_a_session_is_for_others_to_act_on_and_its_peer_is_dialled_again() 
     assert!(one.network.may_come_back(&peer));
     let standing = one.network.standing(&mut one.fixture.ctx(), peer);
     assert_eq!(standing, Some(Standing::Stays));
-    one.network.session_over(&one.fixture.ctx(), peer);
+    one.network.session_over(&mut one.fixture.ctx(), peer);
     one.fixture.now = at(2_000);
     let due = one.network.take_due_peers(one.fixture.now);
     assert_eq!(due.straight, [peer]);
@@ -137,4 +141,102 @@ fn of_two_that_have_a_name_each_is_told_and_none_gives_way() {
     assert!(matches!(proved, Some(Proved::Namesake)), "{proved:?}");
     let wins = true;
     assert_eq!(one.fixture.events(), [Event::NameConflict { wins }]);
+}
+
+/// The link to a relay, and the route that the relay has drawn for it.
+#[derive(Clone, Copy)]
+struct Joined {
+    link: LinkId,
+    route: Route,
+}
+
+/// Joins the relay that is dialled next.
+fn join(side: &mut Side, drawn: u8) -> Joined {
+    side.fixture.core.outputs.clear();
+    side.network.tick_relays(&mut side.fixture.ctx());
+    let mut outputs = side.fixture.core.outputs.drain(..);
+    let link = outputs.find_map(|output| match output {
+        Output::DialRelay(link, _) => Some(link),
+        _ => None,
+    });
+    drop(outputs);
+    let (link, route) = (link.unwrap(), Route::draw(&mut Counting(drawn)));
+    side.network.connected(&mut side.fixture.ctx(), link);
+    let mut bytes = Vec::new();
+    encode_with("net", FrameType::REGISTER, &mut bytes, |out| {
+        FromRelay::Joined(route).encode(out);
+    });
+    let (ctx, network) = (&mut side.fixture.ctx(), &mut side.network);
+    let mut opened = Vec::new();
+    let came = network.next(ctx, link, &mut &bytes[..], &mut opened);
+    assert!(matches!(came, Some((_, Came::Joined))), "{came:?}");
+    network.relay_joined(ctx, link);
+    Joined { link, route }
+}
+
+/// A node that has joined the relay that it was given, and then one that a peer told of.
+fn at_two_relays() -> (Side, [Joined; 2]) {
+    let relay = |n: u8| RelayAddress::new(&format!("relay{n}.example:1")).unwrap();
+    let mut side = Side::new(5);
+    side.fixture.core.config.relays = vec![relay(0)];
+    side.network = Network::new(&side.fixture.core.config, side.fixture.now);
+    let given = join(&mut side, 1);
+    let tells = Advert {
+        relays: vec![relay(1)],
+        vouched: 1,
+        ..advert(AdvertPhase::Present, LOWER)
+    };
+    hear(&mut side, &tells, false);
+    let learnt = join(&mut side, 2);
+    (side, [given, learnt])
+}
+
+/// What our own advert leads to, which came over this relay from this route.
+fn own_advert(side: &mut Side, relay: Joined, route: Route) -> Option<AdvertOutcome> {
+    let own = advert(AdvertPhase::Present, side.fixture.core.instance);
+    let (from, ctx) = (Origin::Relay(relay.link, route), &mut side.fixture.ctx());
+    side.network.advert(ctx, from, &own, &|_| false)
+}
+
+#[test]
+fn a_learnt_relay_that_hands_us_our_advert_from_our_route_is_the_given_one() {
+    let (mut side, [given, learnt]) = at_two_relays();
+    let outcome = own_advert(&mut side, learnt, given.route);
+    assert!(
+        matches!(outcome, Some(AdvertOutcome::Alias { link, .. }) if link == learnt.link),
+        "{outcome:?}"
+    );
+    let outcome = own_advert(&mut side, given, learnt.route);
+    assert!(outcome.is_none(), "the given one is kept: {outcome:?}");
+}
+
+#[test]
+fn a_stranger_that_shows_our_advert_at_a_learnt_relay_does_not_make_us_leave_it() {
+    let (mut side, [_, learnt]) = at_two_relays();
+    let stranger = Route::draw(&mut Counting(7));
+    for route in [stranger, learnt.route] {
+        let outcome = own_advert(&mut side, learnt, route);
+        assert!(outcome.is_none(), "{outcome:?}");
+    }
+}
+
+#[test]
+fn a_relay_that_hands_on_more_adverts_than_are_opened_is_not_left() {
+    let (mut side, [relay, _]) = at_two_relays();
+    let limits = &mut side.fixture.core.config.limits;
+    (limits.peers, limits.adverts_per_second) = (4, 2);
+    let mut bytes = Vec::new();
+    for _ in 0..6 {
+        encode_forward("net", &relay.route, FrameType::ADVERT, &mut bytes, |out| {
+            out.extend_from_slice(b"gAAA");
+        });
+    }
+    let (mut rest, mut opened, mut read) = (&bytes[..], Vec::new(), 0);
+    let ctx = &mut side.fixture.ctx();
+    while let Some((_, came)) = side.network.next(ctx, relay.link, &mut rest, &mut opened) {
+        assert!(matches!(came, Came::Advert(..) | Came::Nothing), "{came:?}");
+        read += u32::from(matches!(came, Came::Advert(..)));
+    }
+    assert_eq!(read, 4, "as many as there may be peers");
+    assert_eq!(side.fixture.core.stats.adverts_throttled, 2);
 }

@@ -4,7 +4,7 @@
 //! are told of each other when one of them cannot find the others by their adverts.
 
 use super::{CallNumber, Ctx, LinkId, Output, Time};
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, STEADY};
 use crate::error::Error;
 use crate::limits::SEEDS_MAX;
 use crate::name::NodeName;
@@ -36,8 +36,13 @@ struct Seed {
     link: Option<LinkId>,
     /// The instance that answered there last.
     peer: Option<Instance>,
+    /// Since when there has been a session with that.
+    since: Option<Time>,
+    /// Whether that has closed the last session because it has more than it may have.
+    evicted: bool,
     /// When to dial it next.
     at: Time,
+    /// Dials in vain, and sessions that were not good, since the last good one.
     failures: u32,
     waiting: Vec<Waiting>,
     /// Whether it is dialled for ever: a node has answered there, or a program said so.
@@ -51,6 +56,8 @@ pub(crate) struct Undialled {
     pub(crate) address: SocketAddr,
     /// When to dial it.
     pub(crate) at: Time,
+    /// Whether a call waits for it.
+    pub(crate) is_wanted: bool,
 }
 
 #[derive(Debug)]
@@ -98,6 +105,11 @@ impl Mesh {
         self.seeds.iter().map(|s| s.waiting.len()).sum()
     }
 
+    /// How many seeds are being dialled.
+    pub(crate) fn dialling(&self) -> usize {
+        self.seeds.iter().filter(|s| s.link.is_some()).count()
+    }
+
     fn by_link(&mut self, link: LinkId) -> Option<&mut Seed> {
         self.seeds.iter_mut().find(|s| s.link == Some(link))
     }
@@ -119,6 +131,8 @@ impl Mesh {
             address,
             link: None,
             peer: None,
+            since: None,
+            evicted: false,
             at: now,
             failures: 0,
             waiting: Vec::new(),
@@ -135,7 +149,12 @@ impl Mesh {
 
     /// Has a call wait for a seed to be linked to.
     pub(crate) fn wait(&mut self, now: Time, seed: usize, number: CallNumber, until: Time) {
-        self.seeds[seed].waiting.push(Waiting { number, until });
+        let seed = &mut self.seeds[seed];
+        seed.waiting.push(Waiting { number, until });
+        if seed.evicted {
+            // It answers; it was left alone because nothing needed it.
+            seed.at = seed.at.min(now);
+        }
         self.due = now;
     }
 
@@ -169,7 +188,7 @@ impl Mesh {
     }
 
     /// The seeds that nobody is reached at, and that are not being dialled. [`Mesh::dials`] is to
-    /// follow for each of them.
+    /// follow for each of them, but for those that wait until a session ends.
     pub(crate) fn undialled(&self, is_reached: impl Fn(&Instance) -> bool) -> Vec<Undialled> {
         let seeds = self.seeds.iter().enumerate();
         let undialled =
@@ -178,6 +197,7 @@ impl Mesh {
             seed,
             address: s.address,
             at: s.at,
+            is_wanted: !s.waiting.is_empty(),
         });
         undialled.collect()
     }
@@ -216,8 +236,11 @@ impl Mesh {
         if let Some(seed) = self.by_link(link) {
             seed.link = None;
             seed.peer = Some(instance);
-            seed.failures = 0;
             seed.keep = true;
+        }
+        for seed in self.of_peer(instance) {
+            seed.since.get_or_insert(now);
+            seed.evicted = false;
         }
         self.due = now;
         if (self.active || is_guest) && self.news_at == Time::NEVER {
@@ -230,15 +253,41 @@ impl Mesh {
         self.told.remove(&link);
     }
 
-    /// A session is lost: if it was with a seed, that is dialled again.
-    pub(crate) fn session_down(&mut self, ctx: &Ctx<'_>, instance: Instance) {
-        let (pause, _) = ctx.config.limits.redial;
-        for seed in &mut self.seeds {
-            if seed.peer == Some(instance) {
-                seed.at = ctx.now.at + pause;
-                self.due = self.due.min(seed.at);
-            }
+    fn of_peer(&mut self, instance: Instance) -> impl Iterator<Item = &mut Seed> {
+        let seeds = self.seeds.iter_mut();
+        seeds.filter(move |seed| seed.peer == Some(instance))
+    }
+
+    /// The other side closes a session because it has more than it may have.
+    pub(crate) fn evicted_by(&mut self, instance: Instance) {
+        self.of_peer(instance).for_each(|seed| seed.evicted = true);
+    }
+
+    /// The last session with a peer is lost: if it is at a seed, that is dialled again. It is soon
+    /// if the session was good. A seed with more peers than sessions would close another session
+    /// for each new one: it is left alone for ever longer.
+    pub(crate) fn peer_lost(&mut self, ctx: &mut Ctx<'_>, instance: Instance) {
+        let (now, limits) = (ctx.now.at, &ctx.config.limits);
+        let (first, longest) = limits.redial;
+        for seed in self.of_peer(instance) {
+            let up_for = seed.since.take().map(|since| now - since);
+            let is_good = !seed.evicted && up_for.is_some_and(|up| up >= STEADY);
+            seed.failures = match is_good {
+                true => 0,
+                false => seed.failures.saturating_add(1),
+            };
+            let longest = match seed.evicted {
+                true => limits.redial_direct,
+                false => longest,
+            };
+            let pause = Backoff::new((first, longest)).after(seed.failures);
+            seed.at = now + ctx.entropy.jitter(pause);
         }
+    }
+
+    /// A session has ended: seeds are looked at, for which there may be room now.
+    pub(crate) fn session_down(&mut self, now: Time) {
+        self.due = self.due.min(now);
     }
 
     /// Whether peers are to be told of others now: of all if it is `Some(true)`, of those that are
@@ -351,6 +400,60 @@ mod tests {
             pauses.push(mesh.undialled(|_| false)[0].at);
         }
         assert!(pauses.is_sorted_by(|a, b| a < b), "{pauses:?}");
+    }
+
+    /// A seed at which a peer was reached `rounds` times, each time for so long, and then lost; the
+    /// pause before each next dial.
+    fn pauses(rounds: u64, up_for: Duration, is_evicted: bool) -> Vec<Duration> {
+        let (mut fixture, mut mesh) = (Fixture::default(), Mesh::default());
+        let seed = mesh.seed(at(0), address(1)).unwrap();
+        mesh.keep(at(0), seed);
+        let peer = Instance([1; 16]);
+        let pause = |link| {
+            let undialled = mesh.undialled(|_| false)[0];
+            fixture.now = fixture.now.max(undialled.at);
+            mesh.dials(fixture.now, undialled, Some(LinkId(link)));
+            mesh.session_up(fixture.now, LinkId(link), peer, false);
+            fixture.now = fixture.now + up_for;
+            if is_evicted {
+                mesh.evicted_by(peer);
+            }
+            mesh.peer_lost(&mut fixture.ctx(), peer);
+            mesh.undialled(|_| false)[0].at - fixture.now
+        };
+        (0..rounds).map(pause).collect()
+    }
+
+    #[test]
+    fn a_seed_is_dialled_again_soon_after_a_good_session_and_later_after_others() {
+        let (first, longest) = Fixture::default().core.config.limits.redial;
+        let good = pauses(20, STEADY, false);
+        assert!(
+            good.iter().all(|pause| *pause <= first * 11 / 10),
+            "{good:?}"
+        );
+        let short = pauses(20, Duration::from_secs(1), false);
+        assert!(short[..7].is_sorted(), "{short:?}");
+        assert!(short[19] >= longest * 9 / 10, "{short:?}");
+    }
+
+    #[test]
+    fn a_seed_with_no_room_is_left_alone_for_longer_unless_a_call_wants_it() {
+        let rest = Fixture::default().core.config.limits.redial_direct;
+        let evicted = pauses(20, STEADY, true);
+        assert!(evicted[19] >= rest * 9 / 10, "{evicted:?}");
+
+        let (mut fixture, mut mesh) = (Fixture::default(), Mesh::default());
+        let (seed, peer) = (mesh.seed(at(0), address(1)).unwrap(), Instance([1; 16]));
+        mesh.keep(at(0), seed);
+        mesh.dials(at(0), mesh.undialled(|_| false)[0], Some(LinkId(1)));
+        mesh.session_up(at(0), LinkId(1), peer, false);
+        mesh.evicted_by(peer);
+        mesh.peer_lost(&mut fixture.ctx(), peer);
+        assert!(mesh.undialled(|_| false)[0].at > at(0));
+        mesh.wait(at(1), seed, CallNumber(1), at(500));
+        let undialled = mesh.undialled(|_| false)[0];
+        assert!(undialled.is_wanted && undialled.at <= at(1));
     }
 
     #[test]

@@ -11,7 +11,7 @@
 
 use super::{Config, Ctx, Event, LinkId, RelayFault, Time};
 use crate::address::RelayAddress;
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, STEADY};
 use crate::limits::{ADVERT_RELAYS_MAX, REMOTES_MAX};
 use crate::rate::Rate;
 use crate::table::Table;
@@ -19,8 +19,6 @@ use crate::wire::advert::Advert;
 use crate::wire::relay::Refusal;
 use std::time::Duration;
 
-/// A link that was up this long was good: the next dial is as soon as the first.
-const STEADY: Duration = Duration::from_secs(10);
 /// What was heard of a relay is good for this long.
 const HEARD_GOOD: Duration = Duration::from_secs(24 * 3600);
 /// Relays remembered as dead.

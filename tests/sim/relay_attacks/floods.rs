@@ -252,3 +252,25 @@ fn who_asks_and_asks_and_never_reads_does_not_make_a_node_overrun_its_window() {
     w.run(secs(90));
     both_unharmed(&mut w, a, b);
 }
+
+#[test]
+fn more_members_than_adverts_a_second_do_not_make_a_node_leave_a_relay() {
+    let (mut w, hub) = with_hub(RelayLimits::default());
+    w.limits.adverts_per_second = 100;
+    let crowd: Vec<Raw> = (0..150)
+        .map(|n| Raw::join(&mut w, hub, address(n)).0)
+        .collect();
+    let tell = |w: &mut World, round| {
+        for (n, member) in crowd.iter().enumerate() {
+            let token = format!("gA{n}-{round}");
+            member.send(w, FrameType::ADVERT, token.as_bytes());
+        }
+        w.run(secs(2));
+    };
+    tell(&mut w, 0);
+    let (a, b) = pair(&mut w, hub);
+    tell(&mut w, 1);
+    let s = w.nodes[a].engine.stats();
+    assert_eq!((s.relays_up, s.relay_dials), (1, 1), "{s:?}");
+    both_unharmed(&mut w, a, b);
+}

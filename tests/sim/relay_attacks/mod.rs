@@ -6,4 +6,5 @@ mod floods;
 mod forgeries;
 mod keys;
 mod limits;
-mod raw;
+pub(crate) mod raw;
+mod stolen_adverts;

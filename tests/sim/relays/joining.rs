@@ -1,9 +1,11 @@
 //! How relays are joined, learnt, refused, lost and dropped.
 
 use crate::hubs::{relay, relay_key};
+use crate::relay_attacks::raw::{Raw, address};
 use crate::seeds;
 use crate::world::{World, secs};
 use peerbase::engine::{Event, RelayFault};
+use peerbase::frame::FrameType;
 use peerbase::relay::hub::Config;
 use peerbase::{NetworkName, Refusal, RelayKey};
 
@@ -140,4 +142,36 @@ fn a_relay_that_stops_tells_its_members_and_they_come_back() {
     w.restart_hub(0);
     w.run_until(secs(5), |w| w.reaches(a, "b") && w.reaches(b, "a"));
     w.check_closed();
+}
+
+#[test]
+fn a_relay_with_many_members_is_joined_over_a_slow_line_and_a_dead_one_is_given_up() {
+    let mut w = World::new(crate::first_seed());
+    let hub = w.add_hub(Config::default());
+    // About 120 KB of adverts.
+    for n in 0..100 {
+        let (member, _) = Raw::join(&mut w, hub, address(n));
+        member.send(&mut w, FrameType::ADVERT, &[b'A'; 1_100]);
+    }
+    w.settle();
+    w.hubs[hub].bytes_per_second = Some(1_000);
+    w.relays = vec![relay(hub)];
+    let a = w.add("a");
+    // The members fall silent meanwhile, and the relay must not take the node for one that has.
+    w.run(secs(100));
+    let s = w.nodes[a].engine.stats();
+    assert_eq!((s.relays_up, s.relay_dials), (0, 1), "it is being joined");
+    w.run(secs(60));
+    let s = w.nodes[a].engine.stats();
+    assert_eq!((s.relays_up, s.relay_dials), (1, 1), "{s:?}");
+    // A relay that says nothing has as long as any handshake.
+    w.hubs[hub].malice.deaf = true;
+    let b = w.add("b");
+    w.nodes[b].group = 1;
+    w.run(secs(6));
+    let unreachable = Event::RelayDown {
+        relay: relay(hub),
+        why: RelayFault::Unreachable,
+    };
+    assert_eq!(w.nodes[b].events, [unreachable]);
 }

@@ -101,6 +101,7 @@ impl World {
 
     pub(crate) fn transmit(&mut self, wire: usize, from_end: usize, bytes: Vec<u8>) {
         let delay = self.some_delay() + self.hub_delay(wire);
+        let pace = self.hub_pace(wire, from_end, bytes.len());
         let to = 1 - from_end;
         let w = &mut self.wires[wire];
         if w.silent || !w.ends[to].open {
@@ -119,7 +120,7 @@ impl World {
             w.silent = true;
             return;
         }
-        let at = (self.now + delay).max(w.ends[to].arrives);
+        let at = (self.now + delay).max(w.ends[to].arrives) + pace;
         w.ends[to].arrives = at;
         self.at(
             at,

@@ -6,7 +6,7 @@
 //! While a peer is reached through a relay the direct path is still tried, now and then.
 
 use super::heard::expiry;
-use super::peer::Peer;
+use super::peer::{Peer, RoutePlace};
 use super::{Ctx, Directory, LinkId, Path, Time};
 use crate::backoff::{Backoff, YIELD};
 use crate::wire::Instance;
@@ -18,8 +18,6 @@ use std::time::Duration;
 pub(crate) const SLOT_WAIT: Duration = Duration::from_millis(100);
 /// How often the relay that is used is compared with the others, while it is used.
 pub(crate) const COMPARE: Duration = Duration::from_secs(30);
-/// Places at one relay where a peer is looked for.
-const ROUTES_PER_RELAY: usize = 4;
 /// How long another relay is preferred for a peer to one that has altered what it carried.
 const SPOILT: Duration = Duration::from_secs(30);
 
@@ -142,7 +140,7 @@ impl Directory {
         };
         peer.route_dial.at = None;
         peer.spoilt.retain(|_, until| *until > now);
-        let mut routes = peer.routes.clone();
+        let mut routes: Vec<_> = peer.routes.iter().map(RoutePlace::way).collect();
         let is_good = |(over, _): &(LinkId, Route)| !peer.spoilt.contains_key(over);
         if routes.iter().any(is_good) {
             routes.retain(is_good);
@@ -162,10 +160,9 @@ impl Directory {
         if !peer.route_dial.links.is_empty() {
             return Vec::new();
         }
-        let others = peer.routes.iter().filter(|(carrier, route)| {
-            used != Some((*carrier, *route)) && !peer.spoilt.contains_key(carrier)
-        });
-        others.copied().collect()
+        let ways = peer.routes.iter().map(RoutePlace::way);
+        let others = ways.filter(|way| used != Some(*way) && !peer.spoilt.contains_key(&way.0));
+        others.collect()
     }
 
     /// A session through a relay is compared with the other relays while it is used, if `compares`:
@@ -268,34 +265,29 @@ impl Directory {
         self.wake_at(due);
     }
 
-    /// Remembers where a peer is at a relay, and plans to dial it there if it is nowhere else.
+    /// Remembers where a peer is at a relay, as the advert of this sequence says, and plans to dial
+    /// it there if it is nowhere else. Whether it is planned to be dialled.
+    ///
     /// Any member of a relay can show the sealed advert of another there as its own: a few places
-    /// are tried, and one where the peer has proved to be, as `is_proved` tells, is kept. Whether
-    /// it is planned to be dialled.
+    /// are tried. One where the peer has proved to be, as `is_proved` tells, is kept. Of the
+    /// others only a later advert displaces one: the peer's own comes before all copies of it.
     pub(crate) fn learn_route(
         &mut self,
         ctx: &Ctx<'_>,
         instance: &Instance,
-        place: (LinkId, Route),
+        (carrier, route): (LinkId, Route),
+        sequence: u64,
         is_proved: impl Fn(LinkId, Route) -> bool,
     ) -> bool {
         let Some(peer) = self.get_mut(instance) else {
             return false;
         };
-        if peer.routes.contains(&place) {
-            return false;
-        }
-        let (carrier, _) = place;
-        let here = peer.routes.iter().filter(|(over, _)| *over == carrier);
-        if here.count() >= ROUTES_PER_RELAY {
-            let unproved = |(over, r): &(LinkId, Route)| *over == carrier && !is_proved(*over, *r);
-            match peer.routes.iter().position(unproved) {
-                Some(at) => drop(peer.routes.remove(at)),
-                None => return false,
-            }
-        }
-        peer.routes.push(place);
-        if !peer.wants_route() {
+        let place = RoutePlace {
+            carrier,
+            route,
+            sequence,
+        };
+        if !peer.learn_route(place, is_proved) || !peer.wants_route() {
             return false;
         }
         let mut wait = Duration::ZERO;
@@ -338,6 +330,7 @@ impl Directory {
 
 #[cfg(test)]
 mod tests {
+    use super::super::peer::ROUTES_PER_RELAY;
     use super::*;
     use crate::engine::fixture::{Fixture, at, name};
 
@@ -353,6 +346,15 @@ mod tests {
 
     fn peer(directory: &mut Directory, instance: Instance) -> &mut Peer {
         directory.get_mut(&instance).unwrap()
+    }
+
+    /// Where a peer is at a relay, by the link to that.
+    fn place(link: u64, n: u8) -> RoutePlace {
+        RoutePlace {
+            carrier: LinkId(link),
+            route: route(n),
+            sequence: 1,
+        }
     }
 
     fn route(n: u8) -> Route {
@@ -396,7 +398,7 @@ mod tests {
     fn a_silent_peer_is_gone_unless_it_is_at_a_relay() {
         let mut directory = directory(HIGHER);
         let mut other = Peer::new(name("q"), Duration::from_secs(1), at(100_000));
-        other.routes.push((LinkId(1), route(1)));
+        other.routes.push(place(1, 1));
         other.addresses.push("10.0.0.1:1".parse().unwrap());
         directory.insert(LOWER, other);
         assert!(directory.take_due(at(99_999)).gone.is_empty());
@@ -407,30 +409,58 @@ mod tests {
     #[test]
     fn a_relay_that_alters_what_it_carries_comes_last() {
         let mut directory = directory(HIGHER);
-        let (bad, good) = ((LinkId(1), route(1)), (LinkId(2), route(2)));
-        peer(&mut directory, HIGHER).routes = vec![bad, good];
+        let places = [place(1, 1), place(2, 2)];
+        let [bad, good] = places.map(|place| place.way());
+        peer(&mut directory, HIGHER).routes = places.to_vec();
         directory.spoil(at(0), &HIGHER, LinkId(1));
         assert_eq!(directory.take_routes(at(1), &HIGHER), [good]);
         assert_eq!(directory.other_routes(&HIGHER, Some(good)), []);
-        peer(&mut directory, HIGHER).routes = vec![bad];
+        peer(&mut directory, HIGHER).routes = vec![places[0]];
         let only = directory.take_routes(at(1), &HIGHER);
         assert_eq!(only, [bad], "there is no other");
-        peer(&mut directory, HIGHER).routes = vec![bad, good];
+        peer(&mut directory, HIGHER).routes = places.to_vec();
         assert_eq!(directory.take_routes(at(30_001), &HIGHER), [bad, good]);
+    }
+
+    /// Where a peer is looked for at one relay after adverts of these sequences, each from another
+    /// route there; `proved` is the route that is proved, if one is.
+    fn looked_for(sequences: &[u64], proved: Option<u8>) -> Vec<Route> {
+        let mut fixture = Fixture::default();
+        let mut directory = directory(HIGHER);
+        let is_proved = |_, way| proved.is_some_and(|n| way == route(n));
+        for (n, sequence) in (0..).zip(sequences) {
+            let way = (LinkId(1), route(n));
+            directory.learn_route(&fixture.ctx(), &HIGHER, way, *sequence, is_proved);
+        }
+        let routes = &peer(&mut directory, HIGHER).routes;
+        routes.iter().map(|place| place.route).collect()
     }
 
     #[test]
     fn of_many_places_at_one_relay_the_proved_one_is_kept() {
+        let later: Vec<u64> = (1..=20).collect();
+        let routes = looked_for(&later, Some(0));
+        assert_eq!(routes.len(), ROUTES_PER_RELAY);
+        assert!(routes.contains(&route(0)) && routes.contains(&route(19)));
+    }
+
+    #[test]
+    fn a_copy_of_an_advert_displaces_no_place_and_a_later_advert_the_oldest() {
+        assert_eq!(looked_for(&[5; 20], None), [0, 1, 2, 3].map(route));
+        assert_eq!(looked_for(&[5, 4, 6, 6, 4], None), [0, 1, 2, 3].map(route));
+        assert_eq!(looked_for(&[5, 4, 6, 6, 6], None), [0, 2, 3, 4].map(route));
+    }
+
+    #[test]
+    fn a_place_is_as_late_as_the_latest_advert_from_there() {
         let mut fixture = Fixture::default();
         let mut directory = directory(HIGHER);
-        let proved = |_, r| r == route(0);
-        for n in 0..20 {
-            directory.learn_route(&fixture.ctx(), &HIGHER, (LinkId(1), route(n)), proved);
+        for (n, sequence) in [(0, 1), (1, 1), (2, 1), (3, 1), (0, 2), (4, 2)] {
+            let way = (LinkId(1), route(n));
+            directory.learn_route(&fixture.ctx(), &HIGHER, way, sequence, |_, _| false);
         }
-        let routes = &peer(&mut directory, HIGHER).routes;
-        assert_eq!(routes.len(), ROUTES_PER_RELAY);
-        assert!(routes.contains(&(LinkId(1), route(0))));
-        assert!(routes.contains(&(LinkId(1), route(19))));
+        let routes = directory.take_routes(at(0), &HIGHER);
+        assert_eq!(routes, [0, 1, 2, 4].map(|n| (LinkId(1), route(n))));
     }
 
     #[test]
@@ -439,7 +469,7 @@ mod tests {
         let mut directory = directory(HIGHER);
         let known = peer(&mut directory, HIGHER);
         known.addresses = vec!["10.0.0.1:1".parse().unwrap()];
-        known.routes = vec![(LinkId(1), route(1))];
+        known.routes = vec![place(1, 1)];
         fixture.now = at(500);
         directory.want_dial(&fixture.ctx(), &HIGHER);
         let head_start = fixture.core.config.limits.direct_first;

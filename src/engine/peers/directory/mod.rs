@@ -181,7 +181,7 @@ impl Directory {
         for (instance, peer) in self.iter_mut() {
             let before = peer.routes.len();
             peer.routes
-                .retain(|(over, r)| *over != carrier || route.is_some_and(|gone| *r != gone));
+                .retain(|p| p.carrier != carrier || route.is_some_and(|gone| p.route != gone));
             if peer.routes.len() < before {
                 lost.push(*instance);
             }
@@ -192,6 +192,7 @@ impl Directory {
 
 #[cfg(test)]
 mod tests {
+    use super::peer::RoutePlace;
     use super::*;
     use std::time::Duration;
 
@@ -256,10 +257,15 @@ mod tests {
         add(&mut d, 1, false, false);
         add(&mut d, 2, false, false);
         let route = |n: u8| Route::draw(&mut Fixed(n));
+        let place = |link, n| RoutePlace {
+            carrier: LinkId(link),
+            route: route(n),
+            sequence: 1,
+        };
         let peer = d.get_mut(&Instance([1; 16])).unwrap();
-        peer.routes = vec![(LinkId(7), route(1)), (LinkId(8), route(1))];
+        peer.routes = vec![place(7, 1), place(8, 1)];
         let peer = d.get_mut(&Instance([2; 16])).unwrap();
-        peer.routes = vec![(LinkId(7), route(2)), (LinkId(7), route(3))];
+        peer.routes = vec![place(7, 2), place(7, 3)];
         let lost = d.forget_routes(LinkId(7), Some(route(2)));
         assert_eq!(lost, [Instance([2; 16])]);
         let lost = d.forget_routes(LinkId(7), None);

@@ -8,6 +8,9 @@ use crate::wire::relay::Route;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+/// Places at one relay where a peer is looked for.
+pub(super) const ROUTES_PER_RELAY: usize = 4;
+
 /// When and where to dial a peer next.
 #[derive(Debug, Default)]
 pub(super) struct DialPlan {
@@ -32,6 +35,22 @@ pub(super) struct RoutePlan {
     pub(super) compare: Option<Time>,
 }
 
+/// Where a peer is at a relay, as an advert says that came from there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RoutePlace {
+    /// The link to the relay.
+    pub(super) carrier: LinkId,
+    pub(super) route: Route,
+    /// That of the latest advert that came from there.
+    pub(super) sequence: u64,
+}
+
+impl RoutePlace {
+    pub(super) fn way(&self) -> (LinkId, Route) {
+        (self.carrier, self.route)
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(super) name: NodeName,
@@ -39,8 +58,8 @@ pub(crate) struct Peer {
     pub(super) addresses: Vec<SocketAddr>,
     /// Where it says to be, in an advert that came through a relay: good for as long as that is.
     pub(super) advertised: Option<SocketAddr>,
-    /// Where it is at relays: the link to each, and its route there.
-    pub(super) routes: Vec<(LinkId, Route)>,
+    /// Where it is at relays.
+    pub(super) routes: Vec<RoutePlace>,
     /// Relays, by the link to each, that have spoilt a link to it, and until when others are
     /// preferred.
     pub(super) spoilt: Table<LinkId, Time>,
@@ -161,6 +180,32 @@ impl Peer {
             self.addresses.truncate(max - 1);
             self.addresses.push(address);
         }
+    }
+
+    /// Remembers where it is at a relay. With as many places there as are kept, the one with the
+    /// oldest advert gives way to a later advert, unless it is proved; of those that are equally
+    /// old it is the one that was learnt last. Whether the place is new.
+    pub(super) fn learn_route(
+        &mut self,
+        place: RoutePlace,
+        is_proved: impl Fn(LinkId, Route) -> bool,
+    ) -> bool {
+        if let Some(known) = self.routes.iter_mut().find(|p| p.way() == place.way()) {
+            known.sequence = known.sequence.max(place.sequence);
+            return false;
+        }
+        let is_here = |p: &RoutePlace| p.carrier == place.carrier;
+        if self.routes.iter().filter(|p| is_here(p)).count() >= ROUTES_PER_RELAY {
+            let places = self.routes.iter().enumerate().rev();
+            let unproved = places.filter(|(_, p)| is_here(p) && !is_proved(p.carrier, p.route));
+            let oldest = unproved.min_by_key(|(_, p)| p.sequence);
+            match oldest.filter(|(_, p)| p.sequence < place.sequence) {
+                Some((at, _)) => drop(self.routes.remove(at)),
+                None => return false,
+            }
+        }
+        self.routes.push(place);
+        true
     }
 
     /// Moves the address that worked to the front.

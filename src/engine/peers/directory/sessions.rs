@@ -232,6 +232,7 @@ mod tests {
     use super::*;
     use crate::address::RelayAddress;
     use crate::engine::fixture::{Fixture, at, name};
+    use crate::engine::peers::directory::peer::RoutePlace;
     use crate::wire::relay::Route;
     use std::time::Duration;
 
@@ -287,8 +288,12 @@ mod tests {
             directory.session_down(&peer(n), LinkId(n.into()));
         }
         // The second is at a relay; the third says that it is seldom heard.
-        let route = (LinkId(9), Route::default());
-        directory.get_mut(&peer(2)).unwrap().routes.push(route);
+        let place = RoutePlace {
+            carrier: LinkId(9),
+            route: Route::default(),
+            sequence: 1,
+        };
+        directory.get_mut(&peer(2)).unwrap().routes.push(place);
         let third = directory.get_mut(&peer(3)).unwrap();
         third.interval = Duration::from_secs(300);
         third.expires = expiry(at(3), third.interval);
