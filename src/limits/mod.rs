@@ -69,7 +69,7 @@ pub const STREAM_QUEUE: usize = 48 * 1024;
 pub const REASON_MAX: usize = 1_024;
 
 /// Questions about files that may wait for the disk: a few from each of as many nodes as one has
-/// sessions with.
+/// sessions with. One source may have as many as it leaves free.
 pub const FILE_QUESTIONS: usize = 1_024;
 
 /// How long a node to which a file is sent may accept none of it, before another node gets its

@@ -1,6 +1,8 @@
-//! What this node offers. `info` tells other nodes about it, and `upload` reads it for them.
+//! What this node offers. `info` tells other nodes about it, `line` is where their questions wait,
+//! and `upload` reads it for them.
 
 mod info;
+mod line;
 mod upload;
 
 #[cfg(test)]
