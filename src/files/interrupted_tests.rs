@@ -1,6 +1,6 @@
 //! Tests of what a request leaves for the next one when it is interrupted.
 
-use super::hostile_tests::{Folder, Lan, data, hash, holder, meet, with};
+use super::hostile_tests::{Folder, Lan, data, hash, holder, liar, meet, with};
 use super::part::Part;
 use super::{FileHash, Progress};
 use crate::error::Error;
@@ -47,4 +47,26 @@ fn an_error_of_the_disk_leaves_the_pieces_that_are_there() {
     assert!(fetched.unwrap() == whole);
     assert!(received[0] >= first, "it begins with what was kept");
     assert_eq!(here.names(), ["f"]);
+}
+
+#[test]
+fn a_request_leaves_no_more_of_the_disk_filled_than_one_file_takes() {
+    let (lan, here) = (Lan::new(), Folder::new("filled"));
+    let (wanted, junk) = (hash(b"wanted"), data(9_000_000));
+    // They say three sizes, and each sends all but the end of the file.
+    let _liars = [5_000_000, 6_000_000, 9_000_000].map(|size| {
+        let sent = junk[..size - 1].to_vec();
+        liar(&lan, &format!("l{size}"), size as u64, "f", sent)
+    });
+    let node = with(&here.0, lan.builder("node"));
+    meet(&node, 3);
+    let broken = node.request_file(&wanted, Duration::from_secs(20), |_| {});
+    assert!(matches!(broken, Err(Error::Broken { .. })), "{broken:?}");
+    let parts = fs::read_dir(here.0.join(".peerbase-parts")).unwrap();
+    let mut left: Vec<String> = parts
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
+    left.sort();
+    let of_best = ["part", "pieces"].map(|ending| format!("{wanted}-9000000.{ending}"));
+    assert_eq!(left, of_best);
 }

@@ -76,6 +76,11 @@ pub const FILE_QUESTIONS: usize = 1_024;
 /// place.
 pub const UPLOAD_STALLED: Duration = Duration::from_secs(30);
 
+/// How long the pieces of a file stay on the disk if no request goes on with them: over a weekend
+/// and a few days more.
+#[cfg(feature = "files")]
+pub const FILE_PARTS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// How many nodes may forward a broadcast, one after the other. Networks with longer chains were
 /// not built on purpose.
 pub const BROADCAST_HOPS: u8 = 32;

@@ -3,9 +3,12 @@
 //! A piece counts once it is on the disk, so that no piece is thought to be there after a power cut
 //! that is not. The file gets its final name when all of it was checked.
 //!
-//! `list` is the list of the pieces that are there.
+//! `list` is the list of the pieces that are there, and `kept` is what interrupted requests leave.
 
+mod kept;
 mod list;
+
+pub(super) use kept::KeptParts;
 
 use super::folder::Folder;
 use super::{FileHash, Stamp, hash, name};
@@ -106,18 +109,6 @@ impl Part {
                 }
                 Err(e)
             }
-        }
-    }
-
-    /// Removes what was kept of a file in this size, if anything was.
-    pub(super) fn remove(path: &Path, hash: FileHash, size: u64) {
-        let Ok(folder) = Folder::open(path) else {
-            return;
-        };
-        // The folder for parts is not made for this.
-        let there = folder.get(PARTS, OFlag::O_RDONLY | OFlag::O_DIRECTORY);
-        if let Ok(parts) = there {
-            discard(&folder, &Folder(parts), &Names::of(hash, size));
         }
     }
 
@@ -511,11 +502,6 @@ mod tests {
         assert_eq!(other.received(), 0);
         assert_eq!(Part::open(&folder, of(b"right"), 5).unwrap().received(), 5);
         drop(other);
-        Part::remove(&folder, of(b"right"), 9);
-        assert_eq!(names(&folder.join(PARTS)).len(), 2, "a part and its list");
-        Part::remove(&folder, of(b"right"), 5);
-        assert!(names(&folder).is_empty());
-        Part::remove(&folder, of(b"right"), 5);
         fs::remove_dir_all(folder).unwrap();
     }
 
