@@ -1021,8 +1021,9 @@ int peerbase_node_refresh(struct peerbase_node *handle, struct peerbase_reply **
  * Fetches a file by its hash into the folder of `peerbase_node_set_file_dir`, from the peers that
  * have it, several at once. `timeout_ms` is how long the transfer may make no progress, 0 to
  * INT_MAX milliseconds; more than a day (86 400 000) counts as a day. If a transfer is
- * interrupted, the pieces that arrived are kept in the subfolder ".peerbase-parts", and the next
- * request for the file resumes with them. The file gets its final name after it was verified.
+ * interrupted, also by an error of this node such as a full disk, the pieces that have arrived
+ * whole are kept in the subfolder ".peerbase-parts", and the next request for the file resumes
+ * with them. The file gets its final name after it was verified.
  *
  * `hash` is copied and must not be NULL. `progress` may be NULL, and must not throw or longjmp.
  * `*out`, if `out` is not NULL, is a reply of one entry, whose JSON is an object with "path" and
@@ -1031,8 +1032,8 @@ int peerbase_node_refresh(struct peerbase_node *handle, struct peerbase_reply **
  * Any thread, but not in a callback: there it returns PEERBASE_ERR_WOULD_DEADLOCK. Returns 0,
  * PEERBASE_ERR_FILE_UNKNOWN if no peer has the file, PEERBASE_ERR_DAMAGED if no peer sent what the
  * hash says, PEERBASE_ERR_TOO_LARGE, PEERBASE_ERR_BROKEN if the transfer was interrupted,
- * PEERBASE_ERR_IO if the file cannot be written, which leaves nothing behind,
- * PEERBASE_ERR_STOPPED, PEERBASE_ERR_UTF8, or PEERBASE_ERR_ARGUMENT, also if no folder is set.
+ * PEERBASE_ERR_IO if the file cannot be written, PEERBASE_ERR_STOPPED, PEERBASE_ERR_UTF8, or
+ * PEERBASE_ERR_ARGUMENT, also if no folder is set.
  */
 int peerbase_node_request_file(struct peerbase_node *handle,
                                const char *hash,

@@ -133,7 +133,7 @@ mod logging;
 mod node;
 mod rate;
 mod reach;
-#[cfg(feature = "compat")]
+#[cfg(any(feature = "compat", feature = "files"))]
 mod shares;
 mod signals;
 #[cfg(any(feature = "relay-server", feature = "compat"))]

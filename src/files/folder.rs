@@ -41,6 +41,17 @@ impl Folder {
         Ok(handle.into())
     }
 
+    /// Opens the regular file of a name in this folder; `None` if no such file has that name, or
+    /// this process may not open it. An error may pass: too many files may be open, or the disk may
+    /// not answer.
+    pub(super) fn find(&self, name: &str, flags: OFlag) -> io::Result<Option<File>> {
+        match self.get(name, flags) {
+            Ok(file) => Ok(file.metadata()?.is_file().then_some(file)),
+            Err(e) if is_no_file_of_ours(&e) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
     /// Makes a new file, in place of a file of that name.
     pub(super) fn make(&self, name: &str) -> io::Result<File> {
         self.remove(name)?;
@@ -64,6 +75,49 @@ impl Folder {
             }
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
             Err(e) => Err(e),
+        }
+    }
+}
+
+/// Whether a file could not be opened because of what has its name: nothing, a symbolic link, a
+/// file of somebody else, a socket, or a folder.
+fn is_no_file_of_ours(e: &io::Error) -> bool {
+    use Errno::{EACCES, EISDIR, ELOOP, ENOENT, ENXIO};
+    let errno = e.raw_os_error().map(Errno::from_raw);
+    errno.is_some_and(|e| [ENOENT, ELOOP, EACCES, ENXIO, EISDIR].contains(&e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::hostile_tests::Folder as Temporary;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn what_is_no_regular_file_is_not_found() {
+        let at = Temporary::new("finds");
+        let folder = Folder::open(&at.0).unwrap();
+        fs::write(at.0.join("file"), b"data").unwrap();
+        fs::create_dir(at.0.join("folder")).unwrap();
+        symlink(at.0.join("file"), at.0.join("link")).unwrap();
+        let _socket = UnixListener::bind(at.0.join("socket")).unwrap();
+        let find = |name: &str| folder.find(name, OFlag::O_RDWR).map(|f| f.is_some());
+        assert!(find("file").unwrap());
+        for other in ["nothing", "folder", "link", "socket"] {
+            assert!(!find(other).unwrap(), "{other}");
+        }
+    }
+
+    #[test]
+    fn an_error_that_may_pass_does_not_say_that_there_is_no_file() {
+        let at = Temporary::new("passes");
+        let folder = Folder::open(&at.0).unwrap();
+        // No file system takes a name of this length, which stands for a disk that fails.
+        assert!(folder.find(&"x".repeat(300), OFlag::O_RDONLY).is_err());
+        for errno in [Errno::EMFILE, Errno::ENFILE, Errno::EIO, Errno::ENOMEM] {
+            assert!(!is_no_file_of_ours(&errno.into()), "{errno}");
         }
     }
 }

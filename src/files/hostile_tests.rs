@@ -114,7 +114,7 @@ pub(super) fn meet(node: &Node, count: usize) {
 }
 
 /// A node that offers a size, a name and contents that need not fit together.
-fn liar(lan: &Lan, name: &str, size: u64, offered: &str, sends: Vec<u8>) -> Node {
+pub(super) fn liar(lan: &Lan, name: &str, size: u64, offered: &str, sends: Vec<u8>) -> Node {
     let info = json!({"size": size, "name": offered});
     let sends = Arc::new(sends);
     let node = lan.builder(name).start().unwrap();

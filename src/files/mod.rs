@@ -13,6 +13,8 @@ mod folder;
 mod hash;
 #[cfg(test)]
 mod hostile_tests;
+#[cfg(test)]
+mod interrupted_tests;
 mod name;
 mod part;
 mod share;

@@ -1,14 +1,13 @@
 //! Tests with nodes that send a file slowly, or not at all: another one sends it.
 
 use super::hostile_tests::{Folder, Lan, data, hash, holder, meet, with};
-use super::part::Part;
-use super::{FileHash, INFO, Progress, READ};
+use super::interrupted_tests::keep_first_piece;
+use super::{INFO, Progress, READ};
 use crate::error::Error;
 use crate::node::{Call, Node};
 use serde_json::json;
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
@@ -80,15 +79,7 @@ fn a_liar_about_the_size_neither_holds_a_fetch_up_nor_wipes_what_is_kept() {
     let _holder = holder(&lan, &there, "f", &whole);
     let node = with(&here.0, lan.builder("node"));
     meet(&node, 2);
-    let file = FileHash::parse(&hash(&whole)).unwrap();
-    let mut part = Part::open(&here.0, file, whole.len() as u64).unwrap();
-    let first = part.missing()[0].1;
-    part.file()
-        .unwrap()
-        .write_all_at(&whole[..first as usize], 0)
-        .unwrap();
-    part.mark(0).unwrap();
-    drop(part);
+    let first = keep_first_piece(&here.0, &whole);
     let least = Arc::new(AtomicU64::new(u64::MAX));
     let (asks, hash, seen) = (node.clone(), hash(&whole), least.clone());
     let (tell, told) = mpsc::channel();

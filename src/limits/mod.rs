@@ -69,12 +69,17 @@ pub const STREAM_QUEUE: usize = 48 * 1024;
 pub const REASON_MAX: usize = 1_024;
 
 /// Questions about files that may wait for the disk: a few from each of as many nodes as one has
-/// sessions with.
+/// sessions with. One source may have as many as it leaves free.
 pub const FILE_QUESTIONS: usize = 1_024;
 
 /// How long a node to which a file is sent may accept none of it, before another node gets its
 /// place.
 pub const UPLOAD_STALLED: Duration = Duration::from_secs(30);
+
+/// How long the pieces of a file stay on the disk if no request goes on with them: over a weekend
+/// and a few days more.
+#[cfg(feature = "files")]
+pub const FILE_PARTS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// How many nodes may forward a broadcast, one after the other. Networks with longer chains were
 /// not built on purpose.

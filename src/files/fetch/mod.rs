@@ -7,7 +7,7 @@ mod pieces;
 mod worker;
 
 use super::name::is_plain;
-use super::part::{LARGEST, Part};
+use super::part::{KeptParts, LARGEST, Part};
 use super::share::{Offer, Share};
 use super::{FileHash, INFO};
 use crate::engine::{Ask, Path, PeerInfo};
@@ -76,9 +76,11 @@ impl Node {
     /// `progress` is called now and then on the thread that called this function. It cannot stop
     /// the transfer, and nothing else but [`Node::stop`] can.
     ///
-    /// A file is fetched in pieces of 4 MiB. If a transfer is interrupted, the pieces that have
-    /// arrived whole are kept in the folder, and the next request resumes with them. After the
-    /// transfer this node offers the file, too.
+    /// A file is fetched in pieces of 4 MiB. If a transfer is interrupted, also by an error of this
+    /// node such as a full disk, the pieces that have arrived whole are kept in the folder, and the
+    /// next request resumes with them. They are kept for a week at least; if peers have said
+    /// several sizes, only those of the size of which most pieces have arrived. After the transfer
+    /// this node offers the file, too.
     ///
     /// Files are asked for by their hash. A node cannot list the files that others offer; a command
     /// of the program can tell other nodes the hashes that [`Node::add_file`] returned.
@@ -88,8 +90,8 @@ impl Node {
     /// [`Error::FileUnknown`] if no peer has the file, [`Error::Damaged`] if no peer sent what the
     /// hash says, [`Error::TooLarge`] beyond [`file_bytes`](crate::Limits::file_bytes),
     /// [`Error::Broken`] if the transfer was interrupted, [`Error::Io`] if the file cannot be
-    /// written, which leaves nothing behind, [`Error::Argument`] if no folder is set or the file is
-    /// being fetched already, and [`Error::WouldDeadlock`] in a [callback](crate#callbacks).
+    /// written, [`Error::Argument`] if no folder is set or the file is being fetched already, and
+    /// [`Error::WouldDeadlock`] in a [callback](crate#callbacks).
     pub fn request_file(
         &self,
         hash: &str,
@@ -128,6 +130,18 @@ struct Fetch<'a> {
 
 impl Fetch<'_> {
     fn run(&self, progress: &mut dyn FnMut(Progress)) -> Result<Fetched, Error> {
+        if let Some(kept) = KeptParts::look(&self.folder) {
+            kept.remove_old(self.hash);
+        }
+        let outcome = self.fetch_in_any_size(progress);
+        if let Some(kept) = KeptParts::look(&self.folder).filter(|_| outcome.is_ok()) {
+            kept.remove_all(self.hash);
+        }
+        outcome
+    }
+
+    /// Fetches the file in one of the sizes that nodes say.
+    fn fetch_in_any_size(&self, progress: &mut dyn FnMut(Progress)) -> Result<Fetched, Error> {
         let holders = self.holders()?;
         // A holder may lie. So those that agree on a size are asked together, the largest group
         // first.
@@ -141,11 +155,14 @@ impl Fetch<'_> {
         sizes.sort_by_key(|size| usize::MAX - of(*size).len());
         let mut outcome = Err(Error::FileUnknown(self.hash.to_string()).into());
         let mut patience = (sizes.len() > 1).then_some(STALLED);
-        let mut left = sizes.clone();
+        let mut left = sizes;
         while !left.is_empty() {
             let mut stalled = Vec::new();
             for size in std::mem::take(&mut left) {
                 outcome = self.fetch_alike(&of(size), size, patience, progress);
+                if let Some(kept) = KeptParts::look(&self.folder) {
+                    kept.leave_best(self.hash);
+                }
                 if matches!(outcome, Err(Failed { stalled: true, .. })) {
                     stalled.push(size);
                 }
@@ -158,11 +175,6 @@ impl Fetch<'_> {
                 left = stalled;
                 patience = patience.map(|patience| patience * 2);
             }
-        }
-        if outcome.is_ok() {
-            sizes
-                .iter()
-                .for_each(|size| Part::remove(&self.folder, self.hash, *size));
         }
         outcome.map_err(|failed| failed.why)
     }
@@ -244,8 +256,9 @@ impl Fetch<'_> {
     ) -> Result<Fetched, Failed> {
         let mut part = Part::open(&self.folder, self.hash, size)?;
         if let Err(failed) = self.fetch_pieces(holders, &mut part, patience, progress) {
-            // Only whole pieces are worth keeping.
-            if matches!(failed.why, Error::Io { .. }) || part.received() == 0 {
+            // Only whole pieces are worth keeping, and only of a file for which disks are large
+            // enough. An error of this node may pass.
+            if part.received() == 0 || failed.is_size_no_disk_takes() {
                 part.discard();
             }
             return Err(failed);
@@ -395,9 +408,13 @@ impl Failed {
     /// Whether the attempt has failed because of what the holders say. Then others that say
     /// something else may be asked. A size that no disk takes is a lie as well.
     fn may_be_a_lie(&self) -> bool {
-        use Error::{Broken, Damaged, Io, TooLarge};
-        let size = ErrorKind::FileTooLarge;
+        use Error::{Broken, Damaged, TooLarge};
         matches!(self.why, Damaged(_) | Broken { .. } | TooLarge { .. })
-            || matches!(self.why, Io { kind, .. } if kind == size)
+            || self.is_size_no_disk_takes()
+    }
+
+    fn is_size_no_disk_takes(&self) -> bool {
+        let size = ErrorKind::FileTooLarge;
+        matches!(self.why, Error::Io { kind, .. } if kind == size)
     }
 }

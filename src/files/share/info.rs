@@ -1,23 +1,30 @@
 //! Telling other nodes whether a file is offered.
 
+use super::line::{Asker, Line};
 use super::{Offer, Share};
 use crate::files::FileHash;
 use crate::json_object::Object;
-use crate::limits::FILE_QUESTIONS;
 use crate::logging::record;
 use crate::node::Call;
 use crate::signals;
 use serde_json::Value;
-use std::collections::VecDeque;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 /// Questions of other nodes whether a file is offered, for whose answers the disk must be asked.
 #[derive(Debug, Default)]
 pub(super) struct Questions {
-    waiting: VecDeque<(FileHash, Call)>,
+    waiting: Line<Question>,
     /// Whether a thread answers them.
     answered: bool,
 }
+
+/// A question whether a file is offered.
+#[derive(Debug)]
+struct Question {
+    hash: FileHash,
+    call: Call,
+}
+
 impl Share {
     fn questions(&self) -> MutexGuard<'_, Questions> {
         self.questions
@@ -36,13 +43,19 @@ pub(super) fn tell(share: &Arc<Share>, call: Call) {
         let _ = call.reply_text(b"null".to_vec());
         return;
     };
-    let mut questions = share.questions();
-    if questions.waiting.len() >= FILE_QUESTIONS {
-        drop(questions);
+    // A caller that has no session any more hears no answer.
+    let Some(source) = call.source() else {
         let _ = call.turn_away();
         return;
+    };
+    let name = call.caller().clone();
+    let mut questions = share.questions();
+    let question = Question { hash, call };
+    if let Err(refused) = questions.waiting.push(Asker { source, name }, question) {
+        drop(questions);
+        let _ = refused.call.turn_away();
+        return;
     }
-    questions.waiting.push_back((hash, call));
     if std::mem::replace(&mut questions.answered, true) {
         return;
     }
@@ -67,14 +80,14 @@ struct Answers {
 
 impl Answers {
     fn run(mut self) {
-        while let Some((hash, call)) = self.next() {
+        while let Some(Question { hash, call }) = self.next() {
             let _ = call.reply_text(info(self.share.find(hash)));
         }
     }
 
-    fn next(&mut self) -> Option<(FileHash, Call)> {
+    fn next(&mut self) -> Option<Question> {
         let mut questions = self.share.questions();
-        let next = questions.waiting.pop_front();
+        let next = questions.waiting.pop();
         questions.answered = next.is_some();
         self.over = next.is_none();
         next

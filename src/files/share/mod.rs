@@ -1,6 +1,8 @@
-//! What this node offers. `info` tells other nodes about it, and `upload` reads it for them.
+//! What this node offers. `info` tells other nodes about it, `line` is where their questions wait,
+//! and `upload` reads it for them.
 
 mod info;
+mod line;
 mod upload;
 
 #[cfg(test)]
@@ -68,6 +70,14 @@ struct Offers {
     /// The files that are being fetched.
     fetching: Vec<FileHash>,
 }
+
+impl Offers {
+    /// Whether a file may be offered among at most `most`.
+    fn have_room(&self, hash: FileHash, most: usize) -> bool {
+        self.by_hash.contains_key(&hash) || self.by_hash.len() < most
+    }
+}
+
 /// The files of one node.
 #[derive(Debug)]
 pub(super) struct Share {
@@ -103,13 +113,29 @@ impl Share {
 
     /// Offers a file that has been hashed. Returns whether it was not offered before.
     pub(super) fn offer(&self, hash: FileHash, offer: Offer) -> Result<bool, Error> {
+        if !self.has_room(hash) {
+            self.drop_gone();
+        }
         let mut offers = self.lock();
-        let known = offers.by_hash.contains_key(&hash);
-        if !known && offers.by_hash.len() >= self.limits.files {
+        if !offers.have_room(hash, self.limits.files) {
             return Err(Error::Overloaded("as many files are offered as may be"));
         }
+        let known = offers.by_hash.contains_key(&hash);
         offers.by_hash.insert(hash, offer);
         Ok(!known)
+    }
+
+    fn has_room(&self, hash: FileHash) -> bool {
+        self.lock().have_room(hash, self.limits.files)
+    }
+
+    /// Drops the offers of files that have changed or are gone. Nobody looks at most of them until
+    /// somebody asks for them.
+    fn drop_gone(&self) {
+        let offered: Vec<FileHash> = self.lock().by_hash.keys().copied().collect();
+        for hash in offered {
+            self.find(hash);
+        }
     }
 
     /// An offered file that has not changed. One that has changed is no longer offered.
@@ -216,7 +242,8 @@ impl Node {
     /// Offers a file to the network. Returns its SHA-256 in hexadecimal, by which other nodes ask
     /// for the file. The whole file is read here, on the calling thread. If it is later changed or
     /// removed, it is no longer offered; see [`Node::refresh`]. There is no other way to withdraw
-    /// an offer, and no list of what is offered.
+    /// an offer, and no list of what is offered. [`Error::Overloaded`] says that as many files are
+    /// offered as [`Limits::files`] allows; files that have changed or are gone do not count.
     pub fn add_file(&self, path: impl AsRef<Path>) -> Result<String, Error> {
         let share = self.share()?;
         let path = std::path::absolute(path).map_err(|e| Error::io("finding a file", &e))?;
@@ -249,5 +276,42 @@ impl Node {
         let (info, read) = (share.clone(), share.clone());
         self.set_reserved(INFO, Arc::new(move |call| info::tell(&info, call)));
         self.set_reserved(READ, Arc::new(move |call| upload::upload(&read, call)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::hostile_tests::Folder;
+
+    #[test]
+    fn files_that_are_gone_or_have_changed_leave_their_places_to_others() {
+        let folder = Folder::new("gone");
+        let limits = Limits {
+            files: 2,
+            ..Limits::default()
+        };
+        let share = Share::new(limits);
+        let write = |name: &str, data: &str| {
+            let path = folder.0.join(name);
+            fs::write(&path, data).unwrap();
+            Offer::of(&path, true).unwrap()
+        };
+        let add = |(hash, offer)| share.offer(hash, offer);
+        let log = write("log", "first");
+        assert_eq!(add(log.clone()), Ok(true));
+        assert_eq!(add(log), Ok(false), "it is offered already");
+        assert_eq!(add(write("other", "other")), Ok(true));
+        let third = write("third", "third");
+        let full = add(third.clone());
+        assert!(matches!(full, Err(Error::Overloaded(_))), "{full:?}");
+        fs::remove_file(folder.0.join("other")).unwrap();
+        assert_eq!(add(third), Ok(true), "one is gone");
+        // Each time the file is offered under another hash.
+        for contents in ["second one", "and a third"] {
+            assert_eq!(add(write("log", contents)), Ok(true), "{contents}");
+        }
+        let full = add(write("fourth", "fourth"));
+        assert!(matches!(full, Err(Error::Overloaded(_))), "{full:?}");
     }
 }

@@ -2,6 +2,13 @@
 //!
 //! A piece counts once it is on the disk, so that no piece is thought to be there after a power cut
 //! that is not. The file gets its final name when all of it was checked.
+//!
+//! `list` is the list of the pieces that are there, and `kept` is what interrupted requests leave.
+
+mod kept;
+mod list;
+
+pub(super) use kept::KeptParts;
 
 use super::folder::Folder;
 use super::{FileHash, Stamp, hash, name};
@@ -11,9 +18,9 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, renameat};
 use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 use std::fs::File;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Bytes of one piece, which is fetched from one node at a time.
@@ -75,11 +82,18 @@ impl Part {
     }
 
     fn try_open(path: &Path, hash: FileHash, size: u64) -> Result<Part, Error> {
+        if size > LARGEST {
+            let fits = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+            let (size, limit) = (fits(size), fits(LARGEST));
+            return Err(Error::TooLarge { size, limit });
+        }
         let folder = Folder::open(path).map_err(failed)?;
         let parts = folder.below(PARTS).map_err(failed)?;
         let names = Names::of(hash, size);
-        match open_or_begin(&parts, &names, size) {
-            Ok((file, there)) => Ok(Part {
+        let kept = Pieces::kept(&parts, &names, size).map_err(failed)?;
+        let was_kept = kept.is_some();
+        match Pieces::open(&parts, &names, size, kept) {
+            Ok(Pieces { file, there }) => Ok(Part {
                 path: path.to_owned(),
                 folder,
                 parts,
@@ -89,21 +103,12 @@ impl Part {
                 there,
             }),
             Err(e) => {
-                discard(&folder, &parts, &names);
+                // What was kept is still there when the error has passed.
+                if !was_kept {
+                    discard(&folder, &parts, &names);
+                }
                 Err(e)
             }
-        }
-    }
-
-    /// Removes what was kept of a file in this size, if anything was.
-    pub(super) fn remove(path: &Path, hash: FileHash, size: u64) {
-        let Ok(folder) = Folder::open(path) else {
-            return;
-        };
-        // The folder for parts is not made for this.
-        let there = folder.get(PARTS, OFlag::O_RDONLY | OFlag::O_DIRECTORY);
-        if let Ok(parts) = there {
-            discard(&folder, &Folder(parts), &Names::of(hash, size));
         }
     }
 
@@ -136,11 +141,19 @@ impl Part {
     /// Notes that a piece was written.
     pub(super) fn mark(&mut self, offset: u64) -> Result<(), Error> {
         self.file.sync_data().map_err(failed)?;
-        if let Some(there) = self.there.get_mut((offset / PIECE) as usize) {
-            *there = true;
+        let at = (offset / PIECE) as usize;
+        self.note(at, true);
+        let listed = list::write(&self.parts, &self.names, self.size, &self.there);
+        if listed.is_err() {
+            self.note(at, false);
         }
-        let listed = write_list(&self.parts, &self.names, self.size, &self.there);
-        listed.map(|_| ()).map_err(failed)
+        listed.map(drop).map_err(failed)
+    }
+
+    fn note(&mut self, piece: usize, is_there: bool) {
+        if let Some(there) = self.there.get_mut(piece) {
+            *there = is_there;
+        }
     }
 
     /// Removes the part and its list.
@@ -211,73 +224,63 @@ impl Part {
     }
 }
 
-/// Opens a part that was kept, with the list of its pieces, or begins one with no pieces.
-fn open_or_begin(parts: &Folder, names: &Names, size: u64) -> Result<(File, Vec<bool>), Error> {
-    if size > LARGEST {
-        let fits = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-        let (size, limit) = (fits(size), fits(LARGEST));
-        return Err(Error::TooLarge { size, limit });
-    }
-    let count = size.div_ceil(PIECE) as usize;
-    let kept = read_list(parts, &names.list, size, count);
-    let kept = kept.and_then(|there| Some((kept_part(parts, &names.part, size)?, there)));
-    // The list is written anew in any case. Its owner is then the owner of what this process makes
-    // here. That is not always the user of the process, because file systems map users.
-    let nothing = vec![false; count];
-    let there = kept.as_ref().map_or(&nothing, |(_, there)| there);
-    let list = write_list(parts, names, size, there).map_err(failed)?;
-    let owner = |file: &File| file.metadata().map(|m| m.uid()).map_err(failed);
-    let us = owner(&list)?;
-    // The owner of the folder could swap the files in it, and the owner of the part could have it
-    // open and write to it.
-    if owner(&parts.0)? != us {
-        return Err(Error::Argument(
-            "the folder for parts is somebody else's: .peerbase-parts",
-        ));
-    }
-    if let Some((file, there)) = kept
-        && owner(&file)? == us
-    {
-        return Ok((file, there));
-    }
-    let file = parts.make(&names.part).map_err(failed)?;
-    file.set_len(size).map_err(failed)?;
-    write_list(parts, names, size, &nothing).map_err(failed)?;
-    Ok((file, nothing))
+/// A part's file, and which pieces of it are there.
+struct Pieces {
+    file: File,
+    there: Vec<bool>,
 }
 
-/// The file that was kept of a part, if it is a regular file of the right size.
-fn kept_part(parts: &Folder, name: &str, size: u64) -> Option<File> {
-    let file = parts.get(name, OFlag::O_RDWR).ok()?;
-    let metadata = file.metadata().ok()?;
-    (metadata.is_file() && metadata.len() == size).then_some(file)
-}
-
-/// Reads which pieces are there. A list of another size is a list of another file.
-fn read_list(parts: &Folder, name: &str, size: u64, count: usize) -> Option<Vec<bool>> {
-    let file = parts.get(name, OFlag::O_RDONLY).ok()?;
-    if !file.metadata().ok()?.is_file() {
-        return None;
+impl Pieces {
+    /// What was kept of a part, if anything was. An error may pass, and then it is still there.
+    fn kept(parts: &Folder, names: &Names, size: u64) -> io::Result<Option<Pieces>> {
+        let Some(there) = list::read(parts, names, size, count(size))? else {
+            return Ok(None);
+        };
+        match parts.find(&names.part, OFlag::O_RDWR)? {
+            Some(file) if file.metadata()?.len() == size => Ok(Some(Pieces { file, there })),
+            _ => Ok(None),
+        }
     }
-    let begins = format!("{size} ");
-    let mut text = String::new();
-    let most = begins.len() + count + 1;
-    file.take(most as u64).read_to_string(&mut text).ok()?;
-    let bits = text.strip_prefix(&begins)?;
-    (bits.len() == count).then(|| bits.bytes().map(|b| b == b'1').collect())
+
+    /// Goes on with what was kept, or begins with no pieces.
+    fn open(
+        parts: &Folder,
+        names: &Names,
+        size: u64,
+        kept: Option<Pieces>,
+    ) -> Result<Pieces, Error> {
+        // The list is written anew in any case. Its owner is then the owner of what this process
+        // makes here. That is not always the user of the process, because file systems map users.
+        let nothing = vec![false; count(size)];
+        let there = kept.as_ref().map_or(&nothing, |kept| &kept.there);
+        let list = list::write(parts, names, size, there).map_err(failed)?;
+        let owner = |file: &File| file.metadata().map(|m| m.uid()).map_err(failed);
+        let us = owner(&list)?;
+        // The owner of the folder could swap the files in it, and the owner of the part could have
+        // it open and write to it.
+        if owner(&parts.0)? != us {
+            return Err(Error::Argument(
+                "the folder for parts is somebody else's: .peerbase-parts",
+            ));
+        }
+        if let Some(kept) = kept
+            && owner(&kept.file)? == us
+        {
+            return Ok(kept);
+        }
+        let file = parts.make(&names.part).map_err(failed)?;
+        file.set_len(size).map_err(failed)?;
+        list::write(parts, names, size, &nothing).map_err(failed)?;
+        Ok(Pieces {
+            file,
+            there: nothing,
+        })
+    }
 }
 
-/// Writes the list aside, and then puts it in place of the old one, so that a power cut leaves one
-/// of the two.
-fn write_list(parts: &Folder, names: &Names, size: u64, there: &[bool]) -> io::Result<File> {
-    let bits = there.iter().map(|there| if *there { '1' } else { '0' });
-    let text = format!("{size} {}", bits.collect::<String>());
-    let list = parts.make(&names.new_list)?;
-    list.write_all_at(text.as_bytes(), 0)?;
-    list.sync_data()?;
-    let (new, name) = (names.new_list.as_str(), names.list.as_str());
-    renameat(&parts.0, new, &parts.0, name)?;
-    Ok(list)
+/// The number of pieces of a file.
+fn count(size: u64) -> usize {
+    size.div_ceil(PIECE) as usize
 }
 
 fn discard(folder: &Folder, parts: &Folder, names: &Names) {
@@ -295,7 +298,7 @@ mod tests {
     use super::*;
     use crate::files::FileHash;
     use std::fs;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{FileExt, symlink};
 
     fn folder(name: &str) -> PathBuf {
         let path = std::env::temp_dir().join(format!("peerbase-{name}-{}", std::process::id()));
@@ -499,11 +502,26 @@ mod tests {
         assert_eq!(other.received(), 0);
         assert_eq!(Part::open(&folder, of(b"right"), 5).unwrap().received(), 5);
         drop(other);
-        Part::remove(&folder, of(b"right"), 9);
-        assert_eq!(names(&folder.join(PARTS)).len(), 2, "a part and its list");
-        Part::remove(&folder, of(b"right"), 5);
-        assert!(names(&folder).is_empty());
-        Part::remove(&folder, of(b"right"), 5);
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn an_error_that_passes_leaves_the_pieces_that_were_kept() {
+        let folder = folder("passing");
+        drop(whole(&folder));
+        // The list cannot be written, as on a full disk.
+        let in_the_way = folder.join(PARTS).join(Names::of(of(b"right"), 5).new_list);
+        fs::create_dir(&in_the_way).unwrap();
+        let e = Part::open(&folder, of(b"right"), 5);
+        assert!(matches!(e, Err(Error::Io { .. })), "{e:?}");
+        fs::remove_dir(&in_the_way).unwrap();
+        let mut part = Part::open(&folder, of(b"right"), 5).unwrap();
+        assert_eq!(part.received(), 5);
+        // A piece whose arrival cannot be noted is not there.
+        part.note(0, false);
+        fs::create_dir(&in_the_way).unwrap();
+        assert!(part.mark(0).is_err());
+        assert_eq!(part.received(), 0);
         fs::remove_dir_all(folder).unwrap();
     }
 
