@@ -139,7 +139,6 @@ impl Commands {
                 if let Some(known) = network.remove_peer(&peer) {
                     self.fail_calls(ctx, network, peer, known.name(), true);
                 }
-                return;
             }
             Some(Standing::Left) => {
                 if let Some(leaver) = network.leaver(&peer) {
