@@ -43,8 +43,8 @@ impl Commands {
         let Some(session) = network.session(link) else {
             return;
         };
-        session.used = ctx.now.at;
-        session.last_call = session.last_call.max(Some(call.number));
+        session.mark_used(ctx.now.at);
+        session.note_call(call.number);
         let id = RequestId {
             caller: session.peer,
             number: call.number,

@@ -123,7 +123,7 @@ impl Commands {
 /// Something was asked or answered over a session, which is therefore not idle.
 fn mark_used(network: &mut Network, now: Time, link: LinkId) {
     if let Some(session) = network.session(link) {
-        session.used = now;
+        session.mark_used(now);
     }
 }
 

@@ -231,12 +231,11 @@ impl Commands {
             return;
         };
         if let Some(session) = network.session(link) {
-            session.used = ctx.now.at;
-            let count = session.settled.len().min(SETTLED_WITH_CALL);
-            let settled = &session.settled[..count];
-            self.calls
-                .encode(ctx.now.at, number, sequence, settled, &mut self.plain);
-            session.settled.drain(..count);
+            session.mark_used(ctx.now.at);
+            let (calls, plain, now) = (&self.calls, &mut self.plain, ctx.now.at);
+            session.tell_confirmations(SETTLED_WITH_CALL, |settled| {
+                calls.encode(now, number, sequence, settled, plain);
+            });
         }
         network.send_plain_record(ctx, link, kind, &self.plain, None);
     }

@@ -179,11 +179,11 @@ impl Commands {
         let Some(session) = network.session(link) else {
             return Ok(());
         };
-        session.used = ctx.now.at;
+        session.mark_used(ctx.now.at);
         let speaker = Speaker {
             link,
             peer: session.peer,
-            last_call: session.last_call,
+            last_call: session.last_call(),
             next_own,
         };
         let Some(step) = self.streams.take_in(ctx, &speaker, record)? else {

@@ -112,7 +112,7 @@ impl Network {
         let Some(id) = self.best_session(instance) else {
             return;
         };
-        let used = self.session(id).map_or(Time::default(), |s| s.used);
+        let used = self.session(id).map_or(Time::default(), |s| s.used_at());
         if ctx.now.at - used > COMPARE {
             return;
         }
