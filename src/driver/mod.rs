@@ -279,7 +279,7 @@ impl Driver {
         let datagrams = self.tcp.take(poller, &mut self.engine, now);
         if let Some(udp) = &mut self.udp {
             if datagrams {
-                udp.readable();
+                udp.mark_readable();
             }
             let engine = &mut self.engine;
             udp.receive(&mut |from, bytes| {

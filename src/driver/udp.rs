@@ -57,7 +57,7 @@ impl Udp {
         self.unread
     }
 
-    pub(crate) fn readable(&mut self) {
+    pub(crate) fn mark_readable(&mut self) {
         self.unread = true;
     }
 

@@ -495,7 +495,7 @@ impl Engine {
         }
         self.core.phase = Phase::Running;
         self.core.outputs.push_back(Output::Running);
-        self.network.takes_part(now.at);
+        self.network.take_part(now.at);
     }
 
     /// Looks at every peer: which are gone, and which are to be dialled.

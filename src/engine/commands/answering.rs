@@ -88,7 +88,7 @@ impl Commands {
         } else {
             body.capacity()
         };
-        if !self.find_room(ctx, network, id.caller, Need::Answer { bytes: kept }) {
+        if !self.make_room(ctx, network, id.caller, Need::Answer { bytes: kept }) {
             ctx.stats.overloaded += 1;
             // Not the status for a call that is turned away: this one ran.
             (status, body, kept) = (Status::AnswerLost, Vec::new(), 0);

@@ -135,15 +135,16 @@ impl Commands {
         let source = self.serving.source_of(id.caller, source);
         let shares = |caller| self.serving.is_of_source(caller, source);
         let may_stream = !form.streams || self.streams.has_room_for(2, id.caller, shares, limits);
-        if may_stream && self.find_room(ctx, network, id.caller, Need::Call { source, asked }) {
+        if may_stream && self.make_room(ctx, network, id.caller, Need::Call { source, asked }) {
             return Ok(asked);
         }
         ctx.stats.overloaded += 1;
         Err(Refusal::Overloaded)
     }
 
-    /// Whether there is room for what a caller needs, where need be in that of others' answers.
-    pub(super) fn find_room(
+    /// Makes room for what a caller needs, where need be in that of others' answers. Says whether
+    /// there is room now.
+    pub(super) fn make_room(
         &mut self,
         ctx: &mut Ctx<'_>,
         network: &mut Network,

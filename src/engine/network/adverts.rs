@@ -62,9 +62,9 @@ impl Network {
     }
 
     /// The name is ours: everyone is told, and peers are dialled.
-    pub(crate) fn takes_part(&mut self, now: Time) {
+    pub(crate) fn take_part(&mut self, now: Time) {
         self.advertiser.burst(now);
-        self.relays.has_news(now);
+        self.relays.note_news(now);
         self.directory.wake_at(now);
     }
 
@@ -161,7 +161,7 @@ impl Network {
         place: Option<SocketAddr>,
         wanted: Wanted<'_>,
     ) -> bool {
-        if !self.directory.makes_room(ctx.config.limits.peers) {
+        if !self.directory.make_room(ctx.config.limits.peers) {
             ctx.stats.adverts_throttled += 1;
             return false;
         }
@@ -237,11 +237,11 @@ impl Network {
         if !look
             || place.is_none() && !relayed
             || !self.presence.may_look_into(ctx.now.at, claimant, relayed)
-            || !self.may_dial(ctx)
+            || !self.take_dial_slot(ctx)
         {
             return;
         }
-        self.presence.looks_into(ctx.now.at, claimant, relayed);
+        self.presence.note_look(ctx.now.at, claimant, relayed);
         let target = Target {
             instance: claimant,
             name: advert.name.clone(),

@@ -87,7 +87,7 @@ impl Network {
             .mesh
             .undialled(|peer| directory.reached(peer).is_some());
         for seed in undialled {
-            let link = (ctx.now.at >= seed.at && self.may_dial(ctx))
+            let link = (ctx.now.at >= seed.at && self.take_dial_slot(ctx))
                 .then(|| self.links.dial(ctx, None, seed.address));
             self.mesh.dials(ctx.now.at, seed, link);
         }
@@ -116,7 +116,7 @@ impl Network {
                 self.send_record(ctx, link, |sequence, out| {
                     encode_peers(sequence, &body, out)
                 });
-                self.mesh.were_told(link, some);
+                self.mesh.note_told(link, some);
             }
         }
     }

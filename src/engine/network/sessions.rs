@@ -41,35 +41,31 @@ impl Network {
             self.presence.know(ctx.now.at, address.ip());
         }
         ctx.stats.sessions += 1;
-        let is_ours = ctx.is_own_name(&met.name);
-        if is_ours && self.loses_name(ctx, &met) {
-            return Some(Proved::NameTaken);
-        }
-        let admission = self.directory.admits(&met.instance, &met.name);
-        if is_ours || admission != Admission::Welcome {
+        let proved = if ctx.is_own_name(&met.name) {
+            self.met_namesake(ctx, &met)
+        } else {
+            match self.directory.admits(&met.instance, &met.name) {
+                Admission::Welcome => Proved::Welcome(met),
+                Admission::OtherName => Proved::OtherName,
+                Admission::HasLeft => Proved::HasLeft,
+            }
+        };
+        if !matches!(proved, Proved::Welcome(_) | Proved::NameTaken) {
             // A seed whose session is closed at once is dialled again.
             self.mesh.seed_failed(ctx, id);
         }
-        Some(match admission {
-            _ if is_ours => Proved::Namesake,
-            Admission::Welcome => Proved::Welcome(met),
-            Admission::OtherName => Proved::OtherName,
-            Admission::HasLeft => Proved::HasLeft,
-        })
+        Some(proved)
     }
 
-    /// Another instance has proved to go by our name: whether this node loses it. Where both keep
-    /// it, the program is told.
-    fn loses_name(&self, ctx: &mut Ctx<'_>, other: &Met) -> bool {
+    /// Another instance has proved to go by our name. Where both keep it, the program is told.
+    fn met_namesake(&self, ctx: &mut Ctx<'_>, other: &Met) -> Proved {
         let wins = ctx.instance < other.instance;
         match ctx.phase {
-            Phase::Probing { .. } => !other.probing || !wins,
-            Phase::Running if !other.probing => {
-                ctx.event(Event::NameConflict { wins });
-                false
-            }
-            Phase::Running | Phase::Stopped => false,
+            Phase::Probing { .. } if !other.probing || !wins => return Proved::NameTaken,
+            Phase::Running if !other.probing => ctx.event(Event::NameConflict { wins }),
+            Phase::Probing { .. } | Phase::Running | Phase::Stopped => {}
         }
+        Proved::Namesake
     }
 
     /// Makes a peer known that has proved itself. The peer is returned that is to be dropped for

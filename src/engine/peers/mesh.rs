@@ -290,7 +290,7 @@ impl Mesh {
     }
 
     /// The other side of a link was told of some peers.
-    pub(crate) fn were_told(&mut self, link: LinkId, some: &[Acquaintance]) {
+    pub(crate) fn note_told(&mut self, link: LinkId, some: &[Acquaintance]) {
         if let Some(told) = self.told.get_mut(&link) {
             told.extend(some.iter().map(|k| k.instance));
             told.sort_unstable();
@@ -361,7 +361,7 @@ mod tests {
         let link = LinkId(4);
         let news = mesh.untold(link, to, &known, false);
         assert_eq!(news, known[1..], "not of itself");
-        mesh.were_told(link, &news);
+        mesh.note_told(link, &news);
         assert!(mesh.untold(link, to, &known, false).is_empty());
         assert_eq!(mesh.untold(link, to, &known, true).len(), 2);
         mesh.unlink(link);

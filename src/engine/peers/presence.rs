@@ -67,13 +67,16 @@ impl Presence {
 
     /// Whether a claim to our name may be looked into now; `relayed` is whether it came through a
     /// relay.
-    pub(crate) fn may_look_into(&mut self, now: Time, claimant: Instance, relayed: bool) -> bool {
-        self.claims.retain(|_, until| *until > now);
-        !self.claims.contains_key(&(claimant, relayed)) && self.claims.len() < CLAIMS_MAX
+    pub(crate) fn may_look_into(&self, now: Time, claimant: Instance, relayed: bool) -> bool {
+        let is_left_alone = |until: &&Time| **until > now;
+        let claims = self.claims.values().filter(is_left_alone).count();
+        let this = self.claims.get(&(claimant, relayed));
+        this.filter(is_left_alone).is_none() && claims < CLAIMS_MAX
     }
 
     /// A claim is being looked into; it is left alone for a while.
-    pub(crate) fn looks_into(&mut self, now: Time, claimant: Instance, relayed: bool) {
+    pub(crate) fn note_look(&mut self, now: Time, claimant: Instance, relayed: bool) {
+        self.claims.retain(|_, until| *until > now);
         self.claims.insert((claimant, relayed), now + CLAIM_REST);
     }
 
@@ -94,7 +97,7 @@ mod tests {
         let mut presence = Presence::default();
         let claimant = |n| Instance([n; 16]);
         assert!(presence.may_look_into(at(0), claimant(0), false));
-        presence.looks_into(at(0), claimant(0), false);
+        presence.note_look(at(0), claimant(0), false);
         assert!(!presence.may_look_into(at(1), claimant(0), false));
         assert!(
             presence.may_look_into(at(1), claimant(0), true),
@@ -103,7 +106,7 @@ mod tests {
         presence.claim_unresolved(&claimant(0));
         assert!(presence.may_look_into(at(1), claimant(0), false));
         for n in 0..CLAIMS_MAX as u8 {
-            presence.looks_into(at(1), claimant(n), false);
+            presence.note_look(at(1), claimant(n), false);
         }
         assert!(!presence.may_look_into(at(1), claimant(200), false));
         assert!(presence.may_look_into(at(30_001), claimant(200), false));

@@ -196,7 +196,7 @@ impl Relays {
     }
 
     /// What we advertise has changed.
-    pub(crate) fn has_news(&mut self, now: Time) {
+    pub(crate) fn note_news(&mut self, now: Time) {
         self.news += 1;
         self.due = self.due.min(now);
     }

@@ -322,7 +322,7 @@ impl Turns {
         state.settle(now, flush);
         let wake = match in_batch {
             true => state.leader_is_late(),
-            false => state.must_wake(),
+            false => state.take_wake(),
         };
         self.release(state);
         if wake {

@@ -229,7 +229,7 @@ impl Hub {
 
     fn take_bytes(&mut self, now: Now, id: LinkId, bytes: &[u8]) {
         #[cfg(feature = "compat")]
-        if self.is_http(id, bytes) {
+        if self.detect_http(id, bytes) {
             return self.http_received(now, id, bytes);
         }
         self.take_frames(now, id, bytes);

@@ -200,7 +200,7 @@ impl Directory {
     /// Remembers until it would have expired that a node has left: what it said before may still
     /// come, or be replayed, and must neither make it known nor begin dials anew.
     pub(crate) fn remember_left(&mut self, ctx: &Ctx<'_>, instance: Instance, leaver: Leaver) {
-        if !self.makes_room(ctx.config.limits.peers) {
+        if !self.make_room(ctx.config.limits.peers) {
             return;
         }
         let expires = expiry(ctx.now.at, leaver.interval);

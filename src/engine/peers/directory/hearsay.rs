@@ -37,7 +37,7 @@ impl Directory {
         let hearsay = self.iter();
         let hearsay = hearsay.filter(|(_, p)| p.told_by == Some(from) && !p.joined);
         let too_many = hearsay.count() >= HEARSAY_MAX || is_full;
-        if too_many || !self.makes_room(ctx.config.limits.peers) {
+        if too_many || !self.make_room(ctx.config.limits.peers) {
             ctx.stats.hearsay_dropped += 1;
             return;
         }

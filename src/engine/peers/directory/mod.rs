@@ -122,9 +122,9 @@ impl Directory {
             .map(|(i, _)| *i)
     }
 
-    /// Whether there is room for one more peer, if need be in place of one that nobody would miss.
-    /// `max` is how many there may be.
-    pub(crate) fn makes_room(&mut self, max: usize) -> bool {
+    /// Makes room for one more peer, if need be in place of one that nobody would miss. `max` is how
+    /// many there may be. Says whether there is room now.
+    pub(crate) fn make_room(&mut self, max: usize) -> bool {
         self.len() < max || self.forget_one()
     }
 
@@ -242,10 +242,10 @@ mod tests {
     fn one_that_was_never_met_makes_room_and_one_in_a_session_does_not() {
         let mut d = Directory::default();
         add(&mut d, 1, true, false);
-        assert!(d.makes_room(2), "there is room");
-        assert!(!d.makes_room(1), "it is in a session");
+        assert!(d.make_room(2), "there is room");
+        assert!(!d.make_room(1), "it is in a session");
         add(&mut d, 2, false, false);
-        assert!(d.makes_room(2));
+        assert!(d.make_room(2));
         assert!(d.get(&Instance([2; 16])).is_none());
         assert_eq!(d.len(), 1);
     }

@@ -74,7 +74,7 @@ impl Directory {
         if self.get(&instance).is_some() {
             return None;
         }
-        let has_room = self.makes_room(ctx.config.limits.peers);
+        let has_room = self.make_room(ctx.config.limits.peers);
         let dropped = if has_room {
             None
         } else {
