@@ -114,9 +114,10 @@
 //! holds `calls` (what this node and its peers ask of each other), `streams` (what programs stream
 //! along calls) and `stopping` (how all of it ends). Each of the two hands what one of its parts
 //! returns to the next. The engine routes what is handed in to one of them: `arrivals` is what
-//! comes, `requests` what programs ask, and this file what timers are for. `context` is what every
+//! comes, `api` what programs ask, and this file what timers are for. `context` is what every
 //! part works with.
 
+mod api;
 mod arrivals;
 mod calls;
 mod commands;
@@ -130,7 +131,6 @@ mod network;
 mod peer_info;
 mod peers;
 mod relays;
-mod requests;
 mod source;
 mod stats;
 mod stopping;

@@ -150,7 +150,7 @@ impl Network {
     ) {
         let instance = target.instance;
         if ctx.is_own_name(&target.name) {
-            return self.presence.claim_unresolved(&instance);
+            return self.name_claims.unresolved(&instance);
         }
         match relayed {
             true => self.directory.route_dial_failed(ctx, instance, id),

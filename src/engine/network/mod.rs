@@ -13,15 +13,17 @@
 //! just proved. The caller acts on such a value before it hands in anything else, so that all that
 //! happens has one order.
 //!
-//! `adverts` fill the directory, and `dialling` makes links of what it plans. `handshake` answers
-//! hellos, `sessions` begin and end, `links` is what goes out and how a link ends. `relays` are
-//! joined, and `mesh` finds peers without advertising.
+//! `adverts` fill the directory, and `dialling` makes links of what it plans. `name_probe` asks
+//! whether this node's name is taken. `handshake` answers hellos, `sessions` begin and end, `links`
+//! is what goes out and how a link ends. `relays` are joined, and `mesh` finds peers without
+//! advertising.
 
 mod adverts;
 mod dialling;
 mod handshake;
 mod links;
 mod mesh;
+mod name_probe;
 mod relays;
 mod sessions;
 #[cfg(test)]
@@ -34,7 +36,7 @@ pub(crate) use sessions::{Proved, Rival};
 
 use super::context::{Ctx, Phase};
 use super::links::{Came, Links};
-use super::peers::{Advertiser, Dialler, Directory, Mesh, Presence};
+use super::peers::{Advertiser, Dialler, Directory, Mesh, NameClaims, Presence};
 use super::relays::Relays;
 use super::{Config, LinkId, PeerInfo, Ping, Stats, Time};
 use crate::name::NodeName;
@@ -46,6 +48,7 @@ pub(crate) type Wanted<'a> = &'a dyn Fn(&NodeName) -> bool;
 pub(crate) struct Network {
     advertiser: Advertiser,
     presence: Presence,
+    name_claims: NameClaims,
     directory: Directory,
     dialler: Dialler,
     mesh: Mesh,
@@ -70,6 +73,7 @@ impl Network {
         Network {
             advertiser: Advertiser::new(now),
             presence: Presence::default(),
+            name_claims: NameClaims::default(),
             directory: Directory::default(),
             dialler: Dialler::default(),
             mesh: Mesh::default(),

@@ -1,10 +1,10 @@
 //! Sessions: what a new one changes, and what the end of one does.
 
 use super::mesh::is_guest;
-use super::{Ctx, LinkId, Network, NodeName, Phase};
+use super::{Ctx, LinkId, Network, NodeName};
+use crate::engine::Path;
 use crate::engine::links::Met;
 use crate::engine::peers::{Admission, Joined, Made, Peer, Standing};
-use crate::engine::{Event, Path};
 use crate::wire::Instance;
 
 /// What a session leads to that was just proved from both sides.
@@ -55,17 +55,6 @@ impl Network {
             self.mesh.seed_failed(ctx, id);
         }
         Some(proved)
-    }
-
-    /// Another instance has proved to go by our name. Where both keep it, the program is told.
-    fn met_namesake(&self, ctx: &mut Ctx<'_>, other: &Met) -> Proved {
-        let wins = ctx.instance < other.instance;
-        match ctx.phase {
-            Phase::Probing { .. } if !other.probing || !wins => return Proved::NameTaken,
-            Phase::Running if !other.probing => ctx.event(Event::NameConflict { wins }),
-            Phase::Probing { .. } | Phase::Running | Phase::Stopped => {}
-        }
-        Proved::Namesake
     }
 
     /// Makes a peer known that has proved itself. The peer is returned that is to be dropped for

@@ -10,7 +10,8 @@ pub(crate) struct Dialler {
 }
 
 impl Dialler {
-    /// Takes a slot for a dial that begins now, besides those under way. Says whether there was one.
+    /// Takes a slot for a dial that begins now, besides those under way. Says whether there was
+    /// one.
     pub(crate) fn take_slot(&mut self, ctx: &Ctx<'_>, under_way: usize) -> bool {
         let limits = &ctx.config.limits;
         under_way < limits.dials && self.rate.take(ctx.now.at, limits.dials_per_second)

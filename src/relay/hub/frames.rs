@@ -166,8 +166,8 @@ impl Hub {
         }
     }
 
-    /// Counts a member's advert against what its network and its site may tell. If that is too much,
-    /// nothing is counted, and the advert must wait until the time that is returned.
+    /// Counts a member's advert against what its network and its site may tell. If that is too
+    /// much, nothing is counted, and the advert must wait until the time that is returned.
     fn charge_advert(&mut self, now: Now, id: LinkId) -> Option<Time> {
         let site = self.presence.site(id)?;
         let ctx = self.core.at(now);

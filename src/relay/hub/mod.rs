@@ -26,21 +26,21 @@
 //! `stage` is how far a link has come, with what a member has under way to others; `joining` is
 //! what leads to a membership, `overdue` when a link is over. `origin` is where a link comes from,
 //! `waits` a list of links that wait. All routing between the parts is here, in `frames` and in
-//! `requests`.
+//! `http_requests`.
 
 mod api;
 mod context;
 mod frames;
 #[cfg(feature = "compat")]
 mod http;
+#[cfg(feature = "compat")]
+mod http_requests;
 mod joining;
 mod members;
 mod newcomers;
 mod origin;
 mod overdue;
 mod presence;
-#[cfg(feature = "compat")]
-mod requests;
 mod sites;
 mod stage;
 mod stats;

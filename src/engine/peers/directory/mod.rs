@@ -122,8 +122,8 @@ impl Directory {
             .map(|(i, _)| *i)
     }
 
-    /// Makes room for one more peer, if need be in place of one that nobody would miss. `max` is how
-    /// many there may be. Says whether there is room now.
+    /// Makes room for one more peer, if need be in place of one that nobody would miss. `max` is
+    /// how many there may be. Says whether there is room now.
     pub(crate) fn make_room(&mut self, max: usize) -> bool {
         self.len() < max || self.forget_one()
     }
