@@ -313,7 +313,7 @@ pub enum Event {
 }
 
 /// The timers, in the order in which they are handled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
     Streams,
     Probe,
@@ -398,10 +398,10 @@ impl Engine {
             }
             Input::Closed(link) => self.closed(now, link),
             Input::InterfacesChanged => self.network.interfaces_changed(now.at),
-            Input::Tick => return self.tick(now, 0),
+            Input::Tick => return self.tick(now, None),
         }
         // What streams wait for is looked at when time passes, and not with every input.
-        self.tick(now, 1);
+        self.tick(now, Some(Timer::Streams));
     }
 
     /// What to do next, if anything.
@@ -428,7 +428,7 @@ impl Engine {
         due.filter(|due| *due != Time::NEVER)
     }
 
-    /// When each timer runs out.
+    /// When each timer runs out, in the order in which they are handled.
     #[inline]
     fn timers(&self) -> [(Timer, Time); 10] {
         let (network, commands) = (self.network.timers(), self.commands.timers());
@@ -450,18 +450,18 @@ impl Engine {
         ]
     }
 
-    /// Does what the timers that have run out are for, once for each but the first `skipped`.
+    /// Does what the timers that have run out are for, once for each: of all timers, or of those
+    /// that come `after` one.
     #[inline]
-    fn tick(&mut self, now: Now, mut skipped: usize) {
+    fn tick(&mut self, now: Now, mut after: Option<Timer>) {
         while self.core.phase != Phase::Stopped {
             // One that was done may have brought another forward, so they are looked at anew.
-            let timers = self.timers();
-            let mut rest = timers[skipped..].iter();
-            let Some(at) = rest.position(|(_, due)| now.at >= *due) else {
+            let mut timers = self.timers().into_iter();
+            let next = timers.find(|(timer, due)| Some(*timer) > after && now.at >= *due);
+            let Some((timer, _)) = next else {
                 return;
             };
-            let (timer, _) = timers[skipped + at];
-            skipped += at + 1;
+            after = Some(timer);
             self.run_out(now, timer);
         }
     }
