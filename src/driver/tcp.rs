@@ -29,8 +29,8 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// A link that wrote nothing for this long has delivered all of it, or never will: TCP would have
 /// sent it again several times.
 const LINGER_FOR: Duration = Duration::from_secs(2);
-/// Reads from a link that is leaving at each event.
-const LEAVING_READS: usize = 16;
+/// Reads from a link that lingers at each event.
+const LINGERING_READS: usize = 16;
 /// Connections the kernel holds for us.
 const BACKLOG: i32 = 1_024;
 
@@ -38,7 +38,7 @@ const BACKLOG: i32 = 1_024;
 /// with input unread, the kernel would throw away what it has not delivered (RFC 1122, section
 /// 4.2.2.13).
 #[derive(Debug)]
-struct Leaving {
+struct Lingering {
     links: Table<LinkId, TcpStream>,
     /// Links that wrote after this are waited for.
     since: Time,
@@ -60,7 +60,7 @@ pub(crate) struct Tcp {
     /// Links with output that was not written yet.
     unwritten: Vec<LinkId>,
     /// Links whose other side is waited for; only while stopping.
-    leaving: Option<Leaving>,
+    lingering: Option<Lingering>,
     buf: Box<[u8]>,
 }
 
@@ -77,7 +77,7 @@ impl Tcp {
             unread: VecDeque::new(),
             round: 0,
             unwritten: Vec::new(),
-            leaving: None,
+            lingering: None,
             buf: vec![0; READ].into_boxed_slice(),
         }
     }
@@ -184,10 +184,10 @@ impl Tcp {
         // Frames are written whole; waiting to fill a segment would only delay them.
         let _ = socket.set_nodelay(true);
         let interests = Interest::READABLE | Interest::WRITABLE;
-        let (streams, leaving) = (&self.streams, &self.leaving);
+        let (streams, lingering) = (&self.streams, &self.lingering);
         let is_open = |id| {
-            let leaves = |leaving: &Leaving| leaving.links.contains_key(&id);
-            streams.contains_key(&id) || leaving.as_ref().is_some_and(leaves)
+            let lingers = |lingering: &Lingering| lingering.links.contains_key(&id);
+            streams.contains_key(&id) || lingering.as_ref().is_some_and(lingers)
         };
         let token = self.lane.token(self.tokens.draw(id, is_open));
         if let Err(e) = self.registry.register(&mut socket, token, interests) {
@@ -201,7 +201,7 @@ impl Tcp {
     /// An event of the kernel's for a link.
     fn event(&mut self, id: LinkId, event: &Event, protocol: &mut dyn Protocol, now: Now) {
         let Some(stream) = self.streams.get_mut(&id) else {
-            return self.read_leaving(id);
+            return self.read_lingering(id);
         };
         if !stream.connected {
             if !event.is_writable() && !event.is_error() {
@@ -280,13 +280,13 @@ impl Tcp {
     }
 
     /// Closes the listener and every link as they are.
-    pub(crate) fn end(&mut self) {
+    pub(crate) fn close_all(&mut self) {
         self.listener = None;
         self.can_accept = false;
         self.streams = Table::default();
         self.unread.clear();
         self.unwritten.clear();
-        self.leaving = None;
+        self.lingering = None;
     }
 
     fn lost(&mut self, id: LinkId, protocol: &mut dyn Protocol, now: Now) {
@@ -358,11 +358,11 @@ impl Tcp {
         };
         if !last.is_empty() && stream.socket.write(last).is_ok() {
             let _ = stream.socket.shutdown(Shutdown::Write);
-            if let Some(leaving) = &mut self.leaving
-                && stream.wrote.is_some_and(|at| at >= leaving.since)
+            if let Some(lingering) = &mut self.lingering
+                && stream.wrote.is_some_and(|at| at >= lingering.since)
             {
-                leaving.links.insert(id, stream.socket);
-                return self.read_leaving(id);
+                lingering.links.insert(id, stream.socket);
+                return self.read_lingering(id);
             }
         }
         let _ = self.registry.deregister(&mut stream.socket);
@@ -371,33 +371,34 @@ impl Tcp {
     /// From now on links that are closed, and were written to in the last seconds, are kept until
     /// the other side has closed them, too.
     pub(super) fn linger_from(&mut self, now: Time) {
-        self.leaving = Some(Leaving {
+        self.lingering = Some(Lingering {
             links: Table::default(),
             since: Time(now - Time(LINGER_FOR)),
         });
     }
 
-    /// Whether no such link is left.
-    pub(super) fn has_left(&self) -> bool {
-        self.leaving.as_ref().is_none_or(|l| l.links.is_empty())
+    /// Whether such links are left.
+    pub(super) fn is_lingering(&self) -> bool {
+        let lingering = self.lingering.as_ref();
+        lingering.is_some_and(|lingering| !lingering.links.is_empty())
     }
 
-    /// Reads and drops what comes on a link that is leaving; at its end it is closed.
-    fn read_leaving(&mut self, id: LinkId) {
-        let Some(leaving) = &mut self.leaving else {
+    /// Reads and drops what comes on a link that lingers; at its end it is closed.
+    fn read_lingering(&mut self, id: LinkId) {
+        let Some(lingering) = &mut self.lingering else {
             return;
         };
-        let Some(socket) = leaving.links.get_mut(&id) else {
+        let Some(socket) = lingering.links.get_mut(&id) else {
             return;
         };
         // A peer that goes on sending is not waited for; what comes later is another event.
-        for _ in 0..LEAVING_READS {
+        for _ in 0..LINGERING_READS {
             match socket.read(&mut self.buf) {
                 Ok(n) if n > 0 => {}
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
                 _ => {
-                    leaving.links.remove(&id);
+                    lingering.links.remove(&id);
                     return;
                 }
             }

@@ -520,11 +520,11 @@ impl Engine {
         if self.core.phase == Phase::Running {
             self.network.say_goodbye(&mut self.core.at(now));
         }
-        self.shut(now, Error::Stopped);
+        self.stop_without_advert(now, Error::Stopped);
     }
 
-    /// Ends everything without a word to the network.
-    fn shut(&mut self, now: Now, why: Error) {
+    /// Ends every call and link. Peers in a session are told goodbye there; no advert says it.
+    fn stop_without_advert(&mut self, now: Now, why: Error) {
         self.core.phase = Phase::Stopped;
         let (ctx, network) = (&mut self.core.at(now), &mut self.network);
         self.commands.end_own_calls(ctx, network, &why);

@@ -212,7 +212,7 @@ impl Shared {
             record!(Error, "the relay has ended: {e}");
         }
         let mut core = self.lock();
-        core.links.end();
+        core.links.close_all();
         core.failure = failure;
     }
 

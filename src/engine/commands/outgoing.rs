@@ -261,7 +261,7 @@ impl Commands {
         }
     }
 
-    /// A link is gone: what it carried waits for another one to the same instance.
+    /// A link has ended: what it carried waits for another one to the same instance.
     pub(super) fn requeue_calls(
         &mut self,
         ctx: &mut Ctx<'_>,
@@ -272,7 +272,7 @@ impl Commands {
         if matches!(network.path_to(ctx.config, instance), Outlet::None) {
             self.serving.drop_refusals(instance);
         }
-        self.calls.lose_link(link);
+        self.calls.link_ended(link);
         let Some(name) = network.name_of(&instance).cloned() else {
             return;
         };

@@ -123,7 +123,7 @@ impl Commands {
 /// Sessions that end.
 impl Commands {
     /// A session with a peer has ended: what it carried waits for another one.
-    pub(super) fn session_lost(
+    pub(super) fn session_ended(
         &mut self,
         ctx: &mut Ctx<'_>,
         network: &mut Network,
@@ -131,7 +131,7 @@ impl Commands {
         peer: Instance,
     ) {
         self.streams.unlink(link);
-        if network.session_lost(link, &peer) {
+        if network.session_ended(link, &peer) {
             self.answers_cut_off(ctx, network, link, peer);
         }
         match network.standing(ctx, peer) {
@@ -142,12 +142,12 @@ impl Commands {
             }
             Some(Standing::Left) => {
                 if let Some(leaver) = network.leaver(&peer) {
-                    self.left(ctx, network, peer, leaver);
+                    self.peer_left(ctx, network, peer, leaver);
                 }
             }
             Some(Standing::Stays) | None => {}
         }
-        network.session_over(ctx, peer);
+        network.redial_seed(ctx, peer);
         self.requeue_calls(ctx, network, link, peer);
     }
 
@@ -163,7 +163,7 @@ impl Commands {
             return;
         };
         if reason == CloseReason::Leaving {
-            network.leaves(&peer);
+            network.note_goodbye(&peer);
             // It has left when the last of its sessions has ended: another one may still hold an
             // answer.
             self.close_at_once(ctx, network, link);
@@ -189,7 +189,9 @@ impl Commands {
         outcome: AdvertOutcome,
     ) {
         match outcome {
-            AdvertOutcome::Left { instance, leaver } => self.left(ctx, network, instance, leaver),
+            AdvertOutcome::Left { instance, leaver } => {
+                self.peer_left(ctx, network, instance, leaver);
+            }
             AdvertOutcome::Alias { link, address } => {
                 self.close_at_once(ctx, network, link);
                 network.drop_alias(ctx, &address);
@@ -198,7 +200,7 @@ impl Commands {
     }
 
     /// A peer has said goodbye, and is in no session any more.
-    fn left(
+    fn peer_left(
         &mut self,
         ctx: &mut Ctx<'_>,
         network: &mut Network,

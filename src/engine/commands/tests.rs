@@ -119,7 +119,7 @@ fn when_its_link_ends_a_call_waits_to_be_sent_again_and_its_peer_is_to_be_dialle
     caller.call("p9", terms(false)).unwrap();
     assert!(!caller.commands.waits_for(&name("p9")));
     let (ctx, network) = (&mut caller.side.fixture.ctx(), &mut caller.side.network);
-    caller.commands.ended(ctx, network, caller.side.link);
+    caller.commands.link_ended(ctx, network, caller.side.link);
     assert!(caller.commands.waits_for(&name("p9")));
     let due = network.take_due_peers(caller.side.fixture.now);
     assert_eq!(due.straight.len(), 1, "without a pause");
@@ -148,7 +148,7 @@ fn a_seed_is_dialled_again_after_a_pause_when_another_instance_has_replaced_its_
     network.tick_mesh(ctx);
     let rival = network.supersede(ctx, peer);
     assert!(matches!(rival, Some(Rival::Doubted { .. })), "{rival:?}");
-    node.commands.ended(ctx, network, node.side.link);
+    node.commands.link_ended(ctx, network, node.side.link);
     assert_eq!(network.resolve(&name("p9")), None);
     let (pause, _) = ctx.config.limits.redial;
     assert_eq!(network.timers().mesh, at(1_000) + pause);

@@ -33,7 +33,7 @@ pub(crate) enum Ended {
 }
 
 impl Links {
-    /// A link is over, whichever side ended it.
+    /// A link has ended, whichever side ended it.
     pub(crate) fn remove(&mut self, ctx: &mut Ctx<'_>, id: LinkId) -> Option<Ended> {
         let link = self.table.remove(&id)?;
         if let Via::Relay(carrier, route) = link.via {

@@ -3,7 +3,7 @@
 
 use super::{Ctx, Network, Phase, Wanted};
 use crate::address::RelayAddress;
-use crate::engine::peers::{Farewell, Leaver, News, Origin, place_of};
+use crate::engine::peers::{Goodbye, Leaver, News, Origin, place_of};
 use crate::engine::{LinkId, Time};
 use crate::wire::Instance;
 use crate::wire::advert::{Advert, Phase as AdvertPhase};
@@ -183,14 +183,14 @@ impl Network {
 
     fn goodbye(&mut self, ctx: &mut Ctx<'_>, advert: &Advert) -> Option<AdvertOutcome> {
         match self.directory.goodbye(ctx, advert) {
-            Farewell::Stale => None,
+            Goodbye::Stale => None,
             // What it said last in its sessions may still be on its way. Their end comes after
             // that.
-            Farewell::InSession => {
+            Goodbye::InSession => {
                 self.challenge(ctx, advert.instance);
                 None
             }
-            Farewell::Gone => Some(AdvertOutcome::Left {
+            Goodbye::Gone => Some(AdvertOutcome::Left {
                 instance: advert.instance,
                 leaver: Leaver::of(advert),
             }),

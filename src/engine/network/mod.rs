@@ -8,7 +8,7 @@
 //!
 //! [`Network`] owns the parts that do this, and hands what one of them returns to the next. It
 //! knows nothing of commands and answers. What others must act on it returns as a value: [`Came`]
-//! is what came on a link, [`LinkOver`] a link that has ended, [`AdvertOutcome`] what an advert
+//! is what came on a link, [`LinkEnd`] a link that has ended, [`AdvertOutcome`] what an advert
 //! leads to, [`Greeted`] what a hello leads to, and [`Proved`] what a session leads to that was
 //! just proved. The caller acts on such a value before it hands in anything else, so that all that
 //! happens has one order.
@@ -31,7 +31,7 @@ mod tests;
 
 pub(crate) use adverts::AdvertOutcome;
 pub(crate) use handshake::Greeted;
-pub(crate) use links::LinkOver;
+pub(crate) use links::LinkEnd;
 pub(crate) use sessions::{Proved, Rival};
 
 use super::context::{Ctx, Phase};

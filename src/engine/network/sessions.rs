@@ -142,13 +142,13 @@ impl Network {
 /// How a session ends, and peers with it.
 impl Network {
     /// The session on a link has ended. Says whether its peer is known.
-    pub(crate) fn session_lost(&mut self, id: LinkId, peer: &Instance) -> bool {
+    pub(crate) fn session_ended(&mut self, id: LinkId, peer: &Instance) -> bool {
         self.mesh.unlink(id);
         self.directory.session_down(peer, id)
     }
 
     /// What becomes of a peer after a session with it has ended, if it is known. One that stays is
-    /// dialled again. Once others have acted on this, [`Network::session_over`] is to follow.
+    /// dialled again. Once others have acted on this, [`Network::redial_seed`] is to follow.
     pub(crate) fn standing(&mut self, ctx: &mut Ctx<'_>, peer: Instance) -> Option<Standing> {
         let standing = self.directory.standing(&peer);
         if standing == Some(Standing::Stays) {
@@ -158,14 +158,15 @@ impl Network {
         standing
     }
 
-    /// A session with a peer has ended, and it is known what becomes of the peer.
-    pub(crate) fn session_over(&mut self, ctx: &Ctx<'_>, peer: Instance) {
-        self.mesh.session_down(ctx, peer);
+    /// A session with a peer has ended, and it is known what becomes of the peer: if the peer was
+    /// at a seed, that is dialled again.
+    pub(crate) fn redial_seed(&mut self, ctx: &Ctx<'_>, peer: Instance) {
+        self.mesh.redial_seed(ctx, peer);
     }
 
-    /// A peer says in a session that it leaves.
-    pub(crate) fn leaves(&mut self, peer: &Instance) {
-        self.directory.leaves(peer);
+    /// A peer says goodbye in a session.
+    pub(crate) fn note_goodbye(&mut self, peer: &Instance) {
+        self.directory.note_goodbye(peer);
     }
 
     /// The other side has closed a session because it has no use for it.

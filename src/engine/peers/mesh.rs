@@ -230,8 +230,8 @@ impl Mesh {
         self.told.remove(&link);
     }
 
-    /// A session is lost: if it was with a seed, that is dialled again.
-    pub(crate) fn session_down(&mut self, ctx: &Ctx<'_>, instance: Instance) {
+    /// A session with a peer has ended: if the peer was at a seed, that is dialled again.
+    pub(crate) fn redial_seed(&mut self, ctx: &Ctx<'_>, instance: Instance) {
         let (pause, _) = ctx.config.limits.redial;
         for seed in &mut self.seeds {
             if seed.peer == Some(instance) {

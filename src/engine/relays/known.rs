@@ -282,7 +282,7 @@ impl Relays {
         self.due = ctx.now.at;
     }
 
-    /// The link to a relay is over.
+    /// The link to a relay has ended.
     pub(crate) fn lost(&mut self, ctx: &mut Ctx<'_>, link: LinkId, lost: Lost) {
         let (now, limits) = (ctx.now.at, &ctx.config.limits);
         let fault = lost.fault.unwrap_or(match lost.up_for {

@@ -284,12 +284,12 @@ impl Hub {
     fn refuse(&mut self, now: Now, id: LinkId, why: Refusal) {
         if self.members.contains(id) {
             self.core.stats.count_refusal(why);
-            self.end(now, id, why);
+            self.close_with(now, id, why);
         }
     }
 
     /// Tells a link why, and closes it, without counting it.
-    fn end(&mut self, now: Now, id: LinkId, why: Refusal) {
+    fn close_with(&mut self, now: Now, id: LinkId, why: Refusal) {
         let Some(mut last) = self.members.take_output(id) else {
             return;
         };
@@ -321,7 +321,7 @@ impl Hub {
         while let Some(id) = self.members.largest_over(&self.core.config.limits) {
             // On the wire it is the same as slow: nodes of earlier versions know no other word.
             self.core.stats.refused_memory += 1;
-            self.end(now, id, Refusal::Slow);
+            self.close_with(now, id, Refusal::Slow);
         }
     }
 }
@@ -352,7 +352,7 @@ impl Hub {
             }
             match timer {
                 Timer::Held => {
-                    let resumed = self.held.over(now.at).into_iter().map(Output::Resume);
+                    let resumed = self.held.take_due(now.at).into_iter().map(Output::Resume);
                     self.core.outputs.extend(resumed);
                 }
                 Timer::Adverts => self.hand_on_due(now),

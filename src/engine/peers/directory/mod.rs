@@ -11,7 +11,7 @@ mod peer;
 mod sessions;
 
 pub(crate) use dialling::{COMPARE, Due, SLOT_WAIT};
-pub(crate) use heard::{Farewell, Leaver, News, Origin, place_of};
+pub(crate) use heard::{Goodbye, Leaver, News, Origin, place_of};
 pub(crate) use peer::Peer;
 pub(crate) use sessions::{Admission, Joined, Made, Standing};
 

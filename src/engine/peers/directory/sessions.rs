@@ -45,7 +45,7 @@ pub(crate) struct Joined {
 pub(crate) enum Standing {
     /// It stays, in another session or to be dialled again.
     Stays,
-    /// It has said that it leaves, and this was its last session.
+    /// It has said goodbye, and this was its last session.
     Left,
     /// Another instance goes by its name, and this was its last session.
     Replaced,
@@ -181,7 +181,7 @@ impl Directory {
         })
     }
 
-    /// A session with a peer is over, or a path to it is new: plans what is to be dialled now.
+    /// A session with a peer has ended, or a path to it is new: plans what is to be dialled now.
     pub(crate) fn plan_redial(&mut self, ctx: &mut Ctx<'_>, instance: Instance) {
         let Some(peer) = self.get_mut(&instance) else {
             return;
@@ -302,7 +302,7 @@ mod tests {
         for link in [1, 2] {
             directory.session_up(&fixture.ctx(), &PEER, made(link, true));
         }
-        directory.leaves(&PEER);
+        directory.note_goodbye(&PEER);
         assert_eq!(directory.admits(&PEER, &name("p")), Admission::HasLeft);
         assert!(directory.session_down(&PEER, LinkId(1)));
         assert_eq!(directory.standing(&PEER), Some(Standing::Stays));
