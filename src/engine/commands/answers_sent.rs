@@ -75,7 +75,7 @@ impl Commands {
         mut status: Status,
         mut body: Vec<u8>,
     ) {
-        let streams = self.serving.streams(id);
+        let streams = self.serving.may_stream(id);
         if status == Status::Value && streams && !self.can_end_stream(id) {
             (status, body) = (Status::AnswerLost, Vec::new());
         }

@@ -111,7 +111,7 @@ impl Commands {
         let feedback = self.streams.resume(up, link, came.reads);
         self.give_feedback(ctx, network, feedback);
         if came.again == Again::Answered {
-            if self.serving.streams(id) && !self.can_end_stream(id) {
+            if self.serving.may_stream(id) && !self.can_end_stream(id) {
                 self.serving.lose_value(id);
             }
             self.send_reply(ctx, network, id);
@@ -288,8 +288,13 @@ impl Commands {
         }
     }
 
-    /// The caller has the answers to these calls.
-    pub(super) fn settle(&mut self, ctx: &mut Ctx<'_>, caller: Instance, settled: Settled<'_>) {
+    /// The caller confirms that it has the answers to these calls.
+    pub(super) fn answers_confirmed(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        caller: Instance,
+        settled: Settled<'_>,
+    ) {
         for number in settled.iter() {
             if let Some(over) = self.serving.confirmed(RequestId { caller, number }) {
                 self.end_streams(ctx, over);

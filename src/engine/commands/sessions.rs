@@ -60,19 +60,19 @@ impl Commands {
         if let Some(idle) = network.session_to_evict(ctx, link) {
             self.close_session(ctx, network, idle, CloseReason::Idle);
         }
-        let Some(joined) = network.join(ctx, link, met) else {
+        let Some(new) = network.add_session(ctx, link, met) else {
             return;
         };
-        for needless in joined.needless {
+        for needless in new.needless {
             self.cut(ctx, network, needless);
         }
         let restarted = self.supersede(ctx, network, instance, name);
-        self.tell_joined(ctx, network, name, joined.is_news, restarted);
-        if let Some(other) = joined.other {
+        self.announce(ctx, network, name, new.is_news, restarted);
+        if let Some(other) = new.other {
             let loser = network.loser(ctx, other, link, met);
             self.close_session(ctx, network, loser, CloseReason::Duplicate);
         }
-        network.joined(ctx, link, instance);
+        network.plan_for_session(ctx, link, instance);
         self.answers_go_on(ctx, network, instance);
         self.pump_calls(ctx, network, name);
     }
@@ -90,10 +90,10 @@ impl Commands {
         for other in network.rivals(instance, name) {
             known |= match network.supersede(ctx, other) {
                 None => false,
-                Some(Rival::Doubted { was_joined }) => was_joined,
+                Some(Rival::Doubted { was_announced }) => was_announced,
                 Some(Rival::Gone(peer)) => {
                     self.fail_calls(ctx, network, other, peer.name(), true);
-                    peer.is_joined()
+                    peer.is_announced()
                 }
             };
         }
@@ -101,7 +101,7 @@ impl Commands {
     }
 
     /// Tells the program that a peer is there: unless it knows, also from the older protocol.
-    fn tell_joined(
+    fn announce(
         &mut self,
         ctx: &mut Ctx<'_>,
         network: &Network,
@@ -232,7 +232,7 @@ impl Commands {
             // It was only heard natively, and never met: calls need not wait for that any longer.
             self.pump_calls(ctx, network, name);
         }
-        if peer.is_joined() {
+        if peer.is_announced() {
             ctx.event(Event::PeerLeft(name.clone()));
         }
     }

@@ -4,7 +4,7 @@ use super::mesh::is_guest;
 use super::{Ctx, LinkId, Network, NodeName};
 use crate::engine::Path;
 use crate::engine::links::Met;
-use crate::engine::peers::{Admission, Joined, Made, Peer, Standing};
+use crate::engine::peers::{Admission, Made, NewSession, Peer, Standing};
 use crate::wire::Instance;
 
 /// What a session leads to that was just proved from both sides.
@@ -18,16 +18,16 @@ pub(crate) enum Proved {
     OtherName,
     /// Its peer has left meanwhile: the link is to end.
     HasLeft,
-    /// It is good. [`Network::meet`] and [`Network::join`] are to follow.
+    /// It is good. [`Network::meet`] and [`Network::add_session`] are to follow.
     Welcome(Met),
 }
 
 /// What becomes of another instance of a name when one has proved to have it.
 #[derive(Debug)]
 pub(crate) enum Rival {
-    /// It is in a session, and has to show that it lives. `was_joined` says whether the program was
-    /// told that it is there.
-    Doubted { was_joined: bool },
+    /// It is in a session, and has to show that it lives. `was_announced` says whether the program
+    /// was told that it is there.
+    Doubted { was_announced: bool },
     /// It is not in a session, and is forgotten.
     Gone(Box<Peer>),
 }
@@ -71,8 +71,13 @@ impl Network {
     }
 
     /// A known peer is in a session on this link from now on. Once others have acted on what that
-    /// leads to, [`Network::joined`] is to follow.
-    pub(crate) fn join(&mut self, ctx: &Ctx<'_>, id: LinkId, met: &Met) -> Option<Joined> {
+    /// leads to, [`Network::plan_for_session`] is to follow.
+    pub(crate) fn add_session(
+        &mut self,
+        ctx: &Ctx<'_>,
+        id: LinkId,
+        met: &Met,
+    ) -> Option<NewSession> {
         let made = Made {
             link: id,
             dialled: met.dialled,
@@ -93,9 +98,9 @@ impl Network {
         if self.directory.sessions(&other).is_empty() {
             return Some(Rival::Gone(self.directory.remove(&other)?));
         }
-        let was_joined = self.directory.doubt(&other);
+        let was_announced = self.directory.doubt(&other);
         self.challenge(ctx, other);
-        Some(Rival::Doubted { was_joined })
+        Some(Rival::Doubted { was_announced })
     }
 
     /// Which of two sessions with one peer is to end.
@@ -108,7 +113,7 @@ impl Network {
 
     /// Plans what a new session changes: how its peer is reached, which dials are still wanted, and
     /// which peers are told of it.
-    pub(crate) fn joined(&mut self, ctx: &mut Ctx<'_>, id: LinkId, instance: Instance) {
+    pub(crate) fn plan_for_session(&mut self, ctx: &mut Ctx<'_>, id: LinkId, instance: Instance) {
         self.update_path(ctx, instance);
         self.directory.plan_direct(ctx, instance);
         self.plan_comparison(ctx, instance);
@@ -210,8 +215,11 @@ impl Network {
     }
 
     /// The peers that the program was told of.
-    pub(crate) fn joined_peers(&self) -> impl Iterator<Item = (Instance, &NodeName)> {
-        let joined = self.directory.iter().filter(|(_, peer)| peer.is_joined());
-        joined.map(|(instance, peer)| (*instance, peer.name()))
+    pub(crate) fn announced_peers(&self) -> impl Iterator<Item = (Instance, &NodeName)> {
+        let announced = self
+            .directory
+            .iter()
+            .filter(|(_, peer)| peer.is_announced());
+        announced.map(|(instance, peer)| (*instance, peer.name()))
     }
 }

@@ -19,7 +19,7 @@ mod presence;
 pub(crate) use advertiser::{Advertiser, BURST_GAP};
 pub(crate) use dialler::Dialler;
 pub(crate) use directory::{
-    Admission, COMPARE, Directory, Due, Goodbye, Joined, Leaver, Made, News, Origin, Peer,
+    Admission, COMPARE, Directory, Due, Goodbye, Leaver, Made, NewSession, News, Origin, Peer,
     SLOT_WAIT, Standing, place_of,
 };
 pub(crate) use mesh::Mesh;

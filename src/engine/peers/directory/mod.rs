@@ -13,7 +13,7 @@ mod sessions;
 pub(crate) use dialling::{COMPARE, Due, SLOT_WAIT};
 pub(crate) use heard::{Goodbye, Leaver, News, Origin, place_of};
 pub(crate) use peer::Peer;
-pub(crate) use sessions::{Admission, Joined, Made, Standing};
+pub(crate) use sessions::{Admission, Made, NewSession, Standing};
 
 use super::{Ctx, Event, LinkId, Path, PeerInfo, Time};
 use crate::name::NodeName;
@@ -140,7 +140,7 @@ impl Directory {
     fn most_dispensable(&self) -> Option<Instance> {
         self.peers
             .iter()
-            .filter(|(_, p)| !p.joined && p.links().next().is_none())
+            .filter(|(_, p)| !p.announced && p.links().next().is_none())
             .min_by_key(|(_, p)| p.expires)
             .map(|(i, _)| *i)
     }

@@ -31,7 +31,7 @@ pub(crate) struct Made {
 
 /// What a new session with a peer leads to.
 #[derive(Debug)]
-pub(crate) struct Joined {
+pub(crate) struct NewSession {
     /// Dials through relays that are not needed any more.
     pub(crate) needless: Vec<LinkId>,
     /// The session that there was before, if there was one.
@@ -102,7 +102,7 @@ impl Directory {
         ctx: &Ctx<'_>,
         instance: &Instance,
         made: Made,
-    ) -> Option<Joined> {
+    ) -> Option<NewSession> {
         let max = ctx.config.limits.addresses_per_peer;
         let peer = self.get_mut(instance)?;
         if let Some(address) = made.address {
@@ -121,10 +121,10 @@ impl Directory {
         // The first of those that were tried at once was the shortest way.
         let needless = std::mem::take(&mut peer.route_dial).links;
         peer.sessions.push(made.link);
-        Some(Joined {
+        Some(NewSession {
             needless,
             other: peer.sessions.iter().copied().find(|l| *l != made.link),
-            is_news: !std::mem::replace(&mut peer.joined, true),
+            is_news: !std::mem::replace(&mut peer.announced, true),
         })
     }
 
@@ -149,7 +149,7 @@ impl Directory {
     pub(crate) fn doubt(&mut self, instance: &Instance) -> bool {
         self.get_mut(instance).is_some_and(|peer| {
             peer.suspect = true;
-            std::mem::take(&mut peer.joined)
+            std::mem::take(&mut peer.announced)
         })
     }
 
@@ -158,7 +158,7 @@ impl Directory {
     pub(crate) fn lives(&mut self, instance: &Instance) {
         if let Some(peer) = self.get_mut(instance) {
             (peer.suspect, peer.left) = (false, false);
-            peer.joined = true;
+            peer.announced = true;
         }
     }
 
