@@ -276,11 +276,9 @@ impl Driver {
 
     /// Takes in what the poller found, and the time.
     pub(crate) fn process(&mut self, now: Now, poller: &Poller, notices: &mut dyn FnMut(Notice)) {
-        let datagrams = self.tcp.take(poller, &mut self.engine, now);
+        self.tcp.take_events(poller, &mut self.engine, now);
         if let Some(udp) = &mut self.udp {
-            if datagrams {
-                udp.mark_readable();
-            }
+            udp.take_events(poller);
             let engine = &mut self.engine;
             udp.receive(&mut |from, bytes| {
                 engine.handle(now, Input::Datagram { from, bytes });

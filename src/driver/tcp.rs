@@ -112,17 +112,14 @@ impl Tcp {
         !self.unread.is_empty() || (self.can_accept && self.retry_at.is_none())
     }
 
-    /// Takes in what the poller found on this lane, and what was left for this round, but reads
-    /// nothing yet; whether datagrams are there, too.
-    pub(crate) fn take(&mut self, poller: &Poller, protocol: &mut dyn Protocol, now: Now) -> bool {
-        let mut datagrams = false;
+    /// Takes in what the poller found on this lane, and accepts links, but reads nothing yet. A
+    /// round begins, in which links are read that have input now or had some left before.
+    pub(crate) fn take_events(&mut self, poller: &Poller, protocol: &mut dyn Protocol, now: Now) {
         self.round = self.unread.len();
         for event in &poller.events {
             let token = event.token();
             if token == self.lane.listener() {
                 self.can_accept = true;
-            } else if token == self.lane.datagrams() {
-                datagrams = true;
             } else if let Some(number) = self.lane.number(token)
                 && let Some(id) = self.tokens.link(number)
             {
@@ -130,7 +127,6 @@ impl Tcp {
             }
         }
         self.accept(protocol, now);
-        datagrams
     }
 
     fn accept(&mut self, protocol: &mut dyn Protocol, now: Now) {
@@ -143,14 +139,7 @@ impl Tcp {
                 return;
             };
             match listener.accept() {
-                Ok((socket, from)) => {
-                    let from = SocketAddr::new(from.ip().to_canonical(), from.port());
-                    if let Some(id) = protocol.accept(now, from)
-                        && !self.add(id, socket, true)
-                    {
-                        protocol.link(now, id, LinkEvent::Closed);
-                    }
-                }
+                Ok((socket, from)) => self.accepted(socket, from, protocol, now),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                     self.can_accept = false;
                     return;
@@ -167,6 +156,22 @@ impl Tcp {
                     return;
                 }
             }
+        }
+    }
+
+    /// Another program has opened a link.
+    fn accepted(
+        &mut self,
+        socket: TcpStream,
+        from: SocketAddr,
+        protocol: &mut dyn Protocol,
+        now: Now,
+    ) {
+        let from = SocketAddr::new(from.ip().to_canonical(), from.port());
+        if let Some(id) = protocol.accept(now, from)
+            && !self.add(id, socket, true)
+        {
+            protocol.link(now, id, LinkEvent::Closed);
         }
     }
 
@@ -200,24 +205,13 @@ impl Tcp {
 
     /// An event of the kernel's for a link.
     fn event(&mut self, id: LinkId, event: &Event, protocol: &mut dyn Protocol, now: Now) {
-        let Some(stream) = self.streams.get_mut(&id) else {
+        let Some(stream) = self.streams.get(&id) else {
             return self.read_lingering(id);
         };
         if !stream.connected {
-            if !event.is_writable() && !event.is_error() {
-                return;
-            }
-            // Writable means decided: connected, or failed with the reason kept on the socket.
-            let failed = !matches!(stream.socket.take_error(), Ok(None))
-                || stream.socket.peer_addr().is_err();
-            if failed {
-                self.streams.remove(&id);
-                return protocol.link(now, id, LinkEvent::Closed);
-            }
-            stream.connected = true;
-            protocol.link(now, id, LinkEvent::Connected);
+            self.dial_event(id, event, protocol, now);
         }
-        let Some(stream) = self.streams.get_mut(&id) else {
+        let Some(stream) = self.streams.get_mut(&id).filter(|s| s.connected) else {
             return;
         };
         stream.closing |= event.is_read_closed() || event.is_error();
@@ -229,6 +223,24 @@ impl Tcp {
         if event.is_writable() {
             self.mark_writable(id);
         }
+    }
+
+    /// An event of the kernel's for a link that is being dialled. Where it means that the dial is
+    /// decided, the protocol is told how.
+    fn dial_event(&mut self, id: LinkId, event: &Event, protocol: &mut dyn Protocol, now: Now) {
+        if !event.is_writable() && !event.is_error() {
+            return;
+        }
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return;
+        };
+        // Connected, or failed with the reason kept on the socket.
+        let has_failed = !matches!(stream.socket.take_error(), Ok(None));
+        if has_failed || stream.socket.peer_addr().is_err() {
+            return self.lost(id, protocol, now);
+        }
+        stream.connected = true;
+        protocol.link(now, id, LinkEvent::Connected);
     }
 
     /// The next link to read in this round.
@@ -289,6 +301,7 @@ impl Tcp {
         self.lingering = None;
     }
 
+    /// A link has ended, or could not be made.
     fn lost(&mut self, id: LinkId, protocol: &mut dyn Protocol, now: Now) {
         self.streams.remove(&id);
         protocol.link(now, id, LinkEvent::Closed);
