@@ -28,6 +28,15 @@ pub(super) struct CallRecord<'a> {
     pub(super) ask: AskRef<'a>,
 }
 
+/// A call that may run.
+struct Admitted {
+    id: RequestId,
+    caller: NodeName,
+    source: Source,
+    /// Bytes that the call takes until it is answered.
+    asked: usize,
+}
+
 impl Commands {
     /// A call came.
     pub(super) fn serve(
@@ -53,10 +62,35 @@ impl Commands {
         if self.serve_again(ctx, network, link, id) || self.stopping.is_some() {
             return;
         }
-        let asked = match self.admit(ctx, network, id, source, call.form, call.ask.size()) {
-            Ok(asked) => asked,
-            Err(refusal) => return self.refuse_call(ctx, network, id, refusal),
-        };
+        match self.admit(ctx, network, id, source, call.form, call.ask.size()) {
+            Ok(asked) => {
+                let admitted = Admitted {
+                    id,
+                    caller,
+                    source,
+                    asked,
+                };
+                self.take_on(ctx, network, link, admitted, call);
+            }
+            Err(refusal) => self.refuse_call(ctx, network, id, refusal),
+        }
+    }
+
+    /// Remembers a call that may run, and runs it once all of what it asks is there.
+    fn take_on(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        network: &mut Network,
+        link: LinkId,
+        admitted: Admitted,
+        call: CallRecord<'_>,
+    ) {
+        let Admitted {
+            id,
+            caller,
+            source,
+            asked,
+        } = admitted;
         let timeout = Duration::from_millis(call.timeout_ms.into());
         let order = Order {
             now: ctx.now.at,
@@ -64,28 +98,25 @@ impl Commands {
             streams: call.form.streams,
             asked,
         };
-        let collecting = match call.ask {
-            AskRef::Large { kind, length } if length > 0 => Some((kind, length)),
-            _ => None,
+        let stage = match call.ask {
+            AskRef::Large { kind, length } if length > 0 => Stage::Collecting {
+                kind,
+                caller: caller.clone(),
+            },
+            _ => Stage::Running { caller_left: false },
         };
-        let running = Stage::Running { caller_left: false };
-        let stage = collecting.map_or(running, |(kind, _)| Stage::Collecting {
-            kind,
-            caller: caller.clone(),
-        });
-        let served = Served::new(stage, order);
-        self.serving.add(ctx, id, source, served);
+        self.serving.add(ctx, id, source, Served::new(stage, order));
         if order.streams {
             self.streams.open_for_request(id);
             self.go_on_over(ctx, network, id.stream(Channel::Request), link);
         }
-        match collecting {
-            None => self.run(ctx, network, id, caller, Ask::copied(call.ask)),
-            Some((_, length)) => {
+        match call.ask {
+            AskRef::Large { length, .. } if length > 0 => {
                 let (stream, limits) = (id.stream(Channel::Ask), &ctx.config.limits);
                 self.streams.expect(stream, id.caller, length, limits);
                 self.go_on_over(ctx, network, stream, link);
             }
+            ask => self.run(ctx, network, id, caller, Ask::copied(ask)),
         }
     }
 
