@@ -1,6 +1,6 @@
-//! TCP: the listener, dials, and streams with their reading and writing.
+//! TCP: the listener, dials, and connections with their reading and writing.
 
-mod stream;
+mod connection;
 #[cfg(test)]
 mod tests;
 
@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::logging::record;
 use crate::protocol::{LinkEvent, LinkId, Now, Protocol, Time};
 use crate::table::Table;
+use connection::{Connection, Written};
 use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry};
@@ -18,7 +19,6 @@ use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
-use stream::{Stream, Written};
 
 /// Bytes read from a link at once.
 const READ: usize = 64 * 1024;
@@ -52,7 +52,7 @@ pub(crate) struct Tcp {
     listener: Option<TcpListener>,
     can_accept: bool,
     retry_at: Option<Time>,
-    streams: Table<LinkId, Stream>,
+    connections: Table<LinkId, Connection>,
     /// Links with input that was not read yet.
     unread: VecDeque<LinkId>,
     /// How many of them this round serves.
@@ -73,7 +73,7 @@ impl Tcp {
             listener: None,
             can_accept: false,
             retry_at: None,
-            streams: Table::default(),
+            connections: Table::default(),
             unread: VecDeque::new(),
             round: 0,
             unwritten: Vec::new(),
@@ -189,34 +189,35 @@ impl Tcp {
         // Frames are written whole; waiting to fill a segment would only delay them.
         let _ = socket.set_nodelay(true);
         let interests = Interest::READABLE | Interest::WRITABLE;
-        let (streams, lingering) = (&self.streams, &self.lingering);
+        let (connections, lingering) = (&self.connections, &self.lingering);
         let is_open = |id| {
             let lingers = |lingering: &Lingering| lingering.links.contains_key(&id);
-            streams.contains_key(&id) || lingering.as_ref().is_some_and(lingers)
+            connections.contains_key(&id) || lingering.as_ref().is_some_and(lingers)
         };
         let token = self.lane.token(self.tokens.draw(id, is_open));
         if let Err(e) = self.registry.register(&mut socket, token, interests) {
             record!(Debug, "watching a link: {e}");
             return false;
         }
-        self.streams.insert(id, Stream::new(socket, connected));
+        self.connections
+            .insert(id, Connection::new(socket, connected));
         true
     }
 
     /// An event of the kernel's for a link.
     fn event(&mut self, id: LinkId, event: &Event, protocol: &mut dyn Protocol, now: Now) {
-        let Some(stream) = self.streams.get(&id) else {
+        let Some(connection) = self.connections.get(&id) else {
             return self.read_lingering(id);
         };
-        if !stream.connected {
+        if !connection.connected {
             self.dial_event(id, event, protocol, now);
         }
-        let Some(stream) = self.streams.get_mut(&id).filter(|s| s.connected) else {
+        let Some(connection) = self.connections.get_mut(&id).filter(|c| c.connected) else {
             return;
         };
-        stream.closing |= event.is_read_closed() || event.is_error();
-        if (event.is_readable() || stream.closing) && !stream.queued {
-            stream.queued = true;
+        connection.closing |= event.is_read_closed() || event.is_error();
+        if (event.is_readable() || connection.closing) && !connection.queued {
+            connection.queued = true;
             self.unread.push_back(id);
             self.round += 1;
         }
@@ -231,15 +232,15 @@ impl Tcp {
         if !event.is_writable() && !event.is_error() {
             return;
         }
-        let Some(stream) = self.streams.get_mut(&id) else {
+        let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
         // Connected, or failed with the reason kept on the socket.
-        let has_failed = !matches!(stream.socket.take_error(), Ok(None));
-        if has_failed || stream.socket.peer_addr().is_err() {
+        let has_failed = !matches!(connection.socket.take_error(), Ok(None));
+        if has_failed || connection.socket.peer_addr().is_err() {
             return self.lost(id, protocol, now);
         }
-        stream.connected = true;
+        connection.connected = true;
         protocol.link(now, id, LinkEvent::Connected);
     }
 
@@ -247,30 +248,30 @@ impl Tcp {
     pub(crate) fn next_unread(&mut self) -> Option<LinkId> {
         self.round = self.round.checked_sub(1)?;
         let id = self.unread.pop_front()?;
-        if let Some(stream) = self.streams.get_mut(&id) {
-            stream.queued = false;
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.queued = false;
         }
         Some(id)
     }
 
     /// Reads a link once; it stays in line when there may be more.
     pub(crate) fn read(&mut self, id: LinkId, protocol: &mut dyn Protocol, now: Now) {
-        let Some(stream) = self.streams.get_mut(&id).filter(|s| !s.held) else {
+        let Some(connection) = self.connections.get_mut(&id).filter(|c| !c.held) else {
             return;
         };
-        match stream.socket.read(&mut self.buf) {
+        match connection.socket.read(&mut self.buf) {
             Ok(0) => self.lost(id, protocol, now),
             Ok(n) => {
                 // A short read has emptied the socket, so the next bytes will be an event.
-                if n == self.buf.len() || stream.closing {
-                    stream.queued = true;
+                if n == self.buf.len() || connection.closing {
+                    connection.queued = true;
                     self.unread.push_back(id);
                 }
                 protocol.link(now, id, LinkEvent::Received(&self.buf[..n]));
             }
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {
-                stream.queued = true;
+                connection.queued = true;
                 self.unread.push_back(id);
             }
             Err(_) => self.lost(id, protocol, now),
@@ -280,13 +281,13 @@ impl Tcp {
     /// Leaves a link unread, so that the other side must wait; or goes on reading it.
     #[cfg(feature = "relay-server")]
     pub(crate) fn hold(&mut self, id: LinkId, held: bool) {
-        let Some(stream) = self.streams.get_mut(&id) else {
+        let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
-        stream.held = held;
+        connection.held = held;
         // Whatever came meanwhile was an event that is over.
-        if !held && !stream.queued {
-            stream.queued = true;
+        if !held && !connection.queued {
+            connection.queued = true;
             self.unread.push_back(id);
         }
     }
@@ -295,7 +296,7 @@ impl Tcp {
     pub(crate) fn close_all(&mut self) {
         self.listener = None;
         self.can_accept = false;
-        self.streams = Table::default();
+        self.connections = Table::default();
         self.unread.clear();
         self.unwritten.clear();
         self.lingering = None;
@@ -303,15 +304,15 @@ impl Tcp {
 
     /// A link has ended, or could not be made.
     fn lost(&mut self, id: LinkId, protocol: &mut dyn Protocol, now: Now) {
-        self.streams.remove(&id);
+        self.connections.remove(&id);
         protocol.link(now, id, LinkEvent::Closed);
     }
 
     pub(crate) fn mark_writable(&mut self, id: LinkId) {
-        if let Some(stream) = self.streams.get_mut(&id)
-            && !stream.dirty
+        if let Some(connection) = self.connections.get_mut(&id)
+            && !connection.dirty
         {
-            stream.dirty = true;
+            connection.dirty = true;
             self.unwritten.push(id);
         }
     }
@@ -331,14 +332,14 @@ impl Tcp {
     /// something.
     fn write(&mut self, id: LinkId, protocol: &mut dyn Protocol, now: Now) -> bool {
         let mut told = false;
-        while let Some(stream) = self.streams.get_mut(&id) {
-            stream.dirty = false;
-            if !stream.connected {
+        while let Some(connection) = self.connections.get_mut(&id) {
+            connection.dirty = false;
+            if !connection.connected {
                 break;
             }
             let mut written = Written::Nothing;
             let waits = protocol.transmit(now, id, &mut |bytes| {
-                written = stream.write(bytes, now.at);
+                written = connection.write(bytes, now.at);
                 written.bytes()
             });
             match written {
@@ -358,27 +359,27 @@ impl Tcp {
     /// other side might lose what was written.
     #[cfg(feature = "compat")]
     pub(crate) fn finish(&mut self, id: LinkId) {
-        if let Some(stream) = self.streams.get(&id) {
+        if let Some(connection) = self.connections.get(&id) {
             // Not connected any more: the next event says so.
-            let _ = stream.socket.shutdown(Shutdown::Write);
+            let _ = connection.socket.shutdown(Shutdown::Write);
         }
     }
 
     /// Writes the last bytes if the kernel takes them at once, and closes.
     pub(crate) fn close(&mut self, id: LinkId, last: &[u8]) {
-        let Some(mut stream) = self.streams.remove(&id) else {
+        let Some(mut connection) = self.connections.remove(&id) else {
             return;
         };
-        if !last.is_empty() && stream.socket.write(last).is_ok() {
-            let _ = stream.socket.shutdown(Shutdown::Write);
+        if !last.is_empty() && connection.socket.write(last).is_ok() {
+            let _ = connection.socket.shutdown(Shutdown::Write);
             if let Some(lingering) = &mut self.lingering
-                && stream.wrote.is_some_and(|at| at >= lingering.since)
+                && connection.wrote.is_some_and(|at| at >= lingering.since)
             {
-                lingering.links.insert(id, stream.socket);
+                lingering.links.insert(id, connection.socket);
                 return self.read_lingering(id);
             }
         }
-        let _ = self.registry.deregister(&mut stream.socket);
+        let _ = self.registry.deregister(&mut connection.socket);
     }
 
     /// From now on links that are closed, and were written to in the last seconds, are kept until
