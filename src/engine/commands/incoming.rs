@@ -29,7 +29,7 @@ pub(super) struct CallRecord<'a> {
 }
 
 /// A call that may run.
-struct Admitted {
+struct Runnable {
     id: RequestId,
     caller: NodeName,
     source: Source,
@@ -64,13 +64,13 @@ impl Commands {
         }
         match self.admit(ctx, network, id, source, call.form, call.ask.size()) {
             Ok(asked) => {
-                let admitted = Admitted {
+                let runnable = Runnable {
                     id,
                     caller,
                     source,
                     asked,
                 };
-                self.take_on(ctx, network, link, admitted, call);
+                self.take_on(ctx, network, link, runnable, call);
             }
             Err(refusal) => self.refuse_call(ctx, network, id, refusal),
         }
@@ -82,15 +82,15 @@ impl Commands {
         ctx: &mut Ctx<'_>,
         network: &mut Network,
         link: LinkId,
-        admitted: Admitted,
+        runnable: Runnable,
         call: CallRecord<'_>,
     ) {
-        let Admitted {
+        let Runnable {
             id,
             caller,
             source,
             asked,
-        } = admitted;
+        } = runnable;
         let timeout = Duration::from_millis(call.timeout_ms.into());
         let order = Order {
             now: ctx.now.at,

@@ -218,7 +218,7 @@ impl Commands {
     }
 }
 
-/// Whether a link's peer reads what it is sent: only so much waits for it.
+/// Whether a link's peer reads what it is sent, as far as what waits for the link tells.
 fn is_reading(ctx: &Ctx<'_>, network: &Network, link: LinkId) -> bool {
     let most = 2 * (ctx.config.limits.link_queue + FRAME_MAX);
     // What is left of the window is for the words that end the link.

@@ -80,9 +80,9 @@ impl Hub {
             return;
         };
         let sites = &mut self.sites;
-        let may_join = || sites.take_join(origin.site, now.at);
+        let take_join = || sites.take_join(origin.site, now.at);
         let mut ctx = self.core.at(now);
-        let Some(outcome) = self.http.request(&mut ctx, id, origin, &reader, may_join) else {
+        let Some(outcome) = self.http.request(&mut ctx, id, origin, &reader, take_join) else {
             return;
         };
         match outcome.reply {
