@@ -83,7 +83,7 @@ impl Engine {
                 Came::Hello(hello, key) => self.hello(now, link, &hello, key),
                 Came::Echo(lives) => {
                     if let Some(peer) = lives {
-                        network.lives(&peer);
+                        network.note_alive(&peer);
                     }
                     self.commands.echo_came(ctx, network, link);
                 }

@@ -117,7 +117,7 @@ impl Commands {
     }
 
     pub(crate) fn tick_streams(&mut self, ctx: &mut Ctx<'_>, network: &mut Network) {
-        self.streams.goes_on();
+        self.streams.clear_due();
         self.pump_streams(ctx, network);
     }
 

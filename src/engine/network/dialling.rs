@@ -56,7 +56,7 @@ impl Network {
                 let target = Some(Target { instance, name });
                 self.links.dial(ctx, target, address)
             });
-        self.directory.dials(&instance, link);
+        self.directory.note_dial(&instance, link);
     }
 
     /// Dials a known peer at every relay where it is.
@@ -86,7 +86,7 @@ impl Network {
             if (std::mem::take(&mut allowed) || self.take_dial_slot(ctx))
                 && let Some(id) = self.dial_route(ctx, Target { instance, name }, place)
             {
-                self.directory.dials_route(&instance, id);
+                self.directory.note_route_dial(&instance, id);
             }
         }
     }

@@ -89,7 +89,7 @@ impl Network {
         for seed in undialled {
             let link = (ctx.now.at >= seed.at && self.take_dial_slot(ctx))
                 .then(|| self.links.dial(ctx, None, seed.address));
-            self.mesh.dials(ctx.now.at, seed, link);
+            self.mesh.note_dial(ctx.now.at, seed, link);
         }
     }
 

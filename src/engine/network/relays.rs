@@ -25,7 +25,7 @@ impl Network {
     pub(crate) fn tick_relays(&mut self, ctx: &mut Ctx<'_>) {
         for address in self.relays.take_due(ctx) {
             let id = self.links.dial_relay(ctx, address.clone());
-            self.relays.dials(&address, id);
+            self.relays.note_dial(&address, id);
         }
         self.relays.rename(ctx.now.at);
         let untold = self.links.untold_relays(self.relays.news());

@@ -129,8 +129,8 @@ impl Network {
     }
 
     /// A peer that was challenged has shown that it lives.
-    pub(crate) fn lives(&mut self, peer: &Instance) {
-        self.directory.lives(peer);
+    pub(crate) fn note_alive(&mut self, peer: &Instance) {
+        self.directory.note_alive(peer);
     }
 
     /// Looks again how a peer is reached.

@@ -168,8 +168,8 @@ impl Mesh {
             .retain(|s| s.keep || !s.waiting.is_empty() || s.link.is_some());
     }
 
-    /// The seeds that nobody is reached at, and that are not being dialled. [`Mesh::dials`] is to
-    /// follow for each of them.
+    /// The seeds that nobody is reached at, and that are not being dialled. [`Mesh::note_dial`] is
+    /// to follow for each of them.
     pub(crate) fn undialled(&self, is_reached: impl Fn(&Instance) -> bool) -> Vec<Undialled> {
         let seeds = self.seeds.iter().enumerate();
         let undialled =
@@ -183,7 +183,7 @@ impl Mesh {
     }
 
     /// A seed is being dialled, or has to wait.
-    pub(crate) fn dials(&mut self, now: Time, undialled: Undialled, link: Option<LinkId>) {
+    pub(crate) fn note_dial(&mut self, now: Time, undialled: Undialled, link: Option<LinkId>) {
         if link.is_some() {
             self.seeds[undialled.seed].link = link;
         } else {
@@ -327,7 +327,7 @@ mod tests {
             Some(Output::Ended(CallNumber(1), Err(Error::Unreachable(_))))
         ));
         let undialled = mesh.undialled(|_| false);
-        mesh.dials(at(50), undialled[0], Some(LinkId(3)));
+        mesh.note_dial(at(50), undialled[0], Some(LinkId(3)));
         assert!(mesh.undialled(|_| false).is_empty());
         mesh.session_up(at(60), LinkId(3), Instance([1; 16]), true);
         let reached = name("p1");
@@ -346,7 +346,7 @@ mod tests {
         let mut pauses = Vec::new();
         for link in 0..4 {
             let undialled = mesh.undialled(|_| false)[0];
-            mesh.dials(at(0), undialled, Some(LinkId(link)));
+            mesh.note_dial(at(0), undialled, Some(LinkId(link)));
             mesh.seed_failed(&mut fixture.ctx(), LinkId(link));
             pauses.push(mesh.undialled(|_| false)[0].at);
         }

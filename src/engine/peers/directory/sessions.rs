@@ -155,7 +155,7 @@ impl Directory {
 
     /// A peer that was challenged has shown that it lives. Of one name there are two then, and
     /// [`Directory::resolve`] decides; or a goodbye was not its own.
-    pub(crate) fn lives(&mut self, instance: &Instance) {
+    pub(crate) fn note_alive(&mut self, instance: &Instance) {
         if let Some(peer) = self.get_mut(instance) {
             (peer.suspect, peer.left) = (false, false);
             peer.announced = true;
@@ -310,7 +310,7 @@ mod tests {
         assert_eq!(directory.standing(&PEER), Some(Standing::Left));
         assert!(directory.doubt(&PEER));
         assert_eq!(directory.standing(&PEER), Some(Standing::Replaced));
-        directory.lives(&PEER);
+        directory.note_alive(&PEER);
         assert_eq!(directory.standing(&PEER), Some(Standing::Stays));
     }
 
