@@ -230,15 +230,15 @@ impl Mailboxes {
         self.shares.all().bytes
     }
 
-    /// Answers a request. `admits` says whether a network is served, `may_join` whether one more
-    /// mailbox may be made for that address now.
+    /// Answers a request. `admits` says whether a network is served. `take_join` takes one of the
+    /// joins of the asker's site, for a mailbox that is to be made, and says whether there was one.
     pub(crate) fn request(
         &mut self,
         now: Now,
         request: Request<'_>,
         limits: &RelayLimits,
         admits: impl Fn(&NetworkName) -> bool,
-        may_join: impl FnOnce() -> bool,
+        take_join: impl FnOnce() -> bool,
     ) -> Outcome {
         let Request { asker, head, body } = request;
         self.expire(now, limits);
@@ -255,7 +255,7 @@ impl Mailboxes {
                 }
                 Some(ping) => {
                     let wait = head.wait.map(|n| Duration::from_secs(n.into()));
-                    self.ping((now, asker), ping, wait, limits, may_join)
+                    self.ping((now, asker), ping, wait, limits, take_join)
                 }
             },
             (Method::Post, "/send/" | "/send") => match Packet::decode(body) {
@@ -273,12 +273,12 @@ impl Mailboxes {
         ping: Ping,
         wait: Option<Duration>,
         limits: &RelayLimits,
-        may_join: impl FnOnce() -> bool,
+        take_join: impl FnOnce() -> bool,
     ) -> Outcome {
         let network = self.networks.get(&ping.network);
         let new = !network.is_some_and(|n| n.members.contains_key(&ping.name));
         if new {
-            if let Err(refused) = self.check_room(network, asker.site, limits, may_join) {
+            if let Err(refused) = self.check_room(network, asker.site, limits, take_join) {
                 return refused;
             }
             self.shares.add(asker.site, Amount::one(0));
@@ -322,7 +322,7 @@ impl Mailboxes {
         network: Option<&Network>,
         site: IpAddr,
         limits: &RelayLimits,
-        may_join: impl FnOnce() -> bool,
+        take_join: impl FnOnce() -> bool,
     ) -> Result<(), Outcome> {
         let here = match network {
             Some(network) => {
@@ -342,7 +342,7 @@ impl Mailboxes {
             return Err(refusal(503, "no room for another node"));
         }
         let has_share = |(all, own, most): &_| is_within_share(all + 1, *own, *most);
-        if !rooms.iter().all(has_share) || !may_join() {
+        if !rooms.iter().all(has_share) || !take_join() {
             return Err(refusal(429, "too many nodes from this address"));
         }
         Ok(())

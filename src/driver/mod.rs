@@ -252,20 +252,20 @@ impl Driver {
         self.engine.is_flushed() && self.companion.as_ref().is_none_or(|c| c.is_flushed())
     }
 
-    /// Whether the other side of each link that was closed by [`Driver::stop`] has closed it, too.
-    pub(crate) fn has_left(&self) -> bool {
-        self.tcp.has_left()
+    /// Whether the other side of a link that was closed by [`Driver::stop`] has not closed it yet.
+    pub(crate) fn is_lingering(&self) -> bool {
+        self.tcp.is_lingering()
     }
 
     /// Closes every socket at once, after a failure: nothing is known of what it was about to send.
     pub(crate) fn abandon(&mut self) {
-        self.tcp.end();
+        self.tcp.close_all();
         self.udp = None;
         self.companion = None;
     }
 
     /// Ends the protocols: each says goodbye if it has one. What is left is to perform and to
-    /// flush, and then to go on until [`Driver::has_left`].
+    /// flush, and then to go on while the driver [lingers](Driver::is_lingering).
     pub(crate) fn stop(&mut self, now: Now) {
         self.tcp.linger_from(now.at);
         self.engine.stop(now);
@@ -276,11 +276,9 @@ impl Driver {
 
     /// Takes in what the poller found, and the time.
     pub(crate) fn process(&mut self, now: Now, poller: &Poller, notices: &mut dyn FnMut(Notice)) {
-        let datagrams = self.tcp.take(poller, &mut self.engine, now);
+        self.tcp.take_events(poller, &mut self.engine, now);
         if let Some(udp) = &mut self.udp {
-            if datagrams {
-                udp.readable();
-            }
+            udp.take_events(poller);
             let engine = &mut self.engine;
             udp.receive(&mut |from, bytes| {
                 engine.handle(now, Input::Datagram { from, bytes });

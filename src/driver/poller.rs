@@ -88,6 +88,11 @@ impl Poller {
         }
     }
 
+    /// Whether the last wait has found an event of this token.
+    pub(super) fn has_found(&self, token: Token) -> bool {
+        self.events.iter().any(|event| event.token() == token)
+    }
+
     /// Readable when there is something to do.
     pub(crate) fn fd(&self) -> RawFd {
         self.poll.as_raw_fd()

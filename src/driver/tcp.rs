@@ -1,6 +1,6 @@
-//! TCP: the listener, dials, and streams with their reading and writing.
+//! TCP: the listener, dials, and connections with their reading and writing.
 
-mod stream;
+mod connection;
 #[cfg(test)]
 mod tests;
 
@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::logging::record;
 use crate::protocol::{LinkEvent, LinkId, Now, Protocol, Time};
 use crate::table::Table;
+use connection::{Connection, Written};
 use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry};
@@ -18,7 +19,6 @@ use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
-use stream::{Stream, Written};
 
 /// Bytes read from a link at once.
 const READ: usize = 64 * 1024;
@@ -29,8 +29,8 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// A link that wrote nothing for this long has delivered all of it, or never will: TCP would have
 /// sent it again several times.
 const LINGER_FOR: Duration = Duration::from_secs(2);
-/// Reads from a link that is leaving at each event.
-const LEAVING_READS: usize = 16;
+/// Reads from a link that lingers at each event.
+const LINGERING_READS: usize = 16;
 /// Connections the kernel holds for us.
 const BACKLOG: i32 = 1_024;
 
@@ -38,7 +38,7 @@ const BACKLOG: i32 = 1_024;
 /// with input unread, the kernel would throw away what it has not delivered (RFC 1122, section
 /// 4.2.2.13).
 #[derive(Debug)]
-struct Leaving {
+struct Lingering {
     links: Table<LinkId, TcpStream>,
     /// Links that wrote after this are waited for.
     since: Time,
@@ -52,7 +52,7 @@ pub(crate) struct Tcp {
     listener: Option<TcpListener>,
     can_accept: bool,
     retry_at: Option<Time>,
-    streams: Table<LinkId, Stream>,
+    connections: Table<LinkId, Connection>,
     /// Links with input that was not read yet.
     unread: VecDeque<LinkId>,
     /// How many of them this round serves.
@@ -60,7 +60,7 @@ pub(crate) struct Tcp {
     /// Links with output that was not written yet.
     unwritten: Vec<LinkId>,
     /// Links whose other side is waited for; only while stopping.
-    leaving: Option<Leaving>,
+    lingering: Option<Lingering>,
     buf: Box<[u8]>,
 }
 
@@ -73,11 +73,11 @@ impl Tcp {
             listener: None,
             can_accept: false,
             retry_at: None,
-            streams: Table::default(),
+            connections: Table::default(),
             unread: VecDeque::new(),
             round: 0,
             unwritten: Vec::new(),
-            leaving: None,
+            lingering: None,
             buf: vec![0; READ].into_boxed_slice(),
         }
     }
@@ -112,17 +112,14 @@ impl Tcp {
         !self.unread.is_empty() || (self.can_accept && self.retry_at.is_none())
     }
 
-    /// Takes in what the poller found on this lane, and what was left for this round, but reads
-    /// nothing yet; whether datagrams are there, too.
-    pub(crate) fn take(&mut self, poller: &Poller, protocol: &mut dyn Protocol, now: Now) -> bool {
-        let mut datagrams = false;
+    /// Takes in what the poller found on this lane, and accepts links, but reads nothing yet. A
+    /// round begins, in which links are read that have input now or had some left before.
+    pub(crate) fn take_events(&mut self, poller: &Poller, protocol: &mut dyn Protocol, now: Now) {
         self.round = self.unread.len();
         for event in &poller.events {
             let token = event.token();
             if token == self.lane.listener() {
                 self.can_accept = true;
-            } else if token == self.lane.datagrams() {
-                datagrams = true;
             } else if let Some(number) = self.lane.number(token)
                 && let Some(id) = self.tokens.link(number)
             {
@@ -130,7 +127,6 @@ impl Tcp {
             }
         }
         self.accept(protocol, now);
-        datagrams
     }
 
     fn accept(&mut self, protocol: &mut dyn Protocol, now: Now) {
@@ -143,14 +139,7 @@ impl Tcp {
                 return;
             };
             match listener.accept() {
-                Ok((socket, from)) => {
-                    let from = SocketAddr::new(from.ip().to_canonical(), from.port());
-                    if let Some(id) = protocol.accept(now, from)
-                        && !self.add(id, socket, true)
-                    {
-                        protocol.link(now, id, LinkEvent::Closed);
-                    }
-                }
+                Ok((socket, from)) => self.accepted(socket, from, protocol, now),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                     self.can_accept = false;
                     return;
@@ -170,6 +159,22 @@ impl Tcp {
         }
     }
 
+    /// Another program has opened a link.
+    fn accepted(
+        &mut self,
+        socket: TcpStream,
+        from: SocketAddr,
+        protocol: &mut dyn Protocol,
+        now: Now,
+    ) {
+        let from = SocketAddr::new(from.ip().to_canonical(), from.port());
+        if let Some(id) = protocol.accept(now, from)
+            && !self.add(id, socket, true)
+        {
+            protocol.link(now, id, LinkEvent::Closed);
+        }
+    }
+
     pub(crate) fn dial(&mut self, id: LinkId, to: SocketAddr) -> bool {
         match TcpStream::connect(to) {
             Ok(socket) => self.add(id, socket, false),
@@ -184,45 +189,35 @@ impl Tcp {
         // Frames are written whole; waiting to fill a segment would only delay them.
         let _ = socket.set_nodelay(true);
         let interests = Interest::READABLE | Interest::WRITABLE;
-        let (streams, leaving) = (&self.streams, &self.leaving);
+        let (connections, lingering) = (&self.connections, &self.lingering);
         let is_open = |id| {
-            let leaves = |leaving: &Leaving| leaving.links.contains_key(&id);
-            streams.contains_key(&id) || leaving.as_ref().is_some_and(leaves)
+            let lingers = |lingering: &Lingering| lingering.links.contains_key(&id);
+            connections.contains_key(&id) || lingering.as_ref().is_some_and(lingers)
         };
         let token = self.lane.token(self.tokens.draw(id, is_open));
         if let Err(e) = self.registry.register(&mut socket, token, interests) {
             record!(Debug, "watching a link: {e}");
             return false;
         }
-        self.streams.insert(id, Stream::new(socket, connected));
+        self.connections
+            .insert(id, Connection::new(socket, connected));
         true
     }
 
     /// An event of the kernel's for a link.
     fn event(&mut self, id: LinkId, event: &Event, protocol: &mut dyn Protocol, now: Now) {
-        let Some(stream) = self.streams.get_mut(&id) else {
-            return self.read_leaving(id);
+        let Some(connection) = self.connections.get(&id) else {
+            return self.read_lingering(id);
         };
-        if !stream.connected {
-            if !event.is_writable() && !event.is_error() {
-                return;
-            }
-            // Writable means decided: connected, or failed with the reason kept on the socket.
-            let failed = !matches!(stream.socket.take_error(), Ok(None))
-                || stream.socket.peer_addr().is_err();
-            if failed {
-                self.streams.remove(&id);
-                return protocol.link(now, id, LinkEvent::Closed);
-            }
-            stream.connected = true;
-            protocol.link(now, id, LinkEvent::Connected);
+        if !connection.connected {
+            self.dial_event(id, event, protocol, now);
         }
-        let Some(stream) = self.streams.get_mut(&id) else {
+        let Some(connection) = self.connections.get_mut(&id).filter(|c| c.connected) else {
             return;
         };
-        stream.closing |= event.is_read_closed() || event.is_error();
-        if (event.is_readable() || stream.closing) && !stream.queued {
-            stream.queued = true;
+        connection.closing |= event.is_read_closed() || event.is_error();
+        if (event.is_readable() || connection.closing) && !connection.queued {
+            connection.queued = true;
             self.unread.push_back(id);
             self.round += 1;
         }
@@ -231,34 +226,52 @@ impl Tcp {
         }
     }
 
+    /// An event of the kernel's for a link that is being dialled. Where it means that the dial is
+    /// decided, the protocol is told how.
+    fn dial_event(&mut self, id: LinkId, event: &Event, protocol: &mut dyn Protocol, now: Now) {
+        if !event.is_writable() && !event.is_error() {
+            return;
+        }
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        // Connected, or failed with the reason kept on the socket.
+        let has_failed = !matches!(connection.socket.take_error(), Ok(None));
+        if has_failed || connection.socket.peer_addr().is_err() {
+            return self.lost(id, protocol, now);
+        }
+        connection.connected = true;
+        protocol.link(now, id, LinkEvent::Connected);
+    }
+
     /// The next link to read in this round.
     pub(crate) fn next_unread(&mut self) -> Option<LinkId> {
         self.round = self.round.checked_sub(1)?;
         let id = self.unread.pop_front()?;
-        if let Some(stream) = self.streams.get_mut(&id) {
-            stream.queued = false;
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.queued = false;
         }
         Some(id)
     }
 
     /// Reads a link once; it stays in line when there may be more.
     pub(crate) fn read(&mut self, id: LinkId, protocol: &mut dyn Protocol, now: Now) {
-        let Some(stream) = self.streams.get_mut(&id).filter(|s| !s.held) else {
+        let Some(connection) = self.connections.get_mut(&id).filter(|c| !c.held) else {
             return;
         };
-        match stream.socket.read(&mut self.buf) {
+        match connection.socket.read(&mut self.buf) {
             Ok(0) => self.lost(id, protocol, now),
             Ok(n) => {
                 // A short read has emptied the socket, so the next bytes will be an event.
-                if n == self.buf.len() || stream.closing {
-                    stream.queued = true;
+                if n == self.buf.len() || connection.closing {
+                    connection.queued = true;
                     self.unread.push_back(id);
                 }
                 protocol.link(now, id, LinkEvent::Received(&self.buf[..n]));
             }
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {
-                stream.queued = true;
+                connection.queued = true;
                 self.unread.push_back(id);
             }
             Err(_) => self.lost(id, protocol, now),
@@ -268,37 +281,38 @@ impl Tcp {
     /// Leaves a link unread, so that the other side must wait; or goes on reading it.
     #[cfg(feature = "relay-server")]
     pub(crate) fn hold(&mut self, id: LinkId, held: bool) {
-        let Some(stream) = self.streams.get_mut(&id) else {
+        let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
-        stream.held = held;
+        connection.held = held;
         // Whatever came meanwhile was an event that is over.
-        if !held && !stream.queued {
-            stream.queued = true;
+        if !held && !connection.queued {
+            connection.queued = true;
             self.unread.push_back(id);
         }
     }
 
     /// Closes the listener and every link as they are.
-    pub(crate) fn end(&mut self) {
+    pub(crate) fn close_all(&mut self) {
         self.listener = None;
         self.can_accept = false;
-        self.streams = Table::default();
+        self.connections = Table::default();
         self.unread.clear();
         self.unwritten.clear();
-        self.leaving = None;
+        self.lingering = None;
     }
 
+    /// A link has ended, or could not be made.
     fn lost(&mut self, id: LinkId, protocol: &mut dyn Protocol, now: Now) {
-        self.streams.remove(&id);
+        self.connections.remove(&id);
         protocol.link(now, id, LinkEvent::Closed);
     }
 
     pub(crate) fn mark_writable(&mut self, id: LinkId) {
-        if let Some(stream) = self.streams.get_mut(&id)
-            && !stream.dirty
+        if let Some(connection) = self.connections.get_mut(&id)
+            && !connection.dirty
         {
-            stream.dirty = true;
+            connection.dirty = true;
             self.unwritten.push(id);
         }
     }
@@ -318,14 +332,14 @@ impl Tcp {
     /// something.
     fn write(&mut self, id: LinkId, protocol: &mut dyn Protocol, now: Now) -> bool {
         let mut told = false;
-        while let Some(stream) = self.streams.get_mut(&id) {
-            stream.dirty = false;
-            if !stream.connected {
+        while let Some(connection) = self.connections.get_mut(&id) {
+            connection.dirty = false;
+            if !connection.connected {
                 break;
             }
             let mut written = Written::Nothing;
             let waits = protocol.transmit(now, id, &mut |bytes| {
-                written = stream.write(bytes, now.at);
+                written = connection.write(bytes, now.at);
                 written.bytes()
             });
             match written {
@@ -345,59 +359,60 @@ impl Tcp {
     /// other side might lose what was written.
     #[cfg(feature = "compat")]
     pub(crate) fn finish(&mut self, id: LinkId) {
-        if let Some(stream) = self.streams.get(&id) {
+        if let Some(connection) = self.connections.get(&id) {
             // Not connected any more: the next event says so.
-            let _ = stream.socket.shutdown(Shutdown::Write);
+            let _ = connection.socket.shutdown(Shutdown::Write);
         }
     }
 
     /// Writes the last bytes if the kernel takes them at once, and closes.
     pub(crate) fn close(&mut self, id: LinkId, last: &[u8]) {
-        let Some(mut stream) = self.streams.remove(&id) else {
+        let Some(mut connection) = self.connections.remove(&id) else {
             return;
         };
-        if !last.is_empty() && stream.socket.write(last).is_ok() {
-            let _ = stream.socket.shutdown(Shutdown::Write);
-            if let Some(leaving) = &mut self.leaving
-                && stream.wrote.is_some_and(|at| at >= leaving.since)
+        if !last.is_empty() && connection.socket.write(last).is_ok() {
+            let _ = connection.socket.shutdown(Shutdown::Write);
+            if let Some(lingering) = &mut self.lingering
+                && connection.wrote.is_some_and(|at| at >= lingering.since)
             {
-                leaving.links.insert(id, stream.socket);
-                return self.read_leaving(id);
+                lingering.links.insert(id, connection.socket);
+                return self.read_lingering(id);
             }
         }
-        let _ = self.registry.deregister(&mut stream.socket);
+        let _ = self.registry.deregister(&mut connection.socket);
     }
 
     /// From now on links that are closed, and were written to in the last seconds, are kept until
     /// the other side has closed them, too.
     pub(super) fn linger_from(&mut self, now: Time) {
-        self.leaving = Some(Leaving {
+        self.lingering = Some(Lingering {
             links: Table::default(),
             since: Time(now - Time(LINGER_FOR)),
         });
     }
 
-    /// Whether no such link is left.
-    pub(super) fn has_left(&self) -> bool {
-        self.leaving.as_ref().is_none_or(|l| l.links.is_empty())
+    /// Whether such links are left.
+    pub(super) fn is_lingering(&self) -> bool {
+        let lingering = self.lingering.as_ref();
+        lingering.is_some_and(|lingering| !lingering.links.is_empty())
     }
 
-    /// Reads and drops what comes on a link that is leaving; at its end it is closed.
-    fn read_leaving(&mut self, id: LinkId) {
-        let Some(leaving) = &mut self.leaving else {
+    /// Reads and drops what comes on a link that lingers; at its end it is closed.
+    fn read_lingering(&mut self, id: LinkId) {
+        let Some(lingering) = &mut self.lingering else {
             return;
         };
-        let Some(socket) = leaving.links.get_mut(&id) else {
+        let Some(socket) = lingering.links.get_mut(&id) else {
             return;
         };
         // A peer that goes on sending is not waited for; what comes later is another event.
-        for _ in 0..LEAVING_READS {
+        for _ in 0..LINGERING_READS {
             match socket.read(&mut self.buf) {
                 Ok(n) if n > 0 => {}
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
                 _ => {
-                    leaving.links.remove(&id);
+                    lingering.links.remove(&id);
                     return;
                 }
             }

@@ -1,7 +1,7 @@
 //! The UDP socket on the advertise port, which all nodes of a host share.
 
 use super::interfaces::LOOPBACK_BROADCAST;
-use super::poller::Lane;
+use super::poller::{Lane, Poller};
 use crate::error::Error;
 use crate::limits::DATAGRAM_MAX;
 use crate::logging::record;
@@ -18,6 +18,7 @@ const ROUND: usize = 64;
 pub(crate) struct Udp {
     socket: UdpSocket,
     port: u16,
+    lane: Lane,
     /// The kernel may hold more.
     unread: bool,
     /// One byte more than fits, so that what is too long is seen to be.
@@ -48,6 +49,7 @@ impl Udp {
         Ok(Udp {
             socket,
             port,
+            lane,
             unread: false,
             buf: [0; DATAGRAM_MAX + 1],
         })
@@ -57,8 +59,9 @@ impl Udp {
         self.unread
     }
 
-    pub(crate) fn readable(&mut self) {
-        self.unread = true;
+    /// Takes in what the poller found, but reads nothing yet.
+    pub(crate) fn take_events(&mut self, poller: &Poller) {
+        self.unread |= poller.has_found(self.lane.datagrams());
     }
 
     pub(crate) fn receive(&mut self, take: &mut dyn FnMut(SocketAddr, &[u8])) {

@@ -41,10 +41,10 @@ impl Engine {
         self.closed(now, link);
     }
 
-    /// A link is over.
+    /// A link has ended.
     pub(super) fn closed(&mut self, now: Now, link: LinkId) {
         let (ctx, network) = (&mut self.core.at(now), &mut self.network);
-        self.commands.ended(ctx, network, link);
+        self.commands.link_ended(ctx, network, link);
     }
 
     /// Has the bytes that wait for a link written, and sends what waited for room there. Returns
@@ -83,15 +83,15 @@ impl Engine {
                 Came::Hello(hello, key) => self.hello(now, link, &hello, key),
                 Came::Echo(lives) => {
                     if let Some(peer) = lives {
-                        network.lives(&peer);
+                        network.note_alive(&peer);
                     }
                     self.commands.echo_came(ctx, network, link);
                 }
-                Came::Over { altered } => {
+                Came::Ended { altered } => {
                     if altered {
                         network.spoil(now.at, link);
                     }
-                    self.commands.ended(ctx, network, link);
+                    self.commands.link_ended(ctx, network, link);
                 }
                 Came::Refused(why) => self.commands.refuse(ctx, network, link, why),
                 Came::Advert(route, Some(advert)) => {
@@ -131,7 +131,7 @@ impl Engine {
             Greeted::Stray => commands.refuse(ctx, network, link, Refuse::Hello),
             Greeted::Detour => commands.close_at_once(ctx, network, link),
             Greeted::Replaces(carrier, route) => {
-                commands.ended(ctx, network, link);
+                commands.link_ended(ctx, network, link);
                 network.answer_anew(ctx, (carrier, route), hello, key);
             }
         }
@@ -140,7 +140,7 @@ impl Engine {
     /// Another node has our name: this one cannot take part.
     fn lose_name(&mut self, now: Now) {
         let name = self.core.config.name.to_string();
-        self.shut(now, Error::Stopped);
+        self.stop_without_advert(now, Error::Stopped);
         let failed = Output::Failed(Error::NameTaken(name));
         self.core.outputs.push_back(failed);
     }

@@ -178,8 +178,8 @@ fn meet(ctx: &mut Ctx<'_>, network: &mut Network, link: LinkId) {
         panic!("it is not welcome");
     };
     network.meet(ctx, &met);
-    network.join(ctx, link, &met);
-    network.joined(ctx, link, met.instance);
+    network.add_session(ctx, link, &met);
+    network.plan_for_session(ctx, link, met.instance);
 }
 
 /// The nodes 5 and 9, of which the first has dialled the other and is in a session with it.

@@ -114,9 +114,10 @@
 //! holds `calls` (what this node and its peers ask of each other), `streams` (what programs stream
 //! along calls) and `stopping` (how all of it ends). Each of the two hands what one of its parts
 //! returns to the next. The engine routes what is handed in to one of them: `arrivals` is what
-//! comes, `requests` what programs ask, and this file what timers are for. `context` is what every
+//! comes, `api` what programs ask, and this file what timers are for. `context` is what every
 //! part works with.
 
+mod api;
 mod arrivals;
 mod calls;
 mod commands;
@@ -130,7 +131,6 @@ mod network;
 mod peer_info;
 mod peers;
 mod relays;
-mod requests;
 mod source;
 mod stats;
 mod stopping;
@@ -313,7 +313,7 @@ pub enum Event {
 }
 
 /// The timers, in the order in which they are handled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
     Streams,
     Probe,
@@ -398,10 +398,10 @@ impl Engine {
             }
             Input::Closed(link) => self.closed(now, link),
             Input::InterfacesChanged => self.network.interfaces_changed(now.at),
-            Input::Tick => return self.tick(now, 0),
+            Input::Tick => return self.tick(now, None),
         }
         // What streams wait for is looked at when time passes, and not with every input.
-        self.tick(now, 1);
+        self.tick(now, Some(Timer::Streams));
     }
 
     /// What to do next, if anything.
@@ -428,7 +428,7 @@ impl Engine {
         due.filter(|due| *due != Time::NEVER)
     }
 
-    /// When each timer runs out.
+    /// When each timer runs out, in the order in which they are handled.
     #[inline]
     fn timers(&self) -> [(Timer, Time); 10] {
         let (network, commands) = (self.network.timers(), self.commands.timers());
@@ -450,18 +450,18 @@ impl Engine {
         ]
     }
 
-    /// Does what the timers that have run out are for, once for each but the first `skipped`.
+    /// Does what the timers that have run out are for, once for each: of all timers, or of those
+    /// that come `after` one.
     #[inline]
-    fn tick(&mut self, now: Now, mut skipped: usize) {
+    fn tick(&mut self, now: Now, mut after: Option<Timer>) {
         while self.core.phase != Phase::Stopped {
             // One that was done may have brought another forward, so they are looked at anew.
-            let timers = self.timers();
-            let mut rest = timers[skipped..].iter();
-            let Some(at) = rest.position(|(_, due)| now.at >= *due) else {
+            let mut timers = self.timers().into_iter();
+            let next = timers.find(|(timer, due)| Some(*timer) > after && now.at >= *due);
+            let Some((timer, _)) = next else {
                 return;
             };
-            let (timer, _) = timers[skipped + at];
-            skipped += at + 1;
+            after = Some(timer);
             self.run_out(now, timer);
         }
     }
@@ -495,7 +495,7 @@ impl Engine {
         }
         self.core.phase = Phase::Running;
         self.core.outputs.push_back(Output::Running);
-        self.network.takes_part(now.at);
+        self.network.take_part(now.at);
     }
 
     /// Looks at every peer: which are gone, and which are to be dialled.
@@ -520,11 +520,11 @@ impl Engine {
         if self.core.phase == Phase::Running {
             self.network.say_goodbye(&mut self.core.at(now));
         }
-        self.shut(now, Error::Stopped);
+        self.stop_without_advert(now, Error::Stopped);
     }
 
-    /// Ends everything without a word to the network.
-    fn shut(&mut self, now: Now, why: Error) {
+    /// Ends every call and link. Peers in a session are told goodbye there; no advert says it.
+    fn stop_without_advert(&mut self, now: Now, why: Error) {
         self.core.phase = Phase::Stopped;
         let (ctx, network) = (&mut self.core.at(now), &mut self.network);
         self.commands.end_own_calls(ctx, network, &why);

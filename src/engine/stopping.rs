@@ -43,8 +43,8 @@ impl Stopping {
         self.awaited.remove(&link) == Some(true)
     }
 
-    /// A link is lost. Says whether its echo was awaited.
-    pub(super) fn lost(&mut self, link: LinkId) -> bool {
+    /// A link has ended. Says whether its echo was awaited.
+    pub(super) fn link_ended(&mut self, link: LinkId) -> bool {
         self.awaited.remove(&link).is_some()
     }
 
@@ -74,7 +74,7 @@ mod tests {
         assert!(!stopping.echo_came(link));
         assert!(stopping.is_over());
         stopping.await_echo(link, false);
-        assert!(stopping.lost(link) && !stopping.lost(link));
+        assert!(stopping.link_ended(link) && !stopping.link_ended(link));
         stopping.await_session(peer);
         assert!(!stopping.is_over());
         assert!(stopping.session_came(peer) && !stopping.session_came(peer));

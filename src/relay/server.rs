@@ -212,7 +212,7 @@ impl Shared {
             record!(Error, "the relay has ended: {e}");
         }
         let mut core = self.lock();
-        core.links.end();
+        core.links.close_all();
         core.failure = failure;
     }
 
@@ -295,7 +295,7 @@ fn look(poller: &mut Poller) -> Result<bool, Error> {
 impl Core {
     fn process(&mut self, poller: &Poller) {
         let now = self.clock.now();
-        self.links.take(poller, &mut self.hub, now);
+        self.links.take_events(poller, &mut self.hub, now);
         while let Some(id) = self.links.next_unread() {
             self.links.read(id, &mut self.hub, now);
             self.perform();

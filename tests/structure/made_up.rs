@@ -141,7 +141,7 @@ fn routing_in_too_many_places_is_that_of_parts() {
             "src/engine/arrivals.rs",
             "use super::links::Links; impl Engine {}",
         ),
-        ("src/engine/requests.rs", "impl Engine {}"),
+        ("src/engine/api.rs", "impl Engine {}"),
         ("src/engine/links.rs", ""),
     ];
     assert_broken(rules::parts_that_see_parts(&tree(&files)), &[]);

@@ -46,7 +46,6 @@ const SHARED: [(&str, &[&str]); 3] = [
     (
         "crate::engine",
         &[
-            "api",
             "ask",
             "context",
             "fair_share",

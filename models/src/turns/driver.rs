@@ -164,8 +164,8 @@ impl Driver {
     }
 
     /// The peer never closes its links: what waits for that must end by time.
-    pub(crate) fn has_left(&self) -> bool {
-        false
+    pub(crate) fn is_lingering(&self) -> bool {
+        true
     }
 
     pub(crate) fn abandon(&mut self) {}

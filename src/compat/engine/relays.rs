@@ -128,8 +128,8 @@ impl Relay {
         true
     }
 
-    /// It is there, or not; whether that is news for the program.
-    fn is_news(&mut self, up: bool) -> bool {
+    /// It is there, or not. Says whether that is news for the program.
+    fn note_up(&mut self, up: bool) -> bool {
         self.up.replace(up) != Some(up)
     }
 
@@ -416,7 +416,7 @@ impl Relays {
             .saturating_mul(count)
             .min(CHANGES_PAUSE_MAX);
         relay.next = now.max(relay.asked + pause) + more;
-        if relay.is_news(true) {
+        if relay.note_up(true) {
             let output = Output::Relay(address.clone(), Ok(()));
             ctx.outputs.push_back(output);
         }
@@ -435,7 +435,7 @@ impl Relays {
         relay.failures += 1;
         relay.next = now + Backoff::new(limits.relay_redial).after(relay.failures);
         let gone = std::mem::take(&mut relay.peers);
-        if relay.is_news(false) {
+        if relay.note_up(false) {
             let output = Output::Relay(address.clone(), Err(why));
             ctx.outputs.push_back(output);
         }

@@ -137,10 +137,10 @@ fn a_link_that_breaks_while_it_is_written_is_said_to_have_ended() {
 fn a_link_that_is_not_connected_yet_is_not_written() {
     let (mut world, mut feeder) = (World::new(), Feeder::default());
     feeder.waits = b"early".to_vec();
-    world.tcp.streams.get_mut(&LINK).unwrap().connected = false;
+    world.tcp.connections.get_mut(&LINK).unwrap().connected = false;
     assert!(!world.flush(&mut feeder));
     assert_eq!(feeder.visits, 0);
-    world.tcp.streams.get_mut(&LINK).unwrap().connected = true;
+    world.tcp.connections.get_mut(&LINK).unwrap().connected = true;
     assert!(world.flush(&mut feeder), "it can be marked again");
     assert_eq!(world.read(5), b"early");
 }

@@ -88,7 +88,7 @@ impl Ask {
         })
     }
 
-    /// What came on a channel of its own. It is large, so the bytes stay where they are.
+    /// What came on a stream of its own. It is large, so the bytes stay where they are.
     pub(crate) fn read(kind: AskKind, bytes: Vec<u8>) -> Result<Ask, Unreadable> {
         match AskRef::decode(kind, &bytes).map_err(|_| Unreadable::Malformed)? {
             AskRef::Message(_) => Ok(Ask::Message(bytes)),
@@ -203,7 +203,7 @@ pub struct Terms {
 #[derive(Debug)]
 pub(crate) enum Carried {
     Whole(Ask),
-    /// All of it goes on a channel of its own. The path is kept for the error that may come.
+    /// All of it goes on a stream of its own. The path is kept for the error that may come.
     Apart {
         kind: AskKind,
         length: u64,
@@ -213,7 +213,7 @@ pub(crate) enum Carried {
 
 impl Carried {
     /// If what is asked is too large for the call's record, takes it out. Its encoding is then to
-    /// go on a channel of its own.
+    /// go on a stream of its own.
     pub(crate) fn set_apart(&mut self) -> Option<Vec<u8>> {
         let Carried::Whole(ask) = self else {
             return None;

@@ -53,7 +53,7 @@ impl Commands {
             Parent::Peer(id) => (Some(id.caller), timeout.min(HAND_ON_MAX)),
         };
         let others = network
-            .joined_peers()
+            .announced_peers()
             .filter(|(peer, _)| Some(*peer) != from && *peer != broadcast.origin);
         let mut peers: Vec<NodeName> = others.map(|(_, name)| name.clone()).collect();
         peers.reverse();

@@ -5,15 +5,15 @@
 use super::{Commands, Ctx, LinkId, Network};
 use crate::engine::RelayFault;
 use crate::engine::links::Refuse;
-use crate::engine::network::LinkOver;
+use crate::engine::network::LinkEnd;
 use crate::wire::record::CloseReason;
 use crate::wire::relay::Route;
 
 impl Commands {
-    /// A link is over, whichever side ended it.
-    pub(crate) fn ended(&mut self, ctx: &mut Ctx<'_>, network: &mut Network, link: LinkId) {
-        let over = network.remove(ctx, link);
-        self.act_on_end(ctx, network, over);
+    /// A link has ended, whichever side ended it.
+    pub(crate) fn link_ended(&mut self, ctx: &mut Ctx<'_>, network: &mut Network, link: LinkId) {
+        let end = network.remove(ctx, link);
+        self.act_on_end(ctx, network, end);
     }
 
     /// Ends a session and says why; another link is just ended.
@@ -24,20 +24,20 @@ impl Commands {
         link: LinkId,
         reason: CloseReason,
     ) {
-        let over = network.close_session(ctx, link, reason);
-        self.act_on_end(ctx, network, over);
+        let end = network.close_session(ctx, link, reason);
+        self.act_on_end(ctx, network, end);
     }
 
     /// Ends a link without a word, after what is already pending.
     pub(crate) fn cut(&mut self, ctx: &mut Ctx<'_>, network: &mut Network, link: LinkId) {
-        let over = network.cut(ctx, link);
-        self.act_on_end(ctx, network, over);
+        let end = network.cut(ctx, link);
+        self.act_on_end(ctx, network, end);
     }
 
     /// Ends a link without a word, and without what is pending.
     pub(crate) fn close_at_once(&mut self, ctx: &mut Ctx<'_>, network: &mut Network, link: LinkId) {
-        let over = network.close_at_once(ctx, link);
-        self.act_on_end(ctx, network, over);
+        let end = network.close_at_once(ctx, link);
+        self.act_on_end(ctx, network, end);
     }
 
     /// The peer broke a rule: nothing that it says from here on could be told from a lie.
@@ -57,7 +57,7 @@ impl Commands {
         let Some(way) = network.say_refused(ctx, link, why) else {
             return self.cut(ctx, network, link);
         };
-        self.ended(ctx, network, link);
+        self.link_ended(ctx, network, link);
         if network.route_fault(ctx, way) {
             let (carrier, route) = way;
             self.route_gone(ctx, network, carrier, route);
@@ -86,7 +86,7 @@ impl Commands {
     ) {
         let gone = network.forget_route(carrier, route);
         if let Some(link) = gone.link {
-            self.ended(ctx, network, link);
+            self.link_ended(ctx, network, link);
         }
         network.routes_lost(ctx.now.at, &gone.lost);
     }
@@ -105,13 +105,13 @@ impl Commands {
         network.beat(ctx, &overdue);
     }
 
-    fn act_on_end(&mut self, ctx: &mut Ctx<'_>, network: &mut Network, over: Option<LinkOver>) {
-        match over {
+    fn act_on_end(&mut self, ctx: &mut Ctx<'_>, network: &mut Network, end: Option<LinkEnd>) {
+        match end {
             None => {}
-            Some(LinkOver::Session { link, peer }) => self.session_lost(ctx, network, link, peer),
-            Some(LinkOver::Relay { link, lost }) => {
+            Some(LinkEnd::Session { link, peer }) => self.session_ended(ctx, network, link, peer),
+            Some(LinkEnd::Relay { link, lost }) => {
                 for over in network.links_over(link) {
-                    self.ended(ctx, network, over);
+                    self.link_ended(ctx, network, over);
                 }
                 network.relay_lost(ctx, link, lost);
             }

@@ -28,6 +28,15 @@ pub(super) struct CallRecord<'a> {
     pub(super) ask: AskRef<'a>,
 }
 
+/// A call that may run.
+struct Runnable {
+    id: RequestId,
+    caller: NodeName,
+    source: Source,
+    /// Bytes that the call takes until it is answered.
+    asked: usize,
+}
+
 impl Commands {
     /// A call came.
     pub(super) fn serve(
@@ -43,8 +52,8 @@ impl Commands {
         let Some(session) = network.session(link) else {
             return;
         };
-        session.used = ctx.now.at;
-        session.last_call = session.last_call.max(Some(call.number));
+        session.mark_used(ctx.now.at);
+        session.note_call(call.number);
         let id = RequestId {
             caller: session.peer,
             number: call.number,
@@ -53,10 +62,35 @@ impl Commands {
         if self.serve_again(ctx, network, link, id) || self.stopping.is_some() {
             return;
         }
-        let asked = match self.admit(ctx, network, id, source, call.form, call.ask.size()) {
-            Ok(asked) => asked,
-            Err(refusal) => return self.refuse_call(ctx, network, id, refusal),
-        };
+        match self.admit(ctx, network, id, source, call.form, call.ask.size()) {
+            Ok(asked) => {
+                let runnable = Runnable {
+                    id,
+                    caller,
+                    source,
+                    asked,
+                };
+                self.take_on(ctx, network, link, runnable, call);
+            }
+            Err(refusal) => self.refuse_call(ctx, network, id, refusal),
+        }
+    }
+
+    /// Remembers a call that may run, and runs it once all of what it asks is there.
+    fn take_on(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        network: &mut Network,
+        link: LinkId,
+        runnable: Runnable,
+        call: CallRecord<'_>,
+    ) {
+        let Runnable {
+            id,
+            caller,
+            source,
+            asked,
+        } = runnable;
         let timeout = Duration::from_millis(call.timeout_ms.into());
         let order = Order {
             now: ctx.now.at,
@@ -64,28 +98,25 @@ impl Commands {
             streams: call.form.streams,
             asked,
         };
-        let collecting = match call.ask {
-            AskRef::Large { kind, length } if length > 0 => Some((kind, length)),
-            _ => None,
+        let stage = match call.ask {
+            AskRef::Large { kind, length } if length > 0 => Stage::Collecting {
+                kind,
+                caller: caller.clone(),
+            },
+            _ => Stage::Running { caller_left: false },
         };
-        let running = Stage::Running { caller_left: false };
-        let stage = collecting.map_or(running, |(kind, _)| Stage::Collecting {
-            kind,
-            caller: caller.clone(),
-        });
-        let served = Served::new(stage, order);
-        self.serving.add(ctx, id, source, served);
+        self.serving.add(ctx, id, source, Served::new(stage, order));
         if order.streams {
             self.streams.open_for_request(id);
             self.go_on_over(ctx, network, id.stream(Channel::Request), link);
         }
-        match collecting {
-            None => self.run(ctx, network, id, caller, Ask::copied(call.ask)),
-            Some((_, length)) => {
+        match call.ask {
+            AskRef::Large { length, .. } if length > 0 => {
                 let (stream, limits) = (id.stream(Channel::Ask), &ctx.config.limits);
                 self.streams.expect(stream, id.caller, length, limits);
                 self.go_on_over(ctx, network, stream, link);
             }
+            ask => self.run(ctx, network, id, caller, Ask::copied(ask)),
         }
     }
 
@@ -111,7 +142,7 @@ impl Commands {
         let feedback = self.streams.resume(up, link, came.reads);
         self.give_feedback(ctx, network, feedback);
         if came.again == Again::Answered {
-            if self.serving.streams(id) && !self.can_end_stream(id) {
+            if self.serving.may_stream(id) && !self.can_end_stream(id) {
                 self.serving.lose_value(id);
             }
             self.send_reply(ctx, network, id);
@@ -135,15 +166,16 @@ impl Commands {
         let source = self.serving.source_of(id.caller, source);
         let shares = |caller| self.serving.is_of_source(caller, source);
         let may_stream = !form.streams || self.streams.has_room_for(2, id.caller, shares, limits);
-        if may_stream && self.find_room(ctx, network, id.caller, Need::Call { source, asked }) {
+        if may_stream && self.make_room(ctx, network, id.caller, Need::Call { source, asked }) {
             return Ok(asked);
         }
         ctx.stats.overloaded += 1;
         Err(Refusal::Overloaded)
     }
 
-    /// Whether there is room for what a caller needs, where need be in that of others' answers.
-    pub(super) fn find_room(
+    /// Makes room for what a caller needs, where need be in that of others' answers. Says whether
+    /// there is room now.
+    pub(super) fn make_room(
         &mut self,
         ctx: &mut Ctx<'_>,
         network: &mut Network,
@@ -287,8 +319,13 @@ impl Commands {
         }
     }
 
-    /// The caller has the answers to these calls.
-    pub(super) fn settle(&mut self, ctx: &mut Ctx<'_>, caller: Instance, settled: Settled<'_>) {
+    /// The caller confirms that it has the answers to these calls.
+    pub(super) fn answers_confirmed(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        caller: Instance,
+        settled: Settled<'_>,
+    ) {
         for number in settled.iter() {
             if let Some(over) = self.serving.confirmed(RequestId { caller, number }) {
                 self.end_streams(ctx, over);

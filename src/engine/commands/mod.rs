@@ -11,14 +11,14 @@
 //! a link ended     --> ends     --> sessions --'
 //! ```
 //!
-//! A call of this node goes through `calls` (`outgoing`, `answered`), one of a peer through
-//! `serving` (`incoming`, `answering`), and what programs stream along both through `streams`.
+//! A call of this node goes through `calls` (`outgoing`, `answers_received`), one of a peer through
+//! `serving` (`incoming`, `answers_sent`), and what programs stream along both through `streams`.
 //! `broadcasts` are calls to every peer, `compat` knows the peers of the older protocol, and
 //! `stopping` waits for answers to arrive. `records` says which part a record is about, `sessions`
 //! what it means for calls that sessions and peers come and go, and `ends` ends links.
 
-mod answered;
-mod answering;
+mod answers_received;
+mod answers_sent;
 mod broadcasts;
 mod compat;
 mod ends;
@@ -123,7 +123,7 @@ impl Commands {
 /// Something was asked or answered over a session, which is therefore not idle.
 fn mark_used(network: &mut Network, now: Time, link: LinkId) {
     if let Some(session) = network.session(link) {
-        session.used = now;
+        session.mark_used(now);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The calls that this node makes: they wait, are sent, and end once.
 
-use super::{CallNumber, Commands, Ctx, LinkId, Network, Output, Phase, own_call};
+use super::{CallNumber, Commands, Ctx, LinkId, Network, Output, Phase, RequestId, own_call};
 use crate::engine::calls::ask::{Ask, Terms};
 use crate::engine::calls::outgoing::{Gone, NewCall, Owner, SETTLED_WITH_CALL};
 use crate::engine::ids::CallOver;
@@ -217,12 +217,26 @@ impl Commands {
         self.calls.sent(ctx, number, instance, link);
         if self.streams.len() > 0 {
             self.streams.bind(id, instance);
-            let (down, value) = (id.stream(Channel::Response), id.stream(Channel::Value));
-            let feedback = self.streams.resume(down, link, streams);
-            self.give_feedback(ctx, network, feedback);
-            self.go_on_over(ctx, network, value, link);
+            self.streams_go_over(ctx, network, id, link, streams);
         }
         Attempt::Done
+    }
+
+    /// What the callee of a call streams comes over this link from now on. `reads` says whether a
+    /// program reads it.
+    fn streams_go_over(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        network: &mut Network,
+        call: RequestId,
+        link: LinkId,
+        reads: bool,
+    ) {
+        let feedback = self
+            .streams
+            .resume(call.stream(Channel::Response), link, reads);
+        self.give_feedback(ctx, network, feedback);
+        self.go_on_over(ctx, network, call.stream(Channel::Value), link);
     }
 
     /// Sends the record of a call, and along with it which calls the callee may forget.
@@ -231,12 +245,11 @@ impl Commands {
             return;
         };
         if let Some(session) = network.session(link) {
-            session.used = ctx.now.at;
-            let count = session.settled.len().min(SETTLED_WITH_CALL);
-            let settled = &session.settled[..count];
-            self.calls
-                .encode(ctx.now.at, number, sequence, settled, &mut self.plain);
-            session.settled.drain(..count);
+            session.mark_used(ctx.now.at);
+            let (calls, plain, now) = (&self.calls, &mut self.plain, ctx.now.at);
+            session.tell_confirmations(SETTLED_WITH_CALL, |settled| {
+                calls.encode(now, number, sequence, settled, plain);
+            });
         }
         network.send_plain_record(ctx, link, kind, &self.plain, None);
     }
@@ -262,7 +275,7 @@ impl Commands {
         }
     }
 
-    /// A link is gone: what it carried waits for another one to the same instance.
+    /// A link has ended: what it carried waits for another one to the same instance.
     pub(super) fn requeue_calls(
         &mut self,
         ctx: &mut Ctx<'_>,
@@ -273,7 +286,7 @@ impl Commands {
         if matches!(network.path_to(ctx.config, instance), Outlet::None) {
             self.serving.drop_refusals(instance);
         }
-        self.calls.lose_link(link);
+        self.calls.link_ended(link);
         let Some(name) = network.name_of(&instance).cloned() else {
             return;
         };

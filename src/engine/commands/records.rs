@@ -24,7 +24,7 @@ impl Commands {
                 settled,
                 ask,
             } => {
-                self.settle(ctx, peer, settled);
+                self.answers_confirmed(ctx, peer, settled);
                 let call = CallRecord {
                     number,
                     form: Form { again, streams },
@@ -39,7 +39,7 @@ impl Commands {
                 body,
             } => self.answered(ctx, network, link, number, status, body),
             Body::Cancel { number } => self.withdraw(ctx, peer, number),
-            Body::Notice(settled) => self.settle(ctx, peer, settled),
+            Body::Notice(settled) => self.answers_confirmed(ctx, peer, settled),
             Body::Peers(peers) => {
                 if network.told_of_peers(ctx, link, peers).is_err() {
                     self.violation(ctx, network, link);

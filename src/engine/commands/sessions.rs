@@ -60,19 +60,19 @@ impl Commands {
         if let Some(idle) = network.session_to_evict(ctx, link) {
             self.close_session(ctx, network, idle, CloseReason::Idle);
         }
-        let Some(joined) = network.join(ctx, link, met) else {
+        let Some(new) = network.add_session(ctx, link, met) else {
             return;
         };
-        for needless in joined.needless {
+        for needless in new.needless {
             self.cut(ctx, network, needless);
         }
         let restarted = self.supersede(ctx, network, instance, name);
-        self.tell_joined(ctx, network, name, joined.is_news, restarted);
-        if let Some(other) = joined.other {
+        self.announce(ctx, network, name, new.is_news, restarted);
+        if let Some(other) = new.other {
             let loser = network.loser(ctx, other, link, met);
             self.close_session(ctx, network, loser, CloseReason::Duplicate);
         }
-        network.joined(ctx, link, instance);
+        network.plan_for_session(ctx, link, instance);
         self.answers_go_on(ctx, network, instance);
         self.pump_calls(ctx, network, name);
     }
@@ -90,10 +90,10 @@ impl Commands {
         for other in network.rivals(instance, name) {
             known |= match network.supersede(ctx, other) {
                 None => false,
-                Some(Rival::Doubted { was_joined }) => was_joined,
+                Some(Rival::Doubted { was_announced }) => was_announced,
                 Some(Rival::Gone(peer)) => {
                     self.fail_calls(ctx, network, other, peer.name(), true);
-                    peer.is_joined()
+                    peer.is_announced()
                 }
             };
         }
@@ -101,7 +101,7 @@ impl Commands {
     }
 
     /// Tells the program that a peer is there: unless it knows, also from the older protocol.
-    fn tell_joined(
+    fn announce(
         &mut self,
         ctx: &mut Ctx<'_>,
         network: &Network,
@@ -123,7 +123,7 @@ impl Commands {
 /// Sessions that end.
 impl Commands {
     /// A session with a peer has ended: what it carried waits for another one.
-    pub(super) fn session_lost(
+    pub(super) fn session_ended(
         &mut self,
         ctx: &mut Ctx<'_>,
         network: &mut Network,
@@ -131,21 +131,20 @@ impl Commands {
         peer: Instance,
     ) {
         self.streams.unlink(link);
-        if network.session_lost(link, &peer) {
+        if network.session_ended(link, &peer) {
             self.answers_cut_off(ctx, network, link, peer);
         }
         let standing = network.standing(ctx, peer);
-        network.session_over(ctx, peer);
+        network.redial_seed(ctx, peer);
         match standing {
             Some(Standing::Replaced) => {
                 if let Some(known) = network.remove_peer(&peer) {
                     self.fail_calls(ctx, network, peer, known.name(), true);
                 }
-                return;
             }
             Some(Standing::Left) => {
                 if let Some(leaver) = network.leaver(&peer) {
-                    self.left(ctx, network, peer, leaver);
+                    self.peer_left(ctx, network, peer, leaver);
                 }
             }
             Some(Standing::Stays) | None => {}
@@ -165,7 +164,7 @@ impl Commands {
             return;
         };
         if reason == CloseReason::Leaving {
-            network.leaves(&peer);
+            network.note_goodbye(&peer);
             // It has left when the last of its sessions has ended: another one may still hold an
             // answer.
             self.close_at_once(ctx, network, link);
@@ -194,7 +193,9 @@ impl Commands {
         outcome: AdvertOutcome,
     ) {
         match outcome {
-            AdvertOutcome::Left { instance, leaver } => self.left(ctx, network, instance, leaver),
+            AdvertOutcome::Left { instance, leaver } => {
+                self.peer_left(ctx, network, instance, leaver);
+            }
             AdvertOutcome::Alias { link, address } => {
                 self.close_at_once(ctx, network, link);
                 network.drop_alias(ctx, &address);
@@ -203,7 +204,7 @@ impl Commands {
     }
 
     /// A peer has said goodbye, and is in no session any more.
-    fn left(
+    fn peer_left(
         &mut self,
         ctx: &mut Ctx<'_>,
         network: &mut Network,
@@ -235,7 +236,7 @@ impl Commands {
             // It was only heard natively, and never met: calls need not wait for that any longer.
             self.pump_calls(ctx, network, name);
         }
-        if peer.is_joined() {
+        if peer.is_announced() {
             ctx.event(Event::PeerLeft(name.clone()));
         }
     }

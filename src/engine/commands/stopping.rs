@@ -85,7 +85,7 @@ impl Commands {
         peer: Instance,
     ) {
         let stopping = self.stopping.as_mut();
-        if !stopping.is_some_and(|s| s.lost(link)) {
+        if !stopping.is_some_and(|s| s.link_ended(link)) {
             return;
         }
         match network.may_come_back(&peer) {

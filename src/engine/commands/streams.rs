@@ -77,20 +77,25 @@ impl Commands {
 
 /// What streams send.
 impl Commands {
-    /// Tells the sender of a stream what its receiver says.
+    /// Tells the sender of a stream what its receiver says. That is sent without waiting for room,
+    /// and is small. A peer that makes this node say it over and over and reads none of it loses
+    /// its link.
     pub(super) fn give_feedback(
         &mut self,
         ctx: &mut Ctx<'_>,
         network: &mut Network,
         feedback: Option<Feedback>,
     ) {
-        if let Some(feedback) = feedback
-            && self.is_read(ctx, network, feedback.link)
-        {
-            network.send_record(ctx, feedback.link, |sequence, out| {
-                feedback.encode(sequence, out);
-            });
+        let Some(feedback) = feedback else {
+            return;
+        };
+        if !is_reading(ctx, network, feedback.link) {
+            ctx.stats.timed_out_silent += 1;
+            return self.cut(ctx, network, feedback.link);
         }
+        network.send_record(ctx, feedback.link, |sequence, out| {
+            feedback.encode(sequence, out);
+        });
     }
 
     /// A stream to this node goes on over a link, if it is open: its sender is told how far it may
@@ -106,28 +111,13 @@ impl Commands {
         self.give_feedback(ctx, network, feedback);
     }
 
-    /// Whether a link's peer reads what it is sent. What streams say of themselves is sent without
-    /// waiting for room, and is small; a peer that makes this node say it over and over and reads
-    /// none of it loses its link.
-    fn is_read(&mut self, ctx: &mut Ctx<'_>, network: &mut Network, link: LinkId) -> bool {
-        // What is left is for the words that end the link.
-        let window_is_used_up = !network.has_window(link, FRAME_MAX / 4);
-        let most = 2 * (ctx.config.limits.link_queue + FRAME_MAX);
-        if network.waits_on(link) < most && !window_is_used_up {
-            return true;
-        }
-        ctx.stats.timed_out_silent += 1;
-        self.cut(ctx, network, link);
-        false
-    }
-
     /// A link takes more: what streams have goes on with the next tick.
     pub(crate) fn streams_go_on(&mut self, now: Time) {
         self.streams.go_on_at(now);
     }
 
     pub(crate) fn tick_streams(&mut self, ctx: &mut Ctx<'_>, network: &mut Network) {
-        self.streams.goes_on();
+        self.streams.clear_due();
         self.pump_streams(ctx, network);
     }
 
@@ -179,11 +169,11 @@ impl Commands {
         let Some(session) = network.session(link) else {
             return Ok(());
         };
-        session.used = ctx.now.at;
+        session.mark_used(ctx.now.at);
         let speaker = Speaker {
             link,
             peer: session.peer,
-            last_call: session.last_call,
+            last_call: session.last_call(),
             next_own,
         };
         let Some(step) = self.streams.take_in(ctx, &speaker, record)? else {
@@ -226,6 +216,13 @@ impl Commands {
             self.streams.end(ctx.outputs, over);
         }
     }
+}
+
+/// Whether a link's peer reads what it is sent, as far as what waits for the link tells.
+fn is_reading(ctx: &Ctx<'_>, network: &Network, link: LinkId) -> bool {
+    let most = 2 * (ctx.config.limits.link_queue + FRAME_MAX);
+    // What is left of the window is for the words that end the link.
+    network.waits_on(link) < most && network.has_window(link, FRAME_MAX / 4)
 }
 
 /// Whether a link takes more of streams, and leaves room for a short call.

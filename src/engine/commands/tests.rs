@@ -1,7 +1,8 @@
 //! Tests of the commands as a whole, with a [`Ctx`] and a network to send through.
 
 use super::*;
-use crate::engine::fixture::{Side, at, linked, name};
+use crate::engine::fixture::{Side, address, at, linked, name};
+use crate::engine::network::Rival;
 use crate::engine::{Ask, Request, Terms};
 use crate::error::Error;
 use crate::name::CommandPath;
@@ -118,7 +119,7 @@ fn when_its_link_ends_a_call_waits_to_be_sent_again_and_its_peer_is_to_be_dialle
     caller.call("p9", terms(false)).unwrap();
     assert!(!caller.commands.waits_for(&name("p9")));
     let (ctx, network) = (&mut caller.side.fixture.ctx(), &mut caller.side.network);
-    caller.commands.ended(ctx, network, caller.side.link);
+    caller.commands.link_ended(ctx, network, caller.side.link);
     assert!(caller.commands.waits_for(&name("p9")));
     let due = network.take_due_peers(caller.side.fixture.now);
     assert_eq!(due.straight.len(), 1, "without a pause");
@@ -135,6 +136,28 @@ fn the_calls_that_a_peer_may_have_end_when_it_is_gone() {
     assert!(!network.is_open(caller.side.link));
     let unreachable = Error::Unreachable("p9".into());
     assert_eq!(caller.ended(), [(number, Err(unreachable))]);
+}
+
+#[test]
+fn a_seed_is_dialled_again_after_a_pause_when_another_instance_has_replaced_its_peer() {
+    let (mut node, _) = pair();
+    let peer = node.side.network.resolve(&name("p9")).unwrap();
+    node.side.fixture.now = at(1_000);
+    let (ctx, network) = (&mut node.side.fixture.ctx(), &mut node.side.network);
+    // The session of the seed is known by now, and what is new was told.
+    network.tick_mesh(ctx);
+    let rival = network.supersede(ctx, peer);
+    assert!(matches!(rival, Some(Rival::Doubted { .. })), "{rival:?}");
+    node.commands.link_ended(ctx, network, node.side.link);
+    assert_eq!(network.resolve(&name("p9")), None);
+    let (pause, _) = ctx.config.limits.redial;
+    assert_eq!(network.timers().mesh, at(1_000) + pause);
+    node.outputs();
+    node.side.fixture.now = at(1_000) + pause;
+    let (ctx, network) = (&mut node.side.fixture.ctx(), &mut node.side.network);
+    network.tick_mesh(ctx);
+    let dials = |output: &Output| matches!(output, Output::Dial(_, to) if *to == address(9));
+    assert!(node.outputs().iter().any(dials));
 }
 
 #[test]

@@ -40,7 +40,7 @@ pub(crate) enum Came<'a> {
     /// The echo of a keepalive; from this peer, if it had been challenged to show that it lives.
     Echo(Option<Instance>),
     /// The other side has ended a link through a relay.
-    Over {
+    Ended {
         /// Whether because of what came there: the relay has altered what it carried.
         altered: bool,
     },

@@ -1,5 +1,6 @@
 //! How links end, and what is said last on them.
 
+use super::session::Session;
 use super::{CLOSED, Ctx, LinkId, Links, Output, Refuse, RelayFault, State, Target, Via};
 use crate::frame::FrameType;
 use crate::wire::Instance;
@@ -32,7 +33,7 @@ pub(crate) enum Ended {
 }
 
 impl Links {
-    /// A link is over, whichever side ended it.
+    /// A link has ended, whichever side ended it.
     pub(crate) fn remove(&mut self, ctx: &mut Ctx<'_>, id: LinkId) -> Option<Ended> {
         let link = self.table.remove(&id)?;
         if let Via::Relay(carrier, route) = link.via {
@@ -83,10 +84,10 @@ impl Links {
         id: LinkId,
         reason: CloseReason,
     ) -> Option<Ended> {
-        let settled = self.session(id).map(|s| std::mem::take(&mut s.settled));
-        if let Some(settled) = settled.filter(|settled| !settled.is_empty()) {
+        let confirmations = self.session(id).map(Session::take_confirmations);
+        if let Some(numbers) = confirmations.filter(|numbers| !numbers.is_empty()) {
             self.send_record(ctx, plain, id, |sequence, out| {
-                encode_notice(sequence, &settled, out)
+                encode_notice(sequence, &numbers, out)
             });
         }
         self.send_record(ctx, plain, id, |sequence, out| {

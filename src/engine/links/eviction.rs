@@ -17,7 +17,9 @@ impl Links {
             self.table
                 .iter()
                 .filter_map(|(id, link)| match &link.state {
-                    State::Open { session, .. } => Some((link.via.source(), session.used, *id)),
+                    State::Open { session, .. } => {
+                        Some((link.via.source(), session.used_at(), *id))
+                    }
                     _ => None,
                 })
         };

@@ -1,7 +1,7 @@
 //! Links and what they go through: the handshake, records, keepalive, the end.
 //!
-//! A link is an ordered stream of frames to somewhere: to a peer over a socket, to a peer through a
-//! relay, or to a relay. No file here knows a socket; together they know which frames may come
+//! A link carries frames in order to somewhere: to a peer over a socket, to a peer through a relay,
+//! or to a relay. No file here knows a socket; together they know which frames may come
 //! when.
 //!
 //! ```text

@@ -253,7 +253,7 @@ impl Links {
         }
         let came = match inner.kind {
             // The other side has ended it: because it was to end, or because of what came there.
-            FrameType::ERROR => Came::Over {
+            FrameType::ERROR => Came::Ended {
                 altered: inner.payload != CLOSED,
             },
             kind => self.peer_frame(ctx, id, kind, inner.payload, opened),

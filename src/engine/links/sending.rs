@@ -27,9 +27,10 @@ pub(crate) enum Room {
     None,
     /// This one, to a peer.
     Session,
-    /// Those of streams that go over this one, to a relay,
+    /// The links that go over this one, to a relay, take more of streams.
     Relay {
-        /// and these, which waited for it to drain.
+        /// Those of them that take more calls and answers as well, which waited for this one to
+        /// drain.
         waited: Vec<LinkId>,
     },
 }

@@ -24,12 +24,13 @@ pub(crate) struct Session {
     pub(super) port: u16,
     /// Whether the peer was still asking for its name.
     pub(super) probing: bool,
-    /// Calls whose answers have come, for the callee to forget.
-    pub(crate) settled: Vec<u64>,
+    /// The calls of this node whose answers have come, and which the peer was not told yet that it
+    /// may forget.
+    to_confirm: Vec<u64>,
     /// The highest number of a call that came.
-    pub(crate) last_call: Option<u64>,
-    /// When a call or answer last passed.
-    pub(crate) used: Time,
+    last_call: Option<u64>,
+    /// When a call, an answer or something of a stream last passed.
+    used: Time,
     outbound: Direction,
     inbound: Direction,
 }
@@ -72,7 +73,7 @@ impl Session {
             name: with.name,
             port: with.port,
             probing: with.probing,
-            settled: Vec::new(),
+            to_confirm: Vec::new(),
             last_call: None,
             used: now,
             outbound,
@@ -101,6 +102,45 @@ impl Session {
         }
         self.inbound.sequence += 1;
         Ok(record)
+    }
+
+    /// A call, an answer or something of a stream passes, so the session is not idle.
+    pub(crate) fn mark_used(&mut self, now: Time) {
+        self.used = now;
+    }
+
+    /// When a call, an answer or something of a stream last passed.
+    pub(crate) fn used_at(&self) -> Time {
+        self.used
+    }
+
+    /// A call with this number came.
+    pub(crate) fn note_call(&mut self, number: u64) {
+        self.last_call = self.last_call.max(Some(number));
+    }
+
+    /// The highest number of a call that came.
+    pub(crate) fn last_call(&self) -> Option<u64> {
+        self.last_call
+    }
+
+    /// The answer to a call of this node has come: the peer is to be told that it may forget the
+    /// call. Returns of how many calls it is to be told so.
+    pub(crate) fn add_confirmation(&mut self, number: u64) -> usize {
+        self.to_confirm.push(number);
+        self.to_confirm.len()
+    }
+
+    /// Takes the numbers of all calls that the peer is to be told that it may forget.
+    pub(crate) fn take_confirmations(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.to_confirm)
+    }
+
+    /// Hands the oldest of those numbers, `most` of them, to `tell`, which tells the peer.
+    pub(crate) fn tell_confirmations(&mut self, most: usize, tell: impl FnOnce(&[u64])) {
+        let count = self.to_confirm.len().min(most);
+        tell(&self.to_confirm[..count]);
+        self.to_confirm.drain(..count);
     }
 
     /// The sequence number the next record of ours must carry.
@@ -170,6 +210,28 @@ mod tests {
         };
         to.open(f.kind, f.payload, &mut Vec::new())
             .map(|r| r.sequence)
+    }
+
+    #[test]
+    fn the_oldest_confirmations_are_told_first_and_each_once() {
+        let (mut session, _) = pair((1, 2));
+        for number in 1..=3 {
+            assert_eq!(session.add_confirmation(number), number as usize);
+        }
+        let mut told = Vec::new();
+        session.tell_confirmations(2, |numbers| told.extend_from_slice(numbers));
+        assert_eq!(told, [1, 2]);
+        assert_eq!(session.take_confirmations(), [3]);
+        session.tell_confirmations(2, |numbers| assert!(numbers.is_empty()));
+    }
+
+    #[test]
+    fn the_highest_number_of_a_call_stays_when_an_earlier_call_comes_again() {
+        let (mut session, _) = pair((1, 2));
+        assert_eq!(session.last_call(), None);
+        session.note_call(7);
+        session.note_call(5);
+        assert_eq!(session.last_call(), Some(7));
     }
 
     #[test]

@@ -209,7 +209,7 @@ fn the_end_of_a_session_says_why_and_names_the_peer() {
 fn a_session_that_ends_confirms_the_answers_that_have_come() {
     let (mut asker, mut answerer) = met();
     let (plain, link) = (&mut asker.plain, asker.link);
-    asker.links.session(link).unwrap().settled.push(5);
+    asker.links.session(link).unwrap().add_confirmation(5);
     let ctx = &mut asker.fixture.ctx();
     asker
         .links

@@ -1,9 +1,9 @@
-//! Adverts: ours go out, and those of others fill the directory, claim our name or say goodbye.
+//! Adverts: ours go out, and those of others fill the directory or say goodbye. One that claims our
+//! name is for the name probe (`name_probe`).
 
 use super::{Ctx, Network, Phase, Wanted};
 use crate::address::RelayAddress;
-use crate::engine::links::Target;
-use crate::engine::peers::{BURST_GAP, Farewell, Leaver, News, Origin, place_of};
+use crate::engine::peers::{Goodbye, Leaver, News, Origin, place_of};
 use crate::engine::{LinkId, Time};
 use crate::wire::Instance;
 use crate::wire::advert::{Advert, Phase as AdvertPhase};
@@ -53,21 +53,6 @@ impl Network {
         self.advertiser.burst(now);
     }
 
-    /// Until when this node waits to learn whether its name is taken, if it has to. A claim that is
-    /// being looked into, or a relay where there may be one, decides first; `last` is when it is
-    /// too late for that.
-    pub(crate) fn undecided_until(&self, ctx: &Ctx<'_>, last: Time) -> Option<Time> {
-        let undecided = self.relays.are_untried() || self.links.is_dialling(&ctx.config.name);
-        (undecided && ctx.now.at < last).then(|| (ctx.now.at + BURST_GAP).min(last))
-    }
-
-    /// The name is ours: everyone is told, and peers are dialled.
-    pub(crate) fn takes_part(&mut self, now: Time) {
-        self.advertiser.burst(now);
-        self.relays.has_news(now);
-        self.directory.wake_at(now);
-    }
-
     /// Takes in a datagram. `opened` is where its token is opened.
     pub(crate) fn datagram(
         &mut self,
@@ -104,7 +89,7 @@ impl Network {
         }
         ctx.stats.adverts_heard += 1;
         if ctx.is_own_name(&advert.name) {
-            self.claim(ctx, from, advert);
+            self.name_claimed(ctx, from, advert);
             return None;
         }
         match (advert.phase, from) {
@@ -120,7 +105,12 @@ impl Network {
     }
 
     /// Where an advert says that its sender is, if that may be dialled on its word.
-    fn place_of(&self, ctx: &mut Ctx<'_>, from: Origin, advert: &Advert) -> Option<SocketAddr> {
+    pub(super) fn place_of(
+        &self,
+        ctx: &mut Ctx<'_>,
+        from: Origin,
+        advert: &Advert,
+    ) -> Option<SocketAddr> {
         let relay: Option<IpAddr> = match from {
             Origin::Lan(_) => None,
             Origin::Relay(carrier, _) => self.relays.address(carrier).and_then(|r| r.ip()),
@@ -161,7 +151,7 @@ impl Network {
         place: Option<SocketAddr>,
         wanted: Wanted<'_>,
     ) -> bool {
-        if !self.directory.makes_room(ctx.config.limits.peers) {
+        if !self.directory.make_room(ctx.config.limits.peers) {
             ctx.stats.adverts_throttled += 1;
             return false;
         }
@@ -196,14 +186,14 @@ impl Network {
 
     fn goodbye(&mut self, ctx: &mut Ctx<'_>, advert: &Advert) -> Option<AdvertOutcome> {
         match self.directory.goodbye(ctx, advert) {
-            Farewell::Stale => None,
+            Goodbye::Stale => None,
             // What it said last in its sessions may still be on its way. Their end comes after
             // that.
-            Farewell::InSession => {
+            Goodbye::InSession => {
                 self.challenge(ctx, advert.instance);
                 None
             }
-            Farewell::Gone => Some(AdvertOutcome::Left {
+            Goodbye::Gone => Some(AdvertOutcome::Left {
                 instance: advert.instance,
                 leaver: Leaver::of(advert),
             }),
@@ -219,44 +209,5 @@ impl Network {
     /// A node has left, and nothing of it is left here: remembers that for a while.
     pub(crate) fn remember_left(&mut self, ctx: &Ctx<'_>, instance: Instance, leaver: Leaver) {
         self.directory.remember_left(ctx, instance, leaver);
-    }
-
-    /// A node goes by our name. Whether that is so, and not a replay, a handshake tells.
-    fn claim(&mut self, ctx: &mut Ctx<'_>, from: Origin, advert: &Advert) {
-        let claimant = advert.instance;
-        let look = match (ctx.phase, advert.phase) {
-            (_, AdvertPhase::Leaving) | (Phase::Stopped, _) => false,
-            // A node that takes part has the name; of two that ask, the lower instance gets it.
-            (Phase::Probing { .. }, AdvertPhase::Present) => true,
-            (Phase::Probing { .. }, AdvertPhase::Probing) => claimant < ctx.instance,
-            (Phase::Running, AdvertPhase::Probing) => {
-                self.advertiser.defend_name(ctx.now.at, claimant);
-                false
-            }
-            (Phase::Running, AdvertPhase::Present) => true,
-        };
-        let place = self.place_of(ctx, from, advert);
-        let relayed = matches!(from, Origin::Relay(..));
-        if !look
-            || place.is_none() && !relayed
-            || !self.presence.may_look_into(ctx.now.at, claimant, relayed)
-            || !self.may_dial(ctx)
-        {
-            return;
-        }
-        self.presence.looks_into(ctx.now.at, claimant, relayed);
-        let target = Target {
-            instance: claimant,
-            name: advert.name.clone(),
-        };
-        match (from, place) {
-            (Origin::Relay(carrier, route), _) => {
-                self.dial_route(ctx, target, (carrier, route));
-            }
-            (Origin::Lan(_), Some(place)) => {
-                self.links.dial(ctx, Some(target), place);
-            }
-            (Origin::Lan(_), None) => {}
-        }
     }
 }

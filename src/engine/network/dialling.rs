@@ -9,9 +9,10 @@ use crate::wire::Instance;
 use crate::wire::relay::Route;
 
 impl Network {
-    /// Whether a dial may begin now, within the bounds on how many and how fast.
-    pub(super) fn may_dial(&mut self, ctx: &Ctx<'_>) -> bool {
-        self.dialler.may_dial(ctx, self.links.dialling())
+    /// Takes a slot for a dial that begins now, within the bounds on how many and how fast. Says
+    /// whether there was one.
+    pub(super) fn take_dial_slot(&mut self, ctx: &Ctx<'_>) -> bool {
+        self.dialler.take_slot(ctx, self.links.dialling())
     }
 
     /// Looks at every peer: which are gone, and which are to be dialled. Once those that are gone
@@ -25,14 +26,14 @@ impl Network {
         // Those without a slot wait for one to be free, or for the next second's allowance.
         let mut again = ctx.now.at;
         for instance in due.straight {
-            if !self.may_dial(ctx) {
+            if !self.take_dial_slot(ctx) {
                 again = ctx.now.at + SLOT_WAIT;
                 break;
             }
             self.dial_peer(ctx, instance, wanted);
         }
         for instance in due.routed {
-            if !self.may_dial(ctx) {
+            if !self.take_dial_slot(ctx) {
                 again = ctx.now.at + SLOT_WAIT;
                 break;
             }
@@ -55,7 +56,7 @@ impl Network {
                 let target = Some(Target { instance, name });
                 self.links.dial(ctx, target, address)
             });
-        self.directory.dials(&instance, link);
+        self.directory.note_dial(&instance, link);
     }
 
     /// Dials a known peer at every relay where it is.
@@ -82,10 +83,10 @@ impl Network {
         };
         for place in routes {
             let name = name.clone();
-            if (std::mem::take(&mut allowed) || self.may_dial(ctx))
+            if (std::mem::take(&mut allowed) || self.take_dial_slot(ctx))
                 && let Some(id) = self.dial_route(ctx, Target { instance, name }, place)
             {
-                self.directory.dials_route(&instance, id);
+                self.directory.note_route_dial(&instance, id);
             }
         }
     }
@@ -112,7 +113,7 @@ impl Network {
         let Some(id) = self.best_session(instance) else {
             return;
         };
-        let used = self.session(id).map_or(Time::default(), |s| s.used);
+        let used = self.session(id).map_or(Time::default(), |s| s.used_at());
         if ctx.now.at - used > COMPARE {
             return;
         }
@@ -149,7 +150,7 @@ impl Network {
     ) {
         let instance = target.instance;
         if ctx.is_own_name(&target.name) {
-            return self.presence.claim_unresolved(&instance);
+            return self.name_claims.unresolved(&instance);
         }
         match relayed {
             true => self.directory.route_dial_failed(ctx, instance, id),

@@ -15,8 +15,8 @@ use std::net::SocketAddr;
 /// A link that has ended, and carried something that others must act on.
 #[derive(Debug)]
 #[must_use]
-pub(crate) enum LinkOver {
-    /// A session with this peer. [`Network::session_lost`] is to follow.
+pub(crate) enum LinkEnd {
+    /// A session with this peer. [`Network::session_ended`] is to follow.
     Session { link: LinkId, peer: Instance },
     /// The link to a relay. Once the [`Network::links_over`] it have ended,
     /// [`Network::relay_lost`] is to follow.
@@ -181,25 +181,25 @@ impl Network {
         ctx: &mut Ctx<'_>,
         id: LinkId,
         reason: CloseReason,
-    ) -> Option<LinkOver> {
+    ) -> Option<LinkEnd> {
         let ended = self.links.close_session(ctx, &mut self.plain, id, reason);
         self.after_end(ctx, id, ended)
     }
 
     /// Ends a link without a word, after what is already pending.
-    pub(crate) fn cut(&mut self, ctx: &mut Ctx<'_>, id: LinkId) -> Option<LinkOver> {
+    pub(crate) fn cut(&mut self, ctx: &mut Ctx<'_>, id: LinkId) -> Option<LinkEnd> {
         let ended = self.links.cut(ctx, id);
         self.after_end(ctx, id, ended)
     }
 
     /// Ends a link without a word, and without what is pending.
-    pub(crate) fn close_at_once(&mut self, ctx: &mut Ctx<'_>, id: LinkId) -> Option<LinkOver> {
+    pub(crate) fn close_at_once(&mut self, ctx: &mut Ctx<'_>, id: LinkId) -> Option<LinkEnd> {
         let ended = self.links.close(ctx, id, Vec::new());
         self.after_end(ctx, id, ended)
     }
 
-    /// A link is over, whichever side ended it.
-    pub(crate) fn remove(&mut self, ctx: &mut Ctx<'_>, id: LinkId) -> Option<LinkOver> {
+    /// A link has ended, whichever side ended it.
+    pub(crate) fn remove(&mut self, ctx: &mut Ctx<'_>, id: LinkId) -> Option<LinkEnd> {
         let ended = self.links.remove(ctx, id);
         self.after_end(ctx, id, ended)
     }
@@ -209,7 +209,7 @@ impl Network {
         ctx: &mut Ctx<'_>,
         link: LinkId,
         ended: Option<Ended>,
-    ) -> Option<LinkOver> {
+    ) -> Option<LinkEnd> {
         match ended? {
             Ended::Unproved => None,
             Ended::Dial { target, relayed } => {
@@ -222,8 +222,8 @@ impl Network {
             }
             // Nothing is kept for any peer when the node has stopped.
             Ended::Session(_) if ctx.phase == Phase::Stopped => None,
-            Ended::Session(peer) => Some(LinkOver::Session { link, peer }),
-            Ended::Relay { up_for, fault } => Some(LinkOver::Relay {
+            Ended::Session(peer) => Some(LinkEnd::Session { link, peer }),
+            Ended::Relay { up_for, fault } => Some(LinkEnd::Relay {
                 link,
                 lost: Lost { up_for, fault },
             }),

@@ -97,10 +97,10 @@ impl Network {
                 // The end of a session, or of a dial, has the seeds looked at again.
                 continue;
             }
-            let link =
-                (is_due && self.may_dial(ctx)).then(|| self.links.dial(ctx, None, seed.address));
+            let link = (is_due && self.take_dial_slot(ctx))
+                .then(|| self.links.dial(ctx, None, seed.address));
             room = room.saturating_sub(usize::from(link.is_some()));
-            self.mesh.dials(ctx.now.at, seed, link);
+            self.mesh.note_dial(ctx.now.at, seed, link);
         }
     }
 
@@ -127,7 +127,7 @@ impl Network {
                 self.send_record(ctx, link, |sequence, out| {
                     encode_peers(sequence, &body, out)
                 });
-                self.mesh.were_told(link, some);
+                self.mesh.note_told(link, some);
             }
         }
     }

@@ -8,20 +8,22 @@
 //!
 //! [`Network`] owns the parts that do this, and hands what one of them returns to the next. It
 //! knows nothing of commands and answers. What others must act on it returns as a value: [`Came`]
-//! is what came on a link, [`LinkOver`] a link that has ended, [`AdvertOutcome`] what an advert
+//! is what came on a link, [`LinkEnd`] a link that has ended, [`AdvertOutcome`] what an advert
 //! leads to, [`Greeted`] what a hello leads to, and [`Proved`] what a session leads to that was
 //! just proved. The caller acts on such a value before it hands in anything else, so that all that
 //! happens has one order.
 //!
-//! `adverts` fill the directory, and `dialling` makes links of what it plans. `handshake` answers
-//! hellos, `sessions` begin and end, `links` is what goes out and how a link ends. `relays` are
-//! joined, and `mesh` finds peers without advertising.
+//! `adverts` fill the directory, and `dialling` makes links of what it plans. `name_probe` asks
+//! whether this node's name is taken. `handshake` answers hellos, `sessions` begin and end, `links`
+//! is what goes out and how a link ends. `relays` are joined, and `mesh` finds peers without
+//! advertising.
 
 mod adverts;
 mod dialling;
 mod handshake;
 mod links;
 mod mesh;
+mod name_probe;
 mod relays;
 mod sessions;
 #[cfg(test)]
@@ -29,12 +31,12 @@ mod tests;
 
 pub(crate) use adverts::AdvertOutcome;
 pub(crate) use handshake::Greeted;
-pub(crate) use links::LinkOver;
+pub(crate) use links::LinkEnd;
 pub(crate) use sessions::{Proved, Rival};
 
 use super::context::{Ctx, Phase};
 use super::links::{Came, Links};
-use super::peers::{Advertiser, Dialler, Directory, Mesh, Presence};
+use super::peers::{Advertiser, Dialler, Directory, Mesh, NameClaims, Presence};
 use super::relays::Relays;
 use super::{Config, LinkId, PeerInfo, Ping, Stats, Time};
 use crate::name::NodeName;
@@ -46,6 +48,7 @@ pub(crate) type Wanted<'a> = &'a dyn Fn(&NodeName) -> bool;
 pub(crate) struct Network {
     advertiser: Advertiser,
     presence: Presence,
+    name_claims: NameClaims,
     directory: Directory,
     dialler: Dialler,
     mesh: Mesh,
@@ -70,6 +73,7 @@ impl Network {
         Network {
             advertiser: Advertiser::new(now),
             presence: Presence::default(),
+            name_claims: NameClaims::default(),
             directory: Directory::default(),
             dialler: Dialler::default(),
             mesh: Mesh::default(),

@@ -25,7 +25,7 @@ impl Network {
     pub(crate) fn tick_relays(&mut self, ctx: &mut Ctx<'_>) {
         for address in self.relays.take_due(ctx) {
             let id = self.links.dial_relay(ctx, address.clone());
-            self.relays.dials(&address, id);
+            self.relays.note_dial(&address, id);
         }
         self.relays.rename(ctx.now.at);
         let untold = self.links.untold_relays(self.relays.news());
@@ -40,7 +40,7 @@ impl Network {
         self.send_ping(ctx, id);
     }
 
-    /// The link to a relay is over, and so is all that went through it.
+    /// The link to a relay has ended, and so has all that went through it.
     pub(crate) fn relay_lost(&mut self, ctx: &mut Ctx<'_>, id: LinkId, lost: Lost) {
         self.links.forget_routes(id);
         let peers = self.directory.forget_routes(id, None);

@@ -1,10 +1,10 @@
 //! Sessions: what a new one changes, and what the end of one does.
 
 use super::mesh::is_guest;
-use super::{Ctx, LinkId, Network, NodeName, Phase};
+use super::{Ctx, LinkId, Network, NodeName};
+use crate::engine::Path;
 use crate::engine::links::Met;
-use crate::engine::peers::{Admission, Joined, Made, Peer, Standing};
-use crate::engine::{Event, Path};
+use crate::engine::peers::{Admission, Made, NewSession, Peer, Standing};
 use crate::wire::Instance;
 
 /// What a session leads to that was just proved from both sides.
@@ -18,16 +18,16 @@ pub(crate) enum Proved {
     OtherName,
     /// Its peer has left meanwhile: the link is to end.
     HasLeft,
-    /// It is good. [`Network::meet`] and [`Network::join`] are to follow.
+    /// It is good. [`Network::meet`] and [`Network::add_session`] are to follow.
     Welcome(Met),
 }
 
 /// What becomes of another instance of a name when one has proved to have it.
 #[derive(Debug)]
 pub(crate) enum Rival {
-    /// It is in a session, and has to show that it lives. `was_joined` says whether the program was
-    /// told that it is there.
-    Doubted { was_joined: bool },
+    /// It is in a session, and has to show that it lives. `was_announced` says whether the program
+    /// was told that it is there.
+    Doubted { was_announced: bool },
     /// It is not in a session, and is forgotten.
     Gone(Box<Peer>),
 }
@@ -41,35 +41,20 @@ impl Network {
             self.presence.know(ctx.now.at, address.ip());
         }
         ctx.stats.sessions += 1;
-        let is_ours = ctx.is_own_name(&met.name);
-        if is_ours && self.loses_name(ctx, &met) {
-            return Some(Proved::NameTaken);
-        }
-        let admission = self.directory.admits(&met.instance, &met.name);
-        if is_ours || admission != Admission::Welcome {
+        let proved = if ctx.is_own_name(&met.name) {
+            self.met_namesake(ctx, &met)
+        } else {
+            match self.directory.admits(&met.instance, &met.name) {
+                Admission::Welcome => Proved::Welcome(met),
+                Admission::OtherName => Proved::OtherName,
+                Admission::HasLeft => Proved::HasLeft,
+            }
+        };
+        if !matches!(proved, Proved::Welcome(_) | Proved::NameTaken) {
             // A seed whose session is closed at once is dialled again.
             self.mesh.seed_failed(ctx, id);
         }
-        Some(match admission {
-            _ if is_ours => Proved::Namesake,
-            Admission::Welcome => Proved::Welcome(met),
-            Admission::OtherName => Proved::OtherName,
-            Admission::HasLeft => Proved::HasLeft,
-        })
-    }
-
-    /// Another instance has proved to go by our name: whether this node loses it. Where both keep
-    /// it, the program is told.
-    fn loses_name(&self, ctx: &mut Ctx<'_>, other: &Met) -> bool {
-        let wins = ctx.instance < other.instance;
-        match ctx.phase {
-            Phase::Probing { .. } => !other.probing || !wins,
-            Phase::Running if !other.probing => {
-                ctx.event(Event::NameConflict { wins });
-                false
-            }
-            Phase::Running | Phase::Stopped => false,
-        }
+        Some(proved)
     }
 
     /// Makes a peer known that has proved itself. The peer is returned that is to be dropped for
@@ -86,8 +71,13 @@ impl Network {
     }
 
     /// A known peer is in a session on this link from now on. Once others have acted on what that
-    /// leads to, [`Network::joined`] is to follow.
-    pub(crate) fn join(&mut self, ctx: &Ctx<'_>, id: LinkId, met: &Met) -> Option<Joined> {
+    /// leads to, [`Network::plan_for_session`] is to follow.
+    pub(crate) fn add_session(
+        &mut self,
+        ctx: &Ctx<'_>,
+        id: LinkId,
+        met: &Met,
+    ) -> Option<NewSession> {
         let made = Made {
             link: id,
             dialled: met.dialled,
@@ -108,9 +98,9 @@ impl Network {
         if self.directory.sessions(&other).is_empty() {
             return Some(Rival::Gone(self.directory.remove(&other)?));
         }
-        let was_joined = self.directory.doubt(&other);
+        let was_announced = self.directory.doubt(&other);
         self.challenge(ctx, other);
-        Some(Rival::Doubted { was_joined })
+        Some(Rival::Doubted { was_announced })
     }
 
     /// Which of two sessions with one peer is to end.
@@ -123,7 +113,7 @@ impl Network {
 
     /// Plans what a new session changes: how its peer is reached, which dials are still wanted, and
     /// which peers are told of it.
-    pub(crate) fn joined(&mut self, ctx: &mut Ctx<'_>, id: LinkId, instance: Instance) {
+    pub(crate) fn plan_for_session(&mut self, ctx: &mut Ctx<'_>, id: LinkId, instance: Instance) {
         self.update_path(ctx, instance);
         self.directory.plan_direct(ctx, instance);
         self.plan_comparison(ctx, instance);
@@ -139,8 +129,8 @@ impl Network {
     }
 
     /// A peer that was challenged has shown that it lives.
-    pub(crate) fn lives(&mut self, peer: &Instance) {
-        self.directory.lives(peer);
+    pub(crate) fn note_alive(&mut self, peer: &Instance) {
+        self.directory.note_alive(peer);
     }
 
     /// Looks again how a peer is reached.
@@ -157,13 +147,13 @@ impl Network {
 /// How a session ends, and peers with it.
 impl Network {
     /// The session on a link has ended. Says whether its peer is known.
-    pub(crate) fn session_lost(&mut self, id: LinkId, peer: &Instance) -> bool {
+    pub(crate) fn session_ended(&mut self, id: LinkId, peer: &Instance) -> bool {
         self.mesh.unlink(id);
         self.directory.session_down(peer, id)
     }
 
     /// What becomes of a peer after a session with it has ended, if it is known. One that stays is
-    /// dialled again. Once others have acted on this, [`Network::session_over`] is to follow.
+    /// dialled again. Once others have acted on this, [`Network::redial_seed`] is to follow.
     pub(crate) fn standing(&mut self, ctx: &mut Ctx<'_>, peer: Instance) -> Option<Standing> {
         let standing = self.directory.standing(&peer);
         if standing == Some(Standing::Stays) {
@@ -173,8 +163,9 @@ impl Network {
         standing
     }
 
-    /// A session with a peer has ended, and it is known what becomes of the peer.
-    pub(crate) fn session_over(&mut self, ctx: &mut Ctx<'_>, peer: Instance) {
+    /// A session with a peer has ended, and it is known what becomes of the peer: if the peer was
+    /// at a seed, that is dialled again.
+    pub(crate) fn redial_seed(&mut self, ctx: &mut Ctx<'_>, peer: Instance) {
         if self.directory.reached(&peer).is_none() {
             self.mesh.peer_lost(ctx, peer);
         }
@@ -186,9 +177,9 @@ impl Network {
         self.mesh.evicted_by(peer);
     }
 
-    /// A peer says in a session that it leaves.
-    pub(crate) fn leaves(&mut self, peer: &Instance) {
-        self.directory.leaves(peer);
+    /// A peer says goodbye in a session.
+    pub(crate) fn note_goodbye(&mut self, peer: &Instance) {
+        self.directory.note_goodbye(peer);
     }
 
     /// The other side has closed a session because it has no use for it.
@@ -232,8 +223,11 @@ impl Network {
     }
 
     /// The peers that the program was told of.
-    pub(crate) fn joined_peers(&self) -> impl Iterator<Item = (Instance, &NodeName)> {
-        let joined = self.directory.iter().filter(|(_, peer)| peer.is_joined());
-        joined.map(|(instance, peer)| (*instance, peer.name()))
+    pub(crate) fn announced_peers(&self) -> impl Iterator<Item = (Instance, &NodeName)> {
+        let announced = self
+            .directory
+            .iter()
+            .filter(|(_, peer)| peer.is_announced());
+        announced.map(|(instance, peer)| (*instance, peer.name()))
     }
 }

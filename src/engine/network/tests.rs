@@ -83,14 +83,14 @@ fn the_end_of_a_session_is_for_others_to_act_on_and_its_peer_is_dialled_again() 
     assert_eq!(one.network.best_session(peer), Some(link));
     let over = one.network.remove(&mut one.fixture.ctx(), link);
     assert!(
-        matches!(over, Some(LinkOver::Session { link: l, peer: p }) if (l, p) == (link, peer)),
+        matches!(over, Some(LinkEnd::Session { link: l, peer: p }) if (l, p) == (link, peer)),
         "{over:?}"
     );
-    assert!(one.network.session_lost(link, &peer));
+    assert!(one.network.session_ended(link, &peer));
     assert!(one.network.may_come_back(&peer));
     let standing = one.network.standing(&mut one.fixture.ctx(), peer);
     assert_eq!(standing, Some(Standing::Stays));
-    one.network.session_over(&mut one.fixture.ctx(), peer);
+    one.network.redial_seed(&mut one.fixture.ctx(), peer);
     one.fixture.now = at(2_000);
     let due = one.network.take_due_peers(one.fixture.now);
     assert_eq!(due.straight, [peer]);

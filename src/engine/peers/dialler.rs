@@ -10,8 +10,9 @@ pub(crate) struct Dialler {
 }
 
 impl Dialler {
-    /// Whether a dial may begin now, besides those under way; it is counted if so.
-    pub(crate) fn may_dial(&mut self, ctx: &Ctx<'_>, under_way: usize) -> bool {
+    /// Takes a slot for a dial that begins now, besides those under way. Says whether there was
+    /// one.
+    pub(crate) fn take_slot(&mut self, ctx: &Ctx<'_>, under_way: usize) -> bool {
         let limits = &ctx.config.limits;
         under_way < limits.dials && self.rate.take(ctx.now.at, limits.dials_per_second)
     }
@@ -28,8 +29,8 @@ mod tests {
         fixture.core.config.limits.dials = 2;
         fixture.core.config.limits.dials_per_second = 3;
         let mut dialler = Dialler::default();
-        assert!(!dialler.may_dial(&fixture.ctx(), 2));
-        let allowed = (0..9).filter(|_| dialler.may_dial(&fixture.ctx(), 1));
+        assert!(!dialler.take_slot(&fixture.ctx(), 2));
+        let allowed = (0..9).filter(|_| dialler.take_slot(&fixture.ctx(), 1));
         assert_eq!(allowed.count(), 3);
     }
 }

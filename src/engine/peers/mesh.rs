@@ -187,8 +187,8 @@ impl Mesh {
             .retain(|s| s.keep || !s.waiting.is_empty() || s.link.is_some());
     }
 
-    /// The seeds that nobody is reached at, and that are not being dialled. [`Mesh::dials`] is to
-    /// follow for each of them, but for those that wait until a session ends.
+    /// The seeds that nobody is reached at, and that are not being dialled. [`Mesh::note_dial`] is
+    /// to follow for each of them, but for those that wait until a session ends.
     pub(crate) fn undialled(&self, is_reached: impl Fn(&Instance) -> bool) -> Vec<Undialled> {
         let seeds = self.seeds.iter().enumerate();
         let undialled =
@@ -203,7 +203,7 @@ impl Mesh {
     }
 
     /// A seed is being dialled, or has to wait.
-    pub(crate) fn dials(&mut self, now: Time, undialled: Undialled, link: Option<LinkId>) {
+    pub(crate) fn note_dial(&mut self, now: Time, undialled: Undialled, link: Option<LinkId>) {
         if link.is_some() {
             self.seeds[undialled.seed].link = link;
         } else {
@@ -339,7 +339,7 @@ impl Mesh {
     }
 
     /// The other side of a link was told of some peers.
-    pub(crate) fn were_told(&mut self, link: LinkId, some: &[Acquaintance]) {
+    pub(crate) fn note_told(&mut self, link: LinkId, some: &[Acquaintance]) {
         if let Some(told) = self.told.get_mut(&link) {
             told.extend(some.iter().map(|k| k.instance));
             told.sort_unstable();
@@ -376,7 +376,7 @@ mod tests {
             Some(Output::Ended(CallNumber(1), Err(Error::Unreachable(_))))
         ));
         let undialled = mesh.undialled(|_| false);
-        mesh.dials(at(50), undialled[0], Some(LinkId(3)));
+        mesh.note_dial(at(50), undialled[0], Some(LinkId(3)));
         assert!(mesh.undialled(|_| false).is_empty());
         mesh.session_up(at(60), LinkId(3), Instance([1; 16]), true);
         let reached = name("p1");
@@ -395,7 +395,7 @@ mod tests {
         let mut pauses = Vec::new();
         for link in 0..4 {
             let undialled = mesh.undialled(|_| false)[0];
-            mesh.dials(at(0), undialled, Some(LinkId(link)));
+            mesh.note_dial(at(0), undialled, Some(LinkId(link)));
             mesh.seed_failed(&mut fixture.ctx(), LinkId(link));
             pauses.push(mesh.undialled(|_| false)[0].at);
         }
@@ -412,7 +412,7 @@ mod tests {
         let pause = |link| {
             let undialled = mesh.undialled(|_| false)[0];
             fixture.now = fixture.now.max(undialled.at);
-            mesh.dials(fixture.now, undialled, Some(LinkId(link)));
+            mesh.note_dial(fixture.now, undialled, Some(LinkId(link)));
             mesh.session_up(fixture.now, LinkId(link), peer, false);
             fixture.now = fixture.now + up_for;
             if is_evicted {
@@ -446,7 +446,7 @@ mod tests {
         let (mut fixture, mut mesh) = (Fixture::default(), Mesh::default());
         let (seed, peer) = (mesh.seed(at(0), address(1)).unwrap(), Instance([1; 16]));
         mesh.keep(at(0), seed);
-        mesh.dials(at(0), mesh.undialled(|_| false)[0], Some(LinkId(1)));
+        mesh.note_dial(at(0), mesh.undialled(|_| false)[0], Some(LinkId(1)));
         mesh.session_up(at(0), LinkId(1), peer, false);
         mesh.evicted_by(peer);
         mesh.peer_lost(&mut fixture.ctx(), peer);
@@ -464,7 +464,7 @@ mod tests {
         let link = LinkId(4);
         let news = mesh.untold(link, to, &known, false);
         assert_eq!(news, known[1..], "not of itself");
-        mesh.were_told(link, &news);
+        mesh.note_told(link, &news);
         assert!(mesh.untold(link, to, &known, false).is_empty());
         assert_eq!(mesh.untold(link, to, &known, true).len(), 2);
         mesh.unlink(link);

@@ -4,23 +4,26 @@
 //! peer: known (an advert, or a peer's word) --> reachable (a session is open) --> known --> gone
 //! ```
 //!
-//! The parts: `advertiser` says that we are there; `presence` opens the adverts of others;
-//! `directory` is the table of peers, and plans the dials; `dialler` bounds dials; `mesh` finds
-//! peers without advertising.
+//! The parts: `advertiser` says that we are there; `presence` bounds which adverts of
+//! others are opened; `name_claims` bounds which claims to our name are looked into; `directory` is
+//! the table of peers, and plans the dials; `dialler` bounds dials; `mesh` finds peers without
+//! advertising.
 
 mod advertiser;
 mod dialler;
 mod directory;
 mod mesh;
+mod name_claims;
 mod presence;
 
 pub(crate) use advertiser::{Advertiser, BURST_GAP};
 pub(crate) use dialler::Dialler;
 pub(crate) use directory::{
-    Admission, COMPARE, Directory, Due, Farewell, Joined, Leaver, Made, News, Origin, Peer,
+    Admission, COMPARE, Directory, Due, Goodbye, Leaver, Made, NewSession, News, Origin, Peer,
     SLOT_WAIT, Standing, place_of,
 };
 pub(crate) use mesh::Mesh;
+pub(crate) use name_claims::NameClaims;
 pub(crate) use presence::Presence;
 
 use super::context::Ctx;

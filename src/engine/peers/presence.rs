@@ -1,27 +1,18 @@
-//! Adverts that come: whose datagrams are opened, and which claims to our own name are looked into.
+//! Adverts that come: whose datagrams are opened.
 
 use super::{Ctx, Time};
 use crate::fernet::token_len;
 use crate::frame::{self, FrameType, Parsed};
 use crate::limits::DATAGRAM_MAX;
 use crate::rate::Shares;
-use crate::table::Table;
-use crate::wire::Instance;
 use crate::wire::advert;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
-/// Claims to our own name that are looked into at a time.
-const CLAIMS_MAX: usize = 8;
-/// How long a claim is left alone after it was looked into.
-const CLAIM_REST: Duration = Duration::from_secs(30);
-/// Whose datagrams are opened, and which claims to our name are looked into.
+/// Whose datagrams are opened.
 #[derive(Debug, Default)]
 pub(crate) struct Presence {
     /// Datagrams opened, by where they say they are from.
     heard: Shares,
-    /// Instances that claim our name, whether through a relay, and until when they are left alone.
-    claims: Table<(Instance, bool), Time>,
 }
 
 impl Presence {
@@ -64,50 +55,13 @@ impl Presence {
     pub(crate) fn know(&mut self, now: Time, source: IpAddr) {
         self.heard.know(now, source);
     }
-
-    /// Whether a claim to our name may be looked into now; `relayed` is whether it came through a
-    /// relay.
-    pub(crate) fn may_look_into(&mut self, now: Time, claimant: Instance, relayed: bool) -> bool {
-        self.claims.retain(|_, until| *until > now);
-        !self.claims.contains_key(&(claimant, relayed)) && self.claims.len() < CLAIMS_MAX
-    }
-
-    /// A claim is being looked into; it is left alone for a while.
-    pub(crate) fn looks_into(&mut self, now: Time, claimant: Instance, relayed: bool) {
-        self.claims.insert((claimant, relayed), now + CLAIM_REST);
-    }
-
-    /// A claim could not be looked into; the next advert may try again.
-    pub(crate) fn claim_unresolved(&mut self, claimant: &Instance) {
-        self.claims.retain(|(i, _), _| i != claimant);
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::fixture::{Fixture, at};
+    use crate::engine::fixture::Fixture;
     use crate::wire::advert::LEN_MIN;
-
-    #[test]
-    fn a_claim_to_our_name_is_looked_into_once_in_a_while_and_few_at_a_time() {
-        let mut presence = Presence::default();
-        let claimant = |n| Instance([n; 16]);
-        assert!(presence.may_look_into(at(0), claimant(0), false));
-        presence.looks_into(at(0), claimant(0), false);
-        assert!(!presence.may_look_into(at(1), claimant(0), false));
-        assert!(
-            presence.may_look_into(at(1), claimant(0), true),
-            "another way"
-        );
-        presence.claim_unresolved(&claimant(0));
-        assert!(presence.may_look_into(at(1), claimant(0), false));
-        for n in 0..CLAIMS_MAX as u8 {
-            presence.looks_into(at(1), claimant(n), false);
-        }
-        assert!(!presence.may_look_into(at(1), claimant(200), false));
-        assert!(presence.may_look_into(at(30_001), claimant(200), false));
-    }
 
     #[test]
     fn a_datagram_is_opened_if_it_may_be_an_advert_of_ours_and_there_are_not_too_many() {

@@ -194,7 +194,7 @@ impl Relays {
     }
 
     /// What we advertise has changed.
-    pub(crate) fn has_news(&mut self, now: Time) {
+    pub(crate) fn note_news(&mut self, now: Time) {
         self.news += 1;
         self.due = self.due.min(now);
     }
@@ -238,7 +238,7 @@ impl Relays {
         }
     }
 
-    /// The relays that are to be dialled now. [`Relays::dials`] is to follow for each of them.
+    /// The relays that are to be dialled now. [`Relays::note_dial`] is to follow for each of them.
     pub(crate) fn take_due(&mut self, ctx: &Ctx<'_>) -> Vec<RelayAddress> {
         let now = ctx.now.at;
         self.fill(now);
@@ -262,7 +262,7 @@ impl Relays {
     }
 
     /// A relay is being dialled.
-    pub(crate) fn dials(&mut self, address: &RelayAddress, link: LinkId) {
+    pub(crate) fn note_dial(&mut self, address: &RelayAddress, link: LinkId) {
         if let Some(relay) = self.list.iter_mut().find(|r| r.address == *address) {
             relay.stage = Stage::Joining(link);
         }
@@ -280,7 +280,7 @@ impl Relays {
         self.due = ctx.now.at;
     }
 
-    /// The link to a relay is over.
+    /// The link to a relay has ended.
     pub(crate) fn lost(&mut self, ctx: &mut Ctx<'_>, link: LinkId, lost: Lost) {
         let (now, limits) = (ctx.now.at, &ctx.config.limits);
         let fault = lost.fault.unwrap_or(match lost.up_for {
@@ -402,7 +402,7 @@ mod tests {
         for link in 0..4 {
             let due = relays.take_due(&fixture.ctx());
             assert_eq!(due, [address(0)]);
-            relays.dials(&due[0], LinkId(link));
+            relays.note_dial(&due[0], LinkId(link));
             assert!(
                 relays.take_due(&fixture.ctx()).is_empty(),
                 "it is being dialled"
@@ -426,7 +426,7 @@ mod tests {
     fn a_relay_that_refuses_us_is_left_alone_for_longer() {
         let (mut fixture, mut relays) = given();
         relays.take_due(&fixture.ctx());
-        relays.dials(&address(0), LinkId(1));
+        relays.note_dial(&address(0), LinkId(1));
         let refused = Lost {
             up_for: None,
             fault: Some(RelayFault::Refused(Refusal::Full)),
@@ -441,7 +441,7 @@ mod tests {
     fn a_relay_that_was_up_for_a_while_is_dialled_as_soon_as_the_first_time() {
         let (mut fixture, mut relays) = given();
         relays.take_due(&fixture.ctx());
-        relays.dials(&address(0), LinkId(1));
+        relays.note_dial(&address(0), LinkId(1));
         relays.up(&mut fixture.ctx(), LinkId(1));
         assert_eq!(relays.joined(), 1);
         assert_eq!(fixture.events(), [Event::RelayUp(address(0))]);
@@ -461,11 +461,11 @@ mod tests {
         let (mut fixture, mut relays) = given();
         fixture.core.config.limits.relay_attempts = 1;
         relays.take_due(&fixture.ctx());
-        relays.dials(&address(0), LinkId(0));
+        relays.note_dial(&address(0), LinkId(0));
         let advert = tells_of(vec![address(1)], 1);
         relays.learn(at(0), &advert);
         assert_eq!(relays.take_due(&fixture.ctx()), [address(1)]);
-        relays.dials(&address(1), LinkId(1));
+        relays.note_dial(&address(1), LinkId(1));
         assert_eq!(relays.is_learnt(LinkId(1)), Some(true));
         assert_eq!(relays.is_learnt(LinkId(0)), Some(false));
         relays.lost(&mut fixture.ctx(), LinkId(1), IN_VAIN);

@@ -29,8 +29,8 @@ impl Streams {
         }
     }
 
-    /// The line goes on now.
-    pub(crate) fn goes_on(&mut self) {
+    /// The line goes on now, so it is not due any more.
+    pub(crate) fn clear_due(&mut self) {
         self.due = Time::NEVER;
     }
 

@@ -435,7 +435,7 @@ impl Streams {
         }
     }
 
-    /// A session is over: what went over it waits for another one.
+    /// A session has ended: what went over it waits for another one.
     pub(super) fn unlink(&mut self, link: LinkId) {
         for (_, stream) in self.open.iter_mut() {
             match &mut stream.end {

@@ -254,11 +254,9 @@ impl Companion for Bridge {
         interfaces: &Interfaces,
         now: Now,
     ) {
-        let datagrams = self.tcp.take(poller, &mut self.engine, now);
+        self.tcp.take_events(poller, &mut self.engine, now);
         if let Some(udp) = &mut self.udp {
-            if datagrams {
-                udp.readable();
-            }
+            udp.take_events(poller);
             let engine = &mut self.engine;
             udp.receive(&mut |from, bytes| {
                 let from = from.ip();

@@ -30,6 +30,7 @@
 //! | --- | --- |
 //! | `state` | what the lock guards |
 //! | `stage` | how far a node is in its life |
+//! | `locking` | how a thread takes the lock, and gives it back after something was done |
 //! | `leading` | how a thread leads, has a turn and runs a batch |
 //! | `dedicated` | the node's own threads: the loop's, and the one that stands by |
 //! | `program_loop` | a program's own loop, and threads that wait beside it |
@@ -44,6 +45,7 @@ mod calls;
 mod dedicated;
 pub(super) mod event;
 mod leading;
+mod locking;
 mod program_loop;
 pub(super) mod signal;
 pub(super) mod slot;
@@ -67,19 +69,14 @@ use crate::fork;
 use crate::logging::{self, record};
 use crate::name::NodeName;
 use crate::spinning::Spinning;
-use crate::sync::{AtomicUsize, Condvar, Instant, Mutex, yield_now};
+use crate::sync::{AtomicUsize, Condvar, Mutex};
 use crate::wire::record::Status;
 use event::Subscription;
 use slot::Slot;
 use state::State;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 use watchers::Watchers;
-
-/// How long a thread that streams lets others have the lock first: about what waking one takes.
-const POLITE: Duration = Duration::from_micros(100);
 
 /// The lock, held.
 type Locked<'a> = logging::Locked<'a, State>;
@@ -159,26 +156,6 @@ impl Turns {
             handlers,
             forks,
         }
-    }
-
-    fn lock(&self) -> Locked<'_> {
-        if let Some(state) = logging::try_lock(&self.state) {
-            return state;
-        }
-        self.queueing.fetch_add(1, Ordering::Relaxed);
-        let state = logging::lock(&self.state);
-        self.queueing.fetch_sub(1, Ordering::Relaxed);
-        state
-    }
-
-    /// The lock for a thread that takes it over and over: others that wait for it come first, since
-    /// a lock that is given back and taken again at once is hardly ever had by another.
-    fn lock_politely(&self) -> Locked<'_> {
-        let patience = Instant::now() + POLITE;
-        while self.queueing.load(Ordering::Relaxed) > 0 && Instant::now() < patience {
-            yield_now();
-        }
-        self.lock()
     }
 
     pub(super) fn fd(&self) -> i32 {
@@ -310,67 +287,5 @@ impl Turns {
             self.wake();
         }
         Ok(())
-    }
-
-    /// After something was done: writes, unless a batch of callbacks will, and wakes those that
-    /// must know.
-    fn settle(&self, mut state: Locked<'_>, now: Now) {
-        let in_batch = state.is_callback();
-        // What the loop's thread answers is written with the rest of its batch, unless that takes
-        // so long that another thread leads.
-        let flush = !in_batch || state.is_led();
-        state.settle(now, flush);
-        let wake = match in_batch {
-            true => state.leader_is_late(),
-            false => state.must_wake(),
-        };
-        self.release(state);
-        if wake {
-            self.wake();
-        }
-    }
-
-    /// Gives the lock back, and notifies the threads that wait for what has happened.
-    fn release(&self, mut state: Locked<'_>) {
-        let moved = state.signals.take_moved();
-        let followers = state.followers > 0;
-        let continuations = state.calls.begin_continuations();
-        let ended = state.stage.tell_end();
-        drop(state);
-        if ended {
-            self.wake();
-            self.watch.notify_all();
-            self.handover.notify_all();
-        }
-        for signal in moved {
-            signal.moved.notify_all();
-        }
-        if followers {
-            self.handover.notify_all();
-        }
-        if continuations {
-            self.run_continuations();
-        }
-    }
-
-    /// Runs the library's own ends of calls, until there are none. What they begin may end at once,
-    /// and is then run here as well, instead of one within the other.
-    fn run_continuations(&self) {
-        loop {
-            let mut state = self.lock();
-            let Some(next) = state.calls.next_continuation() else {
-                drop(state);
-                self.handover.notify_all();
-                return;
-            };
-            drop(state);
-            contain("the end of a call", || next.run());
-        }
-    }
-
-    fn wake(&self) {
-        if let Err(e) = self.waker.wake() {
-            record!(Error, "waking the event loop: {e}");
-        }
     }
 }

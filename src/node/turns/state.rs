@@ -242,8 +242,9 @@ impl State {
         deadline.map(|at| self.driver.left_until(at))
     }
 
-    /// Whether a thread that waits for events must be woken for what was done meanwhile.
-    pub(super) fn must_wake(&mut self) -> bool {
+    /// Says whether a thread that waits for events must be woken for what was done meanwhile. What
+    /// is due in a program's loop is said once.
+    pub(super) fn take_wake(&mut self) -> bool {
         let mut loop_is_late = false;
         if let LoopThread::Program {
             waits_until: Some(until),

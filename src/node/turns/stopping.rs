@@ -49,7 +49,7 @@ impl State {
             self.settle(now, true);
         }
         if let Stage::Leaving { until } = self.stage
-            && (self.driver.has_left() || now.at >= until)
+            && (!self.driver.is_lingering() || now.at >= until)
         {
             self.stage.end(Error::Stopped);
         }

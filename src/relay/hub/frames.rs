@@ -159,16 +159,16 @@ impl Hub {
     pub(super) fn hand_on_due(&mut self, now: Now) {
         let sites = &self.sites;
         for id in self.presence.take_due(now.at, |site| sites.handed(site)) {
-            match self.must_wait(now, id) {
+            match self.charge_advert(now, id) {
                 Some(later) => self.presence.postpone(id, later),
                 None => self.hand_on(now, id),
             }
         }
     }
 
-    /// Until when a member's advert must wait, because its network or its site has too much to
-    /// tell. One that need not wait is counted.
-    pub(super) fn must_wait(&mut self, now: Now, id: LinkId) -> Option<Time> {
+    /// Counts a member's advert against what its network and its site may tell. If that is too
+    /// much, nothing is counted, and the advert must wait until the time that is returned.
+    pub(super) fn charge_advert(&mut self, now: Now, id: LinkId) -> Option<Time> {
         let site = self.presence.site(id)?;
         let ctx = self.core.at(now);
         let busy = self.presence.busy_until(&ctx, id);
@@ -258,7 +258,7 @@ impl Hub {
                 self.core.stats.forwards_blocked += 1;
                 self.tell(now, id, FromRelay::Gone(inner.route));
             }
-            way @ (Way::Output | Way::Lane) if self.has_flow(now, id, to) => {
+            way @ (Way::Output | Way::Lane) if self.make_flow_room(now, id, to) => {
                 self.carry(now, &parcel, way);
             }
             Way::Output | Way::Lane | Way::Busy => {
@@ -277,9 +277,9 @@ impl Hub {
         }
     }
 
-    /// Whether one more member may have bytes of this one waiting. Others that have none give way,
-    /// and the credit that they hold is given back.
-    fn has_flow(&mut self, now: Now, id: LinkId, to: LinkId) -> bool {
+    /// Makes room for bytes of a member that wait for one more member. Others for which none wait
+    /// give way, and the credit that they hold is given back. Says whether there is room now.
+    fn make_flow_room(&mut self, now: Now, id: LinkId, to: LinkId) -> bool {
         let limits = &self.core.config.limits;
         let Some(room) = self.members.make_flow_room(limits, id, to) else {
             return false;

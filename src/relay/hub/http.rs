@@ -122,15 +122,15 @@ impl Http {
         }
     }
 
-    /// What a whole request is answered with. `may_join` tells whether its site may have one more
-    /// mailbox made now.
+    /// What a whole request is answered with. `take_join` takes one of the joins of its site, for a
+    /// mailbox that is to be made, and tells whether there was one.
     pub(super) fn request(
         &mut self,
         ctx: &mut Ctx<'_>,
         id: LinkId,
         origin: Origin,
         reader: &Reader,
-        may_join: impl FnOnce() -> bool,
+        take_join: impl FnOnce() -> bool,
     ) -> Option<Outcome> {
         let networks = &ctx.config.networks;
         // Python nodes cannot prove that they have a key.
@@ -151,7 +151,7 @@ impl Http {
         let limits = &ctx.config.limits;
         Some(
             self.mailboxes
-                .request(ctx.now, request, limits, is_open, may_join),
+                .request(ctx.now, request, limits, is_open, take_join),
         )
     }
 

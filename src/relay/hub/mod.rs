@@ -26,21 +26,21 @@
 //! `stage` is how far a link has come, with what a member has under way to others; `joining` is
 //! what leads to a membership, `overdue` when a link is over. `origin` is where a link comes from,
 //! `waits` a list of links that wait. All routing between the parts is here, in `frames` and in
-//! `requests`.
+//! `http_requests`.
 
 mod api;
 mod context;
 mod frames;
 #[cfg(feature = "compat")]
 mod http;
+#[cfg(feature = "compat")]
+mod http_requests;
 mod joining;
 mod members;
 mod newcomers;
 mod origin;
 mod overdue;
 mod presence;
-#[cfg(feature = "compat")]
-mod requests;
 mod sites;
 mod stage;
 mod stats;
@@ -229,7 +229,7 @@ impl Hub {
 
     fn take_bytes(&mut self, now: Now, id: LinkId, bytes: &[u8]) {
         #[cfg(feature = "compat")]
-        if self.is_http(id, bytes) {
+        if self.detect_http(id, bytes) {
             return self.http_received(now, id, bytes);
         }
         self.take_frames(now, id, bytes);
@@ -267,7 +267,7 @@ impl Hub {
         self.http_closed(now, id);
         // Its last advert says most often that it leaves. If its site has too much to tell, others
         // learn from the word that it is gone.
-        if self.presence.waits(id) && !self.stopped && self.must_wait(now, id).is_none() {
+        if self.presence.waits(id) && !self.stopped && self.charge_advert(now, id).is_none() {
             self.hand_on(now, id);
         }
         let Some(origin) = self.members.remove(id) else {
@@ -285,12 +285,12 @@ impl Hub {
     fn refuse(&mut self, now: Now, id: LinkId, why: Refusal) {
         if self.members.contains(id) {
             self.core.stats.count_refusal(why);
-            self.end(now, id, why);
+            self.close_with(now, id, why);
         }
     }
 
     /// Tells a link why, and closes it, without counting it.
-    fn end(&mut self, now: Now, id: LinkId, why: Refusal) {
+    fn close_with(&mut self, now: Now, id: LinkId, why: Refusal) {
         let Some(mut last) = self.members.take_output(id) else {
             return;
         };
@@ -322,7 +322,7 @@ impl Hub {
         while let Some(id) = self.members.largest_over(&self.core.config.limits) {
             // On the wire it is the same as slow: nodes of earlier versions know no other word.
             self.core.stats.refused_memory += 1;
-            self.end(now, id, Refusal::Slow);
+            self.close_with(now, id, Refusal::Slow);
         }
     }
 }
@@ -353,7 +353,7 @@ impl Hub {
             }
             match timer {
                 Timer::Held => {
-                    let resumed = self.held.over(now.at).into_iter().map(Output::Resume);
+                    let resumed = self.held.take_due(now.at).into_iter().map(Output::Resume);
                     self.core.outputs.extend(resumed);
                 }
                 Timer::Adverts => self.hand_on_due(now),

@@ -229,7 +229,7 @@ impl Presence {
         now: Time,
         site_handed: impl Fn(IpAddr) -> Option<Time>,
     ) -> Vec<LinkId> {
-        let mut due = self.waits.over(now);
+        let mut due = self.waits.take_due(now);
         due.sort_by_cached_key(|id| {
             let member = self.members.get(id)?;
             // Of one site, too, the one that has waited longest.

@@ -79,7 +79,7 @@ impl Sites {
         }
     }
 
-    /// Whether one more link of a site may join now, which is then counted.
+    /// Takes one of a site's joins. Says whether there was one.
     pub(super) fn take_join(&mut self, site: IpAddr, now: Time) -> bool {
         self.sites
             .get_mut(&site)

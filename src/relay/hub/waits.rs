@@ -44,7 +44,7 @@ impl Waits {
     }
 
     /// Takes out those that are over.
-    pub(super) fn over(&mut self, now: Time) -> Vec<LinkId> {
+    pub(super) fn take_due(&mut self, now: Time) -> Vec<LinkId> {
         if now < self.due {
             return Vec::new();
         }
@@ -68,12 +68,12 @@ mod tests {
             waits.insert(LinkId(id), at(seconds).at);
         }
         assert_eq!(waits.due(), at(3).at);
-        assert!(waits.over(at(2).at).is_empty());
-        assert_eq!(waits.over(at(5).at), [LinkId(1), LinkId(2)]);
+        assert!(waits.take_due(at(2).at).is_empty());
+        assert_eq!(waits.take_due(at(5).at), [LinkId(1), LinkId(2)]);
         assert_eq!((waits.due(), waits.contains(LinkId(1))), (at(9).at, false));
         assert_eq!(waits.get(LinkId(3)), Some(at(9).at));
         waits.remove(LinkId(3));
-        assert!(waits.over(at(9).at).is_empty());
+        assert!(waits.take_due(at(9).at).is_empty());
         assert_eq!(waits.due(), Time::NEVER);
     }
 }

@@ -73,7 +73,7 @@ impl Serving {
             }
         }
         if evicted.is_empty() {
-            self.quotas.was_fruitless(ctx.now.at, need, own);
+            self.quotas.note_fruitless(ctx.now.at, need, own);
         }
         evicted
     }

@@ -321,7 +321,7 @@ impl Serving {
                 id,
                 caller,
                 ask,
-                streams: served.streams(),
+                streams: served.may_stream(),
                 deadline: served.deadline(),
             }));
         }
@@ -335,7 +335,7 @@ impl Serving {
     /// The program takes what the caller streams from now on. The error says why it may not.
     pub(crate) fn read(&mut self, id: RequestId) -> Result<(), Error> {
         let served = self.get_mut(id).ok_or_else(call_is_over)?;
-        if !served.streams() {
+        if !served.may_stream() {
             return Err(Error::Argument("the caller does not stream"));
         }
         if served.read() {
@@ -383,9 +383,9 @@ impl Serving {
         served.map_or(Worth::Late, Served::worth_of_answer)
     }
 
-    /// Whether the command may have streamed something.
-    pub(crate) fn streams(&self, id: RequestId) -> bool {
-        self.get(id).is_some_and(Served::streams)
+    /// Whether the call may stream both ways.
+    pub(crate) fn may_stream(&self, id: RequestId) -> bool {
+        self.get(id).is_some_and(Served::may_stream)
     }
 
     /// Keeps the answer to a call, which takes `kept` bytes, until the caller confirms it.
@@ -425,7 +425,7 @@ impl Serving {
     /// Whether the answer to a call is kept, and nothing is streamed along the call beside it.
     pub(crate) fn owes_answer_only(&self, id: RequestId) -> bool {
         let served = self.get(id);
-        served.is_some_and(|served| served.answer().is_some() && !served.streams())
+        served.is_some_and(|served| served.answer().is_some() && !served.may_stream())
     }
 
     /// Appends the record of the answer to a call, if the answer is kept.

@@ -204,7 +204,7 @@ impl Quotas {
     }
 
     /// No answers gave way for what a caller needs that has `held`.
-    pub(crate) fn was_fruitless(&mut self, now: Time, need: Need, held: Held) {
+    pub(crate) fn note_fruitless(&mut self, now: Time, need: Need, held: Held) {
         let search = match need {
             Need::Call { .. } => &mut self.no_call,
             Need::Answer { .. } => &mut self.no_answer,
@@ -306,7 +306,7 @@ mod tests {
         };
         let mut quotas = Quotas::default();
         assert!(!quotas.is_fruitless(at(0), need, held(usize::MAX)));
-        quotas.was_fruitless(at(0), need, held(5));
+        quotas.note_fruitless(at(0), need, held(5));
         assert!(quotas.is_fruitless(at(99), need, held(5)));
         assert!(
             !quotas.is_fruitless(at(99), need, held(4)),
@@ -329,11 +329,11 @@ mod tests {
         let answer = Need::Answer { bytes: 1 };
         for (one, other) in [(call, answer), (answer, call)] {
             let (mut quotas, now) = (Quotas::default(), Time::default());
-            quotas.was_fruitless(now, one, Held::default());
+            quotas.note_fruitless(now, one, Held::default());
             assert!(quotas.is_fruitless(now, one, held));
             assert!(!quotas.is_fruitless(now, other, held));
             // Nor does the one take the place of the other.
-            quotas.was_fruitless(now, other, held);
+            quotas.note_fruitless(now, other, held);
             assert!(quotas.is_fruitless(now, one, Held::default()));
         }
     }

@@ -161,7 +161,7 @@ impl Served {
         )
     }
 
-    pub(crate) fn streams(&self) -> bool {
+    pub(crate) fn may_stream(&self) -> bool {
         self.streams
     }
 

@@ -4,7 +4,7 @@
 //! instance that may have it already. What it asks is kept until it ends.
 //!
 //! ```text
-//! Waiting --(sent)--> Bound, over a link --(the link is lost)--> Bound, over none
+//! Waiting --(sent)--> Bound, over a link --(the link ends)----> Bound, over none
 //!                             ^                                         |
 //!                             `--------------(sent again)--------------'
 //! any of them --(answered, given up, or out of time)--> ended

@@ -140,7 +140,7 @@ impl Calls {
         }
     }
 
-    /// The link that a call was sent over, if it is not lost.
+    /// The link that a call was sent over, if that has not ended.
     pub(crate) fn link_of(&self, number: u64) -> Option<LinkId> {
         match self.open.get(&number)?.state {
             State::Bound { link, .. } => link,
@@ -148,12 +148,12 @@ impl Calls {
         }
     }
 
-    /// A link is lost: the calls that were sent over it wait for another one to the same instance.
-    /// All calls are looked at, since links end seldom, and a list for each link would cost every
-    /// call.
-    pub(crate) fn lose_link(&mut self, lost: LinkId) {
+    /// A link has ended: the calls that were sent over it wait for another one to the same
+    /// instance. All calls are looked at, since links end seldom, and a list for each link would
+    /// cost every call.
+    pub(crate) fn link_ended(&mut self, ended: LinkId) {
         for (number, call) in &mut self.open {
-            if call.is_sent_over(lost)
+            if call.is_sent_over(ended)
                 && let State::Bound { link, .. } = &mut call.state
             {
                 *link = None;

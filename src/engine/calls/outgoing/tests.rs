@@ -95,7 +95,7 @@ fn a_call_whose_link_is_lost_goes_again_and_only_to_the_same_instance() {
     let number = sent(&mut core, &mut calls, false);
     let other = begin(&mut core, &mut calls, false);
     calls.sent(&mut core.at(at(0)), other, PEER, LinkId(4));
-    calls.lose_link(LINK);
+    calls.link_ended(LINK);
     assert_eq!(calls.next_waiting(&name("b"), 0), Some(number));
     assert_eq!(calls.next_waiting(&name("b"), number + 1), None);
     assert_eq!(calls.waiting(number).unwrap().bound, Some(PEER));
@@ -143,7 +143,7 @@ fn only_the_instance_that_has_a_call_can_answer_it() {
 fn a_call_that_is_answered_while_it_waits_to_be_sent_again_need_not_be_sent() {
     let (mut core, mut calls) = (core(), Calls::default());
     let number = sent(&mut core, &mut calls, false);
-    calls.lose_link(LINK);
+    calls.link_ended(LINK);
     let large = calls.answer(reply(number, Status::Large));
     assert_eq!(large, Verdict::Unexpected, "its stream needs the new path");
     let value = calls.answer(reply(number, Status::Value));
@@ -176,7 +176,7 @@ fn a_large_value_that_came_is_kept_while_its_call_waits_to_be_sent_again_and_not
         let announced = calls.answer(reply(number, Status::Large));
         assert_eq!(announced, Verdict::ValueComes);
         // The value may come over another link than the one that the call was sent over.
-        calls.lose_link(LINK);
+        calls.link_ended(LINK);
         calls.keep_value(number, value.clone());
         assert_eq!(calls.take_value(number), None, "nothing confirms it");
         calls.sent(&mut core.at(at(0)), number, PEER, LINK);

@@ -118,7 +118,7 @@ impl Directory {
     }
 
     /// A peer is being dialled at an address, or cannot be.
-    pub(crate) fn dials(&mut self, instance: &Instance, link: Option<LinkId>) {
+    pub(crate) fn note_dial(&mut self, instance: &Instance, link: Option<LinkId>) {
         if let Some(peer) = self.get_mut(instance) {
             peer.dial.at = None;
             peer.dial.link = link;
@@ -126,7 +126,7 @@ impl Directory {
     }
 
     /// A peer is being dialled through a relay.
-    pub(crate) fn dials_route(&mut self, instance: &Instance, link: LinkId) {
+    pub(crate) fn note_route_dial(&mut self, instance: &Instance, link: LinkId) {
         if let Some(peer) = self.get_mut(instance) {
             peer.route_dial.links.push(link);
         }
@@ -377,7 +377,7 @@ mod tests {
         for round in 0..6 {
             let next = directory.next_address(&HIGHER).unwrap();
             assert_eq!(next, addresses[round % 2]);
-            directory.dials(&HIGHER, Some(LinkId(1)));
+            directory.note_dial(&HIGHER, Some(LinkId(1)));
             directory.dial_failed(&mut fixture.ctx(), HIGHER);
             pauses.push(peer(&mut directory, HIGHER).dial.at.unwrap());
         }

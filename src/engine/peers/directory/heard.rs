@@ -43,7 +43,7 @@ pub(crate) enum News {
 
 /// What a goodbye means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Farewell {
+pub(crate) enum Goodbye {
     /// Nothing: it may be a replay.
     Stale,
     /// The peer is in a session, whose end comes after what it said last there.
@@ -170,21 +170,21 @@ impl Directory {
     }
 
     /// Takes in the goodbye of a peer.
-    pub(crate) fn goodbye(&mut self, ctx: &mut Ctx<'_>, advert: &Advert) -> Farewell {
+    pub(crate) fn goodbye(&mut self, ctx: &mut Ctx<'_>, advert: &Advert) -> Goodbye {
         let Some(peer) = self.get_mut(&advert.instance) else {
-            return Farewell::Gone;
+            return Goodbye::Gone;
         };
         let older = peer.sequence.is_some_and(|s| advert.sequence <= s);
         if peer.left || peer.name != advert.name || older {
             ctx.stats.adverts_stale += 1;
-            return Farewell::Stale;
+            return Goodbye::Stale;
         }
         if peer.sessions.is_empty() {
-            return Farewell::Gone;
+            return Goodbye::Gone;
         }
         peer.left = true;
         peer.sequence = Some(advert.sequence);
-        Farewell::InSession
+        Goodbye::InSession
     }
 
     /// What is to be remembered of a peer when it has left.
@@ -200,7 +200,7 @@ impl Directory {
     /// Remembers until it would have expired that a node has left: what it said before may still
     /// come, or be replayed, and must neither make it known nor begin dials anew.
     pub(crate) fn remember_left(&mut self, ctx: &Ctx<'_>, instance: Instance, leaver: Leaver) {
-        if !self.makes_room(ctx.config.limits.peers) {
+        if !self.make_room(ctx.config.limits.peers) {
             return;
         }
         let expires = expiry(ctx.now.at, leaver.interval);
@@ -210,8 +210,8 @@ impl Directory {
         self.insert(instance, peer);
     }
 
-    /// A peer said in a session that it leaves.
-    pub(crate) fn leaves(&mut self, instance: &Instance) {
+    /// A peer has said goodbye in a session.
+    pub(crate) fn note_goodbye(&mut self, instance: &Instance) {
         if let Some(peer) = self.get_mut(instance) {
             peer.left = true;
         }
@@ -284,7 +284,7 @@ mod tests {
         let goodbye = advert(9, 5);
         assert_eq!(
             directory.goodbye(&mut fixture.ctx(), &goodbye),
-            Farewell::Gone
+            Goodbye::Gone
         );
         directory.remember_left(&fixture.ctx(), goodbye.instance, Leaver::of(&goodbye));
         assert_eq!(
@@ -293,7 +293,7 @@ mod tests {
         );
         assert_eq!(
             directory.goodbye(&mut fixture.ctx(), &goodbye),
-            Farewell::Stale
+            Goodbye::Stale
         );
         assert_eq!(directory.count(), 0);
     }

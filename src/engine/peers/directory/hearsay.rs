@@ -35,9 +35,9 @@ impl Directory {
             return self.told_again(ctx, &other);
         }
         let hearsay = self.iter();
-        let hearsay = hearsay.filter(|(_, p)| p.told_by == Some(from) && !p.joined);
+        let hearsay = hearsay.filter(|(_, p)| p.told_by == Some(from) && !p.announced);
         let too_many = hearsay.count() >= HEARSAY_MAX || is_full;
-        if too_many || !self.makes_room(ctx.config.limits.peers) {
+        if too_many || !self.make_room(ctx.config.limits.peers) {
             ctx.stats.hearsay_dropped += 1;
             return;
         }

@@ -11,9 +11,9 @@ mod peer;
 mod sessions;
 
 pub(crate) use dialling::{COMPARE, Due, SLOT_WAIT};
-pub(crate) use heard::{Farewell, Leaver, News, Origin, place_of};
+pub(crate) use heard::{Goodbye, Leaver, News, Origin, place_of};
 pub(crate) use peer::Peer;
-pub(crate) use sessions::{Admission, Joined, Made, Standing};
+pub(crate) use sessions::{Admission, Made, NewSession, Standing};
 
 use super::{Ctx, Event, LinkId, Path, PeerInfo, Time};
 use crate::name::NodeName;
@@ -122,9 +122,9 @@ impl Directory {
             .map(|(i, _)| *i)
     }
 
-    /// Whether there is room for one more peer, if need be in place of one that nobody would miss.
-    /// `max` is how many there may be.
-    pub(crate) fn makes_room(&mut self, max: usize) -> bool {
+    /// Makes room for one more peer, if need be in place of one that nobody would miss. `max` is
+    /// how many there may be. Says whether there is room now.
+    pub(crate) fn make_room(&mut self, max: usize) -> bool {
         self.len() < max || self.forget_one()
     }
 
@@ -140,7 +140,7 @@ impl Directory {
     fn most_dispensable(&self) -> Option<Instance> {
         self.peers
             .iter()
-            .filter(|(_, p)| !p.joined && p.links().next().is_none())
+            .filter(|(_, p)| !p.announced && p.links().next().is_none())
             .min_by_key(|(_, p)| p.expires)
             .map(|(i, _)| *i)
     }
@@ -243,10 +243,10 @@ mod tests {
     fn one_that_was_never_met_makes_room_and_one_in_a_session_does_not() {
         let mut d = Directory::default();
         add(&mut d, 1, true, false);
-        assert!(d.makes_room(2), "there is room");
-        assert!(!d.makes_room(1), "it is in a session");
+        assert!(d.make_room(2), "there is room");
+        assert!(!d.make_room(1), "it is in a session");
         add(&mut d, 2, false, false);
-        assert!(d.makes_room(2));
+        assert!(d.make_room(2));
         assert!(d.get(&Instance([2; 16])).is_none());
         assert_eq!(d.len(), 1);
     }

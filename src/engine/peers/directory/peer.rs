@@ -72,7 +72,7 @@ pub(crate) struct Peer {
     /// Open sessions; two for a moment when both sides dialled.
     pub(super) sessions: Vec<LinkId>,
     /// Whether the program was told that it is there.
-    pub(super) joined: bool,
+    pub(super) announced: bool,
     /// The peer from whose word it is known, if from nobody else's.
     pub(super) told_by: Option<Instance>,
     /// It has said goodbye: nothing that was said before is news any more.
@@ -99,7 +99,7 @@ impl Peer {
             interval,
             expires,
             sessions: Vec::new(),
-            joined: false,
+            announced: false,
             told_by: None,
             left: false,
             suspect: false,
@@ -120,8 +120,8 @@ impl Peer {
     }
 
     /// Whether the program was told that it is there.
-    pub(crate) fn is_joined(&self) -> bool {
-        self.joined
+    pub(crate) fn is_announced(&self) -> bool {
+        self.announced
     }
 
     /// Whether it has said goodbye.
@@ -157,7 +157,7 @@ impl Peer {
 
     /// Whether another peer's word is all that is known of it.
     pub(crate) fn is_hearsay(&self) -> bool {
-        self.sequence.is_none() && !self.joined
+        self.sequence.is_none() && !self.announced
     }
 
     /// Whether it counts as one that is there: it is in a session, or was heard itself and has not

@@ -31,7 +31,7 @@ pub(crate) struct Made {
 
 /// What a new session with a peer leads to.
 #[derive(Debug)]
-pub(crate) struct Joined {
+pub(crate) struct NewSession {
     /// Dials through relays that are not needed any more.
     pub(crate) needless: Vec<LinkId>,
     /// The session that there was before, if there was one.
@@ -45,7 +45,7 @@ pub(crate) struct Joined {
 pub(crate) enum Standing {
     /// It stays, in another session or to be dialled again.
     Stays,
-    /// It has said that it leaves, and this was its last session.
+    /// It has said goodbye, and this was its last session.
     Left,
     /// Another instance goes by its name, and this was its last session.
     Replaced,
@@ -74,7 +74,7 @@ impl Directory {
         if self.get(&instance).is_some() {
             return None;
         }
-        let has_room = self.makes_room(ctx.config.limits.peers);
+        let has_room = self.make_room(ctx.config.limits.peers);
         let dropped = if has_room {
             None
         } else {
@@ -102,7 +102,7 @@ impl Directory {
         ctx: &Ctx<'_>,
         instance: &Instance,
         made: Made,
-    ) -> Option<Joined> {
+    ) -> Option<NewSession> {
         let max = ctx.config.limits.addresses_per_peer;
         let peer = self.get_mut(instance)?;
         if let Some(address) = made.address {
@@ -121,10 +121,10 @@ impl Directory {
         // The first of those that were tried at once was the shortest way.
         let needless = std::mem::take(&mut peer.route_dial).links;
         peer.sessions.push(made.link);
-        Some(Joined {
+        Some(NewSession {
             needless,
             other: peer.sessions.iter().copied().find(|l| *l != made.link),
-            is_news: !std::mem::replace(&mut peer.joined, true),
+            is_news: !std::mem::replace(&mut peer.announced, true),
         })
     }
 
@@ -149,16 +149,16 @@ impl Directory {
     pub(crate) fn doubt(&mut self, instance: &Instance) -> bool {
         self.get_mut(instance).is_some_and(|peer| {
             peer.suspect = true;
-            std::mem::take(&mut peer.joined)
+            std::mem::take(&mut peer.announced)
         })
     }
 
     /// A peer that was challenged has shown that it lives. Of one name there are two then, and
     /// [`Directory::resolve`] decides; or a goodbye was not its own.
-    pub(crate) fn lives(&mut self, instance: &Instance) {
+    pub(crate) fn note_alive(&mut self, instance: &Instance) {
         if let Some(peer) = self.get_mut(instance) {
             (peer.suspect, peer.left) = (false, false);
-            peer.joined = true;
+            peer.announced = true;
         }
     }
 
@@ -181,7 +181,7 @@ impl Directory {
         })
     }
 
-    /// A session with a peer is over, or a path to it is new: plans what is to be dialled now.
+    /// A session with a peer has ended, or a path to it is new: plans what is to be dialled now.
     pub(crate) fn plan_redial(&mut self, ctx: &mut Ctx<'_>, instance: Instance) {
         let Some(peer) = self.get_mut(&instance) else {
             return;
@@ -307,7 +307,7 @@ mod tests {
         for link in [1, 2] {
             directory.session_up(&fixture.ctx(), &PEER, made(link, true));
         }
-        directory.leaves(&PEER);
+        directory.note_goodbye(&PEER);
         assert_eq!(directory.admits(&PEER, &name("p")), Admission::HasLeft);
         assert!(directory.session_down(&PEER, LinkId(1)));
         assert_eq!(directory.standing(&PEER), Some(Standing::Stays));
@@ -315,7 +315,7 @@ mod tests {
         assert_eq!(directory.standing(&PEER), Some(Standing::Left));
         assert!(directory.doubt(&PEER));
         assert_eq!(directory.standing(&PEER), Some(Standing::Replaced));
-        directory.lives(&PEER);
+        directory.note_alive(&PEER);
         assert_eq!(directory.standing(&PEER), Some(Standing::Stays));
     }
 

@@ -160,7 +160,7 @@ impl SendingEnd {
         self.link
     }
 
-    /// A session is over: the stream waits for another one if it went over that.
+    /// A session has ended: the stream waits for another one if it went over that.
     pub(crate) fn unlink(&mut self, link: LinkId) {
         self.link = self.link.filter(|l| *l != link);
     }

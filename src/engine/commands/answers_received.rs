@@ -20,7 +20,7 @@ impl Commands {
         let Some(session) = network.session(link) else {
             return;
         };
-        session.used = ctx.now.at;
+        session.mark_used(ctx.now.at);
         let peer = session.peer;
         let verdict = self.calls.answer(Reply {
             peer,
@@ -122,14 +122,13 @@ impl Commands {
         let Some(session) = network.session(link) else {
             return;
         };
-        session.settled.push(number);
-        if session.settled.len() >= SETTLED_WITH_CALL * 2 {
-            // No new call takes them along. Those that cannot be told are forgotten at their
-            // deadline.
-            let settled = std::mem::take(&mut session.settled);
+        if session.add_confirmation(number) >= SETTLED_WITH_CALL * 2 {
+            // No new call takes them along. Calls that the callee cannot be told of are forgotten
+            // there at their deadline.
+            let numbers = session.take_confirmations();
             if network.takes_more(ctx.config, link) {
                 network.send_record(ctx, link, |sequence, out| {
-                    encode_notice(sequence, &settled, out)
+                    encode_notice(sequence, &numbers, out)
                 });
             }
         }

@@ -1,11 +1,11 @@
-//! One link's socket, and what the loop knows of it.
+//! The connection of one link: its socket, and what the loop knows of it.
 
 use crate::protocol::Time;
 use mio::net::TcpStream;
 use std::io::{self, Write};
 
 #[derive(Debug)]
-pub(super) struct Stream {
+pub(super) struct Connection {
     pub(super) socket: TcpStream,
     pub(super) connected: bool,
     /// The kernel said that the other side will send no more; read up to that.
@@ -43,9 +43,9 @@ impl Written {
     }
 }
 
-impl Stream {
-    pub(super) fn new(socket: TcpStream, connected: bool) -> Stream {
-        Stream {
+impl Connection {
+    pub(super) fn new(socket: TcpStream, connected: bool) -> Connection {
+        Connection {
             socket,
             connected,
             closing: false,

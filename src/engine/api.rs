@@ -1,4 +1,4 @@
-//! What programs, and the driver for them, ask of the engine.
+//! The methods of [`Engine`] by which programs, and the driver for them, ask something of it.
 
 use super::calls::compat;
 use super::{

@@ -13,6 +13,48 @@ use crate::wire::record::{Channel, Status};
 /// Bytes of unused room that an answer gives back before it is kept.
 const SLACK: usize = 1_024;
 
+/// An answer, as it is to be kept.
+struct Answer {
+    status: Status,
+    body: Vec<u8>,
+    /// Bytes that it takes until its caller confirms it.
+    kept: usize,
+}
+
+impl Answer {
+    fn new(status: Status, mut body: Vec<u8>) -> Answer {
+        if body.len() > BODY_MAX {
+            let kept = body.len();
+            return Answer { status, body, kept };
+        }
+        if body.capacity() - body.len() > SLACK {
+            body.shrink_to_fit();
+        }
+        let kept = body.capacity();
+        Answer { status, body, kept }
+    }
+
+    /// What a caller is told whose answer cannot be kept.
+    fn lost() -> Answer {
+        Answer {
+            status: Status::AnswerLost,
+            body: Vec::new(),
+            kept: 0,
+        }
+    }
+
+    /// If the value is too large for a record, takes it out, to go on a stream of its own. The
+    /// answer says how long it is then.
+    fn set_apart(&mut self) -> Option<Vec<u8>> {
+        if self.body.len() <= BODY_MAX {
+            return None;
+        }
+        let length = (self.body.len() as u64).to_be_bytes().to_vec();
+        self.status = Status::Large;
+        Some(std::mem::replace(&mut self.body, length))
+    }
+}
+
 impl Commands {
     /// Answers a request. An answer that is late, or a second one, is counted and dropped. What the
     /// command streams is finished by it, or broken off if it failed.
@@ -66,50 +108,57 @@ impl Commands {
         ctx.stats.replies_late += u64::from(worth != Worth::Withdrawn);
     }
 
-    /// Remembers an answer, and sends it.
+    /// Keeps an answer until its caller confirms it, and sends it.
     fn keep_answer(
         &mut self,
         ctx: &mut Ctx<'_>,
         network: &mut Network,
         id: RequestId,
-        mut status: Status,
-        mut body: Vec<u8>,
+        status: Status,
+        body: Vec<u8>,
     ) {
-        let streams = self.serving.streams(id);
-        if status == Status::Value && streams && !self.can_end_stream(id) {
-            (status, body) = (Status::AnswerLost, Vec::new());
-        }
-        let is_large = body.len() > BODY_MAX;
-        if !is_large && body.capacity() - body.len() > SLACK {
-            body.shrink_to_fit();
-        }
-        let mut kept = if is_large {
-            body.len()
-        } else {
-            body.capacity()
+        let may_stream = self.serving.may_stream(id);
+        let mut answer = match status == Status::Value && may_stream && !self.can_end_stream(id) {
+            true => Answer::lost(),
+            false => Answer::new(status, body),
         };
-        if !self.find_room(ctx, network, id.caller, Need::Answer { bytes: kept }) {
+        let bytes = answer.kept;
+        if !self.make_room(ctx, network, id.caller, Need::Answer { bytes }) {
             ctx.stats.overloaded += 1;
             // Not the status for a call that is turned away: this one ran.
-            (status, body, kept) = (Status::AnswerLost, Vec::new(), 0);
-        } else if is_large {
-            let length = (body.len() as u64).to_be_bytes().to_vec();
-            let (stream, limits) = (id.stream(Channel::Value), &ctx.config.limits);
-            self.streams.send_whole(stream, id.caller, body, limits);
-            (status, body) = (Status::Large, length);
+            answer = Answer::lost();
         }
-        if streams {
-            let down = id.stream(Channel::Response);
-            match status {
-                Status::Value | Status::Large => self.stream_finish(ctx, network, down),
-                Status::AnswerLost => {
-                    self.stream_abort(ctx, network, down, "the answer could not be kept")
-                }
-                _ => self.stream_abort(ctx, network, down, &reason(status, &body)),
+        if let Some(large) = answer.set_apart() {
+            let (stream, limits) = (id.stream(Channel::Value), &ctx.config.limits);
+            self.streams.send_whole(stream, id.caller, large, limits);
+        }
+        if may_stream {
+            self.end_response(ctx, network, id, &answer);
+        }
+        self.serving
+            .keep_answer(id, answer.status, answer.body, answer.kept);
+        self.send_reply(ctx, network, id);
+    }
+
+    /// Ends the stream of a command's response as the answer says.
+    fn end_response(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        network: &mut Network,
+        id: RequestId,
+        answer: &Answer,
+    ) {
+        let response = id.stream(Channel::Response);
+        match answer.status {
+            Status::Value | Status::Large => self.stream_finish(ctx, network, response),
+            Status::AnswerLost => {
+                self.stream_abort(ctx, network, response, "the answer could not be kept");
+            }
+            status => {
+                let why = reason(status, &answer.body);
+                self.stream_abort(ctx, network, response, &why);
             }
         }
-        self.serving.keep_answer(id, status, body, kept);
-        self.send_reply(ctx, network, id);
     }
 
     /// Whether a caller can still be told how the stream of the command's response ends. It cannot
@@ -157,5 +206,32 @@ impl Commands {
                 None => return,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_that_is_too_large_for_a_record_is_set_apart_and_counts_as_long_as_it_is_kept() {
+        let mut small = Answer::new(Status::Value, vec![1; BODY_MAX]);
+        assert_eq!((small.set_apart(), small.kept), (None, BODY_MAX));
+        let mut large = Answer::new(Status::Value, vec![1; BODY_MAX + 1]);
+        assert_eq!(large.kept, BODY_MAX + 1);
+        assert_eq!(large.set_apart(), Some(vec![1; BODY_MAX + 1]));
+        assert_eq!(large.status, Status::Large);
+        assert_eq!(large.body, (BODY_MAX as u64 + 1).to_be_bytes());
+        assert_eq!(large.kept, BODY_MAX + 1, "the stream keeps it");
+        assert_eq!(large.set_apart(), None, "it is apart already");
+    }
+
+    #[test]
+    fn an_answer_gives_unused_room_back_before_it_is_kept() {
+        let mut body = Vec::with_capacity(10 * SLACK);
+        body.push(b'1');
+        assert!(Answer::new(Status::Value, body).kept < SLACK);
+        let lost = Answer::lost();
+        assert_eq!((lost.status, lost.kept), (Status::AnswerLost, 0));
     }
 }

@@ -14,8 +14,9 @@ use crate::wire::relay::Refusal;
 const WAITS: &str = "Preference-Applied: wait\r\n";
 
 impl Hub {
-    /// Whether these bytes are of a request, or begin one.
-    pub(super) fn is_http(&mut self, id: LinkId, bytes: &[u8]) -> bool {
+    /// Finds out whether a link speaks HTTP: whether these bytes belong to a request, or begin one.
+    /// A link that does is no member from then on.
+    pub(super) fn detect_http(&mut self, id: LinkId, bytes: &[u8]) -> bool {
         if !self.core.config.compat {
             return false;
         }
@@ -79,9 +80,9 @@ impl Hub {
             return;
         };
         let sites = &mut self.sites;
-        let may_join = || sites.take_join(origin.site, now.at);
+        let take_join = || sites.take_join(origin.site, now.at);
         let mut ctx = self.core.at(now);
-        let Some(outcome) = self.http.request(&mut ctx, id, origin, &reader, may_join) else {
+        let Some(outcome) = self.http.request(&mut ctx, id, origin, &reader, take_join) else {
             return;
         };
         match outcome.reply {
