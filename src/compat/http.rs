@@ -272,6 +272,17 @@ fn phrase(status: u16) -> &'static str {
     }
 }
 
+/// Bytes of memory that `held` takes when `more` bytes are added: if more are needed at least twice
+/// as many, but no more than the `whole` has, if that is known.
+pub fn room_for(held: &Vec<u8>, more: usize, whole: Option<usize>) -> usize {
+    let (needed, room) = (held.len() + more, held.capacity());
+    if needed <= room {
+        return room;
+    }
+    let twice = needed.max(2 * room);
+    whole.map_or(twice, |whole| twice.min(whole).max(needed))
+}
+
 /// A request as it comes in: bytes are held as they arrive, never for what is only claimed.
 #[derive(Debug, Default)]
 pub struct Reader {
@@ -285,16 +296,10 @@ impl Reader {
         self.room_for(more) - self.bytes.capacity()
     }
 
-    /// Bytes of memory that there are when `more` bytes are taken in: if more are needed at least
-    /// twice as many, but no more than the whole request has.
+    /// Bytes of memory that there are when `more` bytes are taken in.
     fn room_for(&self, more: usize) -> usize {
-        let (needed, room) = (self.bytes.len() + more, self.bytes.capacity());
-        if needed <= room {
-            return room;
-        }
-        let twice = needed.max(2 * room);
         let whole = self.head.as_ref().map(|head| head.size + head.length);
-        whole.map_or(twice, |whole| twice.min(whole).max(needed))
+        room_for(&self.bytes, more, whole)
     }
 
     /// Takes in bytes; whether the request is whole.

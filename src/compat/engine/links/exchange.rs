@@ -13,6 +13,9 @@ const ANSWER_ROOM: usize = 1_024;
 /// them good.
 const ATTEMPTS: u32 = 3;
 
+/// What is wrong with an answer for which there is no room.
+const TOO_LARGE: &str = "the answer is too large";
+
 /// How far an answer has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum Received {
@@ -67,9 +70,20 @@ impl Exchange {
         self.request.len()
     }
 
-    /// Bytes of the answer that have come.
-    pub(in super::super) fn arrived(&self) -> usize {
-        self.input.len()
+    /// Bytes of memory that the answer takes, as far as it has come.
+    pub(in super::super) fn held(&self) -> usize {
+        self.input.capacity()
+    }
+
+    /// Bytes of memory that taking in `more` bytes of the answer would add.
+    pub(in super::super) fn growth(&self, more: usize) -> usize {
+        self.room_for(more) - self.input.capacity()
+    }
+
+    fn room_for(&self, more: usize) -> usize {
+        let head = self.head.as_ref();
+        let whole = head.map(|head| head.size + head.length.unwrap_or(self.body_max));
+        http::room_for(&self.input, more, whole)
     }
 
     /// Bytes that wait to be written.
@@ -88,6 +102,11 @@ impl Exchange {
 
     /// Takes in bytes of the answer; `is_full` if there is no room for them.
     pub(in super::super) fn receive(&mut self, bytes: &[u8], is_full: bool) -> Received {
+        if is_full {
+            return Received::Malformed(TOO_LARGE);
+        }
+        let room = self.room_for(bytes.len());
+        self.input.reserve_exact(room - self.input.len());
         self.input.extend_from_slice(bytes);
         if self.head.is_none() {
             match http::answer(&self.input, self.body_max) {
@@ -99,8 +118,8 @@ impl Exchange {
             return Received::Part;
         };
         let body = self.input.len() - head.size;
-        if is_full || body > head.length.unwrap_or(self.body_max) {
-            return Received::Malformed("the answer is too large");
+        if body > head.length.unwrap_or(self.body_max) {
+            return Received::Malformed(TOO_LARGE);
         }
         match head.length == Some(body) {
             true => Received::Whole,
@@ -190,7 +209,27 @@ mod tests {
         let large = post.receive(&answer(&[b'x'; ANSWER_ROOM + 1]), false);
         assert!(matches!(large, Received::Malformed(_)), "{large:?}");
         let full = ping().receive(&answer(b"hello"), true);
-        assert_eq!(full, Received::Malformed("the answer is too large"));
+        assert_eq!(full, Received::Malformed(TOO_LARGE));
+    }
+
+    #[test]
+    fn the_memory_that_an_answer_takes_is_counted_before_and_after_it_grows() {
+        // With a length, and without one, which ends with its connection.
+        for head in ["Content-Length: 9000\r\n", ""] {
+            let mut exchange = ping();
+            let mut bytes = format!("HTTP/1.0 200 OK\r\n{head}\r\n").into_bytes();
+            let head_size = bytes.len();
+            bytes.resize(head_size + 9_000, b'x');
+            for part in bytes.chunks(700) {
+                let expected = exchange.held() + exchange.growth(part.len());
+                let received = exchange.receive(part, false);
+                assert!(!matches!(received, Received::Malformed(_)), "{received:?}");
+                assert_eq!(exchange.held(), exchange.input.capacity());
+                assert_eq!(exchange.held(), expected);
+            }
+            let is_exact = exchange.held() == bytes.len();
+            assert_eq!(is_exact, !head.is_empty(), "no more than the whole");
+        }
     }
 
     #[test]

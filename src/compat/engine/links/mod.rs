@@ -336,14 +336,15 @@ impl Links {
             return false;
         };
         let relay = exchange.errand().relay();
-        let (mut all, mut own) = (more, more);
+        let growth = exchange.growth(more);
+        let (mut all, mut own) = (growth, growth);
         for (other, link) in self.table.iter() {
             let Some(exchange) = link.exchange() else {
                 continue;
             };
-            all += exchange.arrived();
+            all += exchange.held();
             if *other == id || (relay.is_some() && exchange.errand().relay() == relay) {
-                own += exchange.arrived();
+                own += exchange.held();
             }
         }
         is_within_share(all, own, 2 * ctx.config.limits.message_bytes)

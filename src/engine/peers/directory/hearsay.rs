@@ -62,7 +62,8 @@ impl Directory {
         if known.name == other.name && known.sessions.is_empty() && !known.left {
             known.learn_address(other.address, ctx.config.limits.addresses_per_peer);
             known.expires = known.expires.max(now + HEARSAY);
-            if known.dial.at.is_none() && known.dial.link.is_none() {
+            // One that has closed its session is no nearer for being told of.
+            if !known.rests && known.dial.at.is_none() && known.dial.link.is_none() {
                 known.dial.at = Some(now);
                 self.wake_at(now);
             }
@@ -96,5 +97,23 @@ mod tests {
             false,
         );
         assert_eq!(fixture.core.stats.addresses_refused, 1);
+    }
+
+    #[test]
+    fn a_peer_that_closed_its_session_is_not_dialled_for_being_told_of() {
+        let (mut fixture, mut directory) = (Fixture::default(), Directory::default());
+        let (from, peer) = (Instance([200; 16]), acquaintance(9).instance);
+        let mut tells = |directory: &mut Directory| {
+            let ctx = &mut fixture.ctx();
+            directory.told_of(ctx, from, Word::Anyone, acquaintance(9), false);
+            let known = directory.get_mut(&peer).unwrap();
+            known.dial.at.take().is_some()
+        };
+        assert!(tells(&mut directory) && tells(&mut directory));
+        directory.rest(&peer);
+        assert!(!tells(&mut directory));
+        directory.plan_redial(&mut Fixture::default().ctx(), peer);
+        directory.get_mut(&peer).unwrap().dial.at = None;
+        assert!(tells(&mut directory), "it has been lost since");
     }
 }

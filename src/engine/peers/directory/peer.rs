@@ -79,6 +79,8 @@ pub(crate) struct Peer {
     pub(super) left: bool,
     /// Another instance has proved to go by the name, and this one has not been heard since.
     pub(super) suspect: bool,
+    /// It has closed the last session because it had no use for that.
+    pub(super) rests: bool,
     pub(super) dial: DialPlan,
     pub(super) route_dial: RoutePlan,
     /// How it is reached now.
@@ -103,6 +105,7 @@ impl Peer {
             told_by: None,
             left: false,
             suspect: false,
+            rests: false,
             dial: DialPlan::default(),
             route_dial: RoutePlan::default(),
             path: None,

@@ -186,6 +186,7 @@ impl Directory {
         let Some(peer) = self.get_mut(&instance) else {
             return;
         };
+        peer.rests = false;
         let reachable = !peer.sessions.is_empty();
         let expires = expiry(ctx.now.at, peer.interval);
         let at = ctx.now.at + redial_pause(ctx, 0, instance, reachable);
@@ -205,6 +206,7 @@ impl Directory {
     /// that would go on without end.
     pub(crate) fn rest(&mut self, instance: &Instance) {
         if let Some(peer) = self.get_mut(instance) {
+            peer.rests = true;
             (peer.dial.at, peer.route_dial.at) = (None, None);
         }
     }
