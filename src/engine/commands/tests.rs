@@ -150,14 +150,18 @@ fn a_seed_is_dialled_again_after_a_pause_when_another_instance_has_replaced_its_
     assert!(matches!(rival, Some(Rival::Doubted { .. })), "{rival:?}");
     node.commands.link_ended(ctx, network, node.side.link);
     assert_eq!(network.resolve(&name("p9")), None);
-    let (pause, _) = ctx.config.limits.redial;
-    assert_eq!(network.timers().mesh, at(1_000) + pause);
-    node.outputs();
-    node.side.fixture.now = at(1_000) + pause;
-    let (ctx, network) = (&mut node.side.fixture.ctx(), &mut node.side.network);
-    network.tick_mesh(ctx);
+    let (_, longest) = ctx.config.limits.redial;
     let dials = |output: &Output| matches!(output, Output::Dial(_, to) if *to == address(9));
-    assert!(node.outputs().iter().any(dials));
+    let mut dialled = false;
+    while !dialled {
+        let (ctx, network) = (&mut node.side.fixture.ctx(), &mut node.side.network);
+        network.tick_mesh(ctx);
+        let due = network.timers().mesh;
+        dialled = node.outputs().iter().any(dials);
+        assert!(!dialled || node.side.fixture.now > at(1_000), "at once");
+        assert!(dialled || due <= at(1_000) + longest, "not in time");
+        node.side.fixture.now = due;
+    }
 }
 
 #[test]

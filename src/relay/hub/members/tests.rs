@@ -240,12 +240,11 @@ fn however_many_links_of_a_site_flood_a_member_a_third_of_its_queue_is_left() {
             let _ = world
                 .members
                 .make_flow_room(&limits, LinkId(from), LinkId(2));
-            let route = world.members.charge(LinkId(from), LinkId(2), raw.len());
+            let Some(route) = world.members.charge(LinkId(from), LinkId(2), raw.len()) else {
+                return Way::Busy;
+            };
             let ctx = &mut world.core.at(at(1));
-            world
-                .members
-                .carry(ctx, &parcel, &route.unwrap(), way)
-                .within();
+            world.members.carry(ctx, &parcel, &route, way).within();
         }
         way
     };
