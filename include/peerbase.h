@@ -1501,9 +1501,10 @@ int peerbase_stream_abort(struct peerbase_stream *stream, const char *why);
 
 /**
  * Sets the handler that is called when a read or write that returned PEERBASE_ERR_WOULD_BLOCK can
- * be tried again; NULL removes it. It is called once for each such return after it was set, so set
- * it before the first read or write. It may read and write with a timeout of 0, and must not free
- * the stream. `drop_user` is called once with `user`, and may be NULL. Any thread. Returns 0,
+ * be tried again; NULL removes it. It is called at least once after such returns, but only once if
+ * both directions can go on at a time: so it tries all that it waits for. Set it before the first
+ * read or write. It may read and write with a timeout of 0, and must not free the stream.
+ * `drop_user` is called once with `user`, and may be NULL. Any thread. Returns 0,
  * PEERBASE_ERR_FORKED, or PEERBASE_ERR_ARGUMENT, also for a stream to several nodes.
  */
 int peerbase_stream_on_ready(struct peerbase_stream *stream,

@@ -103,8 +103,8 @@ pub const HTTP_FIELDS_MAX: usize = 64;
 /// be linked.
 pub const SERVERS_MAX: usize = REMOTES_MAX;
 
-/// How many times `max_values` the answers of one call of several may hold together: a program holds
-/// all of them at a time.
+/// How many times `max_values` the answers of one call of several may hold together: a program
+/// holds all of them at a time.
 pub const ANSWERS_OF_SEVERAL: usize = 4;
 
 /// Bytes that a call of another node takes at this node besides what is asked.

@@ -257,8 +257,8 @@ impl<'a> CallBuilder<'a> {
     ///
     /// The answers of all targets together may have
     /// [`message_bytes`](crate::Limits::message_bytes), 20 MiB by default, and hold four times
-    /// [`max_values`](crate::Limits::max_values). An answer that comes when there is no more room is
-    /// [`Error::AnswerLost`]: its command ran.
+    /// [`max_values`](crate::Limits::max_values). An answer that comes when there is no more room
+    /// is [`Error::AnswerLost`]: its command ran.
     pub fn send_all(self) -> Result<Vec<TargetResult>, Error> {
         let targets = self
             .targets

@@ -7,8 +7,8 @@ use crate::rate::Rate;
 use crate::table::Table;
 use crate::wire::relay::{Forward, ROUTE_WINDOW, Route, ToRelay, encode_forward};
 
-/// Bytes for links that are not there after which a route that has proved nothing is blocked: as many
-/// as may be on their way when a link ends.
+/// Bytes for links that are not there after which a route that has proved nothing is blocked: as
+/// many as may be on their way when a link ends.
 const STRAY_MAX: usize = ROUTE_WINDOW as usize + FRAME_MAX;
 
 /// Words a second to nodes that send to links that are no more.

@@ -1,9 +1,9 @@
 //! A set of instances that never denies a member and seldom takes another instance for one.
 //!
 //! It is two Bloom filters of fixed size: one that is being filled, and the one before it. When the
-//! first is full and a month old it takes the place of the second, so that a node that runs for years
-//! does not come to take every instance for a member. They are keyed, so that no peer can choose
-//! which instances they take for which.
+//! first is full and a month old it takes the place of the second, so that a node that runs for
+//! years does not come to take every instance for a member. They are keyed, so that no peer can
+//! choose which instances they take for which.
 
 use crate::engine::Time;
 use crate::entropy::Entropy;
@@ -11,15 +11,15 @@ use crate::wire::Instance;
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 
-/// Bits of one filter, which are 256 KiB. With 80 000 members, one in 2 500 other instances is taken
-/// for a member; with 400 000, one in twelve.
+/// Bits of one filter, which are 256 KiB. With 80 000 members, one in 2 500 other instances is
+/// taken for a member; with 400 000, one in twelve.
 const BITS: u32 = 1 << 21;
 
 /// Members of a filter that is full.
 const FULL: u32 = 80_000;
 
-/// How long a member is kept at least: longer than a machine is suspended whose program then goes on
-/// with a call.
+/// How long a member is kept at least: longer than a machine is suspended whose program then goes
+/// on with a call.
 const KEPT: Duration = Duration::from_secs(30 * 24 * 3_600);
 
 /// How many bits one member sets.

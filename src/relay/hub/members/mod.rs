@@ -379,7 +379,8 @@ impl Members {
         let lacks_advert = gone.version > 0 && missing.is_some_and(|next| next <= gone.version);
         // Nothing holds the advert any more. A member that is far behind learns from the word alone
         // that the route leads nowhere, or else members that come and go would fill its output.
-        if lacks_advert && !member.outbox.is_busy() {
+        let is_far_behind = member.outbox.waiting() >= ctx.limits().queue / 2;
+        if lacks_advert && !is_far_behind {
             ctx.stats.adverts_handed += 1;
             let room = self.append(ctx, to, to, |out| out.extend_from_slice(gone.advert));
             if room == Room::Exceeded {

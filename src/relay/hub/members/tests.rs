@@ -352,7 +352,10 @@ fn a_member_learns_that_another_is_gone_after_what_that_has_sent() {
 
 #[test]
 fn a_member_that_is_far_behind_is_handed_no_advert_of_one_that_is_gone() {
-    let mut world = world(RelayLimits::default());
+    let mut world = world(RelayLimits {
+        queue: 2 * AHEAD,
+        ..RelayLimits::default()
+    });
     let network = plant();
     world.make_busy(2);
     let before = world.members.pending(LinkId(2)).len();
