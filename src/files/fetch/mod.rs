@@ -2,8 +2,8 @@
 //! the whole before the file gets its name.
 //!
 //! `holders` asks who has it, `teams` says which of these are asked for it and in which order, and
-//! `turn` for how long. `attempt` fetches from one team: `pieces` holds what is still to be fetched,
-//! and `worker` is the thread that fetches from one node.
+//! `turn` for how long. `attempt` fetches from one team: `pieces` holds what is still to be
+//! fetched, and `worker` is the thread that fetches from one node.
 
 mod attempt;
 mod holders;
@@ -53,9 +53,9 @@ impl Node {
     /// then. Its folder is that of [`Node::set_file_dir`], which must have been called before. Its
     /// name is the one under which it is offered, if that is a plain name that no file there has.
     /// A file that this node offers itself is returned at once, from where it is. `timeout` is how
-    /// long the transfer may make no progress. Peers that send a byte now and then are given up when
-    /// no piece has become whole for as long, or for 160 s if that is longer. Nodes that join while
-    /// a file is fetched slowly are asked for it, too.
+    /// long the transfer may make no progress. Peers that send a byte now and then are given up
+    /// when no piece has become whole for as long, or for 160 s if that is longer. Nodes that join
+    /// while a file is fetched slowly are asked for it, too.
     ///
     /// `progress` is called now and then on the thread that called this function. It cannot stop
     /// the transfer, and nothing else but [`Node::stop`] can.
