@@ -166,6 +166,12 @@ impl Engine {
     pub(crate) fn source_of_peer(&self, peer: Instance) -> Option<super::Source> {
         self.network.source(self.network.best_session(peer)?)
     }
+
+    /// Where the session with the peer of a name comes from, if there is one.
+    #[cfg(feature = "files")]
+    pub(crate) fn source_of_name(&self, name: &NodeName) -> Option<super::Source> {
+        self.source_of_peer(self.network.resolve(name)?)
+    }
 }
 
 /// The peers that speak the protocol of PeerBase 0.7.1.

@@ -344,10 +344,13 @@ fn a_named_pipe_is_no_file_and_is_not_waited_for() {
 #[test]
 fn a_size_that_no_disk_takes_does_not_keep_a_file_from_being_fetched() {
     let (lan, there, here) = (Lan::new(), Folder::new("fits"), Folder::new("fitted"));
-    // Two nodes that agree on a lie are asked before one that does not.
     let _liars = ["l1", "l2"].map(|name| liar(&lan, name, 1 << 62, "f", Vec::new()));
-    let _holder = holder(&lan, &there, "f", b"data");
     let node = with(&here.0, lan.builder("node").file_limits(u64::MAX, 8, 0));
+    meet(&node, 2);
+    let e = fetch(&node, &hash(b"data"));
+    assert!(matches!(e, Err(Error::TooLarge { .. })), "{e:?}");
+    assert!(here.names().is_empty());
+    let _holder = holder(&lan, &there, "f", b"data");
     meet(&node, 3);
     let path = fetch(&node, &hash(b"data")).unwrap();
     assert_eq!(fs::read(path).unwrap(), b"data");

@@ -70,3 +70,18 @@ fn a_request_leaves_no_more_of_the_disk_filled_than_one_file_takes() {
     let of_best = ["part", "pieces"].map(|ending| format!("{wanted}-9000000.{ending}"));
     assert_eq!(left, of_best);
 }
+
+#[test]
+fn a_kept_piece_that_is_wrong_does_not_keep_a_file_from_arriving() {
+    let (lan, there, here) = (Lan::new(), Folder::new("true"), Folder::new("false"));
+    let whole = data(9_000_000);
+    let _holder = holder(&lan, &there, "f", &whole);
+    let node = with(&here.0, lan.builder("node"));
+    meet(&node, 1);
+    keep_first_piece(&here.0, &whole);
+    let part = format!("{}-9000000.part", hash(&whole));
+    let part = here.0.join(".peerbase-parts").join(part);
+    let part = fs::OpenOptions::new().write(true).open(part).unwrap();
+    part.write_all_at(b"what a liar sent", 0).unwrap();
+    assert!(fetch(&node, &whole, |_| {}).unwrap() == whole);
+}

@@ -74,7 +74,7 @@ fn a_liar_about_the_size_neither_holds_a_fetch_up_nor_wipes_what_is_kept() {
     let (lan, there, here) = (Lan::new(), Folder::new("sized"), Folder::new("kept"));
     let whole = data(9_000_000);
     let (end, ended) = mpsc::channel::<()>();
-    // Of groups of one holder each, the one with the smaller size comes first.
+    // In tests the smaller size comes first.
     let _liar = trickles(&lan, "liar", 1_000, ended);
     let _holder = holder(&lan, &there, "f", &whole);
     let node = with(&here.0, lan.builder("node"));
@@ -101,6 +101,53 @@ fn a_liar_about_the_size_neither_holds_a_fetch_up_nor_wipes_what_is_kept() {
     );
     assert_eq!(here.names(), ["f"]);
     drop(end);
+}
+
+#[test]
+fn a_holder_that_only_trickles_is_given_up_also_if_there_is_no_other() {
+    let (lan, here) = (Lan::new(), Folder::new("trickled"));
+    let whole = data(1_000_000);
+    let (end, ended) = mpsc::channel::<()>();
+    let _trickles = trickles(&lan, "trickles", whole.len(), ended);
+    let node = with(&here.0, lan.builder("node"));
+    meet(&node, 1);
+    let e = fetch_aside(&node, &whole, Duration::from_secs(1));
+    let is_slow = |why: &str| why == "it is sent too slowly";
+    assert!(
+        matches!(&e, Err(Error::Broken { why, .. }) if is_slow(why)),
+        "{e:?}"
+    );
+    assert!(here.names().is_empty());
+    drop(end);
+}
+
+#[test]
+fn a_holder_that_joins_while_others_trickle_is_asked_for_the_file() {
+    let (lan, there, here) = (Lan::new(), Folder::new("joins"), Folder::new("joined"));
+    let whole = data(100_000);
+    let (ends, liars): (Vec<_>, Vec<_>) = [1_000, 2_000]
+        .map(|size| {
+            let (end, ended) = mpsc::channel::<()>();
+            (end, trickles(&lan, &format!("l{size}"), size, ended))
+        })
+        .into_iter()
+        .unzip();
+    let node = with(&here.0, lan.builder("node"));
+    meet(&node, 2);
+    let (begin, begun) = mpsc::channel();
+    let (tell, told) = mpsc::channel();
+    let (asks, hash) = (node.clone(), hash(&whole));
+    let fetches = thread::spawn(move || {
+        let note = |_| begin.send(()).unwrap_or_default();
+        tell.send(asks.request_file(&hash, Duration::from_secs(20), note))
+    });
+    begun.recv_timeout(Duration::from_secs(60)).unwrap();
+    let _holder = holder(&lan, &there, "f", &whole);
+    let fetched = told.recv_timeout(Duration::from_secs(120)).unwrap();
+    fetches.join().unwrap().unwrap();
+    assert!(fs::read(fetched.unwrap().path).unwrap() == whole);
+    assert_eq!(here.names(), ["f"]);
+    drop((ends, liars));
 }
 
 #[test]

@@ -76,6 +76,45 @@ pub const FILE_QUESTIONS: usize = 1_024;
 /// place.
 pub const UPLOAD_STALLED: Duration = Duration::from_secs(30);
 
+/// How long all nodes together have to say whether they have a file. One that is there answers in
+/// far less; the others are not waited for any longer.
+#[cfg(feature = "files")]
+pub const FILE_ASKING: Duration = Duration::from_secs(5);
+
+/// How long the nodes that say one size of a file may send it in the first round, before those that
+/// say another size may: enough for a piece at 800 KB/s. It doubles with each round.
+#[cfg(feature = "files")]
+pub const FILE_TURN: Duration = match cfg!(test) {
+    true => Duration::from_secs(1),
+    false => Duration::from_secs(5),
+};
+
+/// How long nodes may send a file of which nobody says another size, before all nodes are asked
+/// again who has it: an honest holder may have joined. To ask more often would cost a slow transfer
+/// too many pieces that are not whole yet.
+#[cfg(feature = "files")]
+pub const FILE_ALONE: Duration = match cfg!(test) {
+    true => Duration::from_secs(3),
+    false => Duration::from_secs(600),
+};
+
+/// How long it may take until one piece of a file is whole, unless the program allows more: enough
+/// at 26 KB/s. So a node that sends a byte now and then is given up.
+#[cfg(feature = "files")]
+pub const FILE_PIECE: Duration = match cfg!(test) {
+    true => Duration::from_secs(3),
+    false => Duration::from_secs(160),
+};
+
+/// Sizes of one file that are tried in a round. All but one are lies, and each costs a turn.
+#[cfg(feature = "files")]
+pub const FILE_SIZES: usize = 16;
+
+/// Nodes that did not send a file after which no more of them are tried: eight of each of as many
+/// sizes as a round has. Names cost nothing, so a request would not end otherwise.
+#[cfg(feature = "files")]
+pub const FILE_GIVEN_UP: usize = 128;
+
 /// How long the pieces of a file stay on the disk if no request goes on with them: over a weekend
 /// and a few days more.
 #[cfg(feature = "files")]

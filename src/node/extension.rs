@@ -8,6 +8,7 @@ use super::{CallId, CallStream, Handle, Node};
 use crate::engine::Source;
 use crate::error::Error;
 use crate::limits::Limits;
+use crate::name::NodeName;
 use crate::wire::record::Status;
 use std::any::Any;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -49,6 +50,13 @@ impl Node {
     /// An error if waiting here would be waiting for oneself.
     pub(crate) fn check_may_wait(&self) -> Result<(), Error> {
         self.0.shared.turns.check_may_wait()
+    }
+
+    /// Where the session with a peer comes from, if there is one.
+    pub(crate) fn source_of(&self, peer: &NodeName) -> Option<Source> {
+        let turns = &self.0.shared.turns;
+        let source = turns.with(|engine, _| engine.source_of_name(peer));
+        source.ok().flatten()
     }
 
     /// Sets what answers one of the library's own commands.

@@ -1,42 +1,31 @@
 //! Fetching a file: which nodes have it, its pieces from several of them at once, and the check of
 //! the whole before the file gets its name.
 //!
-//! `pieces` holds what is still to be fetched, `worker` is the thread that fetches from one node.
+//! `holders` asks who has it, `teams` says which of these are asked for it and in which order, and
+//! `turn` for how long. `attempt` fetches from one team: `pieces` holds what is still to be
+//! fetched, and `worker` is the thread that fetches from one node.
 
+mod attempt;
+mod holders;
 mod pieces;
+mod teams;
+mod turn;
 mod worker;
 
-use super::name::is_plain;
-use super::part::{KeptParts, LARGEST, Part};
-use super::share::{Offer, Share};
-use super::{FileHash, INFO};
-use crate::engine::{Ask, Path, PeerInfo};
+use super::FileHash;
+use super::part::KeptParts;
+use super::share::Share;
+use crate::engine::Ask;
 use crate::error::Error;
-use crate::json;
-use crate::logging::record;
-use crate::name::{CommandPath, NodeName};
-use crate::node::{Node, Options, RawAnswer, Targets};
-use crate::signals;
-use pieces::{Ending, News, Pieces};
-use std::io::ErrorKind;
+use crate::limits::FILE_GIVEN_UP;
+use crate::name::CommandPath;
+use crate::node::Node;
+use holders::Holder;
+use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-use worker::Worker;
-
-/// How long to wait until nodes have said whether they have a file.
-const ASKING: Duration = Duration::from_secs(5);
-/// How long the holders that say one size may take until a piece is whole, while others say another
-/// size; the time doubles each time that all of them are slow. It is enough for a piece at 70 KB/s.
-const STALLED: Duration = match cfg!(test) {
-    true => Duration::from_secs(1),
-    false => Duration::from_secs(60),
-};
-/// Nodes from which one file is fetched at a time.
-const HOLDERS: usize = 8;
-/// JSON values in what a node says about a file: its size and name, and a few more in later
-/// versions.
-const INFO_VALUES: usize = 64;
+use std::time::Duration;
+use teams::Findings;
+use turn::Turn;
 
 /// How much of a file has been fetched, whether now or by an earlier request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,19 +48,14 @@ pub struct Fetched {
     pub size: u64,
 }
 
-/// A node that says that it has a file.
-#[derive(Clone, Debug)]
-struct Holder {
-    node: NodeName,
-    size: u64,
-    name: Option<String>,
-}
 impl Node {
     /// Fetches a file by its hash from the peers that have it, several at once. Returns where it is
     /// then. Its folder is that of [`Node::set_file_dir`], which must have been called before. Its
     /// name is the one under which it is offered, if that is a plain name that no file there has.
     /// A file that this node offers itself is returned at once, from where it is. `timeout` is how
-    /// long the transfer may make no progress.
+    /// long the transfer may make no progress. Peers that send a byte now and then are given up
+    /// when no piece has become whole for as long, or for 160 s if that is longer. Nodes that join
+    /// while a file is fetched slowly are asked for it, too.
     ///
     /// `progress` is called now and then on the thread that called this function. It cannot stop
     /// the transfer, and nothing else but [`Node::stop`] can.
@@ -133,288 +117,57 @@ impl Fetch<'_> {
         if let Some(kept) = KeptParts::look(&self.folder) {
             kept.remove_old(self.hash);
         }
-        let outcome = self.fetch_in_any_size(progress);
+        let outcome = self.fetch_from_any(progress);
         if let Some(kept) = KeptParts::look(&self.folder).filter(|_| outcome.is_ok()) {
             kept.remove_all(self.hash);
         }
         outcome
     }
 
-    /// Fetches the file in one of the sizes that nodes say.
-    fn fetch_in_any_size(&self, progress: &mut dyn FnMut(Progress)) -> Result<Fetched, Error> {
-        let holders = self.holders()?;
-        // A holder may lie. So those that agree on a size are asked together, the largest group
-        // first.
-        let mut sizes: Vec<u64> = holders.iter().map(|h| h.size).collect();
-        sizes.sort_unstable();
-        sizes.dedup();
-        let of = |size: u64| -> Vec<Holder> {
-            let alike = holders.iter().filter(|h| h.size == size);
-            alike.take(HOLDERS).cloned().collect()
+    /// Fetches the file from whichever holders send it. Those that say one size have a turn, and
+    /// then those that say another. When a turn has ended before the file was whole, the peers are
+    /// asked again who has it: an honest holder may have joined.
+    fn fetch_from_any(&self, progress: &mut dyn FnMut(Progress)) -> Result<Fetched, Error> {
+        let mut holders = self.holders()?;
+        let (random, mut findings) = (RandomState::new(), Findings::default());
+        // Nobody may know beforehand whose turn comes first, but tests must.
+        let chance = |holder: &Holder| match cfg!(test) {
+            true => holder.size,
+            false => random.hash_one(holder.node.as_str()),
         };
-        sizes.sort_by_key(|size| usize::MAX - of(*size).len());
-        let mut outcome = Err(Error::FileUnknown(self.hash.to_string()).into());
-        let mut patience = (sizes.len() > 1).then_some(STALLED);
-        let mut left = sizes;
-        while !left.is_empty() {
-            let mut stalled = Vec::new();
-            for size in std::mem::take(&mut left) {
-                outcome = self.fetch_alike(&of(size), size, patience, progress);
+        let mut last = Error::FileUnknown(self.hash.to_string());
+        for round in 0.. {
+            let teams = findings.teams(&holders, chance);
+            if teams.is_empty() || findings.given_up() > FILE_GIVEN_UP {
+                break;
+            }
+            let turn = Turn::of(teams.len(), round, self.timeout);
+            let mut is_late = false;
+            for team in &teams {
+                let outcome = self.fetch_alike(team, turn, &mut findings, progress);
                 if let Some(kept) = KeptParts::look(&self.folder) {
                     kept.leave_best(self.hash);
                 }
-                if matches!(outcome, Err(Failed { stalled: true, .. })) {
-                    stalled.push(size);
-                }
-                if !outcome.as_ref().is_err_and(Failed::may_be_a_lie) {
-                    break;
-                }
-            }
-            // Slow holders may be honest: they are asked again, and left more time.
-            if outcome.as_ref().is_err_and(Failed::may_be_a_lie) {
-                left = stalled;
-                patience = patience.map(|patience| patience * 2);
-            }
-        }
-        outcome.map_err(|failed| failed.why)
-    }
-
-    /// Fetches from holders that say that the file has this size.
-    fn fetch_alike(
-        &self,
-        alike: &[Holder],
-        size: u64,
-        patience: Option<Duration>,
-        progress: &mut dyn FnMut(Progress),
-    ) -> Result<Fetched, Failed> {
-        let limit = self.share.limits.file_bytes.min(LARGEST);
-        if size > limit {
-            let fits = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-            let (size, limit) = (fits(size), fits(limit));
-            return Err(Error::TooLarge { size, limit }.into());
-        }
-        let outcome = self.fetch(alike, size, patience, progress);
-        if !outcome.as_ref().is_err_and(Failed::is_damage) || alike.len() == 1 {
-            return outcome;
-        }
-        // One of them sent something else. Fetching from each alone shows which one.
-        let alone = alike.iter().map(std::slice::from_ref);
-        let mut outcomes = alone.map(|one| self.fetch(one, size, patience, progress));
-        let other = outcomes.find(|outcome| !outcome.as_ref().is_err_and(Failed::is_damage));
-        other.unwrap_or(outcome)
-    }
-
-    /// Asks the peers which of them have the file.
-    fn holders(&self) -> Result<Vec<Holder>, Error> {
-        let options = Options {
-            timeout: self.timeout.min(ASKING),
-            // One that leaves meanwhile is not waited for.
-            wait: false,
-            ..Options::default()
-        };
-        let asked = ask(INFO, format!("[\"{}\"]", self.hash))?;
-        // A peer of PeerBase 0.7.1 has no files to give.
-        let can_have_files = |p: &PeerInfo| !p.path.as_ref().is_some_and(Path::is_compat);
-        let peers = self.node.peers().into_iter().filter(can_have_files);
-        let targets = Targets::List(peers.map(|p| p.name).collect());
-        let answers = self.node.call_many(targets, asked, options)?;
-        // A node that could not say is not one that has no such file.
-        let unsaid = answers.iter().find_map(|(_, answer)| {
-            let why = answer.as_ref().err()?;
-            let unsaid = matches!(why, Error::Timeout | Error::Overloaded(_));
-            unsaid.then(|| why.clone())
-        });
-        let holder = |(node, answer): RawAnswer| {
-            let value = json::parse(&answer.ok()?, INFO_VALUES).ok()?;
-            Some(Holder {
-                node,
-                size: value.get("size")?.as_u64()?,
-                // The name is kept for as long as the fetch takes, so only a plain one is, which is
-                // short.
-                name: value
-                    .get("name")
-                    .and_then(|n| n.as_str())
-                    .filter(|n| is_plain(n))
-                    .map(str::to_owned),
-            })
-        };
-        let holders: Vec<Holder> = answers.into_iter().filter_map(holder).collect();
-        match unsaid {
-            Some(why) if holders.is_empty() => Err(why),
-            _ => Ok(holders),
-        }
-    }
-
-    /// Fetches from these holders. If `patience` is given, the attempt fails as stalled when no
-    /// piece has become whole for that long.
-    fn fetch(
-        &self,
-        holders: &[Holder],
-        size: u64,
-        patience: Option<Duration>,
-        progress: &mut dyn FnMut(Progress),
-    ) -> Result<Fetched, Failed> {
-        let mut part = Part::open(&self.folder, self.hash, size)?;
-        if let Err(failed) = self.fetch_pieces(holders, &mut part, patience, progress) {
-            // Only whole pieces are worth keeping, and only of a file for which disks are large
-            // enough. An error of this node may pass.
-            if part.received() == 0 || failed.is_size_no_disk_takes() {
-                part.discard();
-            }
-            return Err(failed);
-        }
-        let name = holders.iter().find_map(|h| h.name.as_deref());
-        let Some((path, stamp)) = part.finish(self.hash, name)? else {
-            let why = format!("what was sent is not the file {}", self.hash);
-            return Err(Error::Damaged(why).into());
-        };
-        let offer = Offer {
-            path: path.clone(),
-            stamp,
-            links: false,
-        };
-        // The file is there, whether this node may offer it or not.
-        if let Err(e) = self.share.offer(self.hash, offer) {
-            record!(Warn, "a file that was fetched is not offered: {e}");
-        }
-        Ok(Fetched { path, size })
-    }
-
-    /// Fetches the missing pieces, from each holder on a thread of its own.
-    fn fetch_pieces(
-        &self,
-        holders: &[Holder],
-        part: &mut Part,
-        patience: Option<Duration>,
-        progress: &mut dyn FnMut(Progress),
-    ) -> Result<(), Failed> {
-        let pieces = Arc::new(Pieces::new(part.missing()));
-        let mut threads = Vec::new();
-        let mut outcome = Ok(());
-        // When `ending` is dropped, the threads that fetch find nothing more to do.
-        let ending = Ending(&pieces, self.node);
-        for holder in holders {
-            let worker = Worker {
-                node: self.node.clone(),
-                hash: self.hash,
-                timeout: self.timeout,
-                holder: holder.node.clone(),
-                pieces: pieces.clone(),
-                file: part.file()?,
-            };
-            pieces.worker_begins();
-            // If no thread can be started, the worker is dropped, and its drop says that it is
-            // over.
-            match signals::spawn("peerbase-file", move || worker.run()) {
-                Ok(thread) => threads.push(thread),
-                Err(e) => {
-                    outcome = Err(Error::io("starting a thread", &e).into());
+                match outcome {
+                    Err(failed) if failed.may_be_a_lie() => {
+                        is_late |= failed.is_late();
+                        last = failed.why;
+                    }
+                    ended => return ended.map_err(|failed| failed.why),
                 }
             }
-        }
-        if !threads.is_empty() {
-            outcome = self.follow(&pieces, threads.len(), part, patience, progress);
-        }
-        drop(ending);
-        for thread in threads {
-            let _ = thread.join();
-        }
-        outcome
-    }
-
-    /// Notes what has arrived until all has, or no thread fetches any more.
-    fn follow(
-        &self,
-        pieces: &Pieces,
-        mut holders: usize,
-        part: &mut Part,
-        patience: Option<Duration>,
-        progress: &mut dyn FnMut(Progress),
-    ) -> Result<(), Failed> {
-        let size = part.size();
-        let mut left = part.missing().len();
-        let mut received = part.received();
-        let mut last = None;
-        let mut whole_at = Instant::now();
-        loop {
-            progress(Progress {
-                received,
-                size,
-                holders,
-            });
-            if left == 0 {
-                return Ok(());
-            }
-            match pieces.next(self.node) {
-                Some(News::Bytes(n)) => received = received.saturating_add_signed(n),
-                Some(News::Piece(offset)) => {
-                    left -= 1;
-                    part.mark(offset)?;
-                    whole_at = Instant::now();
-                }
-                Some(News::Disk(e)) => return Err(e.into()),
-                Some(News::GaveUp(e)) => {
-                    holders -= 1;
-                    last = Some(e);
-                }
-                None => {
-                    let why = last.map_or("nobody sends it".into(), |e| e.to_string());
-                    return Err(broken(part, why).into());
-                }
-            }
-            // A holder that sends a byte now and then does not time out.
-            if patience.is_some_and(|patience| whole_at.elapsed() > patience) {
-                let why = broken(part, "it is sent too slowly".into());
-                return Err(Failed { why, stalled: true });
+            if is_late && let Ok(now) = self.holders() {
+                holders = now;
             }
         }
+        Err(last)
     }
 }
+
 fn ask(path: &str, args: String) -> Result<Ask, Error> {
     Ok(Ask::Command {
         path: CommandPath::new(path)?,
         args: args.into_bytes(),
         kwargs: b"{}".to_vec(),
     })
-}
-
-fn broken(part: &Part, why: String) -> Error {
-    let arrived = part.received();
-    Error::Broken { arrived, why }
-}
-
-/// Why an attempt to fetch a file in one size has failed.
-#[derive(Debug)]
-struct Failed {
-    why: Error,
-    /// Whether it was given up because no piece became whole for long.
-    stalled: bool,
-}
-
-impl From<Error> for Failed {
-    fn from(why: Error) -> Failed {
-        Failed {
-            why,
-            stalled: false,
-        }
-    }
-}
-
-impl Failed {
-    fn is_damage(&self) -> bool {
-        matches!(self.why, Error::Damaged(_))
-    }
-
-    /// Whether the attempt has failed because of what the holders say. Then others that say
-    /// something else may be asked. A size that no disk takes is a lie as well.
-    fn may_be_a_lie(&self) -> bool {
-        use Error::{Broken, Damaged, TooLarge};
-        matches!(self.why, Damaged(_) | Broken { .. } | TooLarge { .. })
-            || self.is_size_no_disk_takes()
-    }
-
-    fn is_size_no_disk_takes(&self) -> bool {
-        let size = ErrorKind::FileTooLarge;
-        matches!(self.why, Error::Io { kind, .. } if kind == size)
-    }
 }

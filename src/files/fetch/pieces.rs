@@ -25,6 +25,8 @@ pub(super) enum News {
     /// The piece cannot be written, which is the fault of this node and of no other.
     Disk(Error),
     GaveUp(Error),
+    /// The time until which nothing else was reported is over.
+    Late,
 }
 
 /// The pieces that are still to be fetched, and what has happened. It is not a channel of the
@@ -196,19 +198,24 @@ impl Pieces {
         drop(rested.unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Waits for the next report; `None` when no thread fetches any more. If the program runs the
-    /// node in its own loop, this thread may be the only one that may run callbacks, so it runs
-    /// them now and then.
-    pub(super) fn next(&self, node: &Node) -> Option<News> {
+    /// Waits for the next report, at most until `until`; `None` when no thread fetches any more.
+    /// Threads that report all the time do not put that time off. If the program runs the node in
+    /// its own loop, this thread may be the only one that may run callbacks, so it runs them now
+    /// and then.
+    pub(super) fn next(&self, node: &Node, until: Instant) -> Option<News> {
         let mut state = self.lock();
         loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Some(News::Late);
+            }
             if let Some(news) = state.news.pop_front() {
                 return Some(news);
             }
             if state.fetching == 0 {
                 return None;
             }
-            let waited = self.changed.wait_timeout(state, TURN);
+            let waited = self.changed.wait_timeout(state, TURN.min(left));
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
             if state.news.is_empty() {
                 drop(state);
