@@ -65,8 +65,9 @@ impl Commands {
             || !matches!(self.try_send(ctx, network, number), Attempt::Done)
         {
             self.calls.wait_in_line(number);
-            if let Some(instance) = network.resolve(target) {
-                network.want_dial(ctx, instance);
+            match network.resolve(target) {
+                Some(instance) => network.want_dial(ctx, instance),
+                None => network.seek(ctx, target),
             }
         }
         Ok(CallNumber(number))

@@ -5,6 +5,7 @@ use super::{Ctx, Network, Wanted};
 use crate::engine::links::Target;
 use crate::engine::peers::{COMPARE, Due, Peer, SLOT_WAIT};
 use crate::engine::{LinkId, Time};
+use crate::name::NodeName;
 use crate::wire::Instance;
 use crate::wire::relay::Route;
 
@@ -161,5 +162,10 @@ impl Network {
     /// A call wants this peer: dials it without waiting for the other side to do it.
     pub(crate) fn want_dial(&mut self, ctx: &Ctx<'_>, instance: Instance) {
         self.directory.want_dial(ctx, &instance);
+    }
+
+    /// A call waits for a peer of this name, which is not known.
+    pub(crate) fn seek(&mut self, ctx: &Ctx<'_>, name: &NodeName) {
+        self.mesh.seek(ctx.now.at, name);
     }
 }

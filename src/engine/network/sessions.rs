@@ -119,7 +119,10 @@ impl Network {
         self.plan_comparison(ctx, instance);
         let peer = self.directory.get(&instance);
         let is_guest = peer.is_some_and(|peer| is_guest(&self.links, peer));
-        self.mesh.session_up(ctx.now.at, id, instance, is_guest);
+        if let Some(name) = peer.map(Peer::name) {
+            let met = (instance, name);
+            self.mesh.session_up(ctx.now.at, id, met, is_guest);
+        }
     }
 
     /// Has a peer show that it lives, or else its sessions are closed.

@@ -34,8 +34,11 @@ struct Seed {
     address: SocketAddr,
     /// The dial that is under way.
     link: Option<LinkId>,
-    /// The instance that answered there last.
+    /// The instance that answered there last, and its name.
     peer: Option<Instance>,
+    name: Option<NodeName>,
+    /// Whether a call waits for a peer that is not known, and that may be there.
+    sought: bool,
     /// Since when there has been a session with that.
     since: Option<Time>,
     /// Whether that has closed the last session because it has more than it may have.
@@ -56,7 +59,7 @@ pub(crate) struct Undialled {
     pub(crate) address: SocketAddr,
     /// When to dial it.
     pub(crate) at: Time,
-    /// Whether a call waits for it.
+    /// Whether a call waits for it, or for a peer that may be there.
     pub(crate) is_wanted: bool,
 }
 
@@ -131,6 +134,8 @@ impl Mesh {
             address,
             link: None,
             peer: None,
+            name: None,
+            sought: false,
             since: None,
             evicted: false,
             at: now,
@@ -197,7 +202,7 @@ impl Mesh {
             seed,
             address: s.address,
             at: s.at,
-            is_wanted: !s.waiting.is_empty(),
+            is_wanted: s.sought || !s.waiting.is_empty(),
         });
         undialled.collect()
     }
@@ -209,6 +214,20 @@ impl Mesh {
         } else {
             let again = undialled.at.max(now + NEWS_GAP);
             self.due = self.due.min(again);
+        }
+    }
+
+    /// A call waits for a peer of this name, which is not known. It may be at the seed where one of
+    /// that name was met, which is dialled without a pause, or where nobody was met yet.
+    pub(crate) fn seek(&mut self, now: Time, name: &NodeName) {
+        for seed in &mut self.seeds {
+            match &seed.name {
+                Some(met) if met == name => seed.at = seed.at.min(now),
+                Some(_) => continue,
+                None => {}
+            }
+            seed.sought = true;
+            self.due = now;
         }
     }
 
@@ -230,12 +249,14 @@ impl Mesh {
         &mut self,
         now: Time,
         link: LinkId,
-        instance: Instance,
+        (instance, name): (Instance, &NodeName),
         is_guest: bool,
     ) {
         if let Some(seed) = self.by_link(link) {
             seed.link = None;
             seed.peer = Some(instance);
+            seed.name = Some(name.clone());
+            seed.sought = false;
             seed.keep = true;
         }
         for seed in self.of_peer(instance) {
@@ -378,7 +399,7 @@ mod tests {
         let undialled = mesh.undialled(|_| false);
         mesh.note_dial(at(50), undialled[0], Some(LinkId(3)));
         assert!(mesh.undialled(|_| false).is_empty());
-        mesh.session_up(at(60), LinkId(3), Instance([1; 16]), true);
+        mesh.session_up(at(60), LinkId(3), (Instance([1; 16]), &name("p1")), true);
         let reached = name("p1");
         mesh.end_waits(&mut fixture.ctx(), |_| Some(&reached));
         let ended = fixture.core.outputs.pop_front();
@@ -413,7 +434,7 @@ mod tests {
             let undialled = mesh.undialled(|_| false)[0];
             fixture.now = fixture.now.max(undialled.at);
             mesh.note_dial(fixture.now, undialled, Some(LinkId(link)));
-            mesh.session_up(fixture.now, LinkId(link), peer, false);
+            mesh.session_up(fixture.now, LinkId(link), (peer, &name("p1")), false);
             fixture.now = fixture.now + up_for;
             if is_evicted {
                 mesh.evicted_by(peer);
@@ -447,7 +468,7 @@ mod tests {
         let (seed, peer) = (mesh.seed(at(0), address(1)).unwrap(), Instance([1; 16]));
         mesh.keep(at(0), seed);
         mesh.note_dial(at(0), mesh.undialled(|_| false)[0], Some(LinkId(1)));
-        mesh.session_up(at(0), LinkId(1), peer, false);
+        mesh.session_up(at(0), LinkId(1), (peer, &name("p1")), false);
         mesh.evicted_by(peer);
         mesh.peer_lost(&mut fixture.ctx(), peer);
         assert!(mesh.undialled(|_| false)[0].at > at(0));
