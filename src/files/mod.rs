@@ -5,6 +5,7 @@
 //! whole file is checked; `name` says which offered names are accepted; `folder` is a folder that
 //! is used by its handle. Folders and files to which other users of this host may write are opened
 //! once and used by that handle, so that the file that was checked is the file that is used.
+//! `ordered` orders what is to be tried.
 //!
 //! All of it is streams of two reserved commands. The engine knows nothing of files.
 
@@ -16,6 +17,7 @@ mod hostile_tests;
 #[cfg(test)]
 mod interrupted_tests;
 mod name;
+mod ordered;
 mod part;
 mod share;
 #[cfg(test)]

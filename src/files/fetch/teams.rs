@@ -8,11 +8,10 @@
 
 use super::holders::Holder;
 use crate::engine::Source;
+use crate::files::ordered::ordered;
 use crate::limits::FILE_SIZES;
 use crate::name::NodeName;
 use crate::table::Table;
-use std::cmp::Reverse;
-use std::collections::BTreeSet;
 
 /// Nodes from which one file is fetched at a time.
 const HOLDERS: usize = 8;
@@ -25,8 +24,15 @@ pub(super) struct Team {
 }
 
 impl Team {
-    fn sources(&self) -> BTreeSet<Option<Source>> {
-        self.holders.iter().map(|holder| holder.source).collect()
+    /// Where its holders are, each place once.
+    fn sources(&self) -> Vec<Option<Source>> {
+        let mut sources = Vec::new();
+        for holder in &self.holders {
+            if !sources.contains(&holder.source) {
+                sources.push(holder.source);
+            }
+        }
+        sources
     }
 }
 
@@ -51,7 +57,7 @@ impl<K: Ord> Seen<K> {
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     /// Holders that are not asked again.
-    given_up: BTreeSet<NodeName>,
+    given_up: Table<NodeName, ()>,
     /// Holders that had a turn in which no piece became whole, and for how many of them.
     slow: Table<NodeName, u32>,
 }
@@ -59,8 +65,9 @@ pub(super) struct Findings {
 impl Findings {
     /// Notes that these are not asked again.
     pub(super) fn give_up(&mut self, holders: &[Holder]) {
-        let names = holders.iter().map(|holder| holder.node.clone());
-        self.given_up.extend(names);
+        for holder in holders {
+            self.given_up.insert(holder.node.clone(), ());
+        }
     }
 
     /// Notes that no piece became whole in a turn of these.
@@ -77,17 +84,16 @@ impl Findings {
 
     /// The teams of one round, in their order. `chance` orders what nothing else does.
     pub(super) fn teams(&self, holders: &[Holder], chance: impl Fn(&Holder) -> u64) -> Vec<Team> {
-        let is_left = |holder: &&Holder| !self.given_up.contains(&holder.node);
-        let mut holders: Vec<Holder> = holders.iter().filter(is_left).cloned().collect();
-        holders.sort_by_cached_key(&chance);
-        holders.sort_by_key(|holder| holder.size);
+        let is_left = |holder: &&Holder| !self.given_up.contains_key(&holder.node);
+        let holders: Vec<Holder> = holders.iter().filter(is_left).cloned().collect();
+        let holders = ordered(holders, |holder| [holder.size, chance(holder)]);
         let alike = holders.chunk_by(|a, b| a.size == b.size);
-        let mut teams: Vec<Team> = alike.map(|alike| self.team(alike)).collect();
-        teams.sort_by_cached_key(|team| {
-            let sources = Reverse(team.sources().len());
-            (sources, team.holders.first().map(&chance))
+        let teams: Vec<Team> = alike.map(|alike| self.team(alike)).collect();
+        let teams = ordered(teams, |team| {
+            let most_first = u64::MAX - team.sources().len() as u64;
+            [most_first, team.holders.first().map_or(0, &chance)]
         });
-        one_by_each_source(&mut teams);
+        let mut teams = one_by_each_source(teams);
         teams.truncate(FILE_SIZES);
         teams
     }
@@ -99,11 +105,11 @@ impl Findings {
         let mut ranked: Vec<_> = Vec::new();
         for holder in alike {
             let slow = self.slow.get(&holder.node).copied().unwrap_or_default();
-            let rank = (slow, seen.times(&holder.source));
+            let rank = [u64::from(slow), seen.times(&holder.source) as u64];
             seen.add(holder.source);
             ranked.push((rank, holder));
         }
-        ranked.sort_by_key(|(rank, _)| *rank);
+        let ranked = ordered(ranked, |(rank, _)| *rank);
         let asked = ranked.into_iter().take(HOLDERS);
         Team {
             size: alike.first().map_or(0, |holder| holder.size),
@@ -113,17 +119,17 @@ impl Findings {
 }
 
 /// Orders teams so that each source has one of its teams before any source has a second one.
-fn one_by_each_source(teams: &mut Vec<Team>) {
+fn one_by_each_source(teams: Vec<Team>) -> Vec<Team> {
     let mut seen = Seen::new();
     let mut ranked = Vec::new();
-    for team in teams.drain(..) {
+    for team in teams {
         let sources = team.sources();
         let rank = sources.iter().map(|source| seen.times(source)).min();
         sources.into_iter().for_each(|source| seen.add(source));
-        ranked.push((rank, team));
+        ranked.push((rank.unwrap_or_default() as u64, team));
     }
-    ranked.sort_by_key(|(rank, _)| *rank);
-    teams.extend(ranked.into_iter().map(|(_, team)| team));
+    let ranked = ordered(ranked, |(rank, _)| [*rank, 0]);
+    ranked.into_iter().map(|(_, team)| team).collect()
 }
 
 #[cfg(test)]

@@ -3,9 +3,10 @@
 use super::{LARGEST, Names, PARTS, count, discard, list};
 use crate::files::FileHash;
 use crate::files::folder::Folder;
+use crate::files::ordered::ordered;
 use crate::limits::FILE_PARTS_KEPT;
+use crate::table::Table;
 use nix::fcntl::OFlag;
-use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -39,7 +40,7 @@ impl KeptPart {
 pub(in crate::files) struct KeptParts {
     folder: Folder,
     parts: Folder,
-    kept: BTreeSet<KeptPart>,
+    kept: Table<KeptPart, ()>,
 }
 
 impl KeptParts {
@@ -51,7 +52,11 @@ impl KeptParts {
         let parts = Folder(parts.ok()?);
         let names = fs::read_dir(path.join(PARTS)).ok()?;
         let names = names.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let kept = names.filter_map(|name| KeptPart::of_name(&name)).collect();
+        // Two names are about one part: its bytes, and the list of its pieces.
+        let mut kept = Table::default();
+        for part in names.filter_map(|name| KeptPart::of_name(&name)) {
+            kept.insert(part, ());
+        }
         Some(KeptParts {
             folder,
             parts,
@@ -62,7 +67,7 @@ impl KeptParts {
     /// Removes the parts that no request has gone on with for long, except those of one file, which
     /// is about to be requested.
     pub(in crate::files) fn remove_old(&self, except: FileHash) {
-        let others = self.kept.iter().filter(|part| part.hash != except);
+        let others = self.kept.keys().filter(|part| part.hash != except);
         for part in others {
             if self.age(*part).is_some_and(|age| age > FILE_PARTS_KEPT) {
                 self.remove(*part);
@@ -87,7 +92,7 @@ impl KeptParts {
     }
 
     fn of_file(&self, hash: FileHash) -> impl Iterator<Item = KeptPart> {
-        self.kept.iter().copied().filter(move |p| p.hash == hash)
+        self.kept.keys().copied().filter(move |p| p.hash == hash)
     }
 
     fn remove(&self, part: KeptPart) {
@@ -100,7 +105,7 @@ impl KeptParts {
         for part in self.of_file(hash) {
             counted.push((self.pieces(part)?, part));
         }
-        counted.sort_unstable();
+        let counted = ordered(counted, |(pieces, part)| [*pieces as u64, part.size]);
         Ok(counted.into_iter().map(|(_, part)| part).collect())
     }
 
@@ -142,8 +147,9 @@ mod tests {
     }
 
     fn kept(at: &Temporary) -> Vec<KeptPart> {
-        let kept = KeptParts::look(&at.0).map(|kept| kept.kept);
-        kept.into_iter().flatten().collect()
+        let kept = KeptParts::look(&at.0);
+        let parts = kept.iter().flat_map(|kept| kept.kept.keys());
+        parts.copied().collect()
     }
 
     fn part(hash: FileHash, size: u64) -> KeptPart {
