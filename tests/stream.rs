@@ -132,6 +132,22 @@ fn one_source_streams_to_several_and_one_that_fails_is_left_out() {
 }
 
 #[test]
+fn a_stream_to_several_may_take_longer_than_a_clock_can_express() {
+    let lan = Lan::new();
+    let limits = Limits {
+        call_timeout: Duration::MAX,
+        ..Limits::default()
+    };
+    let a = lan.builder("a").limits(limits).start().unwrap();
+    let _b = lan.builder("b").commands("s", commands()).start().unwrap();
+    let call = a.call("s.digest").to_each(["b"]).timeout(Duration::MAX);
+    let mut all = call.stream_to_all().unwrap();
+    all.write_all(b"x").unwrap();
+    let results = all.values().unwrap();
+    assert_eq!(results[0].result, Ok(json!(hex(&Sha256::digest(b"x")))));
+}
+
+#[test]
 fn a_target_that_takes_nothing_is_left_out_and_the_others_get_all() {
     let lan = Lan::new();
     let builder = |name: &str| lan.builder(name).commands("s", commands());

@@ -9,6 +9,7 @@ use crate::name::{NetworkName, NodeName};
 use crate::wire::Instance;
 use serde_json::Value;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 /// See the module's documentation.
 pub(super) struct Shared {
@@ -75,6 +76,11 @@ impl Shared {
     /// Bytes of answers that are held until all of a call of several have come.
     pub(super) fn message_bytes(&self) -> usize {
         self.limits.message_bytes
+    }
+
+    /// How long a call may take at most.
+    pub(super) fn call_timeout(&self) -> Duration {
+        self.limits.call_timeout
     }
 
     /// Values of what is called with, or answered, that may be made.

@@ -36,11 +36,11 @@ enum Sink {
 
 impl Sink {
     /// Writes all of `data` until then, or leaves the target out.
-    fn write(&mut self, mut data: &[u8], until: Instant) {
+    fn write(&mut self, mut data: &[u8], until: Option<Instant>) {
         let Sink::Open(open) = self else { return };
         while !data.is_empty() {
-            let left = until.saturating_duration_since(Instant::now());
-            match open.ends.write(data, Some(left)) {
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            match open.ends.write(data, left) {
                 Ok(n) => data = &data[n..],
                 Err(why) => return self.leave_out(why),
             }
@@ -99,7 +99,8 @@ impl FanOut {
         // In a callback, a target with no room just now would be taken for one that has failed.
         self.check_may_wait()?;
         for piece in data.chunks(PIECE) {
-            let until = Instant::now() + self.patience;
+            // A time that the clock cannot express does not come.
+            let until = Instant::now().checked_add(self.patience);
             for (_, sink) in &mut self.targets {
                 sink.write(piece, until);
             }
@@ -188,7 +189,7 @@ impl Node {
         }
         Ok(FanOut {
             targets: sinks,
-            patience: options.timeout / 2,
+            patience: options.timeout.min(self.0.shared.call_timeout()) / 2,
         })
     }
 }

@@ -19,11 +19,12 @@ impl Turn {
     /// The turn of the holders of one size among so many sizes. It doubles with each round, so that
     /// a file arrives even if liars undo between two turns what has arrived.
     pub(super) fn of(sizes: usize, round: u32, timeout: Duration) -> Turn {
-        let piece = FILE_PIECE.max(timeout);
-        let doubled = FILE_TURN.saturating_mul(1 << round.min(ROUNDS));
+        let after = |round: u32| FILE_TURN.saturating_mul(1 << round.min(ROUNDS));
+        // A clock can express no time that is much longer than the longest turn.
+        let piece = FILE_PIECE.max(timeout).min(after(ROUNDS));
         let lasts = match sizes {
             0 | 1 => FILE_ALONE.max(piece),
-            _ => doubled,
+            _ => after(round),
         };
         Turn { lasts, piece }
     }
@@ -48,5 +49,9 @@ mod tests {
         let patient = Turn::of(1, 0, long);
         assert_eq!((patient.lasts, patient.piece), (long, long));
         assert_eq!(turn(1, 0).piece, FILE_PIECE);
+        // The longest that a program can ask for.
+        let longest = turn(2, ROUNDS).lasts;
+        let patient = Turn::of(1, 0, Duration::MAX);
+        assert_eq!((patient.lasts, patient.piece), (longest, longest));
     }
 }
