@@ -72,6 +72,11 @@ pub(crate) fn parse(text: &[u8], max_values: usize) -> Result<Value, Error> {
     serde_json::from_str(text).map_err(|e| Error::Json(e.to_string()))
 }
 
+/// The value of a text that was checked before.
+pub(crate) fn value_of(checked: &[u8]) -> Value {
+    made(serde_json::from_slice(checked))
+}
+
 /// The values of args that were checked before.
 pub(crate) fn args_of(checked: &[u8]) -> Vec<Value> {
     match checked {

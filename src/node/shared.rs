@@ -103,10 +103,12 @@ impl Shared {
 pub(super) fn value_within(text: &[u8], max_values: usize) -> Result<Value, Error> {
     json::parse(text, max_values).map_err(|e| match e {
         // The command ran, which the other error would deny.
-        Error::TooManyValues(_) => Error::AnswerLost("it holds more values than max_values"),
+        Error::TooManyValues(_) => TOO_MANY_VALUES,
         e => e,
     })
 }
+
+const TOO_MANY_VALUES: Error = Error::AnswerLost("it holds more values than max_values");
 
 /// Makes the values of all answers to a call of several, which the program holds at a time.
 pub(super) struct SeveralValues {
@@ -127,13 +129,14 @@ impl SeveralValues {
     /// The value of the next answer.
     pub(super) fn read(&mut self, text: &[u8]) -> Result<Value, Error> {
         let values = json::check(text)?;
-        if values <= self.max_values {
-            let left = self.left.checked_sub(values);
-            self.left = left.ok_or(Error::AnswerLost(
-                "the answers of all targets hold more than four times max_values",
-            ))?;
+        if values > self.max_values {
+            return Err(TOO_MANY_VALUES);
         }
-        value_within(text, self.max_values)
+        let left = self.left.checked_sub(values);
+        self.left = left.ok_or(Error::AnswerLost(
+            "the answers of all targets hold more than four times max_values",
+        ))?;
+        Ok(json::value_of(text))
     }
 }
 
