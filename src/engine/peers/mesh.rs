@@ -28,15 +28,21 @@ struct Waiting {
     until: Time,
 }
 
+/// The node that was met at a seed.
+#[derive(Debug)]
+struct Resident {
+    instance: Instance,
+    name: NodeName,
+}
+
 /// An address to be linked to.
 #[derive(Debug)]
 struct Seed {
     address: SocketAddr,
     /// The dial that is under way.
     link: Option<LinkId>,
-    /// The instance that answered there last, and its name.
-    peer: Option<Instance>,
-    name: Option<NodeName>,
+    /// The node that answered there last.
+    resident: Option<Resident>,
     /// Whether a call waits for a peer that is not known, and that may be there.
     sought: bool,
     /// Since when there has been a session with that.
@@ -50,6 +56,13 @@ struct Seed {
     waiting: Vec<Waiting>,
     /// Whether it is dialled for ever: a node has answered there, or a program said so.
     keep: bool,
+}
+
+impl Seed {
+    /// The instance that answered there last.
+    fn instance(&self) -> Option<&Instance> {
+        Some(&self.resident.as_ref()?.instance)
+    }
 }
 
 /// A seed that nobody is reached at, and that is not being dialled.
@@ -133,8 +146,7 @@ impl Mesh {
         self.seeds.push(Seed {
             address,
             link: None,
-            peer: None,
-            name: None,
+            resident: None,
             sought: false,
             since: None,
             evicted: false,
@@ -173,7 +185,7 @@ impl Mesh {
         self.due = Time::NEVER;
         let now = ctx.now.at;
         for seed in &mut self.seeds {
-            let name = seed.peer.as_ref().and_then(&reached);
+            let name = seed.instance().and_then(&reached);
             let address = seed.address;
             seed.waiting.retain(|wait| {
                 let outcome = match name {
@@ -197,7 +209,7 @@ impl Mesh {
     pub(crate) fn undialled(&self, is_reached: impl Fn(&Instance) -> bool) -> Vec<Undialled> {
         let seeds = self.seeds.iter().enumerate();
         let undialled =
-            seeds.filter(|(_, s)| s.link.is_none() && !s.peer.as_ref().is_some_and(&is_reached));
+            seeds.filter(|(_, s)| s.link.is_none() && !s.instance().is_some_and(&is_reached));
         let undialled = undialled.map(|(seed, s)| Undialled {
             seed,
             address: s.address,
@@ -221,8 +233,8 @@ impl Mesh {
     /// that name was met, which is dialled without a pause, or where nobody was met yet.
     pub(crate) fn seek(&mut self, now: Time, name: &NodeName) {
         for seed in &mut self.seeds {
-            match &seed.name {
-                Some(met) if met == name => seed.at = seed.at.min(now),
+            match &seed.resident {
+                Some(resident) if resident.name == *name => seed.at = seed.at.min(now),
                 Some(_) => continue,
                 None => {}
             }
@@ -254,8 +266,8 @@ impl Mesh {
     ) {
         if let Some(seed) = self.by_link(link) {
             seed.link = None;
-            seed.peer = Some(instance);
-            seed.name = Some(name.clone());
+            let name = name.clone();
+            seed.resident = Some(Resident { instance, name });
             seed.sought = false;
             seed.keep = true;
         }
@@ -276,7 +288,7 @@ impl Mesh {
 
     fn of_peer(&mut self, instance: Instance) -> impl Iterator<Item = &mut Seed> {
         let seeds = self.seeds.iter_mut();
-        seeds.filter(move |seed| seed.peer == Some(instance))
+        seeds.filter(move |seed| seed.instance() == Some(&instance))
     }
 
     /// The other side closes a session because it has more than it may have.
