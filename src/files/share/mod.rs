@@ -129,8 +129,8 @@ impl Share {
         self.lock().have_room(hash, self.limits.files)
     }
 
-    /// Drops the offers of files that have changed or are gone. Nobody looks at most of them until
-    /// somebody asks for them.
+    /// Drops the offers of files that have changed or are gone. Most files are not looked at again
+    /// until a node asks for them.
     fn drop_gone(&self) {
         let offered: Vec<FileHash> = self.lock().by_hash.keys().copied().collect();
         for hash in offered {

@@ -312,7 +312,7 @@ fn a_stop_while_a_handler_runs_and_another_thread_leads() {
         }
         stopped.tell();
     });
-    // As a program that frees the node, and then what the handler uses.
+    // This thread stands for a program that frees the node, and then what the handler uses.
     let frees = node.spawn(move |node| {
         begun.wait();
         node.close([]);
