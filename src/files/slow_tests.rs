@@ -70,6 +70,27 @@ fn trickles(lan: &Lan, name: &str, size: usize, ended: mpsc::Receiver<()>) -> No
 }
 
 #[test]
+fn a_holder_that_does_not_say_in_time_that_it_has_a_file_is_asked_again() {
+    let (lan, here) = (Lan::new(), Folder::new("asked"));
+    let whole = data(1_000);
+    let holder = lan.builder("holder").start().unwrap();
+    let (info, asked) = (json!({"size": 1_000, "name": "f"}), AtomicUsize::new(0));
+    let (keep, unanswered) = mpsc::channel();
+    let keep = Mutex::new(keep);
+    let says = move |call: Call| match asked.fetch_add(1, Ordering::Relaxed) {
+        0 => keep.lock().unwrap().send(call).unwrap(),
+        _ => call.reply(info.clone()).unwrap(),
+    };
+    holder.set_reserved(INFO, Arc::new(says));
+    let sends = whole.clone();
+    holder.set_reserved(READ, Arc::new(move |call| send(&sends, call)));
+    let node = with(&here.0, lan.builder("node"));
+    meet(&node, 1);
+    assert!(fetch_aside(&node, &whole, Duration::from_secs(60)).unwrap() == whole);
+    assert_eq!(unanswered.try_iter().count(), 1, "it was asked before");
+}
+
+#[test]
 fn a_liar_about_the_size_neither_holds_a_fetch_up_nor_wipes_what_is_kept() {
     let (lan, there, here) = (Lan::new(), Folder::new("sized"), Folder::new("kept"));
     let whole = data(9_000_000);

@@ -76,8 +76,8 @@ pub const FILE_QUESTIONS: usize = 1_024;
 /// place.
 pub const UPLOAD_STALLED: Duration = Duration::from_secs(30);
 
-/// How long all nodes together have to say whether they have a file. One that is there answers in
-/// far less; the others are not waited for any longer.
+/// How long all nodes together have to say whether they have a file, before those that have said so
+/// are taken, or all are asked again if there are none. One that is there answers in far less.
 #[cfg(feature = "files")]
 pub const FILE_ASKING: Duration = Duration::from_secs(5);
 

@@ -9,7 +9,7 @@ use crate::json;
 use crate::limits::FILE_ASKING;
 use crate::name::NodeName;
 use crate::node::{Options, RawAnswer, Targets};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// JSON values in what a node says about a file: its size and name, and a few more in later
 /// versions.
@@ -26,13 +26,31 @@ pub(super) struct Holder {
 }
 
 impl Fetch<'_> {
+    /// Asks the peers which of them have the file. If none says that it does, and some have not
+    /// answered in time, they are asked again, for as long as the transfer may make no progress: a
+    /// holder may be slow, or its session may have to be made first.
+    pub(super) fn first_holders(&self) -> Result<Vec<Holder>, Error> {
+        let began = Instant::now();
+        loop {
+            let left = self.timeout.saturating_sub(began.elapsed());
+            match self.holders_within(left) {
+                Err(Error::Timeout) if began.elapsed() < self.timeout => {}
+                found => return found,
+            }
+        }
+    }
+
     /// Asks the peers which of them have the file.
     pub(super) fn holders(&self) -> Result<Vec<Holder>, Error> {
+        self.holders_within(self.timeout)
+    }
+
+    fn holders_within(&self, timeout: Duration) -> Result<Vec<Holder>, Error> {
         // A peer of PeerBase 0.7.1 has no files to give.
         let can_have_files = |p: &PeerInfo| !p.path.as_ref().is_some_and(Path::is_compat);
         let peers = self.node.peers().into_iter().filter(can_have_files);
         let peers: Vec<NodeName> = peers.map(|p| p.name).collect();
-        let options = all_at_once(peers.len(), self.timeout);
+        let options = all_at_once(peers.len(), timeout);
         let asked = ask(INFO, format!("[\"{}\"]", self.hash))?;
         let targets = Targets::List(peers);
         let answers = self.node.call_many(targets, asked, options)?;

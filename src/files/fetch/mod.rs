@@ -53,7 +53,8 @@ impl Node {
     /// then. Its folder is that of [`Node::set_file_dir`], which must have been called before. Its
     /// name is the one under which it is offered, if that is a plain name that no file there has.
     /// A file that this node offers itself is returned at once, from where it is. `timeout` is how
-    /// long the transfer may make no progress. Peers that send a byte now and then are given up
+    /// long the transfer may make no progress, also before any peer has said that it has the file.
+    /// Peers that send a byte now and then are given up
     /// when no piece has become whole for as long, or for 160 s if that is longer. Nodes that join
     /// while a file is fetched slowly are asked for it, too.
     ///
@@ -128,7 +129,7 @@ impl Fetch<'_> {
     /// then those that say another. When a turn has ended before the file was whole, the peers are
     /// asked again who has it: an honest holder may have joined.
     fn fetch_from_any(&self, progress: &mut dyn FnMut(Progress)) -> Result<Fetched, Error> {
-        let mut holders = self.holders()?;
+        let mut holders = self.first_holders()?;
         let (random, mut findings) = (RandomState::new(), Findings::default());
         // Nobody may know beforehand whose turn comes first, but tests must.
         let chance = |holder: &Holder| match cfg!(test) {
