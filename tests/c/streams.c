@@ -121,13 +121,15 @@ static void on_message(peerbase_request *request, void *user) {
 
 /* In a callback nothing may wait, and what would is left as it was. */
 struct inside {
-    peerbase_stream *one, *several;
+    peerbase_stream *one, *several, *silent;
 };
 
 static void wait_inside(peerbase_request *request, void *user) {
     struct inside *inside = user;
     peerbase_reply *reply;
+    uint8_t byte;
     size_t n;
+    CHECK(peerbase_stream_read(inside->silent, &byte, 1, -1, &n) == PEERBASE_ERR_WOULD_DEADLOCK);
     CHECK(peerbase_stream_wait(inside->one, &reply) == PEERBASE_ERR_WOULD_DEADLOCK && !reply);
     CHECK(peerbase_stream_wait(inside->several, &reply) == PEERBASE_ERR_WOULD_DEADLOCK && !reply);
     CHECK(peerbase_stream_write(inside->several, (const uint8_t *)"x", 1, -1, &n) ==
@@ -143,6 +145,7 @@ static void waits_inside_change_nothing(peerbase_node *node) {
     CHECK(peerbase_node_call_stream(node, "b", "plain", NULL, NULL, 60000, &inside.one) == 0);
     CHECK(peerbase_node_call_stream_many(node, both, 2, "plain", NULL, NULL, 20000,
                                          &inside.several) == 0);
+    CHECK(peerbase_node_call_stream(node, "b", "hold", NULL, NULL, 60000, &inside.silent) == 0);
     CHECK(peerbase_node_call(node, "a", "inside", NULL, NULL, 60000, &reply) == 0);
     peerbase_reply_free(reply);
     CHECK(peerbase_stream_wait(inside.one, &reply) == 0);
@@ -153,6 +156,14 @@ static void waits_inside_change_nothing(peerbase_node *node) {
     CHECK(peerbase_stream_wait(inside.several, &reply) == PEERBASE_ERR_ARGUMENT && !reply);
     peerbase_stream_free(inside.one);
     peerbase_stream_free(inside.several);
+    pthread_mutex_lock(&lock);
+    WAIT_FOR(held);
+    pthread_mutex_unlock(&lock);
+    CHECK(peerbase_request_reply(held, "1") == 0);
+    held = NULL;
+    CHECK(peerbase_stream_wait(inside.silent, &reply) == 0);
+    peerbase_reply_free(reply);
+    peerbase_stream_free(inside.silent);
 }
 
 /* Why a stream ended is a sentence, whoever ended it and however little was said. */
