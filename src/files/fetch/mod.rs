@@ -54,9 +54,9 @@ impl Node {
     /// name is the one under which it is offered, if that is a plain name that no file there has.
     /// A file that this node offers itself is returned at once, from where it is. `timeout` is how
     /// long the transfer may make no progress, also before any peer has said that it has the file.
-    /// Peers that send a byte now and then are given up
-    /// when no piece has become whole for as long, or for 160 s if that is longer. Nodes that join
-    /// while a file is fetched slowly are asked for it, too.
+    /// Peers that send a byte now and then are given up when no piece has become whole for as long,
+    /// or for 160 s if that is longer. Nodes that join while a file is fetched slowly are asked for
+    /// it, too.
     ///
     /// `progress` is called now and then on the thread that called this function. It cannot stop
     /// the transfer, and nothing else but [`Node::stop`] can.
