@@ -110,7 +110,9 @@ fn relay_examples(link: Link, under: Under) {
     let there = format!("old: {{\"compat\":true,\"relay\":\"{at}\"}}");
     let output = new.output();
     let said = String::from_utf8_lossy(&output.stdout);
-    let lines: Vec<_> = said.lines().collect();
+    let mut lines: Vec<_> = said.lines().collect();
+    // On a busy machine the other one may count as gone for a while, and comes again.
+    lines.dedup();
     assert_eq!(lines, ["new is ready", knows, &there]);
     assert!(output.status.success(), "{}", output.status);
     old.stop();

@@ -161,16 +161,17 @@ impl Engine {
         self.network.pending(link)
     }
 
-    /// Where the session with a peer comes from, if there is one.
+    /// The source that the calls of a caller count for, if any call of it is remembered.
     #[cfg(feature = "files")]
-    pub(crate) fn source_of_peer(&self, peer: Instance) -> Option<super::Source> {
-        self.network.source(self.network.best_session(peer)?)
+    pub(crate) fn source_of_calls(&self, caller: Instance) -> Option<super::Source> {
+        self.commands.source_of_calls(caller)
     }
 
     /// Where the session with the peer of a name comes from, if there is one.
     #[cfg(feature = "files")]
     pub(crate) fn source_of_name(&self, name: &NodeName) -> Option<super::Source> {
-        self.source_of_peer(self.network.resolve(name)?)
+        let peer = self.network.resolve(name)?;
+        self.network.source(self.network.best_session(peer)?)
     }
 }
 

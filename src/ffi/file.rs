@@ -98,11 +98,12 @@ pub unsafe extern "C" fn peerbase_node_refresh(
 }
 
 /// Fetches a file by its hash into the folder of `peerbase_node_set_file_dir`, from the peers that
-/// have it, several at once. `timeout_ms` is how long the transfer may make no progress, also before
-/// any peer has said that it has the file, 0 to INT_MAX milliseconds; more than a day (86 400 000)
-/// counts as a day. If a transfer is interrupted, also by an error of this node such as a full disk,
-/// the pieces that have arrived whole are kept in the subfolder ".peerbase-parts", and the next
-/// request for the file resumes with them. The file gets its final name after it was verified.
+/// have it, several at once. `timeout_ms` is how long the transfer may make no progress, also
+/// before any peer has said that it has the file, 0 to INT_MAX milliseconds; more than a day
+/// (86 400 000) counts as a day. If a transfer is interrupted, also by an error of this node such
+/// as a full disk, the pieces that have arrived whole are kept in the subfolder ".peerbase-parts",
+/// and the next request for the file resumes with them. The file gets its final name after it was
+/// verified.
 ///
 /// `hash` is copied and must not be NULL. `progress` may be NULL, and must not throw or longjmp.
 /// `*out`, if `out` is not NULL, is a reply of one entry, whose JSON is an object with "path" and

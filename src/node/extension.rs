@@ -91,11 +91,12 @@ impl Call {
         self.answer.end(Status::Overloaded, "")
     }
 
-    /// Where the caller's session comes from, if it has one still.
+    /// The source that this call counts for, also while the caller has no session. `None` once the
+    /// call is over, and for the call of a Python node.
     pub(crate) fn source(&self) -> Option<Source> {
         let caller = self.answer.id.caller;
         let turns = &self.answer.shared.turns;
-        let source = turns.with(|engine, _| engine.source_of_peer(caller));
+        let source = turns.with(|engine, _| engine.source_of_calls(caller));
         source.ok().flatten()
     }
 }

@@ -97,6 +97,12 @@ impl Commands {
         stats.streams = self.streams.len() as u64;
     }
 
+    /// The source that the calls of a caller count for, if any call of it is remembered.
+    #[cfg(feature = "files")]
+    pub(crate) fn source_of_calls(&self, caller: super::Instance) -> Option<super::Source> {
+        self.serving.source_of_calls(caller)
+    }
+
     /// A session's link takes more: sends what waits for it.
     pub(crate) fn pump(&mut self, ctx: &mut Ctx<'_>, network: &mut Network, link: LinkId) {
         let Some(session) = network.resume(ctx, link) else {

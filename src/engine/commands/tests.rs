@@ -127,6 +127,21 @@ fn when_its_link_ends_a_call_waits_to_be_sent_again_and_its_peer_is_to_be_dialle
 }
 
 #[test]
+#[cfg(feature = "files")]
+fn a_call_counts_for_its_source_while_its_caller_has_no_session() {
+    let (mut caller, mut callee) = pair();
+    caller.call("p9", terms(false)).unwrap();
+    callee.take(&mut caller);
+    let request = callee.request().unwrap();
+    let (ctx, network) = (&mut callee.side.fixture.ctx(), &mut callee.side.network);
+    let source = network.source(callee.side.link);
+    assert!(source.is_some());
+    callee.commands.cut(ctx, network, callee.side.link);
+    assert_eq!(network.best_session(request.id.caller), None);
+    assert_eq!(callee.commands.source_of_calls(request.id.caller), source);
+}
+
+#[test]
 fn the_calls_that_a_peer_may_have_end_when_it_is_gone() {
     let (mut caller, _) = pair();
     let number = caller.call("p9", terms(false)).unwrap();

@@ -43,7 +43,7 @@ pub(super) fn tell(share: &Arc<Share>, call: Call) {
         let _ = call.reply_text(b"null".to_vec());
         return;
     };
-    // A caller that has no session any more hears no answer.
+    // Nobody waits for the answer of a call that is over, and Python nodes do not ask for files.
     let Some(source) = call.source() else {
         let _ = call.turn_away();
         return;

@@ -128,10 +128,15 @@ impl Serving {
         its.is_some_and(|caller| caller.source == Some(source))
     }
 
+    /// The source that the calls of a caller count for, if any call of it is remembered. The caller
+    /// may have no session at the moment.
+    pub(crate) fn source_of_calls(&self, caller: Instance) -> Option<Source> {
+        self.callers.get(&caller)?.source
+    }
+
     /// The source that the calls of a caller count for, which has come from `source` now.
     pub(crate) fn source_of(&self, caller: Instance, source: Source) -> Source {
-        let its = self.callers.get(&caller).and_then(|caller| caller.source);
-        its.unwrap_or(source)
+        self.source_of_calls(caller).unwrap_or(source)
     }
 
     /// Remembers a call that is to be carried out.
