@@ -169,7 +169,8 @@ enum peerbase_err
      */
     PEERBASE_ERR_NETWORK = -3,
     /**
-     * A network key is not 44 characters of base64url that hold 32 bytes.
+     * A key is not written as keys of its kind are; a network key is 44 characters of base64url that
+     * hold 32 bytes.
      */
     PEERBASE_ERR_KEY = -4,
     /**

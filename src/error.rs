@@ -20,7 +20,8 @@ pub enum Code {
     Name = -2,
     /// A network name breaks a rule.
     Network = -3,
-    /// A network key is not 44 characters of base64url that hold 32 bytes.
+    /// A key is not written as keys of its kind are; a network key is 44 characters of base64url that
+    /// hold 32 bytes.
     Key = -4,
     /// A command path breaks a rule.
     Path = -5,
@@ -126,7 +127,7 @@ impl Code {
             Code::Argument => c"invalid argument",
             Code::Name => c"invalid node name",
             Code::Network => c"invalid network name",
-            Code::Key => c"invalid network key",
+            Code::Key => c"invalid key",
             Code::Path => c"invalid command path",
             Code::Json => c"invalid JSON",
             Code::Address => c"invalid address",
@@ -174,7 +175,7 @@ pub enum Error {
     Name(&'static str),
     /// A network name breaks the named rule.
     Network(&'static str),
-    /// A network key breaks the named rule.
+    /// A key breaks the named rule: a network key, a relay key, or a key of a node or an authority.
     Key(&'static str),
     /// A command path breaks the named rule.
     Path(&'static str),

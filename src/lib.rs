@@ -72,6 +72,13 @@
 //! Bytes are sent as a message ([`Node::send_message`], [`Node::send_to`], [`Node::broadcast`]),
 //! as a stream ([`CallBuilder::stream`]), or as a text in base64.
 //!
+//! # Identities and certificates
+//!
+//! An [`Identity`] is a key pair of a node's own, which it keeps in a file. An [`Authority`] signs
+//! a [`Certificate`] for the identity's [`PublicKey`], with a name and roles, and a
+//! [`RevocationList`] of the certificates that count no more. `peerbase identity` and `peerbase
+//! authority` do the same at a command line.
+//!
 //! # Logging
 //!
 //! Log records go through the crate [`log`](https://docs.rs/log); a program that installs no logger
@@ -115,7 +122,9 @@ pub mod protocol;
 pub mod relay;
 pub mod wire;
 
+mod authority;
 mod backoff;
+mod base64url;
 mod buffer;
 mod driver;
 mod due;
@@ -126,6 +135,7 @@ mod files;
 #[allow(unsafe_code)]
 mod fork;
 mod hkdf;
+mod identity;
 mod inbox;
 mod json;
 mod json_object;
@@ -133,9 +143,11 @@ mod logging;
 mod node;
 mod rate;
 mod reach;
+mod secret_file;
 #[cfg(any(feature = "compat", feature = "files"))]
 mod shares;
 mod signals;
+mod signature;
 #[cfg(any(feature = "relay-server", feature = "compat"))]
 mod site_share;
 mod spinning;
@@ -144,14 +156,16 @@ mod sync;
 mod table;
 
 pub use address::RelayAddress;
+pub use authority::{Authority, AuthorityKey, Certificate, CertificateHash, RevocationList};
 pub use engine::{Event, Path, PeerInfo, Ping, RelayFault, Stats};
 pub use entropy::{Entropy, OsEntropy};
 pub use error::{Code, Error};
 pub use fernet::Key;
 #[cfg(feature = "files")]
 pub use files::{Fetched, Progress, Refreshed};
+pub use identity::{Fingerprint, Identity, PublicKey};
 pub use limits::{Limit, Limits, RelayLimits};
-pub use name::{CommandPath, NetworkName, NodeName};
+pub use name::{CommandPath, NetworkName, NodeName, Role};
 #[cfg(feature = "compat")]
 pub use node::Compat;
 pub use node::{

@@ -1,9 +1,9 @@
-//! The names of networks, nodes and commands. They are parsed once and trusted from then on.
+//! The names of networks, nodes, roles and commands. They are parsed once and trusted from then on.
 //!
 //! A value of these types has passed its rule, and no other layer checks it again.
 
 use crate::error::Error;
-use crate::limits::{NAME_MAX, PATH_MAX};
+use crate::limits::{NAME_MAX, PATH_MAX, ROLE_MAX};
 use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
@@ -100,6 +100,13 @@ fn path_fault(text: &str) -> Option<&'static str> {
     None
 }
 
+fn role_fault(text: &str) -> Option<&'static str> {
+    let mut bytes = text.bytes();
+    let is_role = (1..=ROLE_MAX).contains(&text.len())
+        && bytes.all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'));
+    (!is_role).then_some("a role must be 1 to 32 characters of a-z, 0-9, _ and -")
+}
+
 macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident, $error:ident, $fault:expr) => {
         $(#[$doc])*
@@ -167,6 +174,13 @@ name_type!(
     NodeName,
     Name,
     |text: &str| if text == "*" { Some("must not be *, which means every node") } else { name_fault(text) }
+);
+name_type!(
+    /// What a node may do, as its certificate says: 1 to 32 characters of `a-z`, `0-9`, `_` and
+    /// `-`. A network chooses its roles itself.
+    Role,
+    Argument,
+    role_fault
 );
 name_type!(
     /// A command's path: parts joined by dots, none empty, no control characters, at most 255
@@ -281,6 +295,25 @@ mod tests {
                 .into_iter()
                 .all(|c| c.is_control() || is_invisible(c))
         );
+    }
+
+    #[test]
+    fn a_role_is_a_short_word_in_lower_case() {
+        for good in ["reader", "a", "0", "_-", &"x".repeat(32)] {
+            assert!(Role::new(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "Reader",
+            "a,b",
+            "a b",
+            "a.b",
+            "gerät",
+            "a\n",
+            &"x".repeat(33),
+        ] {
+            assert!(matches!(Role::new(bad), Err(Error::Argument(_))), "{bad:?}");
+        }
     }
 
     #[test]

@@ -39,6 +39,27 @@ pub const BODY_MAX: usize = 48_640;
 /// datagram.
 pub const ADVERT_RELAYS_MAX: usize = 8;
 
+/// Bytes of a role in a certificate: enough for a word or three.
+pub const ROLE_MAX: usize = 32;
+
+/// Roles in one certificate: a node does a few things, and the certificate travels with each
+/// handshake.
+pub const ROLES_MAX: usize = 16;
+
+/// Bytes of a certificate: the longest, with two names and all roles that it may have, has 885.
+pub const CERTIFICATE_MAX: usize = 1_024;
+
+/// Certificates in a revocation list. Each takes 32 bytes at every node, and is never taken out. A
+/// network that has lost more devices than this needs a new authority and new certificates.
+pub const REVOCATIONS_MAX: usize = 4_096;
+
+/// Bytes of a revocation list as a text: the longest has 54 for each certificate, and some 250.
+pub const REVOCATION_LIST_MAX: usize = 256 * 1024;
+
+/// Bytes of a file that holds an identity or the secret of an authority: one line, and a page of
+/// comments.
+pub const SECRET_FILE_MAX: usize = 4_096;
+
 /// Keys that a keyring may hold: two are needed while a key is rotated, and every datagram of a
 /// stranger costs one MAC per key.
 pub const KEYS_MAX: usize = 4;

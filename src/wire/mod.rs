@@ -7,7 +7,7 @@
 //!
 //! Each file is a pure codec over bytes. Integers are big-endian; a text is its length in one byte
 //! and then its bytes. What decodes encodes back to the same bytes, and nothing may follow the last
-//! field. These files know names and limits, and nothing of sessions, sockets or time.
+//! field. These files know names, public keys and limits, and nothing of sessions, sockets or time.
 
 pub mod advert;
 pub mod ask;
@@ -19,6 +19,8 @@ pub mod relay;
 pub mod report;
 pub mod session_keys;
 
+use crate::identity::PublicKey;
+use sha2::{Digest, Sha256};
 use std::fmt;
 
 /// The version of the protocol that these codecs speak. Any other version is refused.
@@ -34,6 +36,19 @@ impl fmt::Debug for Instance {
         let [a, b, c, d, ..] = self.0;
         write!(f, "{a:02x}{b:02x}{c:02x}{d:02x}")
     }
+}
+
+/// The instance of a node's start: the first 16 bytes of SHA-256 of `peerbase instance 2`, the
+/// node's public key, and 16 random bytes that were drawn at the start. So an instance belongs to
+/// one key, and nobody can show another key for it.
+#[cfg_attr(not(test), expect(dead_code, reason = "nodes do not use it yet"))]
+pub(crate) fn instance(public_key: &PublicKey, start: &[u8; 16]) -> Instance {
+    let hash = Sha256::new_with_prefix(b"peerbase instance 2")
+        .chain_update(public_key.as_bytes())
+        .chain_update(start);
+    let mut instance = Instance([0; 16]);
+    instance.0.copy_from_slice(&hash.finalize()[..16]);
+    instance
 }
 
 /// The error of bytes that are well authenticated but not what they should be: a holder of the key

@@ -1,25 +1,37 @@
 //! The command line program: one file per subcommand.
 //!
-//! Results go to stdout as JSON, one a line; words for people to stderr. Exit status: 0, 1 when
+//! Results go to stdout as JSON, one a line, but keys and certificates as their own texts; words
+//! for people to stderr. Exit status: 0, 1 when
 //! something failed, 2 when the command line is wrong. SIGINT and SIGTERM end it at once, whatever
 //! it is doing: a node or a relay with 0, since it has done what it was for, a call or the demo
 //! with 1.
 
+mod authority;
 mod bench;
 mod call;
 mod console;
 mod demo;
+mod identity;
 mod keygen;
 mod logging;
 mod node;
 mod options;
 mod relay;
 mod signals;
+mod text_file;
 
 use std::process::ExitCode;
 
 const USAGE: &str = "\
 usage: peerbase keygen [--relay-from KEY]            a network's key; or the relay key derived from one
+       peerbase identity new [FILE]                  a node's identity: in a new file, or on stdout
+       peerbase identity show FILE                   its public key and fingerprint
+       peerbase authority new FILE                   an authority, secret, in a new file; prints its public key
+       peerbase authority sign FILE --network N --name NAME --key PEER-KEY [--role R]... [--list LISTFILE]
+                      [--authority KEY]...           prints a certificate for the node of that public key
+       peerbase authority revoke FILE --network N --list LISTFILE [--authority KEY]... CERTIFICATE...
+                                                     revokes the certificates in these files
+       peerbase authority list LISTFILE [--authority KEY]...    what is in a revocation list, and who signed it
        peerbase relay [--listen ADDR] [--network N [--relay-key K | --relay-key-file F]]...
                       [--members N] [--links N] [--links-per-address N] [--bytes-per-second N]
                       [--no-compat]
@@ -44,7 +56,9 @@ options: --key K | --key-file F   the network's key; or PEERBASE_KEY in the envi
 TARGET is a node's name, several with commas between, or '*' for every node. A relay listens on port 7700
 unless told otherwise, serves any network if none is named, also to Python PeerBase 0.7.1 (in place of its
 relay.py; not in a network with a relay key, and not at all with --no-compat), and writes its counters to stdout on SIGUSR1.
-PEERBASE_KEY is taken for KEY in keygen if that is '-'.";
+PEERBASE_KEY is taken for KEY in keygen if that is '-'. LISTFILE is the network's revocation list: revoke
+replaces it, or makes it; sign puts its version into the certificate. It must be signed by the authority, or by
+one whose public key --authority names, such as the one that this authority replaces.";
 
 /// Why the program ends early.
 pub(crate) enum Failure {
@@ -90,6 +104,8 @@ fn run() -> Outcome {
     };
     match command.as_str() {
         "keygen" => keygen::run(parser),
+        "identity" => identity::run(parser),
+        "authority" => authority::run(parser),
         "relay" => relay::run(parser),
         "node" => node::run(parser),
         "call" => call::run(parser),

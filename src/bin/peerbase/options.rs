@@ -1,4 +1,4 @@
-//! The options that `node` and `call` share.
+//! The options that `node` and `call` share, and the second word of a command that has one.
 
 use crate::{Failure, Outcome};
 use lexopt::{Arg, ValueExt};
@@ -122,4 +122,13 @@ pub(crate) fn parse(
         }
     }
     Ok(options)
+}
+
+/// The next word of a command line, which must not be an option.
+pub(crate) fn word(parser: &mut lexopt::Parser, which: &str) -> Outcome<String> {
+    match parser.next()? {
+        Some(Arg::Value(word)) => Ok(word.string()?),
+        Some(arg) => Err(arg.unexpected().into()),
+        None => Err(Failure::Usage(which.into())),
+    }
 }
