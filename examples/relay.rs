@@ -4,8 +4,8 @@
 //!     cargo run --example relay -- NETWORK LISTEN [RELAY_KEY]
 //!
 //! LISTEN is an IP address and a port, such as 0.0.0.0:7700. With a RELAY_KEY only nodes that have
-//! the network's key may join; `peerbase keygen --relay-from KEY` derives it. Nodes join with
-//! `Builder::relay`. The relay ends with its standard input.
+//! the network's key may join; `peerbase keygen --relay-from KEY --network NETWORK` derives it.
+//! Nodes join with `Builder::relay`. The relay ends with its standard input.
 
 use peerbase::{RelayKey, RelayServer};
 use std::error::Error;

@@ -118,6 +118,18 @@
 #define PEERBASE_EVENT_MISSED 11
 
 /**
+ * A node at an address advertises under our network's name and another key: its key is wrong, or
+ * ours, or there are two networks of one name. Each address is told once, at most one in a minute.
+ */
+#define PEERBASE_EVENT_OTHER_KEY 12
+
+/**
+ * A node at an address advertises under our network's name in a version of the protocol that this
+ * node does not speak. Each address is told once, at most one in a minute.
+ */
+#define PEERBASE_EVENT_OTHER_VERSION 13
+
+/**
  * Room in bytes for a file's hash as text: 64 hexadecimal digits and a NUL.
  */
 #define PEERBASE_HASH_LEN 65
@@ -169,8 +181,8 @@ enum peerbase_err
      */
     PEERBASE_ERR_NETWORK = -3,
     /**
-     * A key is not written as keys of its kind are; a network key is 44 characters of base64url that
-     * hold 32 bytes.
+     * A key is not written as keys of its kind are; a network key is 44 characters of base64url
+     * that hold 32 bytes.
      */
     PEERBASE_ERR_KEY = -4,
     /**
@@ -550,10 +562,10 @@ typedef void (*peerbase_handler)(struct peerbase_request *request, void *user);
 
 /**
  * A handler of events. `event` is one of the PEERBASE_EVENT_ constants; `node` is the name of the
- * node that the event is about, or the address of the relay, and is valid until the handler
- * returns; `user` is what the handler was set with. If a relay is down or has refused this node,
- * `peerbase_last_error` says why, and for missed events it says how many they are. It runs where
- * handlers run: see `peerbase_handler`.
+ * node that the event is about, or the address of the relay or the stranger, and is valid until
+ * the handler returns; `user` is what the handler was set with. If a relay is down or has refused
+ * this node, `peerbase_last_error` says why, and for missed events it says how many they are. It
+ * runs where handlers run: see `peerbase_handler`.
  */
 typedef void (*peerbase_event_handler)(int event, const char *node, void *user);
 
@@ -912,6 +924,25 @@ int peerbase_config_set_loopback(struct peerbase_config *config, bool only);
 int peerbase_config_add_key(struct peerbase_config *config, const char *key);
 
 /**
+ * Sets who the node is, also after its next start. `identity` is the secret text of an identity
+ * file, "identity-" and 44 characters; it is copied and must not be NULL. Without an identity the
+ * node makes one at its start, and forgets it at its end. Two nodes must not have one identity.
+ * One thread at a time may use `config`, which must not be NULL. Returns 0,
+ * PEERBASE_ERR_ARGUMENT, PEERBASE_ERR_UTF8 or PEERBASE_ERR_KEY.
+ */
+int peerbase_config_set_identity(struct peerbase_config *config, const char *identity);
+
+/**
+ * Sets who the node is, by a file that keeps its identity. If there is no such file, it is made,
+ * with an identity of its own and with mode 0600; a file that is there is never changed. `path` is
+ * copied and must not be NULL. One thread at a time may use `config`, which must not be NULL.
+ * Returns 0, PEERBASE_ERR_ARGUMENT, PEERBASE_ERR_UTF8, PEERBASE_ERR_REFUSED if others than the
+ * owner may read or write the file, PEERBASE_ERR_DAMAGED if the file is no identity file, or
+ * PEERBASE_ERR_IO if it cannot be read or made.
+ */
+int peerbase_config_set_identity_file(struct peerbase_config *config, const char *path);
+
+/**
  * Registers a command before the node starts; otherwise as `peerbase_node_register`.
  *
  * `drop_user` may be NULL; otherwise it is called once with `user` when this configuration and
@@ -1266,9 +1297,10 @@ int peerbase_node_on_event(struct peerbase_node *handle,
  * entry is 0 if a session with the peer is open, and PEERBASE_ERR_UNREACHABLE if it is only known
  * so far. The JSON of an entry, if any, is an object: "address" is the peer's address, or "relay"
  * the relay through which it is reached; "ping_us" is how long its last ping took, in
- * microseconds, and "ping_ago_ms" how long ago that was, in milliseconds. A peer that speaks the
- * protocol of PeerBase 0.7.1 has code 0 while it is heard, and "compat" is true: nothing about it
- * is proven.
+ * microseconds, and "ping_ago_ms" how long ago that was, in milliseconds; "fingerprint" is that of
+ * the peer's public key, once a session with it was open, for people to compare. A peer that
+ * speaks the protocol of PeerBase 0.7.1 has code 0 while it is heard, and "compat" is true:
+ * nothing about it is proven.
  *
  * `out` must not be NULL; the program frees the reply with `peerbase_reply_free`. Any thread.
  * Returns 0, PEERBASE_ERR_ARGUMENT, PEERBASE_ERR_STOPPED or PEERBASE_ERR_FORKED; after a failure
@@ -1331,6 +1363,15 @@ void peerbase_reply_free(struct peerbase_reply *reply);
  * until the request is consumed. Returns NULL for a NULL request.
  */
 const char *peerbase_request_caller(const struct peerbase_request *request);
+
+/**
+ * The fingerprint of the public key by which the node that asks has proved who it is, such as
+ * "k7qp-2mzd-abcd-efgh-ijkl". Another node that goes by the same name has another one. "" for a
+ * node of PeerBase 0.7.1 and for a message to all nodes, whose senders prove nothing. One thread
+ * at a time may use the request. The string is valid until the request is consumed. Returns NULL
+ * for a NULL request.
+ */
+const char *peerbase_request_fingerprint(const struct peerbase_request *request);
 
 /**
  * The path that is called; "" for a message. One thread at a time may use the request. The string

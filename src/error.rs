@@ -20,8 +20,8 @@ pub enum Code {
     Name = -2,
     /// A network name breaks a rule.
     Network = -3,
-    /// A key is not written as keys of its kind are; a network key is 44 characters of base64url that
-    /// hold 32 bytes.
+    /// A key is not written as keys of its kind are; a network key is 44 characters of base64url
+    /// that hold 32 bytes.
     Key = -4,
     /// A command path breaks a rule.
     Path = -5,

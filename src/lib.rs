@@ -74,10 +74,12 @@
 //!
 //! # Identities and certificates
 //!
-//! An [`Identity`] is a key pair of a node's own, which it keeps in a file. An [`Authority`] signs
-//! a [`Certificate`] for the identity's [`PublicKey`], with a name and roles, and a
-//! [`RevocationList`] of the certificates that count no more. `peerbase identity` and `peerbase
-//! authority` do the same at a command line.
+//! An [`Identity`] is a key pair of a node's own, which it keeps in a file
+//! ([`Builder::identity`]). Every session proves the identities of both nodes: see
+//! [`PeerInfo::key`] and [`Call::caller_key`]. An [`Authority`] signs a [`Certificate`] for the
+//! identity's [`PublicKey`], with a name and roles, and a [`RevocationList`] of the certificates
+//! that count no more. `peerbase identity` and `peerbase authority` do the same at a command line.
+//! Nodes do not ask each other for certificates.
 //!
 //! # Logging
 //!
@@ -89,6 +91,8 @@
 //! # Guarantees
 //!
 //! * Without the network key nobody can read, forge, replay or reorder anything in a session.
+//!   Whoever records sessions, and steals the network key and the identities of the nodes later,
+//!   can read nothing of what was recorded.
 //! * A command runs at most once per call, whatever happens to the network.
 //! * A stream arrives whole, or ends with an error that says how much of it arrived.
 //! * What other nodes can make this node hold or do is bounded: see [`limits::Limits`].
@@ -134,13 +138,16 @@ mod files;
 // The one module besides `ffi` that has unsafe code.
 #[allow(unsafe_code)]
 mod fork;
+pub mod handshake;
 mod hkdf;
 mod identity;
 mod inbox;
 mod json;
 mod json_object;
 mod logging;
+mod network_keys;
 mod node;
+mod noise;
 mod rate;
 mod reach;
 mod secret_file;

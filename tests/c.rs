@@ -122,7 +122,9 @@ fn relay_examples(link: Link, under: Under) {
 fn wrong_relay_key_example(link: Link, under: Under) {
     let key = Lan::new().key.to_text().to_string();
     let relayed = compile(&source("examples-c/relayed.c"), link);
-    let other = peerbase::RelayKey::derive(&peerbase::Key::from_bytes([1; 32])).to_text();
+    let plant = peerbase::NetworkName::new("plant").unwrap();
+    let other = peerbase::Key::from_bytes([1; 32]);
+    let other = peerbase::RelayKey::derive(&other, &plant).to_text();
     let args = [
         "--listen",
         "127.0.0.1:0",

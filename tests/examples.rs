@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Lan, Tool, assert_shouted, check, secs};
-use peerbase::{Node, RelayKey};
+use peerbase::{NetworkName, Node, RelayKey};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -67,7 +67,8 @@ fn what_is_streamed_comes_back_in_capitals() {
 #[test]
 fn nodes_call_each_other_through_the_relay() {
     let key = Lan::new().key;
-    let relay_key = RelayKey::derive(&key).to_text().to_string();
+    let plant = NetworkName::new("plant").unwrap();
+    let relay_key = RelayKey::derive(&key, &plant).to_text().to_string();
     let relay = example("relay", &["plant", "127.0.0.1:0", &relay_key]);
     let (relay, said) = Tool::start_saying(relay);
     let (_, address) = said.rsplit_once(' ').unwrap();

@@ -239,7 +239,8 @@ fn two_lans_that_cannot_see_each_other_are_joined_by_a_relay_that_both_can_reach
     // One LAN knows the relay by name.
     let _hosts = Etc::new(&near.left, "hosts", "10.77.1.1 relay.test\n");
     let lan = Lan::new();
-    let key = peerbase::RelayKey::derive(&lan.key);
+    let network = peerbase::NetworkName::new("test").unwrap();
+    let key = peerbase::RelayKey::derive(&lan.key, &network);
     let args = [
         "--listen",
         "0.0.0.0:0",

@@ -7,7 +7,7 @@ use common::{Lan, Tool, have};
 use peerbase::fernet::Sealer;
 use peerbase::frame::{FrameType, Parsed, parse};
 use peerbase::limits::DATAGRAM_MAX;
-use peerbase::wire::advert::Advert;
+use peerbase::wire::advert::{Advert, MARK};
 use peerbase::{Entropy, Key, OsEntropy};
 use serde_json::{Value, json};
 use std::process::Command;
@@ -42,10 +42,13 @@ impl Python {
     }
 
     fn seal(&mut self, key: &Key, plain: &[u8]) -> Vec<u8> {
-        let hex: String = plain.iter().map(|b| format!("{b:02x}")).collect();
-        let answer = self.ask(&json!({"key": &*key.to_text(), "plain": hex}));
+        let answer = self.ask(&json!({"key": &*key.to_text(), "plain": hex(plain)}));
         answer.as_str().unwrap().as_bytes().to_vec()
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 fn unhex(text: &str) -> Vec<u8> {
@@ -105,7 +108,7 @@ fn python_token(sealer: &Sealer) -> Vec<u8> {
 }
 
 #[test]
-fn python_opens_a_token_captured_from_the_wire_with_the_network_key() {
+fn python_opens_an_advert_captured_from_the_wire_with_what_follows_from_the_network_key() {
     let Some(mut python) = Python::start() else {
         return;
     };
@@ -118,6 +121,12 @@ fn python_opens_a_token_captured_from_the_wire_with_the_network_key() {
         panic!()
     };
     assert_eq!((frame.net, frame.kind), ("test", FrameType::ADVERT));
-    let plain = python.open(&lan.key, frame.payload).unwrap();
+    let token = frame.payload.strip_prefix(&[MARK]).unwrap();
+    assert_eq!(python.open(&lan.key, token), None, "not the key itself");
+    let info = hex(b"peerbase advert 2\x04test");
+    let key = &*lan.key.to_text();
+    let token = std::str::from_utf8(token).unwrap();
+    let answer = python.ask(&json!({"key": key, "info": info, "token": token}));
+    let plain = unhex(answer.as_str().unwrap());
     assert_eq!(Advert::decode(&plain).unwrap().name.as_str(), "captured");
 }

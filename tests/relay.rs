@@ -5,7 +5,7 @@ mod common;
 
 use common::{Lan, PATIENCE, Tool, join, last_events, next, secs, until, wait_for_event};
 use peerbase::{
-    Builder, Error, Event, Key, Node, Path, Refusal, RelayFault, RelayKey, RelayServer,
+    Builder, Error, Event, Key, NetworkName, Node, Path, Refusal, RelayFault, RelayKey, RelayServer,
 };
 use socket2::{Domain, Socket, Type};
 use std::io::{Read, Write};
@@ -148,12 +148,17 @@ fn a_relay_that_cannot_be_had_is_an_event_and_no_reason_not_to_start() {
     assert_eq!(missing, [], "also those that happened while it started");
 }
 
+/// The network of [`Lan`].
+fn test_network() -> NetworkName {
+    NetworkName::new("test").unwrap()
+}
+
 #[test]
 fn a_wrong_relay_key_is_an_event_and_the_right_one_lets_in() {
     let lan = Lan::new();
     let with = |key: &Key| {
         RelayServer::builder()
-            .network("test", Some(RelayKey::derive(key)))
+            .network("test", Some(RelayKey::derive(key, &test_network())))
             .start("127.0.0.1:0".parse().unwrap())
             .unwrap()
     };
@@ -252,7 +257,7 @@ fn what_looks_for_secrets_finds_them_however_they_are_written() {
 #[test]
 fn neither_a_capture_nor_the_memory_of_a_relay_shows_names_paths_or_payloads() {
     let lan = Lan::new();
-    let key = RelayKey::derive(&lan.key);
+    let key = RelayKey::derive(&lan.key, &test_network());
     let args = [
         "--listen",
         "127.0.0.1:0",

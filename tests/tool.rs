@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Lan, PATIENCE, Tool, connect, next, output, secs, until, wait_for_event};
-use peerbase::{Event, Key, RelayKey};
+use peerbase::{Event, Key, NetworkName, RelayKey};
 use std::io::{Read, Write};
 use std::process::{Command, Output};
 use std::sync::mpsc::{self, Receiver};
@@ -31,9 +31,11 @@ fn keygen_gives_a_new_key_each_time() {
 #[test]
 fn a_relay_key_comes_from_the_network_key_and_cannot_be_taken_for_it() {
     let network = Key::from_bytes([5; 32]);
-    let derived = run(&["keygen", "--relay-from", &network.to_text()]);
+    let text = network.to_text();
+    let derived = run(&["keygen", "--relay-from", &text, "--network", "n"]);
     let text = String::from_utf8(derived.stdout).unwrap();
-    assert_eq!(text.trim(), *RelayKey::derive(&network).to_text());
+    let name = NetworkName::new("n").unwrap();
+    assert_eq!(text.trim(), *RelayKey::derive(&network, &name).to_text());
     let relay = |args: &[&str]| {
         let output = run(&[&["relay", "--listen", "127.0.0.1:0"], args].concat());
         (
@@ -55,7 +57,9 @@ fn a_relay_key_comes_from_the_network_key_and_cannot_be_taken_for_it() {
     let (code, _) = relay(&["--network", "a|b"]);
     assert_eq!(code, Some(1));
     assert_eq!(
-        run(&["keygen", "--relay-from", text.trim()]).status.code(),
+        run(&["keygen", "--relay-from", text.trim(), "--network", "n"])
+            .status
+            .code(),
         Some(1)
     );
 }
@@ -75,6 +79,8 @@ fn a_wrong_command_line_is_status_2_and_a_failure_1() {
         &["relay", "--listen", "nowhere"],
         &["relay", "x"],
         &["keygen", "--relay-from"],
+        &["keygen", "--relay-from", "k"],
+        &["keygen", "--network", "n"],
     ] {
         assert_eq!(run(args).status.code(), Some(2), "{args:?}");
     }
@@ -369,6 +375,7 @@ fn everything_at_the_console_is_answered_with_json_that_a_program_can_read() {
         (&"a".into(), &"direct".into())
     );
     assert!(peer["ping"]["us"].as_u64().is_some());
+    assert_eq!(peer["fingerprint"].as_str().map(str::len), Some(24));
     let commands = ask(&mut b, "commands a");
     assert!(commands.as_array().unwrap().contains(&"__peers__".into()));
     assert_eq!(ask(&mut b, "call a __echo__ 1")["args"][0], 1);

@@ -199,6 +199,47 @@ fn an_authority_goes_on_with_the_list_of_the_one_that_it_replaces() {
     assert_eq!(list(&format!("{old} --authority {new}")).0, Some(0));
 }
 
+/// Command lines that fail, and a part of what is said of each.
+const WRONG: [(&str, &str); 13] = [
+    (
+        "authority revoke plant --network plant --list list altered",
+        "altered: refused",
+    ),
+    (
+        "authority revoke plant --network field --list list a",
+        "a: refused",
+    ),
+    (
+        "authority revoke other --network plant --list list a",
+        "a: refused",
+    ),
+    (
+        "authority revoke plant --network plant --list list plant",
+        "plant: damaged",
+    ),
+    (
+        "authority revoke plant --network plant --list list none",
+        "none: there is no such file",
+    ),
+    ("authority revoke a --network plant --list list a", "a: "),
+    (
+        "authority revoke plant --network plant --list no/such/list a",
+        "no/such/list: ",
+    ),
+    (
+        "authority revoke plant --network plant --list a a",
+        "a: damaged",
+    ),
+    ("authority list none", "none: there is no such file"),
+    ("authority list a", "a: damaged"),
+    (
+        "authority list a --authority authority-short",
+        "44 characters",
+    ),
+    ("authority new no/such/file", "no/such/file"),
+    ("identity show none", "none: "),
+];
+
 #[test]
 fn what_is_wrong_is_told_and_changes_nothing() {
     let folder = Folder::new("tool-wrong");
@@ -214,55 +255,17 @@ fn what_is_wrong_is_told_and_changes_nothing() {
             .as_bytes(),
     );
     let sign = format!("authority sign plant --network plant --name a --key {key}");
-    for (line, words) in [
+    let of_sign = [
+        (format!("{sign} --list none"), "none: there is no such file"),
+        (format!("{sign} --role Reader"), "a role must be"),
         (
-            "authority revoke plant --network plant --list list altered",
-            "altered: refused",
-        ),
-        (
-            "authority revoke plant --network field --list list a",
-            "a: refused",
-        ),
-        (
-            "authority revoke other --network plant --list list a",
-            "a: refused",
-        ),
-        (
-            "authority revoke plant --network plant --list list plant",
-            "plant: damaged",
-        ),
-        (
-            "authority revoke plant --network plant --list list none",
-            "none: there is no such file",
-        ),
-        ("authority revoke a --network plant --list list a", "a: "),
-        (
-            "authority revoke plant --network plant --list no/such/list a",
-            "no/such/list: ",
-        ),
-        (
-            "authority revoke plant --network plant --list a a",
-            "a: damaged",
-        ),
-        ("authority list none", "none: there is no such file"),
-        ("authority list a", "a: damaged"),
-        (
-            "authority list a --authority authority-short",
-            "44 characters",
-        ),
-        ("authority new no/such/file", "no/such/file"),
-        ("identity show none", "none: "),
-        (
-            &format!("{sign} --list none"),
-            "none: there is no such file",
-        ),
-        (&format!("{sign} --role Reader"), "a role must be"),
-        (
-            &sign.replace("--network plant", "--network a|b"),
+            sign.replace("--network plant", "--network a|b"),
             "invalid network name",
         ),
-        (&sign.replace("peer-", "identity-"), "secret"),
-    ] {
+        (sign.replace("peer-", "identity-"), "secret"),
+    ];
+    let of_sign = of_sign.iter().map(|(line, words)| (line.as_str(), *words));
+    for (line, words) in WRONG.into_iter().chain(of_sign) {
         let (code, said, told) = run(&folder, line);
         assert_eq!((code, said.as_str()), (Some(1), ""), "{line}: {told}");
         assert!(told.contains(words), "{line}: {told}");
@@ -272,6 +275,11 @@ fn what_is_wrong_is_told_and_changes_nothing() {
         folder.names(),
         ["a", "a.identity", "altered", "other", "plant"]
     );
+}
+
+#[test]
+fn a_wrong_command_line_shows_how_it_is_used() {
+    let folder = Folder::new("tool-usage");
     for line in [
         "identity",
         "identity fly",

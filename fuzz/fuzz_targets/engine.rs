@@ -41,6 +41,8 @@ fuzz_target!(|data: &[u8]| {
         network: NetworkName::new("fuzz").expect("a name"),
         name: NodeName::new("n").expect("a name"),
         keys: Keyring::from(key()),
+        identity: peerbase::Identity::from_seed([1; 32]),
+        keeps_identity: false,
         port: 1,
         address: None,
         interval: Duration::from_secs(1),

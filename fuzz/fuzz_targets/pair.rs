@@ -101,6 +101,8 @@ fn engine(side: usize) -> Engine {
         network: NetworkName::new("fuzz").expect("a name"),
         name: name(NAMES[side]),
         keys: Keyring::from(Key::from_bytes([7; 32])),
+        identity: peerbase::Identity::from_seed([side as u8 + 1; 32]),
+        keeps_identity: false,
         port: 7,
         address: None,
         interval: Duration::from_secs(4),
@@ -110,7 +112,7 @@ fn engine(side: usize) -> Engine {
         relay_keepalive: Duration::from_secs(10),
         limits,
     };
-    Engine::new(config, Box::new(Counter(side as u8 * 90)), Now::default())
+    Engine::new(config, Box::new(Counter(side as u64 * 90)), Now::default())
 }
 
 impl World {

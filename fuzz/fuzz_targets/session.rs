@@ -9,13 +9,13 @@ use counter::Counter;
 use libfuzzer_sys::fuzz_target;
 use peerbase::engine::{Ask, Config, Engine, Input, LinkId, Now, Output, RequestId, StreamId, Terms, Time};
 use peerbase::fernet::{Key, Keyring, Sealer};
+use peerbase::Identity;
 use peerbase::frame::{Frame, FrameType, Parsed, encode, parse};
+use peerbase::handshake::{Credentials, Initiator, NetworkKeys, Own, SessionKeys};
 use peerbase::limits::FRAME_MAX;
 use peerbase::name::{CommandPath, NetworkName, NodeName};
-use peerbase::wire::Instance;
-use peerbase::wire::hello::{Hello, Role};
+use peerbase::wire::handshake::Envelope;
 use peerbase::wire::record::{Channel, Status};
-use peerbase::wire::session_keys::session_keys;
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -34,46 +34,59 @@ fn sealed(kind: FrameType, sealer: &Sealer, plain: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The other side of a session, with its sealer and the sequence of its next record.
+/// The other side of a session, with its keys and the sequence of its next record.
 struct Member {
     link: LinkId,
-    sealer: Sealer,
+    keys: SessionKeys,
     sequence: u64,
 }
 
+/// The next frame that waits for a link, decoded as a message of a handshake.
+fn answer(engine: &mut Engine, now: Now, link: LinkId) -> Envelope {
+    let pending = engine.pending(link).to_vec();
+    let Ok(Parsed::Complete(frame, _)) = parse(&pending, FRAME_MAX) else {
+        panic!("no answer")
+    };
+    let answer = Envelope::decode(frame.payload).expect("a message of a handshake");
+    engine.handle(now, Input::Sent(link, pending.len()));
+    answer
+}
+
+fn say(engine: &mut Engine, now: Now, link: LinkId, envelope: &Envelope) {
+    let (mut payload, mut out) = (Vec::new(), Vec::new());
+    envelope.encode(&mut payload);
+    encode(&Frame { net: "fuzz", kind: FrameType::HELLO, payload: &payload }, &mut out);
+    engine.handle(now, Input::Received(link, &out));
+}
+
 impl Member {
-    fn join(engine: &mut Engine, now: Now) -> Member {
+    /// Makes a session. `entropy` goes on from one to the next, as a question that came before is
+    /// not answered.
+    fn join(engine: &mut Engine, now: Now, entropy: &mut Counter) -> Member {
         let from = "10.0.0.1:1".parse().expect("an address");
         let link = engine.accept(now, from).expect("room");
-        let ask = Hello {
-            role: Role::Ask,
-            probing: false,
-            instance: Instance([9; 16]),
-            nonce: [3; 32],
+        let network = NetworkName::new("fuzz").expect("a name");
+        let own = Own {
+            keys: &NetworkKeys::new(&Keyring::from(key()), &network),
+            network: &network,
+            credentials: &Credentials::new(&Identity::from_seed([9; 32]), false, [9; 16]),
+            name: &name("m"),
             port: 9,
-            name: name("m"),
-            meant: Some(name("n")),
+            probing: false,
         };
-        let mut plain = Vec::new();
-        ask.encode(&mut plain);
-        let network = Sealer::new(&key());
-        engine.handle(now, Input::Received(link, &sealed(FrameType::HELLO, &network, &plain)));
-        let pending = engine.pending(link).to_vec();
-        let Ok(Parsed::Complete(frame, _)) = parse(&pending, FRAME_MAX) else {
-            panic!("no answer")
-        };
-        let mut buf = Vec::new();
-        let answer = network.open(frame.payload, &mut buf).expect("a token");
-        let answer = Hello::decode(answer).expect("a hello");
-        engine.handle(now, Input::Sent(link, pending.len()));
-        let (asker, _) = session_keys(&key(), &ask, &answer);
-        Member { link, sealer: Sealer::new(&asker), sequence: 0 }
+        let (mut initiator, first) = Initiator::begin(own, entropy);
+        say(engine, now, link, &first);
+        let second = answer(engine, now, link);
+        let party = initiator.read(&second.message).expect("an answer");
+        let (third, keys) = initiator.finish(own, &party.name, entropy).expect("a proof");
+        say(engine, now, link, &third);
+        Member { link, keys, sequence: 0 }
     }
 
     fn say(&mut self, engine: &mut Engine, now: Now, record: &[u8]) {
         let plain = [&self.sequence.to_be_bytes(), record].concat();
         self.sequence += 1;
-        let frame = sealed(FrameType::MESSAGE, &self.sealer, &plain);
+        let frame = sealed(FrameType::MESSAGE, self.keys.outbound.sealer(), &plain);
         engine.handle(now, Input::Received(self.link, &frame));
     }
 }
@@ -90,6 +103,8 @@ fuzz_target!(|data: &[u8]| {
         network: NetworkName::new("fuzz").expect("a name"),
         name: name("n"),
         keys: Keyring::from(key()),
+        identity: Identity::from_seed([1; 32]),
+        keeps_identity: false,
         port: 1,
         address: None,
         interval: Duration::from_secs(1),
@@ -103,9 +118,8 @@ fuzz_target!(|data: &[u8]| {
     let mut engine = Engine::new(config, Box::new(Counter(0)), now);
     now.at = Time(Duration::from_secs(2));
     engine.handle(now, Input::Tick);
-    let mut member = Member::join(&mut engine, now);
-    // An empty notice proves the keys.
-    member.say(&mut engine, now, &[7, 0, 0, 0, 0, 0]);
+    let mut entropy = Counter(7);
+    let mut member = Member::join(&mut engine, now, &mut entropy);
     let (mut begun, mut ended, mut requests) = (HashSet::new(), HashSet::new(), Vec::new());
     let mut rest = data;
     while let Some((&op, tail)) = rest.split_first() {
@@ -173,8 +187,9 @@ fuzz_target!(|data: &[u8]| {
                 Output::Request(request) => requests.push(request.id),
                 Output::Ended(number, _) => assert!(ended.insert(number), "ended twice"),
                 Output::Close(link, _) if link == member.link => {
-                    member = Member::join(&mut engine, now);
-                    member.say(&mut engine, now, &[7, 0, 0, 0, 0, 0]);
+                    // The engine answers so many questions a second.
+                    now.at = Time(now.at.0 + Duration::from_millis(50));
+                    member = Member::join(&mut engine, now, &mut entropy);
                 }
                 _ => {}
             }

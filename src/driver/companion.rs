@@ -62,6 +62,7 @@ mod tests {
     use super::*;
     use crate::driver::{Driver, Notice};
     use crate::fernet::{Key, Keyring};
+    use crate::identity::Identity;
     use crate::limits::Limits;
     use crate::name::{NetworkName, NodeName};
     use std::sync::atomic::{AtomicU64, Ordering};
@@ -133,6 +134,8 @@ mod tests {
             network: NetworkName::new("test").unwrap(),
             name: NodeName::new("a").unwrap(),
             keys: Keyring::new(vec![Key::from_bytes([7; 32])]).unwrap(),
+            identity: Identity::from_seed([7; 32]),
+            keeps_identity: false,
             port,
             address: None,
             interval: Duration::from_secs(1),

@@ -6,10 +6,8 @@ use super::network::Greeted;
 use super::peers::Origin;
 use super::{Engine, LinkId, Now, Output, Phase, RelayFault};
 use crate::error::Error;
-use crate::fernet::KeyIndex;
 use crate::protocol::LinkWriter;
 use crate::wire::advert::Advert;
-use crate::wire::hello::Hello;
 use std::net::SocketAddr;
 
 impl Engine {
@@ -74,13 +72,22 @@ impl Engine {
             };
             match came {
                 Came::Nothing | Came::Advert(_, None) => {}
-                Came::Record { peer, opens, body } => {
-                    if opens && self.commands.session_opened(ctx, network, link).is_err() {
-                        return self.lose_name(now);
-                    }
+                Came::Record { peer, body } => {
                     self.commands.record(ctx, network, link, peer, body);
                 }
-                Came::Hello(hello, key) => self.hello(now, link, &hello, key),
+                Came::Question(question) => {
+                    let greeted = network.question(ctx, link, question);
+                    self.greeted(now, link, greeted);
+                }
+                Came::Answer(answer) => {
+                    let greeted = network.answered(ctx, link, answer);
+                    self.greeted(now, link, greeted);
+                }
+                Came::Opened => {
+                    if self.commands.session_opened(ctx, network, link).is_err() {
+                        return self.lose_name(now);
+                    }
+                }
                 Came::Echo(lives) => {
                     if let Some(peer) = lives {
                         network.note_alive(&peer);
@@ -118,10 +125,11 @@ impl Engine {
         }
     }
 
-    fn hello(&mut self, now: Now, link: LinkId, hello: &Hello, key: KeyIndex) {
+    /// Acts on what a message of a handshake leads to.
+    fn greeted(&mut self, now: Now, link: LinkId, greeted: Greeted) {
         let (ctx, network) = (&mut self.core.at(now), &mut self.network);
         let commands = &mut self.commands;
-        match network.hello(ctx, link, hello, key) {
+        match greeted {
             Greeted::Nothing => {}
             Greeted::Session => {
                 if commands.session_up(ctx, network, link).is_err() {
@@ -130,9 +138,9 @@ impl Engine {
             }
             Greeted::Stray => commands.refuse(ctx, network, link, Refuse::Hello),
             Greeted::Detour => commands.close_at_once(ctx, network, link),
-            Greeted::Replaces(carrier, route) => {
+            Greeted::Replaces(carrier, route, question) => {
                 commands.link_ended(ctx, network, link);
-                network.answer_anew(ctx, (carrier, route), hello, key);
+                network.answer_anew(ctx, (carrier, route), *question);
             }
         }
     }

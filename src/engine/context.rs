@@ -3,10 +3,12 @@
 
 use super::{Config, Event, Output, Stats};
 use crate::entropy::Entropy;
+use crate::handshake::{Credentials, Own};
 use crate::name::NodeName;
+use crate::network_keys::NetworkKeys;
 use crate::protocol::{Now, Time};
 use crate::wire::Instance;
-use crate::wire::advert::Advert;
+use crate::wire::advert::{Advert, MARK};
 use std::collections::VecDeque;
 
 /// How far this node has come. Only the engine sets it.
@@ -28,9 +30,17 @@ impl Phase {
     }
 }
 
+/// What this node proves itself with, and what it seals with.
+#[derive(Debug)]
+pub(super) struct Secrets {
+    pub(super) keys: NetworkKeys,
+    pub(super) credentials: Credentials,
+}
+
 /// What the engine keeps for all of its parts, none of which owns it.
 pub(super) struct Core {
     pub(super) config: Config,
+    pub(super) secrets: Secrets,
     /// This start of the node.
     pub(super) instance: Instance,
     pub(super) phase: Phase,
@@ -47,6 +57,7 @@ impl Core {
         Ctx {
             now,
             config: &self.config,
+            secrets: &self.secrets,
             instance: self.instance,
             phase: self.phase,
             entropy: &mut *self.entropy,
@@ -60,6 +71,7 @@ impl Core {
 pub(super) struct Ctx<'a> {
     pub(super) now: Now,
     pub(super) config: &'a Config,
+    pub(super) secrets: &'a Secrets,
     /// This start of the node.
     pub(super) instance: Instance,
     pub(super) phase: Phase,
@@ -69,13 +81,33 @@ pub(super) struct Ctx<'a> {
     pub(super) stats: &'a mut Stats,
 }
 
-impl Ctx<'_> {
+impl<'a> Ctx<'a> {
+    /// What this node says of itself in a handshake.
+    pub(super) fn own(&self) -> Own<'a> {
+        Own {
+            network: &self.config.network,
+            keys: &self.secrets.keys,
+            credentials: &self.secrets.credentials,
+            name: &self.config.name,
+            port: self.config.port,
+            probing: self.phase.is_probing(),
+        }
+    }
+
     /// Opens a sealed advert, wherever it came from. `opened` is where its plaintext goes.
-    pub(super) fn open_advert(&mut self, token: &[u8], opened: &mut Vec<u8>) -> Option<Advert> {
-        let Ok((plain, _)) = self.config.keys.open(token, opened) else {
-            self.stats.adverts_refused += 1;
-            return None;
-        };
+    pub(super) fn open_advert<'o>(
+        &mut self,
+        payload: &[u8],
+        opened: &'o mut Vec<u8>,
+    ) -> Option<&'o [u8]> {
+        let token = payload.strip_prefix(&[MARK]);
+        let plain = token.and_then(|token| self.secrets.keys.adverts().open(token, opened).ok());
+        self.stats.adverts_refused += u64::from(plain.is_none());
+        plain.map(|(plain, _)| plain)
+    }
+
+    /// Reads an advert that was opened.
+    pub(super) fn decode_advert(&mut self, plain: &[u8]) -> Option<Advert> {
         let advert = Advert::decode(plain).ok();
         self.stats.adverts_malformed += u64::from(advert.is_none());
         advert

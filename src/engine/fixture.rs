@@ -1,17 +1,20 @@
 //! What the unit tests of parts stand on: a core of its own for each test, chance that repeats, and
 //! two nodes whose networks are in a session.
 
-use super::context::{Core, Ctx, Phase};
+use super::context::{Core, Ctx, Phase, Secrets};
 use super::links::Came;
 use super::network::{Greeted, Network, Proved};
 use super::{Config, Event, LinkId, Now, Output, Stats, Time};
 use crate::entropy::Counting;
 use crate::fernet::{Key, Keyring};
+use crate::handshake::Credentials;
+use crate::identity::Identity;
 use crate::limits::Limits;
 use crate::name::{NetworkName, NodeName};
-use crate::wire::Instance;
+use crate::network_keys::NetworkKeys;
 use crate::wire::peers::Acquaintance;
 use crate::wire::record::Body;
+use crate::wire::{Instance, instance};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -25,12 +28,24 @@ pub(crate) fn name(name: &str) -> NodeName {
     NodeName::new(name).unwrap()
 }
 
-/// A node called "us" of instance `[5; 16]`, on a LAN of the network "net".
+/// Those of the `n`th node, whose instance begins with `n`, so that instances are in the order of
+/// these numbers.
+pub(crate) fn credentials(n: u8) -> Credentials {
+    let identity = Identity::from_seed([n; 32]);
+    let key = identity.public_key();
+    let starts = (0..).map(|start: u128| start.to_be_bytes());
+    let mut fitting = starts.filter(|start| instance(&key, start).0[0] == n);
+    Credentials::new(&identity, false, fitting.next().unwrap())
+}
+
+/// A node called "us", on a LAN of the network "net".
 pub(crate) fn config() -> Config {
     Config {
         network: NetworkName::new("net").unwrap(),
         name: name("us"),
         keys: Keyring::from(Key::from_bytes([1; 32])),
+        identity: Identity::from_seed([1; 32]),
+        keeps_identity: false,
         port: 7,
         address: None,
         interval: Duration::from_secs(1),
@@ -56,11 +71,16 @@ pub(crate) fn acquaintance(n: u8) -> Acquaintance {
     }
 }
 
-/// The core of that node, which has its name.
+/// The core of that node, the 5th, which has its name.
 pub(crate) fn core() -> Core {
+    let (config, credentials) = (config(), credentials(5));
     Core {
-        config: config(),
-        instance: Instance([5; 16]),
+        instance: credentials.instance(),
+        secrets: Secrets {
+            keys: NetworkKeys::new(&config.keys, &config.network),
+            credentials,
+        },
+        config,
         phase: Phase::Running,
         entropy: Box::new(Counting(0)),
         outputs: VecDeque::new(),
@@ -115,7 +135,8 @@ impl Side {
     pub(crate) fn new(n: u8) -> Side {
         let mut fixture = Fixture::default();
         fixture.core.config.name = name(&format!("p{n}"));
-        fixture.core.instance = Instance([n; 16]);
+        fixture.core.secrets.credentials = credentials(n);
+        fixture.core.instance = fixture.core.secrets.credentials.instance();
         fixture.core.entropy = Box::new(Counting(n));
         Side {
             network: Network::new(&fixture.core.config, fixture.now),
@@ -157,16 +178,17 @@ impl Side {
         {
             let ctx = &mut fixture.ctx();
             match came {
-                Came::Record { peer, opens, body } => {
-                    if opens {
-                        meet(ctx, network, link);
-                    }
-                    record(ctx, network, peer, body);
+                Came::Record { peer, body } => record(ctx, network, peer, body),
+                Came::Question(question) => {
+                    let greeted = network.question(ctx, link, question);
+                    assert!(matches!(greeted, Greeted::Nothing), "{greeted:?}");
                 }
-                Came::Hello(hello, key) => match network.hello(ctx, link, &hello, key) {
-                    Greeted::Session => meet(ctx, network, link),
-                    other => assert_eq!(other, Greeted::Nothing),
-                },
+                Came::Answer(answer) => {
+                    let greeted = network.answered(ctx, link, answer);
+                    assert!(matches!(greeted, Greeted::Session), "{greeted:?}");
+                    meet(ctx, network, link);
+                }
+                Came::Opened => meet(ctx, network, link),
                 _ => {}
             }
         }

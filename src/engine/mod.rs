@@ -21,7 +21,7 @@
 //! use peerbase::engine::{Ask, Config, Engine, Input, LinkId, Now, Output, Terms};
 //! # use peerbase::fernet::{Key, Keyring};
 //! # use peerbase::name::{CommandPath, NetworkName, NodeName};
-//! # use peerbase::{Limits, OsEntropy, wire::record::Status};
+//! # use peerbase::{Identity, Limits, OsEntropy, wire::record::Status};
 //! # use std::time::Duration;
 //! # let keys = Keyring::from(Key::generate(&mut OsEntropy::new()?));
 //! # let mut now = Now::default();
@@ -30,6 +30,8 @@
 //! #         network: NetworkName::new("plant")?,
 //! #         name: NodeName::new(name)?,
 //! #         keys: keys.clone(),
+//! #         identity: Identity::generate(&mut OsEntropy::new()?),
+//! #         keeps_identity: false,
 //! #         port: 7,
 //! #         address: None,
 //! #         interval: Duration::from_secs(1),
@@ -102,8 +104,8 @@
 //! ```text
 //! node:   Probing --(nobody has the name)--> Running --> Stopped
 //!            \-----(the name is taken)---------------------^
-//! link:   Dialing --> Asked --(answer)-----------------> Open     (we dialled)
-//!         Listening --(hello)--> Answered --(a record)--> Open    (they dialled)
+//! link:   Dialing --> Asked --(answer)------------------------> Open    (we dialled)
+//!         Listening --(question)--> Answered --(their proof)--> Open    (they dialled)
 //! peer:   known (an advert) <--> reachable (a session is open); known --> gone
 //! call:   waiting --> bound to an instance --> ended, once (if the path dies, it is sent again)
 //! ```
@@ -151,14 +153,16 @@ use crate::address::RelayAddress;
 use crate::entropy::Entropy;
 use crate::error::Error;
 use crate::fernet::Keyring;
+use crate::handshake::Credentials;
+use crate::identity::Identity;
 use crate::limits::Limits;
 use crate::name::{CommandPath, NetworkName, NodeName};
+use crate::network_keys::NetworkKeys;
 use crate::protocol::{LinkEvent, LinkWriter, Protocol};
-use crate::wire::Instance;
 use crate::wire::advert::Phase as AdvertPhase;
 use crate::wire::record::{CloseReason, Status};
 use commands::Commands;
-use context::{Core, Phase};
+use context::{Core, Phase, Secrets};
 use network::Network;
 use std::collections::VecDeque;
 use std::fmt;
@@ -177,6 +181,10 @@ pub struct Config {
     pub name: NodeName,
     /// The network's keys.
     pub keys: Keyring,
+    /// Who this node is.
+    pub identity: Identity,
+    /// Whether it has the same identity after its next start.
+    pub keeps_identity: bool,
     /// The TCP port that peers can reach.
     pub port: u16,
     /// The address that peers can reach, if not the one our datagrams come from.
@@ -308,6 +316,14 @@ pub enum Event {
         /// The path that calls take now.
         path: Path,
     },
+    /// A node at this address advertises under our network's name and another key: its key is
+    /// wrong, or ours, or there are two networks of one name. The source of a datagram can be
+    /// forged. Each address is told once, at most one in a minute.
+    OtherKey(IpAddr),
+    /// A node at this address advertises under our network's name in another version of the
+    /// protocol, which this node does not speak. The same bounds hold as for
+    /// [`Event::OtherKey`].
+    OtherVersion(IpAddr),
     /// The subscriber was too slow for this many events.
     Missed(u64),
 }
@@ -352,8 +368,12 @@ impl fmt::Debug for Engine {
 impl Engine {
     /// A node that begins to ask for its name.
     pub fn new(config: Config, mut entropy: Box<dyn Entropy>, now: Now) -> Engine {
-        let mut id = [0; 16];
-        entropy.fill(&mut id);
+        let mut start = [0; 16];
+        entropy.fill(&mut start);
+        let secrets = Secrets {
+            keys: NetworkKeys::new(&config.keys, &config.network),
+            credentials: Credentials::new(&config.identity, config.keeps_identity, start),
+        };
         let probe = config.limits.probe;
         let longest = match config.relays.is_empty() {
             true => probe * 4,
@@ -364,7 +384,8 @@ impl Engine {
         let mut engine = Engine {
             core: Core {
                 config,
-                instance: Instance(id),
+                instance: secrets.credentials.instance(),
+                secrets,
                 phase: Phase::Probing {
                     until: now.at + probe,
                     last: now.at + longest,

@@ -1,6 +1,7 @@
 //! One peer as a program sees it: where it is, how it is reached, and how far away it is.
 
 use crate::address::RelayAddress;
+use crate::identity::PublicKey;
 use crate::name::NodeName;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -31,6 +32,9 @@ pub struct PeerInfo {
     pub path: Option<Path>,
     /// Its last sign of life that was asked for, if it is reachable.
     pub ping: Option<Ping>,
+    /// Its public key, once a session with it was open. Its
+    /// [fingerprint](PublicKey::fingerprint) is for people to compare.
+    pub key: Option<PublicKey>,
 }
 
 /// An answered ping.

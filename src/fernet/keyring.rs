@@ -23,8 +23,13 @@ impl Keyring {
         if keys.is_empty() || keys.len() > KEYS_MAX {
             return Err(Error::Key("a keyring holds one to four keys"));
         }
+        Ok(Keyring::derived(keys))
+    }
+
+    /// A ring of keys that were derived from those of another ring.
+    pub(crate) fn derived(keys: Vec<Key>) -> Keyring {
         let sealers = keys.iter().map(Sealer::new).collect();
-        Ok(Keyring { keys, sealers })
+        Keyring { keys, sealers }
     }
 
     /// The key that seals.
@@ -40,11 +45,6 @@ impl Keyring {
     /// Every key; further keys are derived from them.
     pub(crate) fn all(&self) -> &[Key] {
         &self.keys
-    }
-
-    /// One key; further keys are derived from it.
-    pub(crate) fn key(&self, index: KeyIndex) -> &Key {
-        &self.keys[index.0]
     }
 
     /// Opens `token` with the key that fits.

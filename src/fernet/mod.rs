@@ -25,7 +25,7 @@ use aes::cipher::{Array, BlockModeDecrypt, BlockModeEncrypt, InnerIvInit, KeyIni
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use hmac::{Hmac, Mac};
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 use std::fmt;
 use std::time::Duration;
 use zeroize::Zeroize;
@@ -42,9 +42,6 @@ const CHUNK: usize = 48 * 48;
 /// Plaintexts of fewer bytes are sealed in a buffer of this length, so that the record of a short
 /// call does not pay for clearing a whole chunk. A multiple of the cipher's 16 bytes.
 const SHORT: usize = 1_024;
-/// Bytes that are encrypted before other work is done in between: few enough for a processor to
-/// overlap the two.
-const STEP: usize = 64;
 
 /// The error of a token that does not open. It has no reason on purpose: a reason is an oracle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,47 +96,18 @@ impl Sealer {
     /// `unix` is the time that the token carries, in seconds. `iv` must be unpredictable and never
     /// used before.
     pub fn seal(&self, plain: &[u8], unix: u64, iv: &[u8; 16], out: &mut Vec<u8>) {
-        fn nothing() {}
         if plain.len() < SHORT {
             let buf = &mut [0; HEADER + SHORT + TAG];
-            self.seal_in::<CHUNK>(buf, plain, unix, iv, out, nothing);
+            self.seal_in(buf, plain, unix, iv, out);
         } else {
             let buf = &mut [0; HEADER + CHUNK + TAG];
-            self.seal_in::<CHUNK>(buf, plain, unix, iv, out, nothing);
+            self.seal_in(buf, plain, unix, iv, out);
         }
-    }
-
-    /// As [`Sealer::seal`], and also adds `data` to a digest. The cipher waits for its own last
-    /// block most of the time, and so does the digest, so that both together take hardly longer
-    /// than one.
-    pub(crate) fn seal_hashing(
-        &self,
-        plain: &[u8],
-        unix: u64,
-        iv: &[u8; 16],
-        out: &mut Vec<u8>,
-        (data, hash): (&[u8], &mut Sha256),
-    ) {
-        let (mut rest, buf) = (data, &mut [0; HEADER + CHUNK + TAG]);
-        self.seal_in::<STEP>(buf, plain, unix, iv, out, || {
-            let (now, later) = rest.split_at(rest.len().min(STEP));
-            hash.update(now);
-            rest = later;
-        });
-        hash.update(rest);
     }
 
     /// Seals in `buf`, which has room for the header, the tag, and a chunk between them or all of a
     /// padded plaintext that is shorter.
-    fn seal_in<const STEP: usize>(
-        &self,
-        buf: &mut [u8],
-        plain: &[u8],
-        unix: u64,
-        iv: &[u8; 16],
-        out: &mut Vec<u8>,
-        mut along: impl FnMut(),
-    ) {
+    fn seal_in(&self, buf: &mut [u8], plain: &[u8], unix: u64, iv: &[u8; 16], out: &mut Vec<u8>) {
         let mut at = out.len();
         out.resize(at + token_len(plain.len()), 0);
 
@@ -156,10 +124,7 @@ impl Sealer {
         for chunk in chunks {
             let end = held + CHUNK;
             buf[held..end].copy_from_slice(chunk);
-            for step in buf[held..end].chunks_mut(STEP) {
-                encrypt(&mut cbc, step);
-                along();
-            }
+            encrypt(&mut cbc, &mut buf[held..end]);
             mac.update(&buf[held..end]);
             let whole = end - end % 3;
             at += encode(&buf[..whole], &mut out[at..]);

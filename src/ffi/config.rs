@@ -4,8 +4,10 @@ use super::error::{guard, guard_value};
 use super::event::{peerbase_event_handler, told_of_events};
 use super::handle::{UserData, borrow_mut, give, take, text};
 use super::request::{command_handler, message_handler, peerbase_handler};
+use crate::entropy::OsEntropy;
 use crate::error::Error;
 use crate::fernet::Key;
+use crate::identity::Identity;
 use crate::limits::Limit;
 use crate::node::{Builder, Node};
 use std::ffi::{c_char, c_int, c_void};
@@ -330,6 +332,42 @@ pub unsafe extern "C" fn peerbase_config_add_key(
         let key = unsafe { text(key, "key is NULL") }?;
         let b = b.also_key(Key::parse(key)?);
         b.check().map(|()| b)
+    })
+}
+
+/// Sets who the node is, also after its next start. `identity` is the secret text of an identity
+/// file, "identity-" and 44 characters; it is copied and must not be NULL. Without an identity the
+/// node makes one at its start, and forgets it at its end. Two nodes must not have one identity.
+/// One thread at a time may use `config`, which must not be NULL. Returns 0,
+/// PEERBASE_ERR_ARGUMENT, PEERBASE_ERR_UTF8 or PEERBASE_ERR_KEY.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_config_set_identity(
+    config: *mut peerbase_config,
+    identity: *const c_char,
+) -> c_int {
+    change(config, |b| {
+        // SAFETY: the header asks for a NUL-terminated string.
+        let identity = unsafe { text(identity, "identity is NULL") }?;
+        Ok(b.identity(Identity::parse(identity)?))
+    })
+}
+
+/// Sets who the node is, by a file that keeps its identity. If there is no such file, it is made,
+/// with an identity of its own and with mode 0600; a file that is there is never changed. `path` is
+/// copied and must not be NULL. One thread at a time may use `config`, which must not be NULL.
+/// Returns 0, PEERBASE_ERR_ARGUMENT, PEERBASE_ERR_UTF8, PEERBASE_ERR_REFUSED if others than the
+/// owner may read or write the file, PEERBASE_ERR_DAMAGED if the file is no identity file, or
+/// PEERBASE_ERR_IO if it cannot be read or made.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_config_set_identity_file(
+    config: *mut peerbase_config,
+    path: *const c_char,
+) -> c_int {
+    change(config, |b| {
+        // SAFETY: the header asks for a NUL-terminated string.
+        let path = unsafe { text(path, "path is NULL") }?;
+        let identity = Identity::load_or_create(path, &mut OsEntropy::new()?)?;
+        Ok(b.identity(identity))
     })
 }
 

@@ -5,6 +5,7 @@ use super::handle::{UserData, c_string};
 use crate::engine::{Event, Path, RelayFault};
 use crate::name::NodeName;
 use crate::node::EventHandler;
+use std::borrow::Cow;
 use std::ffi::{c_char, c_int, c_void};
 use std::sync::Arc;
 
@@ -37,11 +38,18 @@ pub const PEERBASE_EVENT_PATH_RELAY: c_int = 10;
 /// peers.
 pub const PEERBASE_EVENT_MISSED: c_int = 11;
 
+/// A node at an address advertises under our network's name and another key: its key is wrong, or
+/// ours, or there are two networks of one name. Each address is told once, at most one in a minute.
+pub const PEERBASE_EVENT_OTHER_KEY: c_int = 12;
+/// A node at an address advertises under our network's name in a version of the protocol that this
+/// node does not speak. Each address is told once, at most one in a minute.
+pub const PEERBASE_EVENT_OTHER_VERSION: c_int = 13;
+
 /// A handler of events. `event` is one of the PEERBASE_EVENT_ constants; `node` is the name of the
-/// node that the event is about, or the address of the relay, and is valid until the handler
-/// returns; `user` is what the handler was set with. If a relay is down or has refused this node,
-/// `peerbase_last_error` says why, and for missed events it says how many they are. It runs where
-/// handlers run: see `peerbase_handler`.
+/// node that the event is about, or the address of the relay or the stranger, and is valid until
+/// the handler returns; `user` is what the handler was set with. If a relay is down or has refused
+/// this node, `peerbase_last_error` says why, and for missed events it says how many they are. It
+/// runs where handlers run: see `peerbase_handler`.
 pub type peerbase_event_handler =
     Option<unsafe extern "C" fn(event: c_int, node: *const c_char, user: *mut c_void)>;
 
@@ -56,14 +64,20 @@ pub(super) fn told_of_events(
         let Some((kind, about)) = kind_and_subject(event, &own) else {
             return;
         };
-        let about = c_string(about);
+        let about = c_string(&*about);
         // SAFETY: set for being called like this.
         unsafe { handler(kind, about.as_ptr(), user.user) };
     })
 }
 
-fn kind_and_subject<'a>(event: &'a Event, own: &'a NodeName) -> Option<(c_int, &'a str)> {
-    Some(match event {
+fn kind_and_subject<'a>(event: &'a Event, own: &'a NodeName) -> Option<(c_int, Cow<'a, str>)> {
+    let (kind, about) = match event {
+        Event::OtherKey(from) => {
+            return Some((PEERBASE_EVENT_OTHER_KEY, from.to_string().into()));
+        }
+        Event::OtherVersion(from) => {
+            return Some((PEERBASE_EVENT_OTHER_VERSION, from.to_string().into()));
+        }
         Event::PeerJoined(name) => (PEERBASE_EVENT_PEER_JOINED, name.as_str()),
         Event::PeerLeft(name) => (PEERBASE_EVENT_PEER_LEFT, name.as_str()),
         Event::PeerRestarted(name) => (PEERBASE_EVENT_PEER_RESTARTED, name.as_str()),
@@ -88,5 +102,6 @@ fn kind_and_subject<'a>(event: &'a Event, own: &'a NodeName) -> Option<(c_int, &
             explain(&format!("{count} events were missed"));
             (PEERBASE_EVENT_MISSED, own.as_str())
         }
-    })
+    };
+    Some((kind, about.into()))
 }

@@ -324,6 +324,9 @@ fn peer_answer(peer: PeerInfo) -> RawAnswer {
         how.plain("ping_us", ping.round_trip.as_micros());
         how.plain("ping_ago_ms", ping.ago.as_millis());
     }
+    if let Some(key) = peer.key {
+        how.text("fingerprint", &key.fingerprint().to_string());
+    }
     let outcome = match peer.reachable || compat {
         true => Ok(how.end()),
         false => Err(Error::Unreachable(peer.name.to_string())),
@@ -335,9 +338,10 @@ fn peer_answer(peer: PeerInfo) -> RawAnswer {
 /// entry is 0 if a session with the peer is open, and PEERBASE_ERR_UNREACHABLE if it is only known
 /// so far. The JSON of an entry, if any, is an object: "address" is the peer's address, or "relay"
 /// the relay through which it is reached; "ping_us" is how long its last ping took, in
-/// microseconds, and "ping_ago_ms" how long ago that was, in milliseconds. A peer that speaks the
-/// protocol of PeerBase 0.7.1 has code 0 while it is heard, and "compat" is true: nothing about it
-/// is proven.
+/// microseconds, and "ping_ago_ms" how long ago that was, in milliseconds; "fingerprint" is that of
+/// the peer's public key, once a session with it was open, for people to compare. A peer that
+/// speaks the protocol of PeerBase 0.7.1 has code 0 while it is heard, and "compat" is true:
+/// nothing about it is proven.
 ///
 /// `out` must not be NULL; the program frees the reply with `peerbase_reply_free`. Any thread.
 /// Returns 0, PEERBASE_ERR_ARGUMENT, PEERBASE_ERR_STOPPED or PEERBASE_ERR_FORKED; after a failure

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::json;
 use crate::node::{Call, Ends, Handler, Message, MessageHandler};
 use std::ffi::{CString, c_char, c_int, c_void};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A handler of commands or messages. It is given a request, which belongs to the program from then
 /// on. The program must answer the request with one of the `peerbase_request_` functions that
@@ -36,6 +36,8 @@ pub type peerbase_handler =
 pub struct peerbase_request {
     asked: Asked,
     caller: CString,
+    /// Once the program has asked for it.
+    fingerprint: OnceLock<CString>,
     path: CString,
     args: CString,
     kwargs: CString,
@@ -54,6 +56,7 @@ pub(super) fn command_handler(handler: peerbase_handler, user: UserData) -> Resu
         let (args, kwargs) = call.take_texts();
         let request = peerbase_request {
             caller: c_string(call.caller().as_str()),
+            fingerprint: OnceLock::new(),
             path: c_string(call.path().as_str()),
             args: c_string(args),
             kwargs: c_string(kwargs),
@@ -74,6 +77,7 @@ pub(super) fn message_handler(
         let user = &user;
         let request = peerbase_request {
             caller: c_string(message.sender().as_str()),
+            fingerprint: OnceLock::new(),
             path: CString::default(),
             args: c"[]".to_owned(),
             kwargs: c"{}".to_owned(),
@@ -147,6 +151,28 @@ pub unsafe extern "C" fn peerbase_request_caller(
     request: *const peerbase_request,
 ) -> *const c_char {
     look(request, |r| r.caller.as_ptr())
+}
+
+/// The fingerprint of the public key by which the node that asks has proved who it is, such as
+/// "k7qp-2mzd-abcd-efgh-ijkl". Another node that goes by the same name has another one. "" for a
+/// node of PeerBase 0.7.1 and for a message to all nodes, whose senders prove nothing. One thread
+/// at a time may use the request. The string is valid until the request is consumed. Returns NULL
+/// for a NULL request.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_request_fingerprint(
+    request: *const peerbase_request,
+) -> *const c_char {
+    look(request, |r| {
+        let fingerprint = r.fingerprint.get_or_init(|| {
+            let key = match &r.asked {
+                Asked::Command(call) => call.caller_key(),
+                Asked::Message(message) => message.sender_key(),
+            };
+            let text = key.map(|key| key.fingerprint().to_string());
+            c_string(text.unwrap_or_default().as_str())
+        });
+        fingerprint.as_ptr()
+    })
 }
 
 /// The path that is called; "" for a message. One thread at a time may use the request. The string

@@ -146,7 +146,6 @@ impl Identity {
     }
 
     /// The X25519 private key, with which sessions are made: HKDF-SHA256 of the seed.
-    #[cfg_attr(not(test), expect(dead_code, reason = "sessions do not use it yet"))]
     pub(crate) fn static_secret(&self) -> Zeroizing<[u8; 32]> {
         let mut secret = Zeroizing::new([0; 32]);
         hkdf(
@@ -160,7 +159,6 @@ impl Identity {
 
     /// Signs a message. What is signed begins with words that say what it is, so that no signature
     /// is good for anything else.
-    #[cfg_attr(not(test), expect(dead_code, reason = "sessions do not use it yet"))]
     pub(crate) fn sign(&self, message: &[u8]) -> Signature {
         self.0.sign(message)
     }

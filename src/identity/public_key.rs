@@ -57,7 +57,6 @@ impl PublicKey {
     }
 
     /// Whether the owner of this key has signed `message`.
-    #[cfg_attr(not(test), expect(dead_code, reason = "sessions do not use it yet"))]
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8; 64]) -> bool {
         self.0.verify(message, signature)
     }

@@ -2,7 +2,6 @@
 //! implementation.
 
 use super::{Fingerprint, Identity, PublicKey};
-use crate::wire::{Instance, instance};
 use curve25519_dalek::MontgomeryPoint;
 use serde_json::Value;
 
@@ -41,8 +40,6 @@ fn identities_are_those_of_the_vectors() {
         let message: [u8; 50] = hex(&wanted["message"]);
         assert_eq!(identity.sign(&message), hex(&wanted["signature"]));
         assert!(key.verify(&message, &hex(&wanted["signature"])));
-        let started = instance(&key, &hex(&wanted["start"]));
-        assert_eq!(started, Instance(hex(&wanted["instance"])));
 
         let text = |member: &str| wanted[member].as_str().unwrap();
         assert_eq!(Identity::parse(text("identity")).unwrap().public_key(), key);

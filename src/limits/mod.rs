@@ -35,6 +35,10 @@ pub const DATAGRAM_MAX: usize = 1_200;
 /// terminator, times 3/4 for base64, less 73 of token overhead and of the record's own fields.
 pub const BODY_MAX: usize = 48_640;
 
+/// Bytes of a message of a Noise handshake (revision 34, section 3): its length always fits into
+/// two bytes.
+pub const NOISE_MESSAGE_MAX: usize = 65_535;
+
 /// Relays that one advert may name: enough to grow a network, and few enough to fit into a
 /// datagram.
 pub const ADVERT_RELAYS_MAX: usize = 8;
@@ -68,6 +72,31 @@ pub const KEYS_MAX: usize = 4;
 /// relay hold as much for a member that does not read. It is enough for a long line at a megabyte a
 /// second.
 pub const ROUTE_WINDOW: u32 = 256 * 1024;
+
+/// Bytes of the extension fields of one structure: a later version that needs more can put it into
+/// a record. A node keeps them only while it reads the structure.
+pub const EXTENSIONS_MAX: usize = 1_024;
+
+/// Questions of other nodes that a node answers in a second. Each costs some 0.2 ms of work on the
+/// curve, so that strangers with recordings, and members, take 2 % of a core at most.
+pub const HANDSHAKES_PER_SECOND: u32 = 100;
+
+/// Of these, the ones of one source that may take the last half of the room.
+pub const HANDSHAKES_OF_ONE: u32 = 10;
+
+/// Nodes with another key or of another version that a node remembers to have told its program of.
+/// A person looks at a few of them, and sources can be forged.
+pub const STRANGERS_MAX: usize = 16;
+
+/// Questions of other nodes by whose ephemeral keys a node recognises recordings: 64 KiB.
+pub const QUESTIONS_REMEMBERED: usize = 4_096;
+
+/// Records under one key of a session; then the sender renews it. It bounds what somebody who takes
+/// the memory of a node can open of what was recorded, far below what Fernet allows for one key.
+pub const RENEW_RECORDS: u32 = 1 << 20;
+
+/// How long a sender uses one key of a session, for the same reason.
+pub const RENEW_AFTER: Duration = Duration::from_secs(3_600);
 
 /// Relays to which a node may be linked at a time: more do not make it more reachable, and each
 /// costs a link.

@@ -8,9 +8,11 @@ use super::{Call, CommandTree, Handler, Message, MessageHandler, Node};
 use crate::address::RelayAddress;
 use crate::driver::{Driver, Settings};
 use crate::engine::{self, Event};
+use crate::entropy::OsEntropy;
 use crate::error::Error;
 use crate::fernet::{Key, Keyring};
 use crate::fork;
+use crate::identity::Identity;
 use crate::limits::{BODY_MAX, Limit, Limits, REMOTES_MAX, STREAM_WINDOW_MAX};
 use crate::name::{NetworkName, NodeName};
 use std::fmt;
@@ -54,6 +56,7 @@ pub struct Builder {
     name: Result<NodeName, Error>,
     network: Result<NetworkName, Error>,
     keys: Vec<Key>,
+    identity: Option<Identity>,
     listen: Option<SocketAddr>,
     advertise_port: u16,
     advertise_address: Option<SocketAddr>,
@@ -86,6 +89,7 @@ impl Builder {
             name: NodeName::new(name),
             network: NetworkName::new(network),
             keys: vec![key],
+            identity: None,
             listen: None,
             advertise_port: ADVERTISE_PORT,
             advertise_address: None,
@@ -109,6 +113,17 @@ impl Builder {
     #[must_use]
     pub fn also_key(mut self, key: Key) -> Self {
         self.keys.push(key);
+        self
+    }
+
+    /// Who this node is, also after its next start. Unless it is set, the node makes an identity
+    /// at its start, and forgets it at its end. Other nodes show the fingerprint of the public key.
+    /// Two nodes must not have one identity.
+    ///
+    /// [`Identity::load_or_create`] keeps an identity in a file.
+    #[must_use]
+    pub fn identity(mut self, identity: Identity) -> Self {
+        self.identity = Some(identity);
         self
     }
 
@@ -433,10 +448,17 @@ impl Builder {
         let (name, network, keys) = (self.name?, self.network?, Keyring::new(self.keys)?);
         let (advertised, relays) = (self.advertise_address, self.relays?);
         let max_remotes = remotes::most(self.max_remotes, relays.len());
+        let keeps_identity = self.identity.is_some();
+        let identity = match self.identity {
+            Some(identity) => identity,
+            None => Identity::generate(&mut OsEntropy::new()?),
+        };
         let make_config = |port| engine::Config {
             network,
             name,
             keys,
+            identity,
+            keeps_identity,
             port: advertised
                 .map(|a| a.port())
                 .filter(|p| *p != 0)

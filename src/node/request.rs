@@ -6,6 +6,7 @@ use super::stream::{self, Ends, StreamReader, StreamWriter};
 use super::turns::Kept;
 use crate::engine::{Ask, PeerInfo, Request, RequestId};
 use crate::error::Error;
+use crate::identity::PublicKey;
 use crate::json;
 use crate::limits::BODY_MAX;
 use crate::name::{CommandPath, NodeName};
@@ -39,6 +40,8 @@ impl Texts {
 pub(super) struct Answer {
     pub(super) shared: Arc<Shared>,
     pub(super) id: RequestId,
+    /// The public key of the caller.
+    key: Option<PublicKey>,
     /// Whether the caller streams.
     streams: bool,
     /// Whether no answer is a failure.
@@ -51,6 +54,7 @@ impl Answer {
         Answer {
             shared: shared.clone(),
             id: request.id,
+            key: request.key,
             streams: request.streams,
             needed: matches!(request.ask, Ask::Command { .. }),
             answered: false,
@@ -159,6 +163,12 @@ impl Call {
     /// The name of the node that calls.
     pub fn caller(&self) -> &NodeName {
         &self.caller
+    }
+
+    /// The public key by which the caller has proved who it is. Another node that goes by the same
+    /// name has another one. `None` for a node of PeerBase 0.7.1, which proves nothing.
+    pub fn caller_key(&self) -> Option<PublicKey> {
+        self.answer.key
     }
 
     /// The path that was called.
@@ -310,6 +320,11 @@ impl Message {
     /// network could have given itself another's name there.
     pub fn sender(&self) -> &NodeName {
         &self.sender
+    }
+
+    /// The public key by which the sender of a message for this node alone has proved who it is.
+    pub fn sender_key(&self) -> Option<PublicKey> {
+        self.answer.as_ref()?.key
     }
 
     /// What was sent.

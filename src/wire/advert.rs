@@ -1,22 +1,27 @@
-//! The advert: what a node announces about itself, sealed under the network key.
+//! The advert: what a node announces about itself, sealed under a key that is derived from the
+//! network's key. Before the token stands one character, the version of the protocol.
 //!
 //! ```text
-//! version u8 | flags u8 | instance [16] | sequence u64 | interval u32 ms | port u16
+//! phase u8 | instance [16] | sequence u64 | interval u32 ms | port u16
 //! | name text | address: u8 of 0, 4 or 16, that many bytes
-//! | relays: u8 count, u8 how many of them the sender vouches for, that many texts
+//! | relays: u8 count, u8 how many of them the sender vouches for, that many texts | extensions
 //! ```
 //!
 //! A sender vouches for the relays that it was given or is linked to; of the rest it has only
 //! heard. Nodes do not pass on hearsay, so that a relay that no longer exists is forgotten.
 
-use super::{Instance, Malformed, Reader, VERSION, put_text};
+use super::extensions::Extensions;
+use super::{Instance, Malformed, Reader, put_text};
 use crate::address::RelayAddress;
 use crate::limits::ADVERT_RELAYS_MAX;
 use crate::name::NodeName;
 use std::net::IpAddr;
 
 /// Bytes of the shortest advert: a name of one byte, no address, no relays.
-pub(crate) const LEN_MIN: usize = 1 + 1 + 16 + 8 + 4 + 2 + (1 + 1) + 1 + (1 + 1);
+pub(crate) const LEN_MIN: usize = 1 + 16 + 8 + 4 + 2 + (1 + 1) + 1 + (1 + 1);
+
+/// What stands before the token of an advert of this version.
+pub const MARK: u8 = b'2';
 
 /// What the sender is about to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,12 +55,13 @@ pub struct Advert {
     pub relays: Vec<RelayAddress>,
     /// The sender vouches for so many of them, the first ones.
     pub vouched: u8,
+    /// What later versions have added.
+    pub extensions: Extensions,
 }
 
 impl Advert {
     /// Appends the encoding.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        out.push(VERSION);
         out.push(match self.phase {
             Phase::Present => 0,
             Phase::Leaving => 1,
@@ -82,14 +88,12 @@ impl Advert {
         for relay in &self.relays {
             put_text(relay.as_str(), out);
         }
+        self.extensions.encode(out);
     }
 
     /// Reads an advert that takes all of `bytes`.
     pub fn decode(bytes: &[u8]) -> Result<Advert, Malformed> {
         let mut r = Reader(bytes);
-        if r.u8()? != VERSION {
-            return Err(Malformed);
-        }
         let phase = match r.u8()? {
             0 => Phase::Present,
             1 => Phase::Leaving,
@@ -121,7 +125,7 @@ impl Advert {
             }
             relays.push(relay);
         }
-        r.end()?;
+        let extensions = Extensions::decode(r.rest())?;
         Ok(Advert {
             phase,
             instance,
@@ -132,6 +136,7 @@ impl Advert {
             address,
             relays,
             vouched,
+            extensions,
         })
     }
 }
@@ -161,6 +166,7 @@ mod tests {
                     name,
                     address,
                     relays: relays.iter().map(|r| r.parse().unwrap()).collect(),
+                    extensions: Extensions::default(),
                 },
             )
     }
@@ -176,12 +182,16 @@ mod tests {
             prop_assert_eq!(Advert::decode(&bytes), Ok(advert));
             bytes.push(0);
             prop_assert_eq!(Advert::decode(&bytes), Err(Malformed));
+            bytes.extend_from_slice(&[1, 0, 1, 9]);
+            let later = Advert::decode(&bytes).unwrap();
+            let mut again = Vec::new();
+            later.encode(&mut again);
+            prop_assert_eq!(again, bytes, "what a later version has added is kept");
         }
 
         #[test]
         fn what_decodes_encodes_back(mut bytes in prop::collection::vec(any::<u8>(), 40..80)) {
-            bytes[0] = VERSION;
-            bytes[1] %= 3;
+            bytes[0] %= 3;
             if let Ok(advert) = Advert::decode(&bytes) {
                 let mut again = Vec::new();
                 advert.encode(&mut again);
@@ -203,6 +213,7 @@ mod tests {
             address: None,
             relays: Vec::new(),
             vouched: 0,
+            extensions: Extensions::default(),
         };
         advert.encode(&mut bytes);
         assert_eq!(bytes.len(), LEN_MIN);
@@ -211,7 +222,7 @@ mod tests {
     #[test]
     fn a_thousand_relays_are_refused() {
         let with = |count: u8, vouched: u8| {
-            let mut bytes = vec![VERSION, 0];
+            let mut bytes = vec![0];
             bytes.extend_from_slice(&[0; 16 + 8 + 4 + 2]);
             bytes.extend_from_slice(&[1, b'n', 0, count, vouched]);
             bytes.extend_from_slice(&b"\x03r:1".repeat(count.into()));

@@ -28,12 +28,17 @@ const PREFIX: &str = "relay-";
 pub struct RelayKey([u8; 32]);
 
 impl RelayKey {
-    /// Derives the key from the network's key: HKDF-SHA256 (RFC 5869) without salt, with the info
-    /// `peerbase relay 1`.
-    pub fn derive(network: &Key) -> RelayKey {
-        let mut key = RelayKey([0; 32]);
-        hkdf(&[], network.as_bytes(), b"peerbase relay 1", &mut key.0);
-        key
+    /// Derives the key of a network from the network's key and name: HKDF-SHA256 (RFC 5869) without
+    /// salt, with the info `peerbase relay 2`, the length of the name in one byte, and the name.
+    pub fn derive(key: &Key, network: &NetworkName) -> RelayKey {
+        let info = [
+            b"peerbase relay 2",
+            &length(network)[..],
+            network.as_str().as_bytes(),
+        ];
+        let mut derived = RelayKey([0; 32]);
+        hkdf(&[], key.as_bytes(), &info.concat(), &mut derived.0);
+        derived
     }
 
     /// Reads the text form.
@@ -123,7 +128,7 @@ mod tests {
     #[test]
     fn a_proof_is_good_for_one_key_one_network_and_one_joining() {
         let net = |s| NetworkName::new(s).unwrap();
-        let key = RelayKey::derive(&Key::from_bytes([1; 32]));
+        let key = RelayKey::derive(&Key::from_bytes([1; 32]), &net("a"));
         let proof = key.prove(&net("a"), &[2; 32], &[3; 32]);
         assert!(key.verify(&net("a"), &[2; 32], &[3; 32], &proof));
         assert!(!key.verify(&net("b"), &[2; 32], &[3; 32], &proof));
@@ -131,14 +136,16 @@ mod tests {
         assert!(!key.verify(&net("a"), &[2; 32], &[9; 32], &proof));
         assert!(!key.verify(&net("a"), &[3; 32], &[2; 32], &proof));
         assert!(!key.verify(&net("a"), &[2; 32], &[3; 32], &proof[..31]));
-        let other = RelayKey::derive(&Key::from_bytes([2; 32]));
-        assert!(other != key && !other.verify(&net("a"), &[2; 32], &[3; 32], &proof));
+        for (byte, network) in [(2, "a"), (1, "b")] {
+            let other = RelayKey::derive(&Key::from_bytes([byte; 32]), &net(network));
+            assert!(other != key && !other.verify(&net("a"), &[2; 32], &[3; 32], &proof));
+        }
     }
 
     #[test]
     fn the_text_form_cannot_be_taken_for_a_network_key() {
         let network = Key::from_bytes([1; 32]);
-        let key = RelayKey::derive(&network);
+        let key = RelayKey::derive(&network, &NetworkName::new("a").unwrap());
         let text = key.to_text();
         assert!(RelayKey::parse(&text) == Ok(key));
         assert!(Key::parse(&text).is_err());

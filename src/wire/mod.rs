@@ -1,9 +1,9 @@
 //! What the payload of a frame holds.
 //!
-//! Once its token is open, the payload is an [`advert`], a [`hello`] or a [`record`], and in a
-//! record travel [`ask`], [`peers`] and [`report`]. Two hellos make the [`session_keys`] that seal
-//! records. Between a node and a relay the payload is in clear: [`relay`], with the proofs of
-//! [`membership`].
+//! Once its token is open, the payload is an [`advert`] or a [`record`], and in a record travel
+//! [`ask`], [`peers`] and [`report`]. The messages of the [`handshake`] are sealed by the Noise
+//! protocol. Adverts and handshakes can carry [`extensions`] of later versions. Between a node and
+//! a relay the payload is in clear: [`relay`], with the proofs of [`membership`].
 //!
 //! Each file is a pure codec over bytes. Integers are big-endian; a text is its length in one byte
 //! and then its bytes. What decodes encodes back to the same bytes, and nothing may follow the last
@@ -11,22 +11,25 @@
 
 pub mod advert;
 pub mod ask;
-pub mod hello;
+mod close_reason;
+pub mod extensions;
+pub mod handshake;
 pub mod membership;
 pub mod peers;
 pub mod record;
 pub mod relay;
 pub mod report;
-pub mod session_keys;
+mod status;
 
 use crate::identity::PublicKey;
 use sha2::{Digest, Sha256};
 use std::fmt;
 
 /// The version of the protocol that these codecs speak. Any other version is refused.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
-/// One start of one node: 16 random bytes, drawn anew at each start.
+/// One start of one node: 16 bytes of a hash over its public key and random bytes, which are drawn
+/// anew at each start. So only the holder of that key can prove to be it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instance(pub [u8; 16]);
 
@@ -41,7 +44,6 @@ impl fmt::Debug for Instance {
 /// The instance of a node's start: the first 16 bytes of SHA-256 of `peerbase instance 2`, the
 /// node's public key, and 16 random bytes that were drawn at the start. So an instance belongs to
 /// one key, and nobody can show another key for it.
-#[cfg_attr(not(test), expect(dead_code, reason = "nodes do not use it yet"))]
 pub(crate) fn instance(public_key: &PublicKey, start: &[u8; 16]) -> Instance {
     let hash = Sha256::new_with_prefix(b"peerbase instance 2")
         .chain_update(public_key.as_bytes())
@@ -124,4 +126,22 @@ fn put_text(text: &str, out: &mut Vec<u8>) {
     debug_assert!(text.len() <= 255);
     out.push(text.len() as u8);
     out.extend_from_slice(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::vectors::hex;
+    use serde_json::Value;
+
+    #[test]
+    fn instances_are_those_of_the_vectors() {
+        let file = include_str!("../../tests/vectors/identity.json");
+        let vectors: Value = serde_json::from_str(file).unwrap();
+        for wanted in vectors["identities"].as_array().unwrap() {
+            let key = PublicKey::parse(wanted["public_key"].as_str().unwrap()).unwrap();
+            let started = instance(&key, &hex(&wanted["start"]));
+            assert_eq!(started, Instance(hex(&wanted["instance"])));
+        }
+    }
 }

@@ -2,18 +2,23 @@
 //!
 //! ```text
 //! sequence u64 | kind u8 | channel u32 | body
+//!             128 is added to the kind if extension fields stand between the header and the body:
+//!             u16 length, at least 1, and so many bytes
 //! call   (1)  number u64 | timeout u32 ms | form u8 | settled: u8 count, that many u64
 //!             | what is asked, the rest; or its length u64, if that is large
 //!             form is a sum: 1 message, 2 sent before, 4 with streams, 8 large, 16 broadcast
 //! reply  (2)  number u64 | status u8
 //!             | value or message, the rest; or the value's length u64, if that is large
 //! data   (3)  number u64 | offset u64 | bytes, the rest
-//! end    (4)  number u64 | length u64 | 0 u8, SHA-256 of the whole [32]; or 1 u8, why, the rest
+//! end    (4)  number u64 | length u64 | 0 u8; or 1 u8, why, the rest
 //! credit (5)  number u64 | received u64 | limit u64
 //! cancel (6)  number u64; on a channel, also why, the rest
 //! notice (7)  settled: u8 count, that many u64
 //! peers  (8)  see `peers`
 //! close  (9)  reason u8
+//! ping  (10)  nonce [16]
+//! pong  (11)  nonce [16]
+//! renew (12)  nothing: the sender's next record is sealed under its next key
 //! ```
 //!
 //! The channel says which of a call's streams a record is about, and is 0 if the record is about no
@@ -21,10 +26,15 @@
 //! stream can be resumed over another session.
 
 use super::ask::{AskKind, AskRef};
-use super::{Malformed, Reader};
+pub use super::close_reason::CloseReason;
+pub use super::status::Status;
+use super::{Malformed, Reader, extensions};
 
 /// Bytes before the body.
 pub const HEADER: usize = 13;
+
+/// The bit of a kind which says that extension fields follow the header.
+const EXTENDED: u8 = 128;
 
 const MESSAGE: u8 = 1;
 const AGAIN: u8 = 2;
@@ -74,61 +84,6 @@ impl Channel {
     }
 }
 
-/// How a call ended at the callee.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Status {
-    /// The body is the value.
-    Value,
-    /// There is no such command.
-    NotFound,
-    /// The command failed; the body is its message.
-    Failed,
-    /// Too much is in flight; the command did not run.
-    Overloaded,
-    /// The callee refused the call; the body is the reason.
-    Refused,
-    /// What was asked is larger than the callee accepts; the body is its limit, u64.
-    TooLarge,
-    /// The value comes on a channel of its own; the body is its length, u64.
-    Large,
-    /// The command ran, but its answer could not be kept.
-    AnswerLost,
-    /// What was asked holds more values than the callee accepts; the body is its limit, u64.
-    TooManyValues,
-}
-
-impl Status {
-    fn from_u8(byte: u8) -> Result<Status, Malformed> {
-        Ok(match byte {
-            0 => Status::Value,
-            1 => Status::NotFound,
-            2 => Status::Failed,
-            3 => Status::Overloaded,
-            4 => Status::Refused,
-            5 => Status::TooLarge,
-            6 => Status::Large,
-            7 => Status::AnswerLost,
-            8 => Status::TooManyValues,
-            _ => return Err(Malformed),
-        })
-    }
-}
-
-/// The reason why the sender closes a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CloseReason {
-    /// The sender is leaving the network.
-    Leaving,
-    /// The two nodes have a second session, which is kept.
-    Duplicate,
-    /// The session was not in use, and the sender needs the room.
-    Idle,
-    /// Both nodes have the same name.
-    NameConflict,
-    /// The other node broke a rule of streams, or of broadcasts.
-    Violation,
-}
-
 /// Numbers of calls that the caller has settled, and that the callee may forget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settled<'a>(&'a [[u8; 8]]);
@@ -156,8 +111,8 @@ fn put_settled(numbers: &[u64], out: &mut Vec<u8>) {
 /// How a stream ended, as its sender says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome<'a> {
-    /// The stream is whole; this is the SHA-256 of all of it.
-    Whole(&'a [u8; 32]),
+    /// The stream is whole. Each piece was authenticated and stands at its offset.
+    Whole,
     /// The stream was broken off; this text says why.
     Broken(&'a [u8]),
 }
@@ -237,6 +192,12 @@ pub enum Body<'a> {
     Notice(Settled<'a>),
     /// The last record of a session.
     Close(CloseReason),
+    /// The sender asks for a sign of life.
+    Ping(&'a [u8; 16]),
+    /// The sign of life that a ping with this nonce asked for.
+    Pong(&'a [u8; 16]),
+    /// The sender's next record is sealed under its next key.
+    Renew,
 }
 
 /// One record.
@@ -244,6 +205,8 @@ pub enum Body<'a> {
 pub struct Record<'a> {
     /// Exactly one more than that of the record before; the first is 0.
     pub sequence: u64,
+    /// What later versions have added; empty if nothing.
+    pub extensions: &'a [u8],
     /// Its contents.
     pub body: Body<'a>,
 }
@@ -255,13 +218,31 @@ impl<'a> Record<'a> {
         let sequence = r.u64()?;
         let kind = r.u8()?;
         let channel = r.u32()?;
+        let extensions = match kind & EXTENDED {
+            0 => &[][..],
+            _ => {
+                let length = r.u16()?;
+                // A record without fields has one encoding.
+                r.bytes(usize::from(length))
+                    .and_then(|fields| match fields {
+                        [] => Err(Malformed),
+                        fields => Ok(fields),
+                    })?
+            }
+        };
+        extensions::check(extensions)?;
+        let kind = kind & !EXTENDED;
         let body = if channel == 0 {
             Body::decode(kind, &mut r)?
         } else {
             Body::decode_on(Channel::from_u32(channel)?, kind, &mut r)?
         };
         r.end()?;
-        Ok(Record { sequence, body })
+        Ok(Record {
+            sequence,
+            extensions,
+            body,
+        })
     }
 }
 
@@ -306,14 +287,10 @@ impl<'a> Body<'a> {
             6 => Body::Cancel { number: r.u64()? },
             7 => Body::Notice(Settled::decode(r)?),
             8 => Body::Peers(r.rest()),
-            9 => Body::Close(match r.u8()? {
-                0 => CloseReason::Leaving,
-                1 => CloseReason::Duplicate,
-                2 => CloseReason::Idle,
-                3 => CloseReason::NameConflict,
-                4 => CloseReason::Violation,
-                _ => return Err(Malformed),
-            }),
+            9 => Body::Close(CloseReason::from_u8(r.u8()?)?),
+            10 => Body::Ping(r.take()?),
+            11 => Body::Pong(r.take()?),
+            12 => Body::Renew,
             _ => return Err(Malformed),
         })
     }
@@ -331,7 +308,7 @@ impl<'a> Body<'a> {
                 of,
                 length: r.u64()?,
                 outcome: match r.u8()? {
-                    0 => Outcome::Whole(r.take()?),
+                    0 => Outcome::Whole,
                     1 => Outcome::Broken(r.rest()),
                     _ => return Err(Malformed),
                 },
@@ -390,17 +367,7 @@ pub fn encode_call(
 pub fn encode_reply(sequence: u64, number: u64, status: Status, body: &[u8], out: &mut Vec<u8>) {
     header(sequence, 2, 0, out);
     out.extend_from_slice(&number.to_be_bytes());
-    out.push(match status {
-        Status::Value => 0,
-        Status::NotFound => 1,
-        Status::Failed => 2,
-        Status::Overloaded => 3,
-        Status::Refused => 4,
-        Status::TooLarge => 5,
-        Status::Large => 6,
-        Status::AnswerLost => 7,
-        Status::TooManyValues => 8,
-    });
+    out.push(status.to_u8());
     out.extend_from_slice(body);
 }
 
@@ -421,10 +388,7 @@ pub fn encode_end(sequence: u64, of: Of, length: u64, outcome: &Outcome<'_>, out
     stream_header(sequence, 4, of, out);
     out.extend_from_slice(&length.to_be_bytes());
     match outcome {
-        Outcome::Whole(digest) => {
-            out.push(0);
-            out.extend_from_slice(*digest);
-        }
+        Outcome::Whole => out.push(0),
         Outcome::Broken(why) => {
             out.push(1);
             out.extend_from_slice(why);
@@ -466,17 +430,29 @@ pub fn encode_notice(sequence: u64, settled: &[u64], out: &mut Vec<u8>) {
 /// Appends a close.
 pub fn encode_close(sequence: u64, reason: CloseReason, out: &mut Vec<u8>) {
     header(sequence, 9, 0, out);
-    out.push(match reason {
-        CloseReason::Leaving => 0,
-        CloseReason::Duplicate => 1,
-        CloseReason::Idle => 2,
-        CloseReason::NameConflict => 3,
-        CloseReason::Violation => 4,
-    });
+    out.push(reason.to_u8());
+}
+
+/// Appends a ping.
+pub fn encode_ping(sequence: u64, nonce: &[u8; 16], out: &mut Vec<u8>) {
+    header(sequence, 10, 0, out);
+    out.extend_from_slice(nonce);
+}
+
+/// Appends the answer to a ping.
+pub fn encode_pong(sequence: u64, nonce: &[u8; 16], out: &mut Vec<u8>) {
+    header(sequence, 11, 0, out);
+    out.extend_from_slice(nonce);
+}
+
+/// Appends that the next record is sealed under the next key.
+pub fn encode_renew(sequence: u64, out: &mut Vec<u8>) {
+    header(sequence, 12, 0, out);
 }
 
 /// Appends the encoding of a decoded record.
 pub fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
+    let start = out.len();
     let s = record.sequence;
     match &record.body {
         Body::Call {
@@ -521,6 +497,15 @@ pub fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
         Body::Cancel { number } => encode_cancel(s, *number, out),
         Body::Notice(settled) => encode_notice(s, &settled.iter().collect::<Vec<_>>(), out),
         Body::Close(reason) => encode_close(s, *reason, out),
+        Body::Ping(nonce) => encode_ping(s, nonce, out),
+        Body::Pong(nonce) => encode_pong(s, nonce, out),
+        Body::Renew => encode_renew(s, out),
+    }
+    if !record.extensions.is_empty() {
+        out[start + 8] |= EXTENDED;
+        let length = (record.extensions.len() as u16).to_be_bytes();
+        let fields = length.iter().chain(record.extensions).copied();
+        out.splice(start + HEADER..start + HEADER, fields);
     }
 }
 
@@ -554,7 +539,7 @@ mod tests {
         }
 
         #[test]
-        fn what_decodes_encodes_back(mut bytes in prop::collection::vec(any::<u8>(), 13..90), kind in 0u8..11, channel in 0u8..6) {
+        fn what_decodes_encodes_back(mut bytes in prop::collection::vec(any::<u8>(), 13..90), kind in 0u8..13, channel in 0u8..6) {
             bytes[8] = kind;
             bytes[9..12].fill(0);
             bytes[12] = channel;
@@ -566,6 +551,29 @@ mod tests {
                 encode(&record, &mut again);
                 prop_assert_eq!(again, bytes);
             }
+        }
+
+        #[test]
+        fn what_later_versions_add_is_kept(value in prop::collection::vec(any::<u8>(), 0..20)) {
+            let mut bytes = Vec::new();
+            encode_cancel(3, 5, &mut bytes);
+            let plain = Record::decode(&bytes).unwrap().body;
+            let mut extended = bytes.clone();
+            extended[8] |= EXTENDED;
+            let length = value.len() as u8;
+            let fields = [&[0, length + 4, 0, 1, 0, length], &value[..]].concat();
+            extended.splice(HEADER..HEADER, fields);
+            let record = Record::decode(&extended).unwrap();
+            prop_assert_eq!(record.body, plain);
+            let mut again = Vec::new();
+            encode(&record, &mut again);
+            prop_assert_eq!(&again, &extended);
+            // A field that must not be left out is not known.
+            extended[HEADER + 2] |= 128;
+            prop_assert_eq!(Record::decode(&extended), Err(Malformed));
+            bytes[8] |= EXTENDED;
+            bytes.splice(HEADER..HEADER, [0, 0]);
+            prop_assert_eq!(Record::decode(&bytes), Err(Malformed), "no fields");
         }
 
         #[test]

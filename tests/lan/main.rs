@@ -5,5 +5,6 @@ mod calls;
 mod common;
 mod fan_out;
 mod handlers;
+mod identities;
 mod loops;
 mod starting;

@@ -7,6 +7,7 @@
 pub(crate) use crate::common::engines::{Rng, name};
 pub(crate) use crate::common::secs;
 use crate::heap;
+use peerbase::Identity;
 use peerbase::RelayAddress;
 use peerbase::engine::{
     CallNumber, Config, Engine, Input, LinkId, Now, Output, Request, Terms, Time,
@@ -154,12 +155,14 @@ impl Net {
         relays: &[usize],
         (interval, limits): (Duration, &Limits),
     ) {
-        let (seed, now) = (Rng(self.rng.next()), self.clock());
+        let (mut seed, now) = (Rng(self.rng.next()), self.clock());
         let machine = heap::owned(self.hosts[host].owner, || {
             let config = Config {
                 network: NetworkName::new("net").unwrap(),
                 name: name(node_name),
                 keys: Keyring::from(Key::from_bytes([42; 32])),
+                identity: Identity::generate(&mut seed),
+                keeps_identity: false,
                 port: PORT,
                 address: None,
                 interval,

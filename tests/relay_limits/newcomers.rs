@@ -12,7 +12,7 @@ use std::net::IpAddr;
 #[test]
 fn links_that_say_nothing_give_way_to_members_whoever_opens_how_many() {
     let network = NetworkName::new("sim").unwrap();
-    let key = RelayKey::derive(&Key::from_bytes([1; 32]));
+    let key = RelayKey::derive(&Key::from_bytes([1; 32]), &network);
     let limits = RelayLimits {
         links: 600,
         newcomers: 100,

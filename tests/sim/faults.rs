@@ -5,7 +5,6 @@ use crate::seeds;
 use crate::world::{Behaviour, World, ms, name, secs, terms};
 use peerbase::engine::{Ask, Event, Terms};
 use peerbase::error::Error;
-use peerbase::wire::Instance;
 
 #[test]
 fn two_nodes_find_each_other_within_50_ms_of_taking_part() {
@@ -406,10 +405,8 @@ fn nor_is_it_when_a_thousand_others_left_calls_meanwhile_and_others_calls_may_co
     w.run(ms(20));
     w.freeze_node_while(a, |w| {
         w.run(secs(11));
-        for i in 0..1_100u16 {
-            let mut instance = [7; 16];
-            instance[..2].copy_from_slice(&i.to_be_bytes());
-            let mut m = Member::join_as(w, b, &format!("m{i}"), Instance(instance));
+        for i in 0..1_100 {
+            let mut m = Member::join_as(w, b, &format!("m{i}"), i);
             m.call_for(w, 1, 10);
             w.run(ms(15));
             m.part(w);

@@ -1,23 +1,99 @@
-//! What a program that has the network's key can say without a node: frames, hellos and adverts,
+//! What a program that has the network's key can say without a node: frames, questions and adverts,
 //! sealed as nodes seal them.
 
-use crate::world::{PORT, key, name};
-use peerbase::fernet::Sealer;
+use crate::world::{PORT, Rng, key, name};
+use peerbase::Identity;
+use peerbase::fernet::{Keyring, Sealer};
 use peerbase::frame::{Frame, FrameType, Parsed, encode, parse};
+use peerbase::handshake::{Credentials, Initiator, NetworkKeys, Own};
 use peerbase::limits::FRAME_MAX;
+use peerbase::name::{NetworkName, NodeName};
 use peerbase::wire::Instance;
-use peerbase::wire::advert::{Advert, Phase};
-use peerbase::wire::hello::{Hello, Role};
-
-/// A token of these bytes under the network's key.
-pub(crate) fn sealed(plain: &[u8]) -> Vec<u8> {
-    sealed_by(&Sealer::new(&key()), plain)
-}
+use peerbase::wire::advert::{Advert, MARK, Phase};
+use peerbase::wire::extensions::Extensions;
+use peerbase::wire::handshake::Envelope;
 
 pub(crate) fn sealed_by(sealer: &Sealer, plain: &[u8]) -> Vec<u8> {
     let mut token = Vec::new();
     sealer.seal(plain, 1, &[3; 16], &mut token);
     token
+}
+
+pub(crate) fn network_keys() -> NetworkKeys {
+    keys_of("sim", Keyring::from(key()))
+}
+
+pub(crate) fn keys_of(network: &str, keys: Keyring) -> NetworkKeys {
+    NetworkKeys::new(&keys, &NetworkName::new(network).unwrap())
+}
+
+/// The identity of the `n`th member gone bad, and one start of it.
+pub(crate) fn credentials(n: u64) -> Credentials {
+    let mut seed = [7; 32];
+    seed[..8].copy_from_slice(&n.to_be_bytes());
+    Credentials::new(&Identity::from_seed(seed), false, [7; 16])
+}
+
+/// The instance of the `n`th member gone bad.
+pub(crate) fn instance(n: u64) -> Instance {
+    credentials(n).instance()
+}
+
+/// Somebody who takes part in handshakes.
+pub(crate) struct Actor {
+    network: NetworkName,
+    pub(crate) keys: NetworkKeys,
+    pub(crate) credentials: Credentials,
+    name: NodeName,
+    pub(crate) rng: Rng,
+}
+
+impl Actor {
+    /// The `n`th member gone bad, under this name.
+    pub(crate) fn new(n: u64, own: &str) -> Actor {
+        Actor::within("sim", network_keys(), n, own)
+    }
+
+    pub(crate) fn within(network: &str, keys: NetworkKeys, n: u64, own: &str) -> Actor {
+        Actor {
+            network: NetworkName::new(network).unwrap(),
+            keys,
+            credentials: credentials(n),
+            name: name(own),
+            rng: Rng(n + 1),
+        }
+    }
+
+    pub(crate) fn with<R>(&mut self, f: impl FnOnce(Own<'_>, &mut Rng) -> R) -> R {
+        let own = Own {
+            network: &self.network,
+            keys: &self.keys,
+            credentials: &self.credentials,
+            name: &self.name,
+            port: PORT,
+            probing: false,
+        };
+        f(own, &mut self.rng)
+    }
+
+    /// Begins a handshake. Also gives the payload of its first message.
+    pub(crate) fn ask(&mut self) -> (Initiator, Vec<u8>) {
+        let (initiator, first) = self.with(|own, rng| Initiator::begin(own, rng));
+        (initiator, payload(&first))
+    }
+}
+
+/// The payload of a `hel` frame.
+pub(crate) fn payload(envelope: &Envelope) -> Vec<u8> {
+    let mut payload = Vec::new();
+    envelope.encode(&mut payload);
+    payload
+}
+
+/// The frame by which the `n`th member gone bad asks for a session.
+pub(crate) fn question_frame(n: u64) -> Vec<u8> {
+    let (_, question) = Actor::new(n, "x").ask();
+    frame(FrameType::HELLO, &question)
 }
 
 /// A frame of the world's network.
@@ -29,29 +105,6 @@ pub(crate) fn frame_of(net: &str, kind: FrameType, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     encode(&Frame { net, kind, payload }, &mut out);
     out
-}
-
-/// A hello by which an instance under the name `own` asks for a session with the one it means.
-pub(crate) fn hello(instance: Instance, own: &str, meant: &str) -> Hello {
-    Hello {
-        role: Role::Ask,
-        probing: false,
-        instance,
-        nonce: [instance.0[0]; 32],
-        port: PORT,
-        name: name(own),
-        meant: Some(name(meant)),
-    }
-}
-
-pub(crate) fn plain_hello(hello: &Hello) -> Vec<u8> {
-    let mut plain = Vec::new();
-    hello.encode(&mut plain);
-    plain
-}
-
-pub(crate) fn hello_frame(hello: &Hello) -> Vec<u8> {
-    frame(FrameType::HELLO, &sealed(&plain_hello(hello)))
 }
 
 /// What an instance under this name tells of itself, with nothing in it that could be left out.
@@ -66,13 +119,16 @@ pub(crate) fn advert(own: &str, instance: Instance) -> Advert {
         address: None,
         relays: Vec::new(),
         vouched: 0,
+        extensions: Extensions::default(),
     }
 }
 
 pub(crate) fn sealed_advert(advert: &Advert) -> Vec<u8> {
     let mut plain = Vec::new();
     advert.encode(&mut plain);
-    sealed(&plain)
+    let keys = network_keys();
+    let sealer = keys.adverts().sealer(keys.adverts().first());
+    [vec![MARK], sealed_by(sealer, &plain)].concat()
 }
 
 pub(crate) fn advert_frame(advert: &Advert) -> Vec<u8> {

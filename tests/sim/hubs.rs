@@ -5,7 +5,7 @@ use peerbase::engine::{self, Input, LinkId};
 use peerbase::frame::{self, Frame, FrameType, Parsed};
 use peerbase::limits::FRAME_MAX;
 use peerbase::relay::hub::{Config, Hub, Output};
-use peerbase::{RelayAddress, RelayKey};
+use peerbase::{NetworkName, RelayAddress, RelayKey};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
@@ -78,8 +78,13 @@ pub(crate) fn relay(index: usize) -> RelayAddress {
     RelayAddress::new(&format!("relay{index}:7700")).unwrap()
 }
 
+/// The network of the world.
+pub(crate) fn network() -> NetworkName {
+    NetworkName::new("sim").unwrap()
+}
+
 pub(crate) fn relay_key() -> RelayKey {
-    RelayKey::derive(&crate::world::key())
+    RelayKey::derive(&crate::world::key(), &network())
 }
 
 impl World {

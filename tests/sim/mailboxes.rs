@@ -258,10 +258,11 @@ fn members_are_bounded_and_networks_with_a_key_are_not_for_those_who_cannot_prov
         .count();
     assert_eq!(refused, 12, "eight at once from one address");
 
-    let relay_key = RelayKey::derive(&key());
+    let shut = NetworkName::new("shut").unwrap();
+    let relay_key = RelayKey::derive(&key(), &shut);
     let networks = vec![
         (NetworkName::new("open").unwrap(), None),
-        (NetworkName::new("shut").unwrap(), Some(relay_key)),
+        (shut, Some(relay_key)),
     ];
     let mut w = World::with(first_seed(), RelayLimits::default(), networks);
     assert_eq!(join(&mut w, 1, "a", "open").0, 200);

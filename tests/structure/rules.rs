@@ -65,9 +65,10 @@ const SHARED: [(&str, &[&str]); 3] = [
 
 /// The layers above the words that every module uses, from the bottom to the top. A module belongs
 /// to the layer that names it, or else that of its parent. A module that no layer names is a word.
-const LAYERS: [(&str, &[&str]); 8] = [
+const LAYERS: [(&str, &[&str]); 9] = [
     ("codecs", &["frame", "fernet", "inbox"]),
     ("wire", &["wire", "compat"]),
+    ("handshake", &["handshake", "network_keys"]),
     ("engines", &["engine", "compat::engine", "relay::hub"]),
     ("driver", &["driver"]),
     ("turns", &["node::turns"]),

@@ -23,7 +23,7 @@ join relays. To end that as well, rotate the network's key, each step on every n
      Builder::also_key in Rust).
   3. Put it first, and the old key second.
   4. Give each relay that has a relay key the one that is derived from the new key:
-     peerbase keygen --relay-from -
+     peerbase keygen --relay-from - --network NETWORK
   5. Remove the old key.";
 
 /// The options of all commands, of which each takes some.

@@ -113,7 +113,15 @@ fn peer(p: &PeerInfo) -> Value {
         let us = ping.round_trip.as_micros() as u64;
         json!({"us": us, "ago_ms": ping.ago.as_millis() as u64})
     });
-    json!({"name": p.name.as_str(), "address": p.address, "reachable": p.reachable, "path": path, "ping": ping})
+    let fingerprint = p.key.map(|key| key.fingerprint().to_string());
+    json!({
+        "name": p.name.as_str(),
+        "address": p.address,
+        "reachable": p.reachable,
+        "path": path,
+        "ping": ping,
+        "fingerprint": fingerprint,
+    })
 }
 
 fn report(r: &Report) -> Value {

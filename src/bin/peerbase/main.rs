@@ -23,7 +23,7 @@ mod text_file;
 use std::process::ExitCode;
 
 const USAGE: &str = "\
-usage: peerbase keygen [--relay-from KEY]            a network's key; or the relay key derived from one
+usage: peerbase keygen [--relay-from KEY --network N]  a network's key; or the relay key derived from one
        peerbase identity new [FILE]                  a node's identity: in a new file, or on stdout
        peerbase identity show FILE                   its public key and fingerprint
        peerbase authority new FILE                   an authority, secret, in a new file; prints its public key
@@ -39,8 +39,9 @@ usage: peerbase keygen [--relay-from KEY]            a network's key; or the rel
                      [--files DIR] [--connect IP:PORT]...
        peerbase call TARGET PATH [JSON-ARG]... [--kw K=JSON]... [--timeout S] --network N [options]
        peerbase demo
-       peerbase bench rpc|relay|stream|files|fernet|frame [--json]
+       peerbase bench rpc|relay|stream|files|fernet|frame|handshake [--json]
 options: --key K | --key-file F   the network's key; or PEERBASE_KEY in the environment
+         --identity F             the file that keeps who this node is; made if it is not there
          --relay ADDR             a relay's HOST:PORT; may be given again
          --max-remotes N          relays to use at most, with those that others tell of
          --limit NAME=VALUE       one of the node's bounds, named as PEERBASE_LIMIT_NAME in peerbase.h but in

@@ -94,6 +94,13 @@ fn words(event: &Event) -> String {
         Event::NameConflict { wins: false } => {
             "another node has our name, and it resolves to that one".into()
         }
+        Event::OtherKey(from) => format!(
+            "somebody at {from} uses the name of this network with another key: compare the keys"
+        ),
+        Event::OtherVersion(from) => format!(
+            "somebody at {from} uses the name of this network in another version of the protocol: \
+             update the older node"
+        ),
         Event::RelayUp(relay) => format!("relay {relay} is up"),
         Event::RelayDown { relay, why } => format!("relay {relay} is down: {why}"),
         Event::PathChanged {

@@ -2,7 +2,7 @@
 
 use crate::{Failure, Outcome};
 use lexopt::{Arg, ValueExt};
-use peerbase::{ADVERTISE_PORT, Builder, Compat, Key, Limits, Node};
+use peerbase::{ADVERTISE_PORT, Builder, Compat, Identity, Key, Limits, Node, OsEntropy};
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::num::ParseIntError;
@@ -14,6 +14,7 @@ pub(crate) const KEY_VARIABLE: &str = "PEERBASE_KEY";
 pub(crate) struct Options {
     network: Option<String>,
     key: Option<String>,
+    identity: Option<Identity>,
     listen: Option<SocketAddr>,
     advertise_port: Option<u16>,
     loopback: bool,
@@ -35,6 +36,10 @@ impl Options {
                 let text = std::fs::read_to_string(&path)
                     .map_err(|e| Failure::Failed(format!("{}: {e}", path.to_string_lossy())))?;
                 self.key = Some(text.trim().to_owned());
+            }
+            "identity" => {
+                let path = parser.value()?;
+                self.identity = Some(Identity::load_or_create(path, &mut OsEntropy::new()?)?);
             }
             "listen" => self.listen = Some(parser.value()?.parse()?),
             "advertise-port" => self.advertise_port = Some(parser.value()?.parse()?),
@@ -83,6 +88,9 @@ impl Options {
             .lan(!self.no_lan)
             .limits(self.limits)
             .loopback(self.loopback);
+        if let Some(identity) = self.identity {
+            builder = builder.identity(identity);
+        }
         for relay in &self.relays {
             builder = builder.relay(relay);
         }

@@ -1,6 +1,7 @@
 //! What a call asks for and on what terms, and the request that a program of the callee is handed.
 
 use crate::engine::{RequestId, Time};
+use crate::identity::PublicKey;
 use crate::limits::BODY_MAX;
 use crate::name::{CommandPath, NodeName};
 use crate::wire::Instance;
@@ -179,6 +180,9 @@ pub struct Request {
     pub id: RequestId,
     /// The caller's name.
     pub caller: NodeName,
+    /// The caller's public key; none for a peer that speaks the protocol of PeerBase 0.7.1, which
+    /// proves nothing.
+    pub key: Option<PublicKey>,
     /// What is asked.
     pub ask: Ask,
     /// Whether the caller streams, and takes a stream: see

@@ -95,6 +95,7 @@ impl CompatPeers {
             reachable: false,
             path: Some(Path::Compat(known.place.relay.clone())),
             ping: None,
+            key: None,
         })
     }
 
@@ -194,6 +195,7 @@ impl CompatPeers {
                 number: ticket | COMPAT,
             },
             caller,
+            key: None,
             ask,
             streams: false,
             deadline: ctx.now.at + ctx.config.limits.call_timeout,

@@ -182,7 +182,7 @@ impl Commands {
         if let Some((sequence, kind)) = self.begin_record(network, link)
             && self.serving.encode_answer(id, sequence, &mut self.plain)
         {
-            network.send_plain_record(ctx, link, kind, &self.plain, None);
+            network.send_plain_record(ctx, link, kind, &self.plain);
             mark_used(network, ctx.now.at, link);
             self.await_echo(ctx, network, link);
         }

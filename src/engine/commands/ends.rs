@@ -102,6 +102,14 @@ impl Commands {
             ctx.stats.timed_out_silent += 1;
             self.give_up(ctx, network, *link, RelayFault::Silent);
         }
+        for link in &overdue.doubtful {
+            // Without another way nothing is gained by leaving this one.
+            if network.has_another_way(*link) {
+                ctx.stats.timed_out_silent += 1;
+                network.spoil(ctx.now.at, *link);
+                self.close_at_once(ctx, network, *link);
+            }
+        }
         network.beat(ctx, &overdue);
     }
 

@@ -5,7 +5,9 @@ use crate::engine::Source;
 use crate::engine::calls::ask::{Ask, Unreadable};
 use crate::engine::calls::broadcast::{Heard, Parent};
 use crate::engine::calls::compat;
-use crate::engine::calls::incoming::{Again, Expired, Need, Order, Refusal, Room, Served, Stage};
+use crate::engine::calls::incoming::{
+    Again, Expired, Need, Order, Refusal, Room, Sender, Served, Stage,
+};
 use crate::engine::ids::CallOver;
 use crate::engine::links::Outlet;
 use crate::error::Error;
@@ -32,7 +34,7 @@ pub(super) struct CallRecord<'a> {
 struct Runnable {
     id: RequestId,
     caller: NodeName,
-    source: Source,
+    sender: Sender,
     /// Bytes that the call takes until it is answered.
     asked: usize,
 }
@@ -58,7 +60,7 @@ impl Commands {
             caller: session.peer,
             number: call.number,
         };
-        let caller = session.name.clone();
+        let (caller, key) = (session.name.clone(), session.key);
         if self.serve_again(ctx, network, link, id) || self.stopping.is_some() {
             return;
         }
@@ -67,7 +69,7 @@ impl Commands {
                 let runnable = Runnable {
                     id,
                     caller,
-                    source,
+                    sender: Sender { source, key },
                     asked,
                 };
                 self.take_on(ctx, network, link, runnable, call);
@@ -88,7 +90,7 @@ impl Commands {
         let Runnable {
             id,
             caller,
-            source,
+            sender,
             asked,
         } = runnable;
         let timeout = Duration::from_millis(call.timeout_ms.into());
@@ -105,7 +107,7 @@ impl Commands {
             },
             _ => Stage::Running { caller_left: false },
         };
-        self.serving.add(ctx, id, source, Served::new(stage, order));
+        self.serving.add(ctx, id, sender, Served::new(stage, order));
         if order.streams {
             self.streams.open_for_request(id);
             self.go_on_over(ctx, network, id.stream(Channel::Request), link);
@@ -239,7 +241,7 @@ impl Commands {
         if let Some((sequence, kind)) = self.begin_record(network, link) {
             let limits = &ctx.config.limits;
             refusal.encode(number, sequence, limits, &mut self.plain);
-            network.send_plain_record(ctx, link, kind, &self.plain, None);
+            network.send_plain_record(ctx, link, kind, &self.plain);
         }
     }
 

@@ -99,7 +99,7 @@ impl Commands {
 
     /// The source that the calls of a caller count for, if any call of it is remembered.
     #[cfg(feature = "files")]
-    pub(crate) fn source_of_calls(&self, caller: super::Instance) -> Option<super::Source> {
+    pub(crate) fn source_of_calls(&self, caller: crate::wire::Instance) -> Option<super::Source> {
         self.serving.source_of_calls(caller)
     }
 

@@ -154,9 +154,13 @@ impl Commands {
         number: CallNumber,
         result: Result<Vec<u8>, Error>,
     ) {
+        let link = self.calls.link_of(number.0);
         let Some(call) = self.calls.end(ctx, number) else {
             return;
         };
+        if let Some(link) = link {
+            network.call_ended(link);
+        }
         let why = result.as_ref().err().map(Error::to_string);
         match call.owner {
             Owner::Program => ctx.outputs.push_back(Output::Ended(number, result)),
@@ -216,6 +220,7 @@ impl Commands {
         }
         self.send_call(ctx, network, number, link);
         self.calls.sent(ctx, number, instance, link);
+        network.call_sent(ctx.now.at, link);
         if self.streams.len() > 0 {
             self.streams.bind(id, instance);
             self.streams_go_over(ctx, network, id, link, streams);
@@ -252,7 +257,7 @@ impl Commands {
                 calls.encode(now, number, sequence, settled, plain);
             });
         }
-        network.send_plain_record(ctx, link, kind, &self.plain, None);
+        network.send_plain_record(ctx, link, kind, &self.plain);
     }
 
     /// Hands a call out, to a peer that speaks the protocol of PeerBase 0.7.1.

@@ -16,7 +16,7 @@ pub(crate) struct NameTaken;
 
 /// Sessions that come up.
 impl Commands {
-    /// The side that asked has proved itself with its first record.
+    /// The side that asked has proved itself.
     pub(crate) fn session_opened(
         &mut self,
         ctx: &mut Ctx<'_>,

@@ -144,10 +144,8 @@ impl Commands {
         let Some(piece) = self.streams.encode_next(id, sequence, &mut self.plain) else {
             return;
         };
-        let (at, mut hash) = (self.plain.len() - piece.bytes, piece.digest);
-        let digest = hash.as_mut().map(|hash| (at, hash));
-        network.send_plain_record(ctx, link, kind, &self.plain, digest);
-        self.streams.sent(id, hash);
+        network.send_plain_record(ctx, link, kind, &self.plain);
+        self.streams.sent(id);
         ctx.stats.stream_bytes_out += piece.bytes as u64;
         if piece.is_end {
             self.await_echo(ctx, network, link);

@@ -1,65 +1,15 @@
 //! What comes on links: frames, and what is in them, up to where another part must act on it.
 
+use super::came::{Came, Refuse};
 use super::keepalive::Heard;
-use super::{Ctx, KEPT_CAPACITY, LinkId, Links, RelayFault, State};
-use crate::fernet::KeyIndex;
+use super::{Ctx, KEPT_CAPACITY, LinkId, Links, State};
 use crate::frame::{Frame, FrameType};
 use crate::limits::FRAME_MAX;
 use crate::wire::Instance;
-use crate::wire::advert::Advert;
-use crate::wire::hello::Hello;
 use crate::wire::record::Body;
-use crate::wire::relay::Route;
 
 /// Room for input that a busy link keeps: the largest unfinished frame, and as much again.
 const READ_CAPACITY: usize = 2 * FRAME_MAX;
-
-/// Why a link is refused; each has its counter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refuse {
-    Frame,
-    Token,
-    Hello,
-    Record,
-}
-
-/// What came on a link, for other parts to act on.
-#[derive(Debug)]
-pub(crate) enum Came<'a> {
-    /// A frame that the links have dealt with themselves.
-    Nothing,
-    /// A record of a session.
-    Record {
-        peer: Instance,
-        /// Whether it is the first one of the side that asked: with it the session is open.
-        opens: bool,
-        body: Body<'a>,
-    },
-    /// A hello, and the key that opened it.
-    Hello(Box<Hello>, KeyIndex),
-    /// The echo of a keepalive; from this peer, if it had been challenged to show that it lives.
-    Echo(Option<Instance>),
-    /// The other side has ended a link through a relay.
-    Ended {
-        /// Whether because of what came there: the relay has altered what it carried.
-        altered: bool,
-    },
-    /// The other side broke a rule.
-    Refused(Refuse),
-    /// A relay handed us the sealed advert of a member at this route; it is `None` if it does not
-    /// open.
-    Advert(Route, Option<Advert>),
-    /// A relay has taken us in.
-    Joined,
-    /// A relay says that a route leads nowhere.
-    Gone(Route),
-    /// A relay has dropped something of a session, which has to end.
-    Busy,
-    /// A relay takes more of a session.
-    Credit,
-    /// A relay breaks a rule, or refuses us.
-    GiveUp(RelayFault),
-}
 
 impl Links {
     /// Takes in the next frame of what was kept and `bytes`, which loses what is taken of it. What
@@ -136,8 +86,7 @@ impl Links {
     ) -> Came<'o> {
         match kind {
             FrameType::MESSAGE | FrameType::RESPONSE => self.record(ctx, id, kind, payload, opened),
-            FrameType::HELLO => read_hello(ctx, payload, opened),
-            FrameType::PING => self.ping(ctx, id, payload),
+            FrameType::HELLO => self.hello(ctx, id, payload),
             // Advisory: the other side closes the link itself.
             FrameType::ERROR => Came::Nothing,
             _ => Came::Refused(Refuse::Frame),
@@ -146,7 +95,7 @@ impl Links {
 
     fn record<'o>(
         &mut self,
-        ctx: &Ctx<'_>,
+        ctx: &mut Ctx<'_>,
         id: LinkId,
         kind: FrameType,
         token: &[u8],
@@ -155,21 +104,30 @@ impl Links {
         let Some(link) = self.table.get_mut(&id) else {
             return Came::Nothing;
         };
-        let (session, opens) = match &mut link.state {
-            State::Open { session, .. } => (session, false),
-            State::Answered(session) => (session, true),
-            _ => return Came::Refused(Refuse::Frame),
+        let State::Open { session, pulse, .. } = &mut link.state else {
+            return Came::Refused(Refuse::Frame);
         };
-        let peer = session.peer;
-        match session.open(kind, token, opened) {
-            Ok(record) => {
-                if opens {
-                    self.prove(ctx, id);
+        let (peer, now) = (session.peer, ctx.now.at);
+        let body = match session.open(kind, token, opened) {
+            Ok(record) => record.body,
+            Err(why) => return Came::Refused(why),
+        };
+        session.mark_heard(now);
+        link.heard = now;
+        match body {
+            Body::Ping(nonce) => {
+                pulse.owe(*nonce);
+                if self.takes_more(ctx.config, id) {
+                    self.echo_owed(ctx, id);
                 }
-                let body = record.body;
-                Came::Record { peer, opens, body }
+                Came::Nothing
             }
-            Err(why) => Came::Refused(why),
+            Body::Pong(nonce) => match pulse.echoes(now, nonce) {
+                true => Came::Echo(self.take_challenge(id)),
+                false => Came::Nothing,
+            },
+            Body::Renew => Came::Nothing,
+            body => Came::Record { peer, body },
         }
     }
 
@@ -204,19 +162,4 @@ impl Links {
             _ => None,
         }
     }
-}
-
-fn read_hello<'o>(ctx: &Ctx<'_>, token: &[u8], opened: &mut Vec<u8>) -> Came<'o> {
-    let (hello, key) = match ctx.config.keys.open(token, opened) {
-        Ok((plain, key)) => (Hello::decode(plain), key),
-        Err(_) => return Came::Refused(Refuse::Token),
-    };
-    let Ok(hello) = hello else {
-        return Came::Refused(Refuse::Hello);
-    };
-    let for_another = hello.meant.as_ref().is_some_and(|m| *m != ctx.config.name);
-    if for_another || hello.instance == ctx.instance {
-        return Came::Refused(Refuse::Hello);
-    }
-    Came::Hello(Box::new(hello), key)
 }

@@ -129,7 +129,8 @@ impl Links {
             return None;
         };
         let instance = match &link.state {
-            State::Answered(session) | State::Open { session, .. } => session.peer,
+            State::Answered(responder) => responder.instance(),
+            State::Open { session, .. } => session.peer,
             _ => link.target()?.instance,
         };
         Some((instance, carrier))

@@ -1,37 +1,29 @@
 //! The handshake: one side asks, the other answers. Of two sessions with one peer, one is kept.
 
+use super::came::{Answer, Came, Refuse};
 use super::keepalive::Pulse;
-use super::session::{Party, Session};
-use super::{Ctx, Link, LinkId, Links, State, Target, Time, Via};
-use crate::fernet::{KeyIndex, Sealer};
+use super::session::Session;
+use super::{Ctx, Link, LinkId, Links, State, Time, Via};
+use crate::frame::FrameType;
+use crate::handshake::{Initiator, Party, Question};
+use crate::identity::PublicKey;
 use crate::name::NodeName;
-use crate::wire::Instance;
-use crate::wire::hello::{Hello, Role};
-use crate::wire::record::encode_notice;
+use crate::wire::handshake::{Envelope, Step};
 use crate::wire::relay::Route;
-use crate::wire::session_keys::session_keys;
+use crate::wire::{Instance, VERSION};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 /// A session heard this recently is not stale: of two, the rule of instances decides.
 const FRESH: Duration = Duration::from_secs(2);
 
-/// What a hello is to the link that it came on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Greeting {
-    /// A question, which [`Links::answer`] answers.
-    Question,
-    /// The answer to ours, with which [`Links::open`] opens a session.
-    Answer {
-        /// The instance that was dialled, or else the one that answered.
-        dialled: Instance,
-        /// How long the way there and back took.
-        took: Duration,
-        /// Whether it went through a relay.
-        relayed: bool,
-    },
-    /// Nothing that may come now.
-    Stray,
+/// A handshake that this side has begun.
+#[derive(Debug)]
+pub(super) struct Asking {
+    /// Until the session is opened.
+    initiator: Option<Initiator>,
+    /// Who has answered.
+    party: Option<Party>,
 }
 
 /// What a question leads to on a link that may have one already.
@@ -52,6 +44,8 @@ pub(crate) enum Way {
 pub(crate) struct Met {
     pub(crate) instance: Instance,
     pub(crate) name: NodeName,
+    /// Its public key.
+    pub(crate) key: PublicKey,
     /// Whether it was still asking for its name.
     pub(crate) probing: bool,
     /// Whether we dialled it.
@@ -60,43 +54,23 @@ pub(crate) struct Met {
     pub(crate) address: Option<SocketAddr>,
 }
 
-fn fresh_hello(ctx: &mut Ctx<'_>, role: Role, meant: Option<NodeName>) -> Hello {
-    let mut nonce = [0; 32];
-    ctx.entropy.fill(&mut nonce);
-    Hello {
-        role,
-        probing: ctx.phase.is_probing(),
-        instance: ctx.instance,
-        nonce,
-        port: ctx.config.port,
-        name: ctx.config.name.clone(),
-        meant,
-    }
-}
-
-fn party(hello: &Hello) -> Party {
-    Party {
-        peer: hello.instance,
-        name: hello.name.clone(),
-        port: hello.port,
-        probing: hello.probing,
-    }
-}
-
+/// The messages that this side sends.
 impl Links {
-    /// A link that was dialled is connected: says hello, or asks a relay to let us join. `plain` is
-    /// where the hello is put together.
-    pub(crate) fn connected(&mut self, ctx: &mut Ctx<'_>, plain: &mut Vec<u8>, id: LinkId) {
+    /// A link that was dialled is connected: asks for a session, or asks a relay to let us join.
+    pub(crate) fn connected(&mut self, ctx: &mut Ctx<'_>, id: LinkId) {
         let target = match self.table.get(&id).map(|l| &l.state) {
             Some(State::Dialing(target)) => target.clone(),
             Some(State::Relay { .. }) => return self.join_relay(ctx, id),
             _ => return,
         };
-        let meant = target.as_ref().map(|t| t.name.clone());
-        let hello = fresh_hello(ctx, Role::Ask, meant);
-        self.send_hello(ctx, plain, id, &hello, ctx.config.keys.first());
+        let (initiator, first) = Initiator::begin(ctx.own(), ctx.entropy);
+        self.send_envelope(ctx, id, &first);
         if let Some(link) = self.table.get_mut(&id) {
-            link.state = State::Asked(target, Box::new(hello));
+            let asking = Asking {
+                initiator: Some(initiator),
+                party: None,
+            };
+            link.state = State::Asked(target, Box::new(asking));
         }
     }
 
@@ -120,87 +94,148 @@ impl Links {
         })
     }
 
-    /// What a hello is to the link that it came on, if that is there.
-    pub(crate) fn greeting(&self, now: Time, id: LinkId, hello: &Hello) -> Option<Greeting> {
-        let link = self.table.get(&id)?;
-        let is_for = |target: &Option<Target>| match target {
-            Some(target) => target.name == hello.name,
-            None => true,
-        };
-        Some(match (&link.state, hello.role) {
-            (State::Listening, Role::Ask) => Greeting::Question,
-            (State::Asked(target, ask), Role::Answer(nonce))
-                if nonce == ask.nonce && is_for(target) =>
-            {
-                Greeting::Answer {
-                    dialled: target.as_ref().map_or(hello.instance, |t| t.instance),
-                    took: now - link.opened,
-                    relayed: matches!(link.via, Via::Relay(..)),
-                }
-            }
-            _ => Greeting::Stray,
-        })
-    }
-
-    /// Answers a question, under the key that opened it: the other side may not have our first one
-    /// yet.
-    pub(crate) fn answer(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        plain: &mut Vec<u8>,
-        id: LinkId,
-        (hello, key): (&Hello, KeyIndex),
-    ) {
-        let role = Role::Answer(hello.nonce);
-        let answer = fresh_hello(ctx, role, Some(hello.name.clone()));
-        self.send_hello(ctx, plain, id, &answer, key);
-        let (asker, answerer) = session_keys(ctx.config.keys.key(key), hello, &answer);
-        let (asker, answerer) = (Sealer::new(&asker), Sealer::new(&answerer));
-        let session = Session::new(party(hello), false, asker, answerer, ctx.now.at);
-        if let Some(link) = self.table.get_mut(&id) {
-            link.state = State::Answered(Box::new(session));
+    /// Answers a question, if the link has waited for one. Says whether it was answered.
+    pub(crate) fn answer(&mut self, ctx: &mut Ctx<'_>, id: LinkId, question: Question) -> bool {
+        let state = self.table.get(&id).map(|link| &link.state);
+        if !matches!(state, Some(State::Listening)) {
+            return false;
         }
+        let Ok((responder, second)) = question.answer(ctx.own(), ctx.entropy) else {
+            return false;
+        };
+        self.send_envelope(ctx, id, &second);
+        if let Some(link) = self.table.get_mut(&id) {
+            link.state = State::Answered(Box::new(responder));
+        }
+        true
     }
 
-    /// Opens a session with the answer to our question, which came after `took`.
-    pub(crate) fn open(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        plain: &mut Vec<u8>,
-        id: LinkId,
-        (hello, key): (&Hello, KeyIndex),
-        took: Duration,
-    ) {
+    /// Opens a session with the node that has answered our question after `took`. Says whether it
+    /// is open.
+    pub(crate) fn open(&mut self, ctx: &mut Ctx<'_>, id: LinkId, took: Duration) -> bool {
         let Some(link) = self.table.get_mut(&id) else {
-            return;
+            return false;
         };
-        let State::Asked(_, ask) = &link.state else {
-            return;
+        let State::Asked(_, asking) = &mut link.state else {
+            return false;
         };
-        let (asker, answerer) = session_keys(ctx.config.keys.key(key), ask, hello);
-        let (asker, answerer) = (Sealer::new(&asker), Sealer::new(&answerer));
-        let session = Session::new(party(hello), true, asker, answerer, ctx.now.at);
-        link.open(Box::new(session), true);
+        let Some((party, initiator)) = asking.party.take().zip(asking.initiator.take()) else {
+            return false;
+        };
+        let finished = initiator.finish(ctx.own(), &party.name, ctx.entropy);
+        let Ok((third, keys)) = finished else {
+            return false;
+        };
+        link.open(Session::new(party, true, keys, ctx.now.at), true);
         if let Some(pulse) = link.pulse_mut() {
             pulse.measured(ctx.now.at, took);
         }
-        // Proves our keys to the other side, which says nothing until then.
-        self.send_record(ctx, plain, id, |sequence, out| {
-            encode_notice(sequence, &[], out)
+        self.send_envelope(ctx, id, &third);
+        true
+    }
+
+    fn send_envelope(&mut self, ctx: &mut Ctx<'_>, id: LinkId, envelope: &Envelope) {
+        self.emit(ctx, id, FrameType::HELLO, &mut |_, out| {
+            envelope.encode(out);
         });
     }
+}
 
-    /// The first record under the session's keys came: the asker holds them.
-    pub(super) fn prove(&mut self, ctx: &Ctx<'_>, id: LinkId) {
-        if let Some(link) = self.table.get_mut(&id) {
-            match std::mem::replace(&mut link.state, State::Listening) {
-                State::Answered(session) => link.open(session, false),
-                other => link.state = other,
-            }
-        }
-        self.wake_at(ctx.now.at + ctx.config.limits.keepalive);
+/// The messages that come.
+impl Links {
+    pub(super) fn hello<'o>(&mut self, ctx: &mut Ctx<'_>, id: LinkId, payload: &[u8]) -> Came<'o> {
+        let envelope = match Envelope::decode(payload) {
+            Ok(envelope) if envelope.version == VERSION => envelope,
+            _ => return Came::Refused(Refuse::Hello),
+        };
+        let came = match envelope.step {
+            Step::First => self.first(ctx, id, &envelope),
+            Step::Second => self.second(ctx, id, &envelope),
+            Step::Third => self.third(ctx, id, &envelope),
+        };
+        came.unwrap_or_else(Came::Refused)
     }
 
+    fn first<'o>(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        id: LinkId,
+        envelope: &Envelope,
+    ) -> Result<Came<'o>, Refuse> {
+        let question = Question::read(ctx.own(), envelope)?;
+        if question.instance() == ctx.instance || !self.questions.is_new(question.ephemeral()) {
+            return Err(Refuse::Hello);
+        }
+        let source = self.source(id).ok_or(Refuse::Hello)?;
+        if !self.questions.may_be_answered(ctx.now.at, source) {
+            ctx.stats.overloaded += 1;
+            return Err(Refuse::Hello);
+        }
+        Ok(Came::Question(Box::new(question)))
+    }
+
+    /// The answer to our question: who is there?
+    fn second<'o>(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        id: LinkId,
+        envelope: &Envelope,
+    ) -> Result<Came<'o>, Refuse> {
+        let link = self.table.get_mut(&id).ok_or(Refuse::Hello)?;
+        let State::Asked(target, asking) = &mut link.state else {
+            return stray(&link.via);
+        };
+        let initiator = asking.initiator.as_mut().ok_or(Refuse::Hello)?;
+        if initiator.id() != envelope.id {
+            return stray(&link.via);
+        }
+        let party = initiator.read(&envelope.message)?;
+        let is_meant = target.as_ref().is_none_or(|t| t.name == party.name);
+        if !is_meant || party.instance == ctx.instance {
+            return Err(Refuse::Hello);
+        }
+        let answer = Answer {
+            dialled: target.as_ref().map_or(party.instance, |t| t.instance),
+            took: ctx.now.at - link.opened,
+            relayed: matches!(link.via, Via::Relay(..)),
+        };
+        asking.party = Some(party);
+        Ok(Came::Answer(answer))
+    }
+
+    /// The side that asked shows who it is, and with that the session is open.
+    fn third<'o>(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        id: LinkId,
+        envelope: &Envelope,
+    ) -> Result<Came<'o>, Refuse> {
+        let link = self.table.get_mut(&id).ok_or(Refuse::Hello)?;
+        let responder = match std::mem::replace(&mut link.state, State::Listening) {
+            State::Answered(responder) if responder.id() == envelope.id => responder,
+            other => {
+                link.state = other;
+                return stray(&link.via);
+            }
+        };
+        let (party, keys) = responder.read(ctx.own(), &envelope.message)?;
+        link.open(Session::new(party, false, keys, ctx.now.at), false);
+        self.wake_at(ctx.now.at + ctx.config.limits.keepalive);
+        Ok(Came::Opened)
+    }
+}
+
+/// What a message of another handshake is. On a route it may have been on its way when a new
+/// handshake began there, and means nothing.
+fn stray<'o>(via: &Via) -> Result<Came<'o>, Refuse> {
+    match via {
+        Via::Relay(..) => Ok(Came::Nothing),
+        Via::Socket(_) | Via::Name => Err(Refuse::Hello),
+    }
+}
+
+/// Which sessions are kept.
+impl Links {
     /// The peer of a session that was just proved from both sides.
     pub(crate) fn met(&mut self, id: LinkId) -> Option<Met> {
         let link = self.table.get(&id)?;
@@ -213,6 +248,7 @@ impl Links {
         let met = Met {
             instance: session.peer,
             name: session.name.clone(),
+            key: session.key,
             probing: session.probing,
             dialled: *dialled,
             address: match link.via {
@@ -265,9 +301,9 @@ impl Links {
 
 impl Link {
     /// Both sides have proved that they hold the keys.
-    fn open(&mut self, session: Box<Session>, dialled: bool) {
+    fn open(&mut self, session: Session, dialled: bool) {
         self.state = State::Open {
-            session,
+            session: Box::new(session),
             pulse: Pulse::new(self.opened),
             dialled,
             challenge: None,

@@ -1,8 +1,9 @@
 //! Signs of life: asking for them, giving them, and finding links that are late, silent, or do not
 //! read.
 
-use super::{Config, Ctx, KEPT_CAPACITY, Link, LinkId, Links, State, Time};
+use super::{Config, Ctx, KEPT_CAPACITY, Link, LinkId, Links, State, Time, Via};
 use crate::frame::FrameType;
+use crate::wire::record::{encode_ping, encode_pong};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use std::time::Duration;
@@ -18,6 +19,11 @@ const MEASURED: Duration = Duration::from_secs(30);
 /// The time between two echoes on a link. A peer waits for one at a time, so more are of nonces
 /// that a stranger on the way has made up, which the two nodes might echo to each other for ever.
 const ECHO_GAP: Duration = Duration::from_millis(100);
+/// While a call waits for its answer through a relay, and nothing comes, a sign of life is asked
+/// for after so many round trips, but not before [`QUIET_MIN`]. If none comes for as long again,
+/// the way is doubted.
+const QUIET_ROUND_TRIPS: u32 = 4;
+const QUIET_MIN: Duration = Duration::from_secs(1);
 /// How long an instance has to show that it lives when another has proved to go by its name.
 const CHALLENGE: Duration = Duration::from_secs(1);
 /// Joining a relay takes at most as long as so many of the largest frames. With the default limits
@@ -49,6 +55,8 @@ pub(super) struct Pulse {
     own: Option<[u8; PING_OWN]>,
     /// Those that were echoed last, the newest first.
     echoed: [Option<Nonce>; ECHOED],
+    /// Whether the keepalive that is not echoed has made the link doubtful.
+    doubted: bool,
 }
 
 /// What a keepalive that came is.
@@ -75,6 +83,7 @@ impl Pulse {
             echo_after: opened,
             own: None,
             echoed: [None; ECHOED],
+            doubted: false,
         }
     }
 
@@ -89,6 +98,11 @@ impl Pulse {
     /// When the last keepalive was sent, or echoed; at first, when the link was begun.
     fn last_asked(&self) -> Time {
         self.asked.map_or(self.measured_at, |asked| asked.at)
+    }
+
+    /// After which silence a sign of life is missed while a call waits.
+    fn quiet(&self) -> Duration {
+        (self.round_trip.unwrap_or_default() * QUIET_ROUND_TRIPS).max(QUIET_MIN)
     }
 
     pub(super) fn awaits_echo(&self) -> bool {
@@ -122,17 +136,31 @@ impl Pulse {
         nonce
     }
 
-    /// Takes in a keepalive that came.
+    /// Takes in the echo of a nonce. Says whether it is the one that is awaited.
+    pub(super) fn echoes(&mut self, now: Time, nonce: &[u8]) -> bool {
+        let Some(asked) = self.asked.filter(|asked| asked.nonce == nonce) else {
+            return false;
+        };
+        self.asked = None;
+        self.doubted = false;
+        self.measured(now, now - asked.at);
+        true
+    }
+
+    /// This nonce is to be echoed. Of several that come while none can be, the newest is enough.
+    pub(super) fn owe(&mut self, nonce: Nonce) {
+        self.owed = Some(nonce);
+    }
+
+    /// Takes in a keepalive of a relay.
     pub(super) fn hear(&mut self, now: Time, payload: &[u8]) -> Heard {
-        if let Some(asked) = self.asked.filter(|asked| asked.nonce == payload) {
-            self.asked = None;
-            self.measured(now, now - asked.at);
+        if self.echoes(now, payload) {
             return Heard::Echo;
         }
         if self.own.is_some_and(|own| payload.starts_with(&own))
             || self.echoed.iter().flatten().any(|e| e == payload)
         {
-            // The two nodes would echo an echo that neither waits for any more for ever: the echo
+            // The two sides would echo an echo that neither waits for any more for ever: the echo
             // of a keepalive that a later one has replaced, or a nonce that a stranger on the way
             // has made up.
             return Heard::Stray;
@@ -140,8 +168,7 @@ impl Pulse {
         let Ok(nonce) = payload.try_into() else {
             return Heard::Nonsense;
         };
-        // Of several that came while none could be echoed, the newest is enough.
-        self.owed = Some(nonce);
+        self.owe(nonce);
         Heard::Ask
     }
 
@@ -170,6 +197,9 @@ pub(crate) struct Overdue {
     pub(crate) late: Vec<LinkId>,
     /// Nothing is heard of them, or they do not read.
     pub(crate) silent: Vec<LinkId>,
+    /// They go through a relay that may drop what they carry: a call waits, and no sign of life has
+    /// come for a while. Each is told once.
+    pub(crate) doubtful: Vec<LinkId>,
     /// They are owed an echo.
     echo: Vec<LinkId>,
     /// They are to be asked for a sign of life.
@@ -187,13 +217,25 @@ impl Links {
         }
         let pulse = self.table.get_mut(&id).and_then(|l| l.pulse_mut());
         if let Some(nonce) = pulse.map(|pulse| pulse.ask(ctx.now.at, nonce)) {
-            self.send_nonce(ctx, id, &nonce);
+            self.send_nonce(ctx, id, &nonce, encode_ping);
         }
     }
 
-    fn send_nonce(&mut self, ctx: &mut Ctx<'_>, id: LinkId, nonce: &Nonce) {
-        self.emit(ctx, id, FrameType::PING, &mut |_, out| {
-            out.extend_from_slice(nonce)
+    /// Sends a nonce: in a session as the record that `encode` makes, to a relay in clear.
+    fn send_nonce(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        id: LinkId,
+        nonce: &Nonce,
+        encode: fn(u64, &Nonce, &mut Vec<u8>),
+    ) {
+        if self.is_to_relay(id) {
+            return self.emit(ctx, id, FrameType::PING, &mut |_, out| {
+                out.extend_from_slice(nonce);
+            });
+        }
+        self.send_record(ctx, &mut Vec::new(), id, |sequence, out| {
+            encode(sequence, nonce, out);
         });
     }
 
@@ -207,7 +249,7 @@ impl Links {
             return;
         };
         match pulse.take_echo(ctx.now.at) {
-            Some(nonce) => self.send_nonce(ctx, id, &nonce),
+            Some(nonce) => self.send_nonce(ctx, id, &nonce, encode_pong),
             None => self.wake_at(at),
         }
     }
@@ -249,6 +291,11 @@ impl Links {
                 Some(_) if self.takes_more(config, *id) => overdue.echo.push(*id),
                 _ => {}
             }
+            match self.doubted_at(link) {
+                Some(at) if now >= at => overdue.doubtful.push(*id),
+                Some(at) => due = due.min(at),
+                None => {}
+            }
             match link.ask_at(config) {
                 Some(when) if now >= when => overdue.ask.push(*id),
                 Some(when) => due = due.min(when),
@@ -256,7 +303,48 @@ impl Links {
             }
         }
         self.due = due;
+        for id in &overdue.doubtful {
+            if let Some(pulse) = self.table.get_mut(id).and_then(|l| l.pulse_mut()) {
+                pulse.doubted = true;
+            }
+        }
         overdue
+    }
+
+    /// When a session is doubtful, if a call waits there for a sign of life that was asked for. A
+    /// frame that has begun to come may be one, or be before it.
+    fn doubted_at(&self, link: &Link) -> Option<Time> {
+        let (Via::Relay(carrier, _), State::Open { session, pulse, .. }) = (link.via, &link.state)
+        else {
+            return None;
+        };
+        let asked = pulse
+            .asked
+            .filter(|_| !pulse.doubted && session.has_waiting_calls())?;
+        let over = self.table.get(&carrier)?;
+        let since = over.inbox.unfinished().map_or(asked.at, |_| over.heard);
+        Some(since.max(asked.at).max(session.heard_at()) + pulse.quiet())
+    }
+
+    /// A call was sent in a session, and waits for its answer there.
+    pub(crate) fn call_sent(&mut self, now: Time, id: LinkId) {
+        let Some(link) = self.table.get_mut(&id) else {
+            return;
+        };
+        let State::Open { session, pulse, .. } = &mut link.state else {
+            return;
+        };
+        if session.call_sent() && matches!(link.via, Via::Relay(..)) {
+            let at = now + pulse.quiet();
+            self.wake_at(at);
+        }
+    }
+
+    /// A call that was sent in a session has ended.
+    pub(crate) fn call_ended(&mut self, id: LinkId) {
+        if let Some(session) = self.session(id) {
+            session.call_ended();
+        }
     }
 
     /// Gives the signs of life that are owed, and asks for those that are missed.
@@ -269,6 +357,8 @@ impl Links {
                 link.rest();
             }
             self.send_ping(ctx, *id);
+            let doubted_at = self.table.get(id).and_then(|link| self.doubted_at(link));
+            self.wake_at(doubted_at.unwrap_or(Time::NEVER));
         }
     }
 }
@@ -313,6 +403,13 @@ impl Link {
             State::Relay { carrier, pulse } if !carrier.is_up() => {
                 carrier.hands_over().then(|| pulse.last_asked() + keepalive)
             }
+            State::Open { session, pulse, .. }
+                if session.has_waiting_calls()
+                    && !pulse.awaits_echo()
+                    && matches!(self.via, Via::Relay(..)) =>
+            {
+                Some(session.heard_at() + pulse.quiet().min(keepalive))
+            }
             State::Relay { pulse, .. } | State::Open { pulse, .. } => (!pulse.awaits_echo())
                 // A link that is busy is measured as well, now and then.
                 .then(|| (self.heard + keepalive).min(pulse.measured_at + MEASURED)),
@@ -331,11 +428,14 @@ impl Link {
             limit = limit.min(since + config.limits.frame);
         }
         if let State::Open {
-            challenge: Some(challenge),
-            ..
-        } = self.state
+            session, challenge, ..
+        } = &self.state
         {
-            limit = limit.min(challenge);
+            // Anybody on the way can send bytes, which are no sign of life of the peer for longer
+            // than a frame takes.
+            let longest = dead.max(config.limits.frame);
+            limit = limit.min(session.heard_at() + longest);
+            limit = challenge.map_or(limit, |challenge| limit.min(challenge));
         }
         limit
     }

@@ -245,8 +245,8 @@ impl Links {
     /// Proves to a relay that we hold the keys of the network.
     fn prove_to_relay(&mut self, ctx: &mut Ctx<'_>, id: LinkId, challenge: Challenge) {
         let network = &ctx.config.network;
-        let keys = ctx.config.keys.all().iter().map(RelayKey::derive);
-        let keys: Vec<RelayKey> = keys.collect();
+        let keys = ctx.config.keys.all().iter();
+        let keys: Vec<RelayKey> = keys.map(|key| RelayKey::derive(key, network)).collect();
         self.register(ctx, id, &|carrier| {
             let proofs = keys
                 .iter()
@@ -276,6 +276,8 @@ impl Links {
             ctx.stats.adverts_throttled += 1;
             return Came::Nothing;
         }
-        Came::Advert(inner.route, ctx.open_advert(inner.payload, opened))
+        let plain = ctx.open_advert(inner.payload, opened);
+        let advert = plain.and_then(|plain| ctx.decode_advert(plain));
+        Came::Advert(inner.route, advert)
     }
 }

@@ -5,35 +5,37 @@
 //! when.
 //!
 //! ```text
-//! link:   Dialing --> Asked --(answer)-----------------> Open     (we dialled)
-//!         Listening --(hello)--> Answered --(a record)--> Open    (they dialled)
+//! link:   Dialing --> Asked --(answer)------------------------> Open    (we dialled)
+//!         Listening --(question)--> Answered --(their proof)--> Open    (they dialled)
 //!         Relay: joining --(joined)--> up
 //! ```
 //!
-//! `arriving` takes in what comes, and hands what others must act on to the engine as [`Came`];
-//! `handshake` opens sessions, `session` is the keys and numbers of one, `membership` is what a
-//! link to a relay says, `routes` the ways through relays, and `best_path` which of several links
-//! to a peer is used. `sending` is what goes out, `keepalive` are signs of life, `half_open` which
-//! links may wait for a hello, `eviction` which session gives way to another, and `ending` how a
-//! link ends.
+//! `arriving` takes in what comes, and hands what others must act on to the engine in the words of
+//! `came`; `handshake` opens sessions, `session` is the keys and numbers of one, `membership` is
+//! what a link to a relay says, `routes` the ways through relays, and `best_path` which of several
+//! links to a peer is used. `sending` is what goes out, `keepalive` are signs of life, `half_open`
+//! which links may wait for a question, `questions` which questions are answered, `eviction` which
+//! session gives way to another, and `ending` how a link ends.
 
 mod arriving;
 mod best_path;
+mod came;
 mod ending;
 mod eviction;
 mod half_open;
 mod handshake;
 mod keepalive;
 mod membership;
+mod questions;
 mod routes;
 mod sending;
 mod session;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use arriving::{Came, Refuse};
+pub(crate) use came::{Answer, Came, Refuse};
 pub(crate) use ending::Ended;
-pub(crate) use handshake::{Greeting, Met, Way};
+pub(crate) use handshake::{Met, Way};
 pub(crate) use keepalive::Overdue;
 pub(crate) use sending::{Outlet, Room};
 pub(crate) use session::Session;
@@ -41,14 +43,16 @@ pub(crate) use session::Session;
 use super::context::Ctx;
 use super::{Config, LinkId, Output, RelayFault, Source, Time};
 use crate::buffer::Buffer;
+use crate::handshake::Responder;
 use crate::inbox::Inbox;
 use crate::name::NodeName;
 use crate::table::Table;
 use crate::wire::Instance;
-use crate::wire::hello::Hello;
 use crate::wire::relay::Route;
+use handshake::Asking;
 use keepalive::Pulse;
 use membership::Carrier;
+use questions::Questions;
 use routes::Routes;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -63,12 +67,12 @@ const CLOSED: &[u8] = b"closed";
 enum State {
     /// We are connecting.
     Dialing(Option<Target>),
-    /// Our hello is on its way.
-    Asked(Option<Target>, Box<Hello>),
+    /// Our question is on its way.
+    Asked(Option<Target>, Box<Asking>),
     /// They connected and have said nothing.
     Listening,
-    /// We answered their hello; they have proved nothing yet.
-    Answered(Box<Session>),
+    /// We answered their question; they have proved nothing yet.
+    Answered(Box<Responder>),
     /// Both have proved that they hold the keys.
     Open {
         session: Box<Session>,
@@ -187,6 +191,7 @@ pub(crate) struct Links {
     table: Table<LinkId, Box<Link>>,
     /// The ways through relays.
     routes: Routes,
+    questions: Questions,
     next: u64,
     /// No link can need attention before this.
     due: Time,
@@ -197,6 +202,7 @@ impl Default for Links {
         Links {
             table: Table::default(),
             routes: Routes::default(),
+            questions: Questions::default(),
             next: 0,
             due: Time::NEVER,
         }
@@ -266,7 +272,7 @@ impl Links {
     /// Whether a handshake with a peer is under way.
     pub(crate) fn is_meeting(&self, peer: Instance) -> bool {
         self.table.values().any(|link| match &link.state {
-            State::Answered(session) => session.peer == peer,
+            State::Answered(responder) => responder.instance() == peer,
             _ => link.target().is_some_and(|t| t.instance == peer),
         })
     }

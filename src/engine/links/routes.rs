@@ -5,6 +5,7 @@ use crate::frame::FrameType;
 use crate::limits::FRAME_MAX;
 use crate::rate::Rate;
 use crate::table::Table;
+use crate::wire::handshake::is_first;
 use crate::wire::relay::{Forward, ROUTE_WINDOW, Route, ToRelay, encode_forward};
 
 /// Bytes for links that are not there after which a route that has proved nothing is blocked: as
@@ -148,12 +149,10 @@ impl Routes {
 }
 
 impl Links {
-    /// Makes a link to a peer through a relay, unless there is one that way. `plain` is where the
-    /// hello is put together.
+    /// Makes a link to a peer through a relay, unless there is one that way.
     pub(crate) fn dial_route(
         &mut self,
         ctx: &mut Ctx<'_>,
-        plain: &mut Vec<u8>,
         target: Target,
         (carrier, route): (LinkId, Route),
     ) -> Option<LinkId> {
@@ -165,7 +164,7 @@ impl Links {
         self.routes.set_link(carrier, route, id);
         ctx.stats.dials += 1;
         // The relay is connected already.
-        self.connected(ctx, plain, id);
+        self.connected(ctx, id);
         Some(id)
     }
 
@@ -236,7 +235,9 @@ impl Links {
         opened: &'o mut Vec<u8>,
     ) -> (LinkId, Came<'o>) {
         let link = match (self.routes.link(carrier, inner.route), inner.kind) {
-            (None, FrameType::HELLO) => self.accept_route(ctx, carrier, inner.route),
+            (None, FrameType::HELLO) if is_first(inner.payload) => {
+                self.accept_route(ctx, carrier, inner.route)
+            }
             (None, _) => {
                 if self.strayed(ctx, carrier, &inner) {
                     return (carrier, Came::Gone(inner.route));
@@ -248,7 +249,7 @@ impl Links {
         let Some(id) = link else {
             return (carrier, Came::Nothing);
         };
-        if let Some(link) = self.table.get_mut(&id) {
+        if let Some(link) = self.table.get_mut(&id).filter(|l| !l.is_open()) {
             link.heard = ctx.now.at;
         }
         let came = match inner.kind {

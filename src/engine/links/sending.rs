@@ -2,12 +2,10 @@
 
 use super::session::Session;
 use super::{Config, Ctx, Link, LinkId, Links, Output, State, Via};
-use crate::fernet::KeyIndex;
 use crate::frame::{self, FrameType};
-use crate::protocol::LinkWriter;
-use crate::wire::hello::Hello;
+use crate::protocol::{LinkWriter, Now};
+use crate::wire::record::encode_renew;
 use crate::wire::relay::encode_forward;
-use sha2::Sha256;
 
 /// Where something for a peer can go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,46 +103,45 @@ impl Links {
             let (sequence, kind) = (session.next_sequence(), session.kind());
             plain.clear();
             encode(sequence, plain);
-            self.send_plain_record(ctx, id, kind, plain, None);
+            self.send_plain_record(ctx, id, kind, plain);
         }
     }
 
-    /// Seals and sends the record that was put together in `plain`; with a digest that what begins
-    /// at an offset in it is to be added to.
+    /// Seals and sends the record that was put together in `plain`.
     pub(crate) fn send_plain_record(
         &mut self,
         ctx: &mut Ctx<'_>,
         id: LinkId,
         kind: FrameType,
         plain: &[u8],
-        mut digest: Option<(usize, &mut Sha256)>,
     ) {
         let mut iv = [0; 16];
         ctx.entropy.fill(&mut iv);
-        let unix = ctx.now.unix;
+        let Now { at, unix } = ctx.now;
+        let mut is_old = false;
         self.emit(ctx, id, kind, &mut |state, out| {
             if let State::Open { session, .. } = state {
-                let digest = digest.take().map(|(at, hash)| (&plain[at..], hash));
-                session.seal(plain, unix, &iv, out, digest);
+                session.seal(plain, unix, &iv, out);
+                is_old = session.is_key_old(at);
             }
         });
+        if is_old {
+            self.renew_key(ctx, id, kind);
+        }
     }
 
-    pub(super) fn send_hello(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        plain: &mut Vec<u8>,
-        id: LinkId,
-        hello: &Hello,
-        key: KeyIndex,
-    ) {
-        plain.clear();
-        hello.encode(plain);
+    /// Says that the next record is sealed under the next key, and makes that the key.
+    fn renew_key(&mut self, ctx: &mut Ctx<'_>, id: LinkId, kind: FrameType) {
         let mut iv = [0; 16];
         ctx.entropy.fill(&mut iv);
-        let (config, unix) = (ctx.config, ctx.now.unix);
-        self.emit(ctx, id, FrameType::HELLO, &mut |_, out| {
-            config.keys.sealer(key).seal(plain, unix, &iv, out);
+        let Now { at, unix } = ctx.now;
+        self.emit(ctx, id, kind, &mut |state, out| {
+            if let State::Open { session, .. } = state {
+                let mut plain = Vec::new();
+                encode_renew(session.next_sequence(), &mut plain);
+                session.seal(&plain, unix, &iv, out);
+                session.renew_key(at);
+            }
         });
     }
 

@@ -1,25 +1,51 @@
 //! The keys and sequence numbers of one session: what makes a record acceptable exactly once, in
 //! its place, from the other side.
 
-use super::{Refuse, Time};
-use crate::fernet::Sealer;
+use super::Time;
+use super::came::Refuse;
 use crate::frame::FrameType;
+use crate::handshake::{Party, RecordKeys, SessionKeys};
+use crate::identity::PublicKey;
+use crate::limits::{RENEW_AFTER, RENEW_RECORDS};
 use crate::name::NodeName;
 use crate::wire::Instance;
-use crate::wire::record::Record;
-use sha2::Sha256;
+use crate::wire::record::{Body, Record};
 
+/// One direction of a session.
 #[derive(Debug)]
 struct Direction {
-    sealer: Sealer,
+    keys: RecordKeys,
     kind: FrameType,
     sequence: u64,
+    /// Records under the present key.
+    under_key: u32,
+    /// Since when it is the key.
+    key_since: Time,
+}
+
+impl Direction {
+    fn new(keys: RecordKeys, kind: FrameType, now: Time) -> Direction {
+        Direction {
+            keys,
+            kind,
+            sequence: 0,
+            under_key: 0,
+            key_since: now,
+        }
+    }
+
+    fn renew_key(&mut self, now: Time) {
+        self.keys.renew();
+        (self.under_key, self.key_since) = (0, now);
+    }
 }
 
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) peer: Instance,
     pub(crate) name: NodeName,
+    /// The peer's public key.
+    pub(crate) key: PublicKey,
     /// The TCP port the peer listens on.
     pub(super) port: u16,
     /// Whether the peer was still asking for its name.
@@ -31,53 +57,34 @@ pub(crate) struct Session {
     last_call: Option<u64>,
     /// When a call, an answer or something of a stream last passed.
     used: Time,
+    /// When the last record of the peer came.
+    heard: Time,
+    /// The calls of this node that wait for an answer over it.
+    waiting_calls: usize,
     outbound: Direction,
     inbound: Direction,
 }
 
-/// The other side of a session, as its hello said.
-pub(super) struct Party {
-    pub(super) peer: Instance,
-    pub(super) name: NodeName,
-    pub(super) port: u16,
-    pub(super) probing: bool,
-}
-
 impl Session {
-    /// `asked` is whether we are the side that asked; the sealers are the asker's and the
-    /// answerer's.
-    pub(super) fn new(
-        with: Party,
-        asked: bool,
-        asker: Sealer,
-        answerer: Sealer,
-        now: Time,
-    ) -> Session {
-        let asker = Direction {
-            sealer: asker,
-            kind: FrameType::MESSAGE,
-            sequence: 0,
-        };
-        let answerer = Direction {
-            sealer: answerer,
-            kind: FrameType::RESPONSE,
-            sequence: 0,
-        };
-        let (outbound, inbound) = if asked {
-            (asker, answerer)
-        } else {
-            (answerer, asker)
+    /// `asked` is whether we are the side that asked.
+    pub(super) fn new(with: Party, asked: bool, keys: SessionKeys, now: Time) -> Session {
+        let (ours, theirs) = match asked {
+            true => (FrameType::MESSAGE, FrameType::RESPONSE),
+            false => (FrameType::RESPONSE, FrameType::MESSAGE),
         };
         Session {
-            peer: with.peer,
+            peer: with.instance,
             name: with.name,
+            key: with.key,
             port: with.port,
             probing: with.probing,
             to_confirm: Vec::new(),
             last_call: None,
             used: now,
-            outbound,
-            inbound,
+            heard: now,
+            waiting_calls: 0,
+            outbound: Direction::new(keys.outbound, ours, now),
+            inbound: Direction::new(keys.inbound, theirs, now),
         }
     }
 
@@ -88,20 +95,32 @@ impl Session {
         token: &[u8],
         buf: &'b mut Vec<u8>,
     ) -> Result<Record<'b>, Refuse> {
-        if kind != self.inbound.kind {
+        let inbound = &mut self.inbound;
+        if kind != inbound.kind || inbound.under_key >= RENEW_RECORDS {
             return Err(Refuse::Record);
         }
-        let plain = self
-            .inbound
-            .sealer
-            .open(token, buf)
-            .map_err(|_| Refuse::Token)?;
+        let opened = inbound.keys.sealer().open(token, buf);
+        let plain = opened.map_err(|_| Refuse::Token)?;
         let record = Record::decode(plain).map_err(|_| Refuse::Record)?;
-        if record.sequence != self.inbound.sequence {
+        if record.sequence != inbound.sequence {
             return Err(Refuse::Record);
         }
-        self.inbound.sequence += 1;
+        inbound.sequence += 1;
+        inbound.under_key += 1;
+        if record.body == Body::Renew {
+            inbound.renew_key(inbound.key_since);
+        }
         Ok(record)
+    }
+
+    /// A record of the peer came.
+    pub(super) fn mark_heard(&mut self, now: Time) {
+        self.heard = now;
+    }
+
+    /// When the last record of the peer came.
+    pub(super) fn heard_at(&self) -> Time {
+        self.heard
     }
 
     /// A call, an answer or something of a stream passes, so the session is not idle.
@@ -112,6 +131,22 @@ impl Session {
     /// When a call, an answer or something of a stream last passed.
     pub(crate) fn used_at(&self) -> Time {
         self.used
+    }
+
+    /// A call of this node waits for its answer from now on. Says whether it is the only one.
+    pub(super) fn call_sent(&mut self) -> bool {
+        self.waiting_calls += 1;
+        self.waiting_calls == 1
+    }
+
+    /// A call of this node that was sent over it has ended.
+    pub(super) fn call_ended(&mut self) {
+        self.waiting_calls = self.waiting_calls.saturating_sub(1);
+    }
+
+    /// Whether a call of this node waits for its answer.
+    pub(super) fn has_waiting_calls(&self) -> bool {
+        self.waiting_calls > 0
     }
 
     /// A call with this number came.
@@ -153,45 +188,53 @@ impl Session {
         self.outbound.kind
     }
 
-    /// Seals the record that `plain` holds, and appends its token; if something is to be added to a
-    /// digest, that is done along the way.
-    pub(super) fn seal(
-        &mut self,
-        plain: &[u8],
-        unix: u64,
-        iv: &[u8; 16],
-        out: &mut Vec<u8>,
-        digest: Option<(&[u8], &mut Sha256)>,
-    ) {
-        let sealer = &self.outbound.sealer;
-        match digest {
-            Some(digest) => sealer.seal_hashing(plain, unix, iv, out, digest),
-            None => sealer.seal(plain, unix, iv, out),
-        }
+    /// Seals the record that `plain` holds, and appends its token.
+    pub(super) fn seal(&mut self, plain: &[u8], unix: u64, iv: &[u8; 16], out: &mut Vec<u8>) {
+        self.outbound.keys.sealer().seal(plain, unix, iv, out);
         self.outbound.sequence += 1;
+        self.outbound.under_key += 1;
+    }
+
+    /// Whether our key has to be renewed: after the record that says so, the peer takes no more
+    /// under it.
+    #[inline]
+    pub(super) fn is_key_old(&self, now: Time) -> bool {
+        let outbound = &self.outbound;
+        outbound.under_key >= RENEW_RECORDS - 1 || now - outbound.key_since >= RENEW_AFTER
+    }
+
+    /// Our next record is sealed under the next key.
+    pub(super) fn renew_key(&mut self, now: Time) {
+        self.outbound.renew_key(now);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fernet::Key;
     use crate::frame::{Parsed, encode_with, parse};
+    use crate::identity::Identity;
     use crate::limits::FRAME_MAX;
-    use crate::wire::record::encode_cancel;
+    use crate::wire::record::{encode_cancel, encode_renew};
 
-    fn pair(keys: (u8, u8)) -> (Session, Session) {
-        let make = |asked| {
+    /// Both sides of a session with these chain keys.
+    fn pair((asker, answerer): (u8, u8)) -> (Session, Session) {
+        let make = |asked, outbound, inbound| {
             let with = Party {
-                peer: Instance([0; 16]),
+                instance: Instance([0; 16]),
+                key: Identity::from_seed([1; 32]).public_key(),
+                kept: false,
                 name: NodeName::new("n").unwrap(),
                 port: 0,
                 probing: false,
             };
-            let sealer = |k| Sealer::new(&Key::from_bytes([k; 32]));
-            Session::new(with, asked, sealer(keys.0), sealer(keys.1), Time::default())
+            let keys = SessionKeys {
+                outbound: RecordKeys::new(&[outbound; 32]),
+                inbound: RecordKeys::new(&[inbound; 32]),
+            };
+            Session::new(with, asked, keys, Time::default())
         };
-        (make(true), make(false))
+        (make(true, asker, answerer), make(false, answerer, asker))
     }
 
     fn send(from: &mut Session) -> Vec<u8> {
@@ -199,7 +242,7 @@ mod tests {
         encode_cancel(from.next_sequence(), 5, &mut plain);
         let kind = from.kind();
         encode_with("n", kind, &mut out, |out| {
-            from.seal(&plain, 1, &[9; 16], out, None)
+            from.seal(&plain, 1, &[9; 16], out)
         });
         out
     }
@@ -261,5 +304,52 @@ mod tests {
         let (mut other, _) = pair((3, 4));
         assert_eq!(take(&mut b, &send(&mut other)), Err(Refuse::Token));
         assert_eq!(take(&mut b, &own), Ok(0));
+    }
+
+    /// What says that the sender's next record is sealed under its next key.
+    fn renew(from: &mut Session, now: Time) -> Vec<u8> {
+        let (mut plain, mut out) = (Vec::new(), Vec::new());
+        encode_renew(from.next_sequence(), &mut plain);
+        let kind = from.kind();
+        encode_with("n", kind, &mut out, |out| {
+            from.seal(&plain, 1, &[9; 16], out)
+        });
+        from.renew_key(now);
+        out
+    }
+
+    #[test]
+    fn a_renewed_key_opens_what_comes_after_it_and_the_old_one_does_not() {
+        let (mut a, mut b) = pair((1, 2));
+        assert_eq!(take(&mut b, &send(&mut a)), Ok(0));
+        let late = at_hour(1);
+        assert!(!a.is_key_old(Time::default()) && a.is_key_old(late));
+        let said = renew(&mut a, late);
+        assert!(!a.is_key_old(late));
+        let after = send(&mut a);
+        assert_eq!(take(&mut b, &after), Err(Refuse::Token), "too early");
+        assert_eq!(take(&mut b, &said), Ok(1));
+        assert_eq!(take(&mut b, &after), Ok(2), "the numbers go on");
+        assert_eq!(
+            take(&mut a, &send(&mut b)),
+            Ok(0),
+            "the other way as before"
+        );
+    }
+
+    fn at_hour(hours: u32) -> Time {
+        Time(RENEW_AFTER * hours)
+    }
+
+    #[test]
+    fn a_key_that_is_not_renewed_in_time_is_refused() {
+        let (mut a, mut b) = pair((1, 2));
+        b.inbound.under_key = RENEW_RECORDS - 1;
+        a.outbound.under_key = RENEW_RECORDS - 2;
+        assert!(!a.is_key_old(Time::default()));
+        let (last, one_more) = (send(&mut a), send(&mut a));
+        assert!(a.is_key_old(Time::default()));
+        assert_eq!(take(&mut b, &last), Ok(0));
+        assert_eq!(take(&mut b, &one_more), Err(Refuse::Record));
     }
 }

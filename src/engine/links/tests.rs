@@ -1,7 +1,7 @@
 //! Two nodes' links, joined in memory.
 
 use super::*;
-use crate::engine::fixture::{Fixture, at, name};
+use crate::engine::fixture::{Fixture, at, credentials, name};
 use crate::wire::record::{Body, CloseReason, encode_cancel};
 
 /// One node: its links, and what it has.
@@ -16,7 +16,8 @@ struct Side {
 impl Side {
     fn new(instance: u8) -> Side {
         let mut fixture = Fixture::default();
-        fixture.core.instance = Instance([instance; 16]);
+        fixture.core.secrets.credentials = credentials(instance);
+        fixture.core.instance = fixture.core.secrets.credentials.instance();
         Side {
             fixture,
             links: Links::default(),
@@ -49,42 +50,29 @@ impl Side {
                 return came;
             };
             assert_eq!(link, self.link);
-            let (hello, key) = match what {
-                Came::Hello(hello, key) => (hello, key),
-                Came::Record { opens, body, .. } => {
-                    let word = match body {
-                        Body::Cancel { number } => format!("cancel {number}"),
-                        Body::Notice(_) => "notice".into(),
-                        Body::Close(reason) => format!("{reason:?}"),
-                        _ => "record".into(),
-                    };
-                    let opens = if opens { " opens" } else { "" };
-                    came.push(format!("{word}{opens}"));
-                    continue;
+            let word = match what {
+                Came::Question(question) => {
+                    assert!(self.links.answer(ctx, link, *question));
+                    "question".into()
                 }
-                other => {
-                    came.push(format!("{other:?}"));
-                    continue;
+                Came::Answer(answer) => {
+                    assert!(self.links.open(ctx, link, answer.took));
+                    "answer".into()
                 }
+                Came::Record { body, .. } => match body {
+                    Body::Cancel { number } => format!("cancel {number}"),
+                    Body::Notice(_) => "notice".into(),
+                    Body::Close(reason) => format!("{reason:?}"),
+                    _ => "record".into(),
+                },
+                other => format!("{other:?}"),
             };
-            came.push(self.greet(&hello, key).into());
+            came.push(word);
         }
     }
 
-    fn greet(&mut self, hello: &Hello, key: crate::fernet::KeyIndex) -> &'static str {
-        let (id, ctx) = (self.link, &mut self.fixture.ctx());
-        match self.links.greeting(ctx.now.at, id, hello).unwrap() {
-            Greeting::Question => {
-                self.links.answer(ctx, &mut self.plain, id, (hello, key));
-                "question"
-            }
-            Greeting::Answer { took, .. } => {
-                self.links
-                    .open(ctx, &mut self.plain, id, (hello, key), took);
-                "answer"
-            }
-            Greeting::Stray => "stray",
-        }
+    fn instance(&self) -> Instance {
+        self.fixture.core.instance
     }
 }
 
@@ -92,7 +80,7 @@ impl Side {
 fn dialled() -> (Side, Side) {
     let (mut asker, mut answerer) = (Side::new(1), Side::new(2));
     let target = Target {
-        instance: Instance([2; 16]),
+        instance: answerer.instance(),
         name: name("us"),
     };
     let to = "10.0.0.2:7".parse().unwrap();
@@ -105,11 +93,11 @@ fn dialled() -> (Side, Side) {
 fn met() -> (Side, Side) {
     let (mut asker, mut answerer) = dialled();
     let ctx = &mut asker.fixture.ctx();
-    asker.links.connected(ctx, &mut asker.plain, asker.link);
+    asker.links.connected(ctx, asker.link);
     assert_eq!(answerer.take(&asker.take_pending()), ["question"]);
     asker.fixture.now = at(30);
     assert_eq!(asker.take(&answerer.take_pending()), ["answer"]);
-    assert_eq!(answerer.take(&asker.take_pending()), ["notice opens"]);
+    assert_eq!(answerer.take(&asker.take_pending()), ["Opened"]);
     (asker, answerer)
 }
 
@@ -117,10 +105,10 @@ fn met() -> (Side, Side) {
 fn two_nodes_that_hold_the_key_open_a_session_and_the_dial_is_measured() {
     let (mut asker, mut answerer) = met();
     let of_asker = asker.links.met(asker.link).unwrap();
-    assert_eq!(of_asker.instance, Instance([2; 16]));
+    assert_eq!(of_asker.instance, answerer.instance());
     assert_eq!(of_asker.address, "10.0.0.2:7".parse().ok());
     let of_answerer = answerer.links.met(answerer.link).unwrap();
-    assert_eq!(of_answerer.instance, Instance([1; 16]));
+    assert_eq!(of_answerer.instance, asker.instance());
     let listens = "10.0.0.1:7".parse().ok();
     assert_eq!(of_answerer.address, listens, "where it listens");
     assert!(of_asker.dialled && !of_answerer.dialled);
@@ -156,7 +144,7 @@ fn a_keepalive_is_echoed_and_shows_that_a_challenged_peer_lives() {
     asker.links.challenge(ctx, &[asker.link]);
     assert!(asker.links.awaits_echo(asker.link));
     assert_eq!(answerer.take(&asker.take_pending()), ["Nothing"]);
-    let lives = format!("Echo(Some({:?}))", Instance([2; 16]));
+    let lives = format!("Echo(Some({:?}))", answerer.instance());
     assert_eq!(asker.take(&answerer.take_pending()), [lives]);
     assert!(!asker.links.awaits_echo(asker.link));
 }
@@ -196,7 +184,8 @@ fn the_end_of_a_session_says_why_and_names_the_peer() {
     let ended = asker
         .links
         .close_session(ctx, plain, link, CloseReason::Idle);
-    assert!(matches!(ended, Some(Ended::Session(peer)) if peer == Instance([2; 16])));
+    let peer = answerer.instance();
+    assert!(matches!(ended, Some(Ended::Session(ended)) if ended == peer));
     let last = asker.fixture.core.outputs.iter().rev();
     let mut closes = last.filter_map(|output| match output {
         Output::Close(_, last) => Some(last.clone()),
@@ -225,12 +214,12 @@ fn a_session_that_ends_confirms_the_answers_that_have_come() {
 fn a_dial_in_vain_names_its_target() {
     let (mut asker, mut answerer) = dialled();
     assert!(asker.links.is_dialling(&name("us")));
-    assert!(asker.links.is_meeting(Instance([2; 16])));
+    assert!(asker.links.is_meeting(answerer.instance()));
     let ended = asker.links.remove(&mut asker.fixture.ctx(), asker.link);
     let Some(Ended::Dial { target, relayed }) = ended else {
         panic!("{ended:?}");
     };
-    assert_eq!(target.unwrap().instance, Instance([2; 16]));
+    assert_eq!(target.unwrap().instance, answerer.instance());
     assert!(!relayed);
     assert_eq!(asker.fixture.core.stats.dials_failed, 1);
     assert_eq!(answerer.take(b"net|msg|eA|END\n"), ["Refused(Frame)"]);
@@ -273,7 +262,7 @@ fn joining() -> (Side, Vec<u8>) {
     side.link = side.links.dial_relay(&mut side.fixture.ctx(), relay);
     side.fixture.now = at(3_000);
     let ctx = &mut side.fixture.ctx();
-    side.links.connected(ctx, &mut side.plain, side.link);
+    side.links.connected(ctx, side.link);
     let mut advert = Vec::new();
     let (route, kind) = (Route::default(), crate::frame::FrameType::ADVERT);
     crate::wire::relay::encode_forward("net", &route, kind, &mut advert, |out| {

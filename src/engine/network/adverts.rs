@@ -65,8 +65,12 @@ impl Network {
         if ctx.phase == Phase::Stopped {
             return None;
         }
-        let token = self.presence.datagram(ctx, from, bytes)?;
-        let advert = ctx.open_advert(token, opened)?;
+        let payload = self.presence.datagram(ctx, from, bytes)?;
+        let Some(plain) = ctx.open_advert(payload, opened) else {
+            self.strangers.heard(ctx, from.ip(), payload);
+            return None;
+        };
+        let advert = ctx.decode_advert(plain)?;
         self.advert(ctx, Origin::Lan(from), &advert, wanted)
     }
 

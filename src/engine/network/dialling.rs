@@ -98,7 +98,7 @@ impl Network {
         target: Target,
         place: (LinkId, Route),
     ) -> Option<LinkId> {
-        self.links.dial_route(ctx, &mut self.plain, target, place)
+        self.links.dial_route(ctx, target, place)
     }
 
     /// A session through a relay is compared with the other relays while it is used.

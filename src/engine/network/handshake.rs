@@ -1,15 +1,14 @@
-//! Hellos: questions are answered, and answers open sessions.
+//! Handshakes: questions are answered, and answers open sessions.
 
 use super::{Ctx, Network};
 use crate::engine::LinkId;
-use crate::engine::links::{Greeting, Way};
-use crate::fernet::KeyIndex;
+use crate::engine::links::{Answer, Way};
+use crate::handshake::Question;
 use crate::wire::Instance;
-use crate::wire::hello::{Hello, Role};
 use crate::wire::relay::Route;
 
-/// What a hello leads to beyond the network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a message of a handshake leads to beyond the network.
+#[derive(Debug)]
 pub(crate) enum Greeted {
     /// Nothing: it was answered, or our own question stands.
     Nothing,
@@ -21,47 +20,42 @@ pub(crate) enum Greeted {
     Detour,
     /// The peer asks anew on this route at the relay at the end of this link. The link that it came
     /// on is to end, and then [`Network::answer_anew`] is to follow.
-    Replaces(LinkId, Route),
+    Replaces(LinkId, Route, Box<Question>),
 }
 
 impl Network {
-    /// Another node has said hello; `key` has opened its token.
-    pub(crate) fn hello(
+    /// Another node asks for a session.
+    pub(crate) fn question(
         &mut self,
         ctx: &mut Ctx<'_>,
         id: LinkId,
-        hello: &Hello,
-        key: KeyIndex,
+        question: Box<Question>,
     ) -> Greeted {
-        if hello.role == Role::Ask {
-            match self.make_way(ctx, id, hello.instance) {
-                None | Some(Way::Taken) => return Greeted::Nothing,
-                Some(Way::Replaced(carrier, route)) => return Greeted::Replaces(carrier, route),
-                Some(Way::Free | Way::Yielded(_)) => {}
+        match self.make_way(ctx, id, question.instance()) {
+            None | Some(Way::Taken) => return Greeted::Nothing,
+            Some(Way::Replaced(carrier, route)) => {
+                return Greeted::Replaces(carrier, route, question);
             }
+            Some(Way::Free | Way::Yielded(_)) => {}
         }
-        match self.links.greeting(ctx.now.at, id, hello) {
-            None => Greeted::Nothing,
-            Some(Greeting::Question) => {
-                self.links.answer(ctx, &mut self.plain, id, (hello, key));
-                Greeted::Nothing
-            }
-            Some(Greeting::Answer {
-                dialled,
-                took,
-                relayed,
-            }) => {
-                let used = self.best_session(dialled).filter(|_| relayed);
-                if used.is_some_and(|used| self.links.is_detour(ctx.now.at, used, took)) {
-                    return Greeted::Detour;
-                }
-                self.links
-                    .open(ctx, &mut self.plain, id, (hello, key), took);
-                self.directory.dial_answered(ctx, &dialled, id);
-                Greeted::Session
-            }
-            Some(Greeting::Stray) => Greeted::Stray,
+        match self.links.answer(ctx, id, *question) {
+            true => Greeted::Nothing,
+            false => Greeted::Stray,
         }
+    }
+
+    /// The node that was asked for a session has answered.
+    pub(crate) fn answered(&mut self, ctx: &mut Ctx<'_>, id: LinkId, answer: Answer) -> Greeted {
+        let used = self.best_session(answer.dialled);
+        let used = used.filter(|_| answer.relayed);
+        if used.is_some_and(|used| self.links.is_detour(ctx.now.at, used, answer.took)) {
+            return Greeted::Detour;
+        }
+        if !self.links.open(ctx, id, answer.took) {
+            return Greeted::Stray;
+        }
+        self.directory.dial_answered(ctx, &answer.dialled, id);
+        Greeted::Session
     }
 
     /// Makes way on a link for the question of `asker`.
@@ -78,11 +72,10 @@ impl Network {
         &mut self,
         ctx: &mut Ctx<'_>,
         (carrier, route): (LinkId, Route),
-        hello: &Hello,
-        key: KeyIndex,
+        question: Question,
     ) {
         if let Some(id) = self.links.accept_route(ctx, carrier, route) {
-            self.links.answer(ctx, &mut self.plain, id, (hello, key));
+            self.links.answer(ctx, id, question);
         }
     }
 }

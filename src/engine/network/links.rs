@@ -9,7 +9,6 @@ use crate::protocol::LinkWriter;
 use crate::wire::Instance;
 use crate::wire::record::CloseReason;
 use crate::wire::relay::Route;
-use sha2::Sha256;
 use std::net::SocketAddr;
 
 /// A link that has ended, and carried something that others must act on.
@@ -32,7 +31,7 @@ impl Network {
 
     /// A link that was dialled is connected.
     pub(crate) fn connected(&mut self, ctx: &mut Ctx<'_>, id: LinkId) {
-        self.links.connected(ctx, &mut self.plain, id);
+        self.links.connected(ctx, id);
     }
 
     /// Bytes that wait to be written to a link.
@@ -68,8 +67,7 @@ impl Network {
         self.links.send_record(ctx, &mut self.plain, id, encode);
     }
 
-    /// Seals and sends the record that was put together in `plain`. If a digest is given, `plain`
-    /// from that offset on is added to it.
+    /// Seals and sends the record that was put together in `plain`.
     #[inline]
     pub(crate) fn send_plain_record(
         &mut self,
@@ -77,9 +75,27 @@ impl Network {
         id: LinkId,
         kind: FrameType,
         plain: &[u8],
-        digest: Option<(usize, &mut Sha256)>,
     ) {
-        self.links.send_plain_record(ctx, id, kind, plain, digest);
+        self.links.send_plain_record(ctx, id, kind, plain);
+    }
+
+    /// A call was sent in a session, and waits for its answer there.
+    pub(crate) fn call_sent(&mut self, now: Time, id: LinkId) {
+        self.links.call_sent(now, id);
+    }
+
+    /// A call that was sent in a session has ended.
+    pub(crate) fn call_ended(&mut self, id: LinkId) {
+        self.links.call_ended(id);
+    }
+
+    /// Whether the peer of a link through a relay is at another relay as well.
+    pub(crate) fn has_another_way(&self, id: LinkId) -> bool {
+        let peer = self.links.peer_through_relay(id);
+        peer.is_some_and(|(instance, _)| {
+            let used = self.links.way(id);
+            !self.directory.other_routes(&instance, used).is_empty()
+        })
     }
 
     /// Asks the other side of a link for a sign of life.

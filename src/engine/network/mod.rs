@@ -36,7 +36,7 @@ pub(crate) use sessions::{Proved, Rival};
 
 use super::context::{Ctx, Phase};
 use super::links::{Came, Links};
-use super::peers::{Advertiser, Dialler, Directory, Mesh, NameClaims, Presence};
+use super::peers::{Advertiser, Dialler, Directory, Mesh, NameClaims, Presence, Strangers};
 use super::relays::Relays;
 use super::{Config, LinkId, PeerInfo, Ping, Stats, Time};
 use crate::name::NodeName;
@@ -48,6 +48,7 @@ pub(crate) type Wanted<'a> = &'a dyn Fn(&NodeName) -> bool;
 pub(crate) struct Network {
     advertiser: Advertiser,
     presence: Presence,
+    strangers: Strangers,
     name_claims: NameClaims,
     directory: Directory,
     dialler: Dialler,
@@ -73,6 +74,7 @@ impl Network {
         Network {
             advertiser: Advertiser::new(now),
             presence: Presence::default(),
+            strangers: Strangers::default(),
             name_claims: NameClaims::default(),
             directory: Directory::default(),
             dialler: Dialler::default(),

@@ -80,6 +80,7 @@ impl Network {
     ) -> Option<NewSession> {
         let made = Made {
             link: id,
+            key: met.key,
             dialled: met.dialled,
             address: met.address,
         };

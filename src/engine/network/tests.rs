@@ -13,7 +13,6 @@ use crate::wire::relay::{FromRelay, Route, encode_forward};
 
 /// The first node has a lower instance than the fifth, so that the fifth waits to be dialled.
 const LOWER: Instance = Instance([1; 16]);
-const HIGHER: Instance = Instance([9; 16]);
 
 fn advert(phase: AdvertPhase, instance: Instance) -> Advert {
     Advert {
@@ -26,6 +25,7 @@ fn advert(phase: AdvertPhase, instance: Instance) -> Advert {
         address: None,
         relays: Vec::new(),
         vouched: 0,
+        extensions: crate::wire::extensions::Extensions::default(),
     }
 }
 
@@ -78,8 +78,8 @@ fn the_goodbye_of_a_peer_that_is_in_no_session_is_for_others_to_act_on() {
 
 #[test]
 fn the_end_of_a_session_is_for_others_to_act_on_and_its_peer_is_dialled_again() {
-    let (mut one, _) = linked();
-    let (link, peer) = (one.link, HIGHER);
+    let (mut one, other) = linked();
+    let (link, peer) = (one.link, other.fixture.core.instance);
     assert_eq!(one.network.best_session(peer), Some(link));
     let over = one.network.remove(&mut one.fixture.ctx(), link);
     assert!(
@@ -119,11 +119,11 @@ fn namesakes(phase: Phase) -> (Side, Option<Proved>) {
     let answer = other.network.pending(other.link).to_vec();
     let (ctx, network) = (&mut one.fixture.ctx(), &mut one.network);
     let came = network.next(ctx, one.link, &mut &answer[..], &mut opened);
-    let Some((link, Came::Hello(hello, key))) = came else {
+    let Some((link, Came::Answer(answer))) = came else {
         panic!("{came:?}");
     };
-    let greeted = network.hello(&mut one.fixture.ctx(), link, &hello, key);
-    assert_eq!(greeted, Greeted::Session);
+    let greeted = network.answered(&mut one.fixture.ctx(), link, answer);
+    assert!(matches!(greeted, Greeted::Session), "{greeted:?}");
     let proved = network.proved(&mut one.fixture.ctx(), link);
     (one, proved)
 }

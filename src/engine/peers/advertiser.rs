@@ -7,7 +7,8 @@ use crate::frame::{self, FrameType};
 use crate::limits::DATAGRAM_MAX;
 use crate::rate::Rate;
 use crate::wire::Instance;
-use crate::wire::advert::{Advert, Phase as AdvertPhase};
+use crate::wire::advert::{Advert, MARK, Phase as AdvertPhase};
+use crate::wire::extensions::Extensions;
 use std::time::Duration;
 
 /// Adverts sent in quick succession when the node starts or an interface comes up: one lost
@@ -135,9 +136,10 @@ impl Advertiser {
             address: config.address,
             relays: relays.clone(),
             vouched: *vouched,
+            extensions: Extensions::default(),
         };
         let net = config.network.as_str();
-        let around = net.len() + "|adv||END\n".len();
+        let around = net.len() + "|adv|2|END\n".len();
         loop {
             plain.clear();
             advert.encode(plain);
@@ -149,9 +151,11 @@ impl Advertiser {
         }
         let mut iv = [0; 16];
         ctx.entropy.fill(&mut iv);
-        let sealer = config.keys.sealer(config.keys.first());
+        let keys = ctx.secrets.keys.adverts();
+        let sealer = keys.sealer(keys.first());
         let mut bytes = Vec::with_capacity(512);
         frame::encode_with(net, FrameType::ADVERT, &mut bytes, |out| {
+            out.push(MARK);
             sealer.seal(plain, ctx.now.unix, &iv, out);
         });
         debug_assert!(bytes.len() <= DATAGRAM_MAX);

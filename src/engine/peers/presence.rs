@@ -39,7 +39,7 @@ impl Presence {
             return None;
         }
         // What cannot be an advert costs nothing more, and takes nobody else's turn.
-        if frame.payload.len() < token_len(advert::LEN_MIN) {
+        if frame.payload.len() < 1 + token_len(advert::LEN_MIN) {
             ctx.stats.adverts_malformed += 1;
             return None;
         }
@@ -78,7 +78,7 @@ mod tests {
                 .datagram(&mut fixture.ctx(), from, &bytes)
                 .is_some()
         };
-        let (advert, len) = (FrameType::ADVERT, token_len(LEN_MIN));
+        let (advert, len) = (FrameType::ADVERT, 1 + token_len(LEN_MIN));
         assert!(!opens("other", advert, len));
         assert!(!opens("net", FrameType::HELLO, len));
         assert!(!opens("net", advert, len - 1), "too short");

@@ -386,6 +386,7 @@ mod tests {
             address: None,
             relays: names,
             vouched,
+            extensions: crate::wire::extensions::Extensions::default(),
         }
     }
 

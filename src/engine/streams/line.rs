@@ -3,14 +3,11 @@
 use super::ends::{Piece, SendingEnd};
 use super::{LinkId, StreamId, Streams, Time};
 use crate::wire::record::{Outcome, encode_data, encode_end};
-use sha2::Sha256;
 
 /// One piece of a stream, as it stands in the record that was put together.
 pub(crate) struct Encoded {
     /// Bytes of the stream.
     pub(crate) bytes: usize,
-    /// The digest of all before the piece, if the piece is to be added to it while it is sealed.
-    pub(crate) digest: Option<Sha256>,
     /// Whether the record says how the stream ends.
     pub(crate) is_end: bool,
 }
@@ -64,8 +61,7 @@ impl Streams {
         self.line.push_back(id);
     }
 
-    /// Appends the record that carries the next piece of a stream, of which the last bytes are the
-    /// piece.
+    /// Appends the record that carries the next piece of a stream.
     pub(crate) fn encode_next(
         &mut self,
         id: StreamId,
@@ -73,35 +69,30 @@ impl Streams {
         out: &mut Vec<u8>,
     ) -> Option<Encoded> {
         let of = id.of();
-        let (mut bytes, mut digest, mut is_end) = (0, None, true);
+        let (mut bytes, mut is_end) = (0, true);
         match self.sending(id)?.next()? {
             Piece::Data {
                 offset,
                 bytes: piece,
-                digest: before,
             } => {
                 encode_data(sequence, of, offset, piece, out);
-                (bytes, digest, is_end) = (piece.len(), before, false);
+                (bytes, is_end) = (piece.len(), false);
             }
-            Piece::Whole { length, digest } => {
-                encode_end(sequence, of, length, &Outcome::Whole(&digest), out);
+            Piece::Whole { length } => {
+                encode_end(sequence, of, length, &Outcome::Whole, out);
             }
             Piece::Broken { length, why } => {
                 let broken = Outcome::Broken(why.as_bytes());
                 encode_end(sequence, of, length, &broken, out);
             }
         }
-        Some(Encoded {
-            bytes,
-            digest,
-            is_end,
-        })
+        Some(Encoded { bytes, is_end })
     }
 
-    /// The piece was sealed; its bytes were added to `digest` if there was one.
-    pub(crate) fn sent(&mut self, id: StreamId, digest: Option<Sha256>) {
+    /// The piece was sealed.
+    pub(crate) fn sent(&mut self, id: StreamId) {
         if let Some(out) = self.sending(id) {
-            out.sent(digest);
+            out.sent();
         }
     }
 }

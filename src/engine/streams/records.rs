@@ -149,7 +149,7 @@ impl Streams {
             return Ok(None);
         };
         match outcome {
-            Outcome::Whole(digest) => into.whole(length, digest)?,
+            Outcome::Whole => into.whole(length)?,
             Outcome::Broken(_) if into.is_ended() => return Err(Violation),
             Outcome::Broken(why) => into.fail(&said(why, "the sender broke it off")),
         }

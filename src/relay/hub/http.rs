@@ -231,9 +231,9 @@ mod tests {
     #[test]
     fn only_networks_without_a_key_have_mailboxes() {
         let mut core = core(RelayLimits::default());
-        let key =
-            crate::wire::membership::RelayKey::derive(&crate::fernet::Key::from_bytes([7; 32]));
         let net = |text| NetworkName::new(text).unwrap();
+        let key = crate::fernet::Key::from_bytes([7; 32]);
+        let key = crate::wire::membership::RelayKey::derive(&key, &net("plant"));
         core.config.networks = vec![(net("hall"), None), (net("plant"), Some(key))];
         let mut http = Http::default();
         let mut status = |network| {

@@ -92,7 +92,7 @@ mod tests {
     }
 
     fn key() -> RelayKey {
-        RelayKey::derive(&Key::from_bytes([7; 32]))
+        RelayKey::derive(&Key::from_bytes([7; 32]), &net("plant"))
     }
 
     /// A relay that serves `plant` with a key and `hall` without one.

@@ -4,8 +4,8 @@ use super::member::Member;
 use crate::pairs::{met, met_with, unharmed};
 use crate::world::{Behaviour, ms, secs};
 use peerbase::error::Error;
+use peerbase::wire::record;
 use peerbase::wire::record::Status;
-use peerbase::wire::{Instance, record};
 
 #[test]
 fn an_answer_that_comes_while_its_call_waits_to_be_sent_again_ends_it() {
@@ -13,15 +13,14 @@ fn an_answer_that_comes_while_its_call_waits_to_be_sent_again_ends_it() {
         // A link that holds anything at all takes no more.
         w.limits.link_queue = 1;
     });
-    let instance = Instance([77; 16]);
-    let mut m = Member::join_as(&mut w, a, "m", instance);
+    let mut m = Member::join_as(&mut w, a, "m", 77);
     let first = w.call(a, "m", secs(20)).unwrap();
     let second = w.call(a, "m", secs(20)).unwrap();
     w.run(ms(20));
     assert_eq!(m.calls(&w), [(first.0, false), (second.0, false)]);
     // Another session takes the place of this one; it has room for the first call, and the second
     // waits.
-    let mut again = Member::ask(&mut w, a, "m", instance);
+    let mut again = Member::ask(&mut w, a, "m", 77);
     again.stall(&mut w);
     again.prove(&mut w);
     assert!(m.is_closed(&w) && again.unread(&w) > 0);
@@ -80,11 +79,11 @@ fn an_answer_that_gives_way_while_it_is_delivered_is_lost_and_its_caller_is_told
         w.limits.reply_bytes = 200_000;
         w.limits.stream_window = 40_000;
     });
-    let mut other = Member::join_as(&mut w, a, "other", Instance([9; 16]));
+    let mut other = Member::join_as(&mut w, a, "other", 9);
     // Three callers have nearly all that they may have, and confirm none of it.
     let args = vec![b'x'; 45_000];
     for i in 0..3 {
-        let mut m = Member::join_as(&mut w, a, &format!("m{i}"), Instance([i + 1; 16]));
+        let mut m = Member::join_as(&mut w, a, &format!("m{i}"), i + 1);
         for n in 0..4 {
             m.call_with(&mut w, n, 80_000_000, &args);
         }

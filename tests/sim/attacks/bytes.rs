@@ -1,13 +1,13 @@
 //! Bytes that are no frames, or not in time, or under another key.
 
-use super::NINE;
 use super::member::Member;
-use crate::forged::{frame, frame_of, frames, hello, hello_frame, plain_hello, sealed, sealed_by};
+use crate::forged::{Actor, frame, frame_of, frames, keys_of, network_keys, question_frame};
 use crate::pairs::{met, two, unharmed};
 use crate::seeds;
 use crate::world::{World, key, ms, secs};
+use peerbase::engine::Event;
 use peerbase::entropy::Entropy;
-use peerbase::fernet::{Key, Keyring, Sealer};
+use peerbase::fernet::{Key, Keyring};
 use peerbase::frame::FrameType;
 use peerbase::limits::FRAME_MAX;
 use peerbase::wire::record;
@@ -16,7 +16,7 @@ use peerbase::wire::record;
 fn a_handshake_over_a_thousand_reads_is_a_handshake() {
     let (mut w, a, b) = met();
     let wire = w.raw_connect(a);
-    for byte in hello_frame(&hello(NINE, "slow", "a")) {
+    for byte in question_frame(9) {
         w.raw_send(wire, &[byte]);
         w.run(ms(5));
     }
@@ -60,16 +60,28 @@ fn another_key_another_network_and_a_rotated_out_key_stay_outside() {
     w.run(secs(5));
     assert!(!w.knows(a, "stranger") && !w.knows(stranger, "a"));
     assert!(w.nodes[a].engine.stats().adverts_refused > 0);
-    // On a link: a hello under another key, and one of another network under the right key.
-    let plain = plain_hello(&hello(NINE, "x", "a"));
-    let wrong = sealed_by(&Sealer::new(&Key::from_bytes([1; 32])), &plain);
+    let told = Event::OtherKey(w.nodes[stranger].address);
+    let times = w.nodes[a].events.iter().filter(|e| **e == told).count();
+    assert_eq!(
+        times, 1,
+        "a wrong key is not silent: {:?}",
+        w.nodes[a].events
+    );
+    // On a link: a question under another key, one under the right key that was made for another
+    // network, and one of another network.
+    let other_key = keys_of("sim", Keyring::from(Key::from_bytes([1; 32])));
+    let other_network = keys_of("other", Keyring::from(key()));
+    for (i, keys) in [other_key, other_network].into_iter().enumerate() {
+        let (_, wrong) = Actor::within("sim", keys, 9, "x").ask();
+        let wire = w.raw_connect(a);
+        w.raw_send(wire, &frame(FrameType::HELLO, &wrong));
+        w.run(ms(50));
+        assert!(w.closed_raw.contains(&wire));
+        assert_eq!(w.nodes[a].engine.stats().refused_token, i as u64 + 1);
+    }
+    let (_, foreign) = Actor::within("other", network_keys(), 9, "x").ask();
     let wire = w.raw_connect(a);
-    w.raw_send(wire, &frame(FrameType::HELLO, &wrong));
-    w.run(ms(50));
-    assert!(w.closed_raw.contains(&wire));
-    assert_eq!(w.nodes[a].engine.stats().refused_token, 1);
-    let wire = w.raw_connect(a);
-    w.raw_send(wire, &frame_of("other", FrameType::HELLO, &sealed(&plain)));
+    w.raw_send(wire, &frame_of("other", FrameType::HELLO, &foreign));
     w.run(ms(50));
     assert!(w.raw[&wire].is_empty(), "ignored, without a word");
     w.run(secs(6));

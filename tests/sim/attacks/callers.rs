@@ -65,7 +65,7 @@ fn answers_left_behind_by_invented_callers_give_way_to_those_of_others() {
     let day = 24 * 3_600_000;
     let served = |w: &World| w.nodes[a].engine.stats().serving;
     for i in 0..30 {
-        let mut m = Member::join_as(&mut w, a, &format!("m{i}"), Instance([i + 1; 16]));
+        let mut m = Member::join_as(&mut w, a, &format!("m{i}"), i + 1);
         for n in 0..100 {
             m.call_for(&mut w, n, day);
         }
@@ -93,7 +93,7 @@ fn what_handlers_have_not_answered_is_bounded_for_all_callers_and_late_answers_f
     let args = vec![b'x'; 10_000];
     for i in 0..20 {
         w.raw_address = [10, 9, 9, i / 2];
-        let mut m = Member::join_as(&mut w, a, &format!("m{i}"), Instance([i + 1; 16]));
+        let mut m = Member::join_as(&mut w, a, &format!("m{i}"), u64::from(i + 1));
         // Nobody waits for long, but the handler has not let go of what was asked.
         for n in 0..100 {
             m.call_with(&mut w, n, 50, &args);
@@ -129,7 +129,7 @@ fn invented_callers_of_one_address_leave_room_for_the_calls_of_others() {
         });
         w.nodes[a].behaviour = Behaviour::Hold;
         for i in 0..100 {
-            let mut m = Member::join_as(&mut w, a, &format!("m{i}"), Instance([i + 1; 16]));
+            let mut m = Member::join_as(&mut w, a, &format!("m{i}"), i + 1);
             for n in 0..50 {
                 m.call_with(&mut w, n, 60_000, args);
             }
@@ -156,8 +156,8 @@ fn a_caller_with_as_much_as_it_may_have_leaves_room_for_others_from_the_same_add
     let (mut w, a, _) = met_with(|w| w.limits.message_bytes = 1_000_000);
     w.nodes[a].behaviour = Behaviour::Hold;
     for (i, size) in [(0, 1_000), (2, 13_000), (4, 47_000)] {
-        let mut busy = Member::join_as(&mut w, a, "busy", Instance([i + 1; 16]));
-        let mut other = Member::join_as(&mut w, a, "other", Instance([i + 2; 16]));
+        let mut busy = Member::join_as(&mut w, a, "busy", i + 1);
+        let mut other = Member::join_as(&mut w, a, "other", i + 2);
         let args = vec![b'x'; size];
         for n in 0..1_000 {
             busy.call_with(&mut w, n, 5_000, &args);
@@ -184,8 +184,7 @@ fn a_caller_with_as_much_as_it_may_have_leaves_room_for_others_from_the_same_add
 #[test]
 fn broadcasts_that_are_handed_on_leave_half_of_the_room_to_our_own_calls_and_end_soon() {
     let (mut w, a, _) = met_with(|w| w.limits.call_bytes = 100_000);
-    let join =
-        |w: &mut World, i: u8| Member::join_as(w, a, &format!("m{i}"), Instance([i + 1; 16]));
+    let join = |w: &mut World, i: u8| Member::join_as(w, a, &format!("m{i}"), u64::from(i + 1));
     let mut members: Vec<_> = (0..4).map(|i| join(&mut w, i)).collect();
     let (data, day) = (vec![b'x'; 1_000], 86_400_000);
     for number in 0..100 {

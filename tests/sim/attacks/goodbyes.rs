@@ -1,7 +1,7 @@
 //! Goodbyes, true and forged, and what becomes of the calls of the node that leaves.
 
 use super::member::{FIRST, Member};
-use crate::forged::{advert, advert_frame};
+use crate::forged::{advert, advert_frame, instance};
 use crate::pairs::{met, met_with};
 use crate::world::{Behaviour, PORT, World, ms, secs};
 use peerbase::error::Error;
@@ -135,22 +135,21 @@ fn large_calls_of_one_that_left_before_all_of_them_came_take_no_room() {
         w.run(ms(50));
         m.statuses(w)
     };
-    let leaving = Instance([1; 16]);
-    let mut m = Member::join_as(&mut w, a, "m", leaving);
+    let mut m = Member::join_as(&mut w, a, "m", 1);
     assert_eq!(begin(&mut w, &mut m, false, 900_000), []);
     m.part(&mut w);
     w.raw_address = [10, 9, 9, 10];
-    let mut other = Member::join_as(&mut w, a, "other", Instance([2; 16]));
+    let mut other = Member::join_as(&mut w, a, "other", 2);
     let refused = begin(&mut w, &mut other, false, 900_000);
     assert_eq!(refused, [Status::Overloaded], "the one may come again");
-    let bye = goodbye("m", leaving);
+    let bye = goodbye("m", instance(1));
     w.raw_datagram(a, SocketAddr::from(([10, 9, 9, 9], PORT)), &bye);
     w.run(ms(50));
     assert_eq!(begin(&mut w, &mut other, false, 900_000), []);
     // Had somebody else said goodbye in its name, it would be told that the call did not run, once
     // it gets in.
     w.run(secs(10));
-    let mut m = Member::join_as(&mut w, a, "m", leaving);
+    let mut m = Member::join_as(&mut w, a, "m", 1);
     let told = begin(&mut w, &mut m, true, 900_000);
     assert_eq!(told, [Status::Refused]);
     assert_eq!(w.nodes[a].engine.stats().streams, 1, "that of the other");

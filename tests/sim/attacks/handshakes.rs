@@ -1,21 +1,41 @@
 //! Handshakes: hellos that are replayed or not meant for their reader, links that stay half open,
 //! and names that belong to others.
 
-use super::NINE;
 use super::member::Member;
-use crate::forged::{frame, frames, hello, hello_frame, plain_hello, sealed};
+use crate::forged::{Actor, frame, frames, payload, question_frame};
 use crate::pairs::{met, met_with, unharmed};
 use crate::seeds;
 use crate::world::{World, ms, secs};
 use peerbase::engine::Event;
 use peerbase::error::Error;
 use peerbase::frame::FrameType;
-use peerbase::wire::hello::Role;
+use peerbase::wire::handshake::{Envelope, Step};
 use peerbase::wire::record::Status;
 use std::time::Duration;
 
+/// What is refused on a link of its own, without a word that says why.
+fn assert_refused(w: &mut World, node: usize, what: &str, said: &[u8]) {
+    let refused = |w: &World| {
+        let stats = w.nodes[node].engine.stats();
+        stats.refused_hello + stats.refused_token
+    };
+    let before = refused(w);
+    let wire = w.raw_connect(node);
+    w.raw_send(wire, said);
+    w.run(ms(50));
+    assert!(w.closed_raw.contains(&wire), "{what}");
+    assert_eq!(refused(w), before + 1, "{what}");
+    let answers = frames(&w.raw[&wire]);
+    let last = answers.last().cloned();
+    assert_eq!(
+        last,
+        Some((FrameType::ERROR, b"refused".to_vec())),
+        "{what}"
+    );
+}
+
 #[test]
-fn hellos_replayed_reflected_or_meant_for_others_are_refused() {
+fn handshakes_replayed_reflected_or_out_of_turn_are_refused() {
     let (mut w, a, b) = met_with(|w| w.tapped = Some(Vec::new()));
     let tapped = w.tapped.take().unwrap();
     // Everything either side has ever said, replayed on a link of its own.
@@ -27,35 +47,65 @@ fn hellos_replayed_reflected_or_meant_for_others_are_refused() {
         assert!(w.closed_raw.contains(&wire));
         assert_eq!(w.nodes[a].engine.stats().sessions, sessions);
     }
-    let mut old = plain_hello(&hello(NINE, "x", "a"));
-    old[0] = 0;
-    let own = w.nodes[a].engine.instance();
-    let mut reflected = hello(NINE, "x", "a");
-    reflected.instance = own;
-    let mut answer = hello(NINE, "b", "a");
-    answer.role = Role::Answer([0; 32]);
-    for (what, frame) in [
-        ("for another node", hello_frame(&hello(NINE, "x", "b"))),
-        ("of an old version", frame(FrameType::HELLO, &sealed(&old))),
-        ("reflected to its sender", hello_frame(&reflected)),
-        ("an answer nobody asked for", hello_frame(&answer)),
+    let question = |change: &dyn Fn(&mut Envelope)| {
+        let (_, asked) = Actor::new(9, "x").ask();
+        let mut envelope = Envelope::decode(&asked).unwrap();
+        change(&mut envelope);
+        frame(FrameType::HELLO, &payload(&envelope))
+    };
+    for (what, said) in [
+        ("of an old version", question(&|e| e.version = 1)),
+        ("of a later version", question(&|e| e.version = 3)),
+        (
+            "an answer nobody asked for",
+            question(&|e| e.step = Step::Second),
+        ),
+        ("a proof of nobody", question(&|e| e.step = Step::Third)),
+        ("under another id", question(&|e| e.id[0] ^= 1)),
+        ("without its end", question(&|e| e.message.truncate(60))),
     ] {
-        let before = w.nodes[a].engine.stats().refused_hello;
-        let wire = w.raw_connect(a);
-        w.raw_send(wire, &frame);
-        w.run(ms(50));
-        assert!(w.closed_raw.contains(&wire), "{what}");
-        assert_eq!(
-            w.nodes[a].engine.stats().refused_hello,
-            before + 1,
-            "{what}"
-        );
-        // What it is told does not say which it was.
-        assert_eq!(
-            frames(&w.raw[&wire]),
-            [(FrameType::ERROR, b"refused".to_vec())]
-        );
+        assert_refused(&mut w, a, what, &said);
     }
+    unharmed(&mut w, a, b);
+}
+
+#[test]
+fn a_recorded_question_is_answered_once_and_tells_a_stranger_nothing() {
+    let (mut w, a, b) = met();
+    let question = question_frame(9);
+    let wire = w.raw_connect(a);
+    w.raw_send(wire, &question);
+    w.run(ms(50));
+    let answer = frames(&w.raw[&wire]).remove(0);
+    assert_eq!(answer.0, FrameType::HELLO);
+    let name = w.nodes[a].engine.name().to_string();
+    let shown = Envelope::decode(&answer.1).unwrap().message;
+    let shows_name = shown
+        .windows(name.len() + 1)
+        .any(|part| usize::from(part[0]) == name.len() && &part[1..] == name.as_bytes());
+    assert!(!shows_name, "the answer is sealed");
+    for _ in 0..1_000 {
+        assert_refused(&mut w, a, "a recording", &question);
+    }
+    w.run(secs(10));
+    unharmed(&mut w, a, b);
+}
+
+#[test]
+fn a_node_that_is_asked_by_itself_or_for_another_refuses() {
+    let (mut w, a, b) = met();
+    // A member that means another node than the one that it speaks to.
+    let mut misled = Member::ask(&mut w, a, "x", 9);
+    misled.means("b");
+    misled.prove(&mut w);
+    assert!(misled.is_closed(&w));
+    // One whose proof is of another instance than its question.
+    let mut other = Member::ask(&mut w, a, "x", 9);
+    other.becomes(10);
+    other.prove(&mut w);
+    assert!(other.is_closed(&w));
+    assert_eq!(w.nodes[a].engine.stats().refused_hello, 2);
+    assert_eq!(w.nodes[a].engine.stats().sessions, 1);
     unharmed(&mut w, a, b);
 }
 
@@ -142,7 +192,7 @@ fn connects_at_a_port_do_not_displace_a_handshake_through_a_relay() {
 fn the_answering_side_says_nothing_before_the_asker_has_proved_its_keys() {
     let (mut w, a, b) = met();
     let wire = w.raw_connect(a);
-    w.raw_send(wire, &hello_frame(&hello(NINE, "x", "a")));
+    w.raw_send(wire, &question_frame(9));
     w.run(ms(50));
     // A call of a's to x waits: x is not there before it has proved it.
     let n = w.call(a, "x", secs(2)).unwrap();

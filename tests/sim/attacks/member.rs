@@ -1,14 +1,13 @@
 //! A member gone bad.
 
-use crate::forged::{frame, frames_from, hello, hello_frame, sealed_by};
-use crate::world::{World, key, ms};
-use peerbase::fernet::Sealer;
+use crate::forged::{Actor, credentials, frame, frames_from, payload, sealed_by};
+use crate::world::{Rng, World, ms};
 use peerbase::frame::FrameType;
+use peerbase::handshake::{Initiator, Party, SessionKeys};
 use peerbase::wire::ask::AskRef;
-use peerbase::wire::hello::Hello;
+use peerbase::wire::handshake::Envelope;
+use peerbase::wire::record;
 use peerbase::wire::record::{Body, Form, Record, Status};
-use peerbase::wire::session_keys::session_keys;
-use peerbase::wire::{Instance, record};
 
 /// A call that was not sent before, without streams.
 pub(crate) const FIRST: Form = Form {
@@ -19,9 +18,10 @@ pub(crate) const FIRST: Form = Form {
 /// A member gone bad: it holds the network key, speaks the protocol, and says what it likes.
 pub(crate) struct Member {
     pub(crate) wire: usize,
-    hello: Hello,
-    /// For what it sends and for what it is sent.
-    keys: Option<(Sealer, Sealer)>,
+    actor: Actor,
+    /// The handshake that it has not ended yet, and with whom.
+    asking: Option<(Initiator, Party)>,
+    keys: Option<SessionKeys>,
     sequence: u64,
     read: usize,
 }
@@ -29,43 +29,62 @@ pub(crate) struct Member {
 impl Member {
     /// Connects to a node and makes a session with it.
     pub(crate) fn join(w: &mut World, node: usize, own: &str) -> Member {
-        let byte = w.rng.below(200) as u8 + 1;
-        Member::join_as(w, node, own, Instance([byte; 16]))
+        let n = w.rng.next();
+        Member::join_as(w, node, own, n)
     }
 
-    /// The same as an instance of its choice.
-    pub(crate) fn join_as(w: &mut World, node: usize, own: &str, instance: Instance) -> Member {
-        let mut member = Member::ask(w, node, own, instance);
+    /// The same as the `n`th member gone bad.
+    pub(crate) fn join_as(w: &mut World, node: usize, own: &str, n: u64) -> Member {
+        let mut member = Member::ask(w, node, own, n);
         member.prove(w);
         member
     }
 
     /// Connects to a node and has its answer, but has not proved itself yet.
-    pub(crate) fn ask(w: &mut World, node: usize, own: &str, instance: Instance) -> Member {
-        let meant = w.nodes[node].engine.name().to_string();
+    pub(crate) fn ask(w: &mut World, node: usize, own: &str, n: u64) -> Member {
+        let mut actor = Actor::new(n, own);
+        actor.rng = Rng(w.rng.next());
+        let (mut initiator, question) = actor.ask();
         let wire = w.raw_connect(node);
-        let hello = hello(instance, own, &meant);
-        w.raw_send(wire, &hello_frame(&hello));
+        w.raw_send(wire, &frame(FrameType::HELLO, &question));
         w.run(ms(20));
         let mut member = Member {
             wire,
-            hello,
+            actor,
+            asking: None,
             keys: None,
             sequence: 0,
             read: 0,
         };
-        let (kind, token) = member.next(w).remove(0);
+        let (kind, answer) = member.next(w).remove(0);
         assert_eq!(kind, FrameType::HELLO);
-        let answer =
-            Hello::decode(Sealer::new(&key()).open(&token, &mut Vec::new()).unwrap()).unwrap();
-        let (asker, answerer) = session_keys(&key(), &member.hello, &answer);
-        member.keys = Some((Sealer::new(&asker), Sealer::new(&answerer)));
+        let answer = Envelope::decode(&answer).unwrap();
+        let party = initiator.read(&answer.message).unwrap();
+        member.asking = Some((initiator, party));
         member
     }
 
-    /// Its first record proves that it has the keys.
+    /// It takes the node that it speaks to for another one.
+    pub(crate) fn means(&mut self, name: &str) {
+        if let Some((_, party)) = &mut self.asking {
+            party.name = crate::world::name(name);
+        }
+    }
+
+    /// It goes on as the `n`th member gone bad, in the handshake that another one has begun.
+    pub(crate) fn becomes(&mut self, n: u64) {
+        self.actor.credentials = credentials(n);
+    }
+
+    /// Proves who it is, with which the session is open.
     pub(crate) fn prove(&mut self, w: &mut World) {
-        self.send(w, |s, out| record::encode_notice(s, &[], out));
+        let (initiator, party) = self.asking.take().unwrap();
+        let (proof, keys) = self
+            .actor
+            .with(|own, rng| initiator.finish(own, &party.name, rng))
+            .unwrap();
+        self.keys = Some(keys);
+        w.raw_send(self.wire, &frame(FrameType::HELLO, &payload(&proof)));
         w.run(ms(20));
     }
 
@@ -73,8 +92,9 @@ impl Member {
         let mut plain = Vec::new();
         encode(self.sequence, &mut plain);
         self.sequence += 1;
-        let (ours, _) = self.keys.as_ref().unwrap();
-        frame(FrameType::MESSAGE, &sealed_by(ours, &plain))
+        let keys = self.keys.as_ref().unwrap();
+        let token = sealed_by(keys.outbound.sealer(), &plain);
+        frame(FrameType::MESSAGE, &token)
     }
 
     pub(crate) fn send(&mut self, w: &mut World, encode: impl FnOnce(u64, &mut Vec<u8>)) {
@@ -140,8 +160,8 @@ impl Member {
     pub(crate) fn hear(&mut self, w: &World, mut f: impl FnMut(&Body<'_>)) {
         for (_, token) in self.next(w) {
             let mut buf = Vec::new();
-            let (_, theirs) = self.keys.as_ref().unwrap();
-            if let Ok(plain) = theirs.open(&token, &mut buf) {
+            let keys = self.keys.as_ref().unwrap();
+            if let Ok(plain) = keys.inbound.sealer().open(&token, &mut buf) {
                 f(&Record::decode(plain).unwrap().body);
             }
         }

@@ -11,7 +11,3 @@ mod member;
 mod sessions;
 
 pub(crate) use member::{FIRST, Member};
-use peerbase::wire::Instance;
-
-/// An instance that no node has.
-const NINE: Instance = Instance([9; 16]);

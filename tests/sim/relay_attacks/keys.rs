@@ -75,7 +75,7 @@ fn a_proof_is_good_once_for_its_network_and_its_key() {
     good.say(&mut w, &ToRelay::Prove(vec![[0; 32], proof]));
     w.settle();
     assert!(matches!(good.words(&w)[..], [FromRelay::Joined(_)]));
-    let wrong_key = RelayKey::derive(&Key::from_bytes([1; 32]));
+    let wrong_key = RelayKey::derive(&Key::from_bytes([1; 32]), &net("sim"));
     let (mut a, _) = challenged(&mut w, 2);
     a.say(&mut w, &ToRelay::Prove(vec![proof]));
     let (mut b, relay) = challenged(&mut w, 3);

@@ -1,17 +1,13 @@
 //! How relays are joined, learnt, refused, lost and dropped.
 
-use crate::hubs::{relay, relay_key};
+use crate::hubs::{network, relay, relay_key};
 use crate::relay_attacks::raw::{Raw, address};
 use crate::seeds;
 use crate::world::{World, secs};
 use peerbase::engine::{Event, RelayFault};
 use peerbase::frame::FrameType;
 use peerbase::relay::hub::Config;
-use peerbase::{NetworkName, Refusal, RelayKey};
-
-fn network() -> NetworkName {
-    NetworkName::new("sim").unwrap()
-}
+use peerbase::{Refusal, RelayKey};
 
 #[test]
 fn a_relay_that_asks_for_a_key_lets_in_who_proves_it_and_nobody_else() {
@@ -23,7 +19,10 @@ fn a_relay_that_asks_for_a_key_lets_in_who_proves_it_and_nobody_else() {
     let wrong = w.add_hub(Config {
         networks: vec![(
             network(),
-            Some(RelayKey::derive(&peerbase::Key::from_bytes([1; 32]))),
+            Some(RelayKey::derive(
+                &peerbase::Key::from_bytes([1; 32]),
+                &network(),
+            )),
         )],
         ..Config::default()
     });

@@ -165,3 +165,25 @@ fn a_relay_that_alters_what_it_carries_is_left_for_an_honest_one_further_off() {
         both_unharmed(&mut w, a, b);
     });
 }
+
+#[test]
+fn a_relay_that_swallows_what_it_carries_is_left_within_one_call() {
+    seeds(10, |seed| {
+        let mut w = World::new(seed);
+        let (a, b) = w.two_lans(2);
+        w.hubs[1].far = ms(20);
+        w.run(secs(3));
+        assert_eq!(path(&w, a, "b"), through(0));
+        // It keeps its own word to its members, and lets handshakes pass.
+        w.hubs[0].malice.spares_hellos = true;
+        w.hubs[0].malice.drops = 100;
+        for _ in 0..3 {
+            let n = w.call(a, "b", secs(5)).unwrap();
+            w.run_until(secs(6), |w| w.result(a, n).is_some());
+            assert_eq!(w.result(a, n), Some(&Ok(b"b".to_vec())));
+            assert_eq!(path(&w, a, "b"), through(1));
+        }
+        w.hubs[0].malice.drops = 0;
+        both_unharmed(&mut w, a, b);
+    });
+}

@@ -2,6 +2,7 @@
 
 use super::clock::Happening;
 use super::{PORT, Rng, World, key, ms, name, secs};
+use peerbase::Identity;
 use peerbase::engine::{Config, Engine, Event, Input, LinkId, Now, Output, RequestId};
 use peerbase::error::Error;
 use peerbase::fernet::Keyring;
@@ -53,6 +54,8 @@ impl World {
             network: NetworkName::new("sim").unwrap(),
             name: name(node_name),
             keys,
+            identity: Identity::generate(&mut Rng(self.rng.next())),
+            keeps_identity: false,
             port: PORT,
             address: None,
             interval: self.interval,

@@ -5,6 +5,7 @@ mod fernet;
 mod files;
 mod forwarding;
 mod frame;
+mod handshake;
 mod process;
 mod relay;
 mod rpc;
@@ -37,6 +38,7 @@ pub(crate) fn run(mut parser: lexopt::Parser) -> Outcome {
         Some("stream") => stream::run(&mut report)?,
         Some("fernet") => fernet::run(&mut report),
         Some("frame") => frame::run(&mut report),
+        Some("handshake") => handshake::run(&mut report)?,
         // How they start their other processes.
         Some("rpc-peer") => return rpc::peer(),
         Some("files-peer") => return files::peer(),
@@ -46,7 +48,7 @@ pub(crate) fn run(mut parser: lexopt::Parser) -> Outcome {
         Some("plain-forwarder") => return forwarding::plain(),
         _ => {
             return Err(Failure::Usage(
-                "bench rpc, relay, stream, files, fernet or frame".into(),
+                "bench rpc, relay, stream, files, fernet, frame or handshake".into(),
             ));
         }
     }

@@ -3,7 +3,7 @@
 use super::process::Process;
 use super::{Network, PATIENCE, expect};
 use crate::{Failure, Outcome};
-use peerbase::{Error, Node, Path, RelayKey};
+use peerbase::{Error, NetworkName, Node, Path, RelayKey};
 use std::sync::mpsc;
 use std::time::Instant;
 
@@ -18,7 +18,8 @@ struct Relay {
 
 impl Relay {
     fn start(network: &Network) -> Outcome<Relay> {
-        let key = RelayKey::derive(&network.key);
+        let name = NetworkName::new(&network.name)?;
+        let key = RelayKey::derive(&network.key, &name);
         let (process, address) = Process::relay(&network.name, &key)?;
         Ok(Relay { process, address })
     }

@@ -4,6 +4,7 @@ use super::Refusal;
 use super::quotas::Held;
 use super::served::Served;
 use crate::engine::{Source, Time};
+use crate::identity::PublicKey;
 use crate::table::Table;
 use std::collections::VecDeque;
 
@@ -22,6 +23,8 @@ pub(crate) struct Caller {
     pub(crate) held: Held,
     /// The source that its calls count for: where the first of them came from.
     pub(crate) source: Option<Source>,
+    /// Its public key, once a call of it has come.
+    pub(crate) key: Option<PublicKey>,
     /// When it last streamed something along one of its calls, or began one of which some is still
     /// to come.
     pub(crate) streamed: Time,

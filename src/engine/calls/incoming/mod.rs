@@ -29,6 +29,7 @@ use crate::engine::context::Ctx;
 use crate::engine::ids::{CallOver, call_is_over};
 use crate::engine::{Output, RequestId, Source, Time};
 use crate::error::Error;
+use crate::identity::PublicKey;
 use crate::limits::{ASKED_ROOM, Limits};
 use crate::name::NodeName;
 use crate::wire::Instance;
@@ -65,6 +66,14 @@ impl Refusal {
         };
         encode_reply(sequence, number, status, body, out);
     }
+}
+
+/// Where a call comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sender {
+    pub(crate) source: Source,
+    /// The caller's public key.
+    pub(crate) key: PublicKey,
 }
 
 /// All calls of peers that are remembered.
@@ -144,10 +153,11 @@ impl Serving {
         &mut self,
         ctx: &mut Ctx<'_>,
         id: RequestId,
-        source: Source,
+        Sender { source, key }: Sender,
         mut served: Served,
     ) {
         let caller = self.callers.entry(id.caller).or_default();
+        caller.key = Some(key);
         let source = *caller.source.get_or_insert(source);
         let asked = served.asked().unwrap_or(0);
         if served.is_collecting() {
@@ -325,6 +335,7 @@ impl Serving {
             ctx.outputs.push_back(Output::Request(Request {
                 id,
                 caller,
+                key: self.callers.get(&id.caller).and_then(|caller| caller.key),
                 ask,
                 streams: served.may_stream(),
                 deadline: served.deadline(),

@@ -4,6 +4,7 @@ use super::*;
 use crate::engine::context::Core;
 use crate::engine::fixture::core;
 use crate::engine::{LinkId, Now};
+use crate::identity::Identity;
 use crate::wire::ask::AskKind;
 use crate::wire::record::{Body, Record};
 
@@ -16,6 +17,13 @@ fn id(caller: u8, number: u64) -> RequestId {
 
 fn source() -> Source {
     Source::Relay(LinkId(1))
+}
+
+fn sender() -> Sender {
+    Sender {
+        source: source(),
+        key: Identity::from_seed([1; 32]).public_key(),
+    }
 }
 
 fn at(ms: u64) -> Now {
@@ -33,7 +41,7 @@ fn add(core: &mut Core, serving: &mut Serving, id: RequestId) {
         asked: 10,
     };
     let served = Served::new(Stage::Running { caller_left: false }, order);
-    serving.add(&mut core.at(at(0)), id, source(), served);
+    serving.add(&mut core.at(at(0)), id, sender(), served);
 }
 
 fn add_answered(core: &mut Core, serving: &mut Serving, id: RequestId) {
@@ -128,7 +136,7 @@ fn a_call_of_which_no_more_comes_is_given_up_before_its_time_and_may_come_again(
         caller: NodeName::new("c").unwrap(),
     };
     let served = Served::new(stage, order);
-    serving.add(&mut core.at(at(0)), call, source(), served);
+    serving.add(&mut core.at(at(0)), call, sender(), served);
     let half_minutes = |n: u32| Now {
         at: Time(a_minute * n / 2),
         unix: 0,

@@ -227,6 +227,7 @@ impl Calls {
                 number,
             },
             caller: ctx.config.name.clone(),
+            key: Some(*ctx.secrets.credentials.key()),
             ask,
             streams: false,
             deadline: ctx.now.at + timeout,

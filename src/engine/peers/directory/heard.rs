@@ -235,6 +235,7 @@ mod tests {
             address: None,
             relays: Vec::new(),
             vouched: 0,
+            extensions: crate::wire::extensions::Extensions::default(),
         }
     }
 

@@ -168,6 +168,7 @@ impl Directory {
                     reachable: !peer.sessions.is_empty(),
                     path: peer.path.clone(),
                     ping: None,
+                    key: peer.key,
                 };
                 Some((instance, info))
             })

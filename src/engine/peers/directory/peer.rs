@@ -1,6 +1,7 @@
 //! One peer: where it may be, what is known of it, and when it is to be dialled next.
 
 use super::{LinkId, Path, Time};
+use crate::identity::PublicKey;
 use crate::name::NodeName;
 use crate::table::Table;
 use crate::wire::Instance;
@@ -54,6 +55,8 @@ impl RoutePlace {
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(super) name: NodeName,
+    /// Its public key, once a session with it was open.
+    pub(super) key: Option<PublicKey>,
     /// Where it may be, the likeliest first.
     pub(super) addresses: Vec<SocketAddr>,
     /// Where it says to be, in an advert that came through a relay: good for as long as that is.
@@ -93,6 +96,7 @@ impl Peer {
     pub(super) fn new(name: NodeName, interval: Duration, expires: Time) -> Peer {
         Peer {
             name,
+            key: None,
             addresses: Vec::new(),
             advertised: None,
             routes: Vec::new(),

@@ -4,6 +4,7 @@ use super::dialling::redial_pause;
 use super::heard::expiry;
 use super::peer::Peer;
 use super::{Ctx, Directory, Event, LinkId, Path, Time};
+use crate::identity::PublicKey;
 use crate::name::NodeName;
 use crate::reach::{self, Word};
 use crate::wire::Instance;
@@ -23,6 +24,8 @@ pub(crate) enum Admission {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Made {
     pub(crate) link: LinkId,
+    /// The peer's public key.
+    pub(crate) key: PublicKey,
     /// Whether this side dialled.
     pub(crate) dialled: bool,
     /// Where the peer is, if it is reached straight.
@@ -118,6 +121,7 @@ impl Directory {
             peer.dial.failures = 0;
         }
         peer.suspect = false;
+        peer.key = Some(made.key);
         // The first of those that were tried at once was the shortest way.
         let needless = std::mem::take(&mut peer.route_dial).links;
         peer.sessions.push(made.link);
@@ -235,6 +239,7 @@ mod tests {
     use crate::address::RelayAddress;
     use crate::engine::fixture::{Fixture, at, name};
     use crate::engine::peers::directory::peer::RoutePlace;
+    use crate::identity::Identity;
     use crate::wire::relay::Route;
     use std::time::Duration;
 
@@ -243,6 +248,7 @@ mod tests {
     fn made(link: u64, dialled: bool) -> Made {
         Made {
             link: LinkId(link),
+            key: Identity::from_seed([9; 32]).public_key(),
             dialled,
             address: "10.0.0.1:9".parse().ok(),
         }

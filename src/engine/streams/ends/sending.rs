@@ -4,7 +4,6 @@ use super::{Credit, PIECE_ROOM, Violation};
 use crate::error::Error;
 use crate::limits::{REASON_MAX, STREAM_WINDOW_MAX};
 use crate::protocol::LinkId;
-use sha2::{Digest, Sha256};
 use std::collections::VecDeque;
 
 /// Bytes of unused room that a whole message gives back while it is cut into pieces.
@@ -23,13 +22,9 @@ pub(crate) enum Piece<'a> {
         /// Where the piece begins.
         offset: u64,
         bytes: &'a [u8],
-        /// The digest of all that came before it, if the piece was never sent before and is
-        /// therefore to be added to it.
-        digest: Option<Sha256>,
     },
     Whole {
         length: u64,
-        digest: [u8; 32],
     },
     Broken {
         length: u64,
@@ -53,7 +48,6 @@ pub(crate) struct SendingEnd {
     link: Option<LinkId>,
     end: Option<Ending>,
     end_sent: bool,
-    hash: Sha256,
     stopped: Option<String>,
     /// Whether the program waits for room.
     waits: bool,
@@ -87,7 +81,7 @@ impl SendingEnd {
         while !bytes.is_empty() {
             let begins = |last: &Vec<u8>| self.written - last.len() as u64;
             // A chunk that was sent must stay as it is: if it is sent again, the receiver expects
-            // the same bytes, and the digest has them already.
+            // the same bytes.
             let open = |last: &Vec<u8>| last.len() < chunk && begins(last) >= self.top;
             if !self.chunks.back().is_some_and(open) {
                 let mut fresh = std::mem::take(&mut self.spare);
@@ -261,31 +255,20 @@ impl SendingEnd {
             return None;
         }
         Some(match (self.chunks.get(self.sent), &self.end) {
-            (Some(chunk), _) => {
-                let fresh = self.at >= self.top;
-                Piece::Data {
-                    offset: self.at,
-                    bytes: chunk,
-                    digest: fresh.then(|| self.hash.clone()),
-                }
-            }
+            (Some(chunk), _) => Piece::Data {
+                offset: self.at,
+                bytes: chunk,
+            },
             (None, Some(Ending::Broken(why))) => Piece::Broken {
                 length: self.at,
                 why,
             },
-            (None, _) => Piece::Whole {
-                length: self.at,
-                digest: self.hash.clone().finalize().into(),
-            },
+            (None, _) => Piece::Whole { length: self.at },
         })
     }
 
-    /// The piece that [`SendingEnd::next`] gave was sent; `digest` has it too, if it was to be
-    /// added.
-    pub(crate) fn sent(&mut self, digest: Option<Sha256>) {
-        if let Some(digest) = digest {
-            self.hash = digest;
-        }
+    /// The piece that [`SendingEnd::next`] gave was sent.
+    pub(crate) fn sent(&mut self) {
         match self.chunks.get(self.sent) {
             Some(chunk) => {
                 self.at += chunk.len() as u64;
@@ -311,21 +294,12 @@ mod tests {
     fn carry(out: &mut SendingEnd, into: &mut ReceivingEnd, most: usize) {
         for _ in 0..most {
             match out.next() {
-                Some(Piece::Data {
-                    offset,
-                    bytes,
-                    digest,
-                }) => {
-                    into.data(offset, bytes).unwrap();
-                    let digest = digest.map(|digest| digest.chain_update(bytes));
-                    out.sent(digest);
-                    continue;
-                }
-                Some(Piece::Whole { length, digest }) => into.whole(length, &digest).unwrap(),
+                Some(Piece::Data { offset, bytes }) => into.data(offset, bytes).unwrap(),
+                Some(Piece::Whole { length }) => into.whole(length).unwrap(),
                 Some(Piece::Broken { why, .. }) => into.fail(why),
                 None => return,
             }
-            out.sent(None);
+            out.sent();
         }
     }
 
@@ -409,8 +383,8 @@ mod tests {
         assert_eq!(grant(&mut out, 0, STREAM_WINDOW_MAX + 1), Err(Violation));
         grant(&mut out, 0, 32).unwrap();
         assert!(out.has_next());
-        out.sent(None);
-        out.sent(None);
+        out.sent();
+        out.sent();
         assert!(!out.has_next(), "the last piece is beyond the credit");
         assert_eq!(grant(&mut out, 0, 31), Err(Violation), "taken back");
         assert_eq!(
@@ -427,7 +401,7 @@ mod tests {
         let mut out = SendingEnd::default();
         out.write(&[7; 40], WINDOW, 16).unwrap();
         grant(&mut out, 0, 100).unwrap();
-        out.sent(None);
+        out.sent();
         grant(&mut out, 16, 116).unwrap();
         assert_eq!(grant(&mut out, 0, 116), Err(Violation), "forgotten already");
         out.stop("enough".into());
@@ -446,11 +420,11 @@ mod tests {
         assert_eq!(grant(&mut out, 0, 8), Ok(false), "the same again");
         assert_eq!(grant(&mut out, 0, 15), Ok(false), "less than a piece");
         assert_eq!(grant(&mut out, 0, 16), Ok(true));
-        out.sent(None);
+        out.sent();
         assert_eq!(grant(&mut out, 16, 17), Ok(true), "acknowledged");
         assert_eq!(grant(&mut out, 16, 48), Ok(true));
-        out.sent(None);
-        out.sent(None);
+        out.sent();
+        out.sent();
         assert_eq!(grant(&mut out, 16, 99), Ok(false), "nothing waits for it");
         assert!(out.stop("enough".into()));
         assert!(!out.stop("enough".into()));
@@ -483,7 +457,7 @@ mod tests {
         assert_eq!(out.write(&[0; 300], WINDOW, 16), Ok(0));
         assert!(out.waits);
         grant(&mut out, 0, 100).unwrap();
-        out.sent(None);
+        out.sent();
         grant(&mut out, 16, 116).unwrap();
         assert_eq!(out.write(&[0; 300], WINDOW, 16), Ok(16));
     }
