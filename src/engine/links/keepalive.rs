@@ -55,8 +55,8 @@ pub(super) struct Pulse {
     own: Option<[u8; PING_OWN]>,
     /// Those that were echoed last, the newest first.
     echoed: [Option<Nonce>; ECHOED],
-    /// Whether the keepalive that is not echoed has made the link doubtful.
-    doubted: bool,
+    /// When the keepalive that is not echoed has last made the link doubtful.
+    doubted: Option<Time>,
 }
 
 /// What a keepalive that came is.
@@ -83,7 +83,7 @@ impl Pulse {
             echo_after: opened,
             own: None,
             echoed: [None; ECHOED],
-            doubted: false,
+            doubted: None,
         }
     }
 
@@ -142,7 +142,7 @@ impl Pulse {
             return false;
         };
         self.asked = None;
-        self.doubted = false;
+        self.doubted = None;
         self.measured(now, now - asked.at);
         true
     }
@@ -198,7 +198,7 @@ pub(crate) struct Overdue {
     /// Nothing is heard of them, or they do not read.
     pub(crate) silent: Vec<LinkId>,
     /// They go through a relay that may drop what they carry: a call waits, and no sign of life has
-    /// come for a while. Each is told once.
+    /// come for a while. Each is told again and again, as another way may be there by then.
     pub(crate) doubtful: Vec<LinkId>,
     /// They are owed an echo.
     echo: Vec<LinkId>,
@@ -302,12 +302,13 @@ impl Links {
                 None => {}
             }
         }
-        self.due = due;
         for id in &overdue.doubtful {
             if let Some(pulse) = self.table.get_mut(id).and_then(|l| l.pulse_mut()) {
-                pulse.doubted = true;
+                pulse.doubted = Some(now);
+                due = due.min(now + pulse.quiet());
             }
         }
+        self.due = due;
         overdue
     }
 
@@ -318,12 +319,11 @@ impl Links {
         else {
             return None;
         };
-        let asked = pulse
-            .asked
-            .filter(|_| !pulse.doubted && session.has_waiting_calls())?;
+        let asked = pulse.asked.filter(|_| session.has_waiting_calls())?;
         let over = self.table.get(&carrier)?;
         let since = over.inbox.unfinished().map_or(asked.at, |_| over.heard);
-        Some(since.max(asked.at).max(session.heard_at()) + pulse.quiet())
+        let since = since.max(asked.at).max(session.heard_at());
+        Some(since.max(pulse.doubted.unwrap_or_default()) + pulse.quiet())
     }
 
     /// A call was sent in a session, and waits for its answer there.

@@ -187,3 +187,25 @@ fn a_relay_that_swallows_what_it_carries_is_left_within_one_call() {
         both_unharmed(&mut w, a, b);
     });
 }
+
+#[test]
+fn a_relay_that_swallows_is_left_also_if_another_one_is_joined_only_later() {
+    let mut w = World::new(crate::first_seed());
+    let (a, b) = w.two_lans(2);
+    w.hubs[1].far = ms(20);
+    w.kill_hub(1, false);
+    w.run(secs(5));
+    assert_eq!(path(&w, a, "b"), through(0));
+    w.hubs[0].malice.spares_hellos = true;
+    w.hubs[0].malice.drops = 100;
+    let n = w.call(a, "b", secs(25)).unwrap();
+    // It is doubted by then, and there is nowhere else to go.
+    w.run(secs(4));
+    assert_eq!(path(&w, a, "b"), through(0));
+    w.restart_hub(1);
+    w.run_until(secs(21), |w| w.result(a, n).is_some());
+    assert_eq!(w.result(a, n), Some(&Ok(b"b".to_vec())));
+    assert_eq!(path(&w, a, "b"), through(1));
+    w.hubs[0].malice.drops = 0;
+    both_unharmed(&mut w, a, b);
+}
