@@ -17,6 +17,7 @@ use peerbase::name::{CommandPath, NetworkName, NodeName};
 use peerbase::wire::handshake::Envelope;
 use peerbase::wire::record::{Channel, Status};
 use std::collections::HashSet;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 fn key() -> Key {
@@ -65,11 +66,18 @@ impl Member {
     fn join(engine: &mut Engine, now: Now, entropy: &mut Counter) -> Member {
         let from = "10.0.0.1:1".parse().expect("an address");
         let link = engine.accept(now, from).expect("room");
-        let network = NetworkName::new("fuzz").expect("a name");
+        // Made once: a signature takes longer than the rest of a short script.
+        static KEYS: OnceLock<(NetworkName, NetworkKeys, Credentials)> = OnceLock::new();
+        let (network, keys, credentials) = KEYS.get_or_init(|| {
+            let network = NetworkName::new("fuzz").expect("a name");
+            let keys = NetworkKeys::new(&Keyring::from(key()), &network);
+            let identity = Identity::from_seed([9; 32]);
+            (network, keys, Credentials::new(&identity, false, [9; 16]))
+        });
         let own = Own {
-            keys: &NetworkKeys::new(&Keyring::from(key()), &network),
-            network: &network,
-            credentials: &Credentials::new(&Identity::from_seed([9; 32]), false, [9; 16]),
+            keys,
+            network,
+            credentials,
             name: &name("m"),
             port: 9,
             probing: false,
