@@ -35,7 +35,8 @@ crate::stats::stats! {
     refused_frame,
     /// Links closed for a token that did not open.
     refused_token,
-    /// Links closed for a hello meant for another node, reflected, or of another version.
+    /// Links closed for a message of a handshake that was recorded before, out of turn, meant for
+    /// another node, of another version, or one too many in a second.
     refused_hello,
     /// Links closed for a record that was malformed, replayed, skipped or out of order.
     refused_record,
@@ -65,7 +66,8 @@ crate::stats::stats! {
     served,
     /// Calls recognised as sent before, and not run again.
     served_again,
-    /// Calls and answers turned away because too much was in flight.
+    /// Calls and answers turned away because too much was in flight, and questions of other nodes
+    /// for a session because there were too many in a second.
     overloaded,
     /// Answers that came after their call was over.
     replies_late,
