@@ -14,10 +14,10 @@ use std::ffi::{OsStr, OsString};
 
 /// What an operator has to know, and to do, after a device was lost.
 const ROTATE: &str = "\
-Nodes that have the list make no session with whoever has one of these certificates, end those that
-there are, and take no calls of it. They hand the list on, so give it to one of them. That is all
-that revocation does: the device still holds the network's key, with which it can read adverts and
-join relays. To end that as well, rotate the network's key, each step on every node before the next:
+The list tells programs that check certificates which of them count no more. Nodes do not check
+certificates yet: the device still holds the network's key, with which it can make sessions, call,
+read adverts and join relays. To shut it out, rotate the network's key, each step on every node
+before the next:
   1. Make a new key: peerbase keygen
   2. Give it as a second key to every node but the revoked ones (peerbase_config_add_key in C,
      Builder::also_key in Rust).
