@@ -47,6 +47,9 @@ static void on_event(int event, const char *about, void *user) {
     case PEERBASE_EVENT_RELAY_UP:
         fprintf(stderr, "relay %s is up\n", about);
         break;
+    case PEERBASE_EVENT_RELAY_UNPROVEN:
+        fprintf(stderr, "relay %s has no relay key: it proves nothing\n", about);
+        break;
     case PEERBASE_EVENT_RELAY_DOWN:
     case PEERBASE_EVENT_RELAY_REFUSED:
         fprintf(stderr, "relay is down: %s\n", peerbase_last_error());

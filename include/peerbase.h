@@ -96,8 +96,8 @@
 #define PEERBASE_EVENT_RELAY_DOWN 7
 
 /**
- * A relay has refused this node, for example because of a wrong key. The node tries it again now
- * and then.
+ * A relay has refused this node, or this node a relay, for example because of a wrong key. The
+ * node tries it again now and then.
  */
 #define PEERBASE_EVENT_RELAY_REFUSED 8
 
@@ -128,6 +128,12 @@
  * node does not speak. Each address is told once, at most one in a minute.
  */
 #define PEERBASE_EVENT_OTHER_VERSION 13
+
+/**
+ * The relay that this node has just joined has no relay key, so neither has proved anything to the
+ * other. There is one such event for each relay.
+ */
+#define PEERBASE_EVENT_RELAY_UNPROVEN 14
 
 /**
  * Room in bytes for a file's hash as text: 64 hexadecimal digits and a NUL.

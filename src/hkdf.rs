@@ -28,6 +28,11 @@ pub(crate) fn mac_is(key: &[u8], parts: &[&[u8]], tag: &[u8]) -> bool {
     keyed(key, parts).verify_slice(tag).is_ok()
 }
 
+/// Whether the MAC of `parts` begins with `tag`, which is not empty, in constant time.
+pub(crate) fn mac_begins_with(key: &[u8], parts: &[&[u8]], tag: &[u8]) -> bool {
+    keyed(key, parts).verify_truncated_left(tag).is_ok()
+}
+
 #[inline(never)] // it runs a few times a session, and is large
 fn keyed(key: &[u8], parts: &[&[u8]]) -> Hmac<Sha256> {
     // HMAC takes a key of any length, so there is no error to hand on.

@@ -99,10 +99,12 @@ fuzz_target!(|data: &[u8]| {
             }
             // What a relay says, and what arrives through a relay.
             13 => {
-                let word: &[u8] = match n % 4 {
+                let word: &[u8] = match n % 6 {
                     0 => b"fuzz|reg|joined.AAAAAAAAAAAAAAAA|END\n",
                     1 => b"fuzz|reg|gone.BBBBBBBBBBBBBBBB|END\n",
                     2 => b"fuzz|reg|busy.BBBBBBBBBBBBBBBB.9|END\n",
+                    3 => b"fuzz|reg|settled.BBBBBBBBBBBBBBBB.9|END\n",
+                    4 => b"fuzz|reg|prove.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=|END\n",
                     _ => b"fuzz|reg|credit.BBBBBBBBBBBBBBBB.99999|END\n",
                 };
                 engine.handle(now, Input::Received(pick(&links), word));

@@ -40,7 +40,7 @@ fuzz_target!(|data: &[u8]| {
             0 => links.extend(hub.accept(now, ([10, 0, 0, op & 64], 1).into())),
             1 => hub.received(now, link, bytes),
             2 => {
-                let join = format!("{net}|reg|join.1.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=|END\n");
+                let join = format!("{net}|reg|join.2.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=|END\n");
                 hub.received(now, link, join.as_bytes());
             }
             3 => hub.received(now, link, format!("{net}|adv|gAAA|END\n").as_bytes()),
@@ -66,7 +66,7 @@ fuzz_target!(|data: &[u8]| {
                 pending = &pending[used..];
                 match frame.kind {
                     FrameType::FORWARD => drop(Forward::decode(frame.payload).expect("well-formed")),
-                    FrameType::REGISTER => match FromRelay::decode(frame.payload).expect("well-formed") {
+                    FrameType::REGISTER => match FromRelay::decode(frame.payload).expect("well-formed").word {
                         FromRelay::Joined(route) if routes.len() < 64 => {
                             routes.push(route.as_bytes().to_vec())
                         }

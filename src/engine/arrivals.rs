@@ -104,7 +104,7 @@ impl Engine {
                 Came::Advert(route, Some(advert)) => {
                     self.advert(now, Origin::Relay(link, route), &advert);
                 }
-                Came::Joined => network.relay_joined(ctx, link),
+                Came::Joined { is_proven } => network.relay_joined(ctx, link, is_proven),
                 Came::Gone(route) => self.commands.route_gone(ctx, network, link, route),
                 Came::Busy => self.commands.close_at_once(ctx, network, link),
                 Came::Credit => {

@@ -300,6 +300,11 @@ pub enum Event {
     },
     /// This node has joined its network at a relay.
     RelayUp(RelayAddress),
+    /// The relay that this node has just joined has no relay key of the network, so neither has
+    /// proved anything to the other: whoever knows the network's name may join there, and whoever
+    /// is on the way may change what the relay says. Told once for each relay. Calls are as safe as
+    /// at any other relay.
+    RelayUnproven(RelayAddress),
     /// A relay cannot be joined, or was lost; it is tried again. Told once for each reason, not at
     /// each attempt.
     RelayDown {

@@ -26,8 +26,8 @@ pub const PEERBASE_EVENT_RELAY_UP: c_int = 6;
 /// A relay cannot be reached, or the link to it was lost. The node tries it again. There is one
 /// such event for each reason.
 pub const PEERBASE_EVENT_RELAY_DOWN: c_int = 7;
-/// A relay has refused this node, for example because of a wrong key. The node tries it again now
-/// and then.
+/// A relay has refused this node, or this node a relay, for example because of a wrong key. The
+/// node tries it again now and then.
 pub const PEERBASE_EVENT_RELAY_REFUSED: c_int = 8;
 /// Calls to a node that went through a relay go directly from now on.
 pub const PEERBASE_EVENT_PATH_DIRECT: c_int = 9;
@@ -44,6 +44,9 @@ pub const PEERBASE_EVENT_OTHER_KEY: c_int = 12;
 /// A node at an address advertises under our network's name in a version of the protocol that this
 /// node does not speak. Each address is told once, at most one in a minute.
 pub const PEERBASE_EVENT_OTHER_VERSION: c_int = 13;
+/// The relay that this node has just joined has no relay key, so neither has proved anything to the
+/// other. There is one such event for each relay.
+pub const PEERBASE_EVENT_RELAY_UNPROVEN: c_int = 14;
 
 /// A handler of events. `event` is one of the PEERBASE_EVENT_ constants; `node` is the name of the
 /// node that the event is about, or the address of the relay or the stranger, and is valid until
@@ -84,10 +87,13 @@ fn kind_and_subject<'a>(event: &'a Event, own: &'a NodeName) -> Option<(c_int, C
         Event::NameConflict { wins: true } => (PEERBASE_EVENT_NAME_CONFLICT_WON, own.as_str()),
         Event::NameConflict { wins: false } => (PEERBASE_EVENT_NAME_CONFLICT_LOST, own.as_str()),
         Event::RelayUp(relay) => (PEERBASE_EVENT_RELAY_UP, relay.as_str()),
+        Event::RelayUnproven(relay) => (PEERBASE_EVENT_RELAY_UNPROVEN, relay.as_str()),
         Event::RelayDown { relay, why } => {
             explain(&format!("{relay}: {why}"));
             let kind = match why {
-                RelayFault::Refused(_) => PEERBASE_EVENT_RELAY_REFUSED,
+                RelayFault::Refused(_) | RelayFault::WrongKey | RelayFault::Version => {
+                    PEERBASE_EVENT_RELAY_REFUSED
+                }
                 _ => PEERBASE_EVENT_RELAY_DOWN,
             };
             (kind, relay.as_str())

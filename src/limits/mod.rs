@@ -68,9 +68,28 @@ pub const SECRET_FILE_MAX: usize = 4_096;
 /// stranger costs one MAC per key.
 pub const KEYS_MAX: usize = 4;
 
-/// Bytes of `fwd` frames that may be on their way through a relay to one route. A node can make a
-/// relay hold as much for a member that does not read. It is enough for a long line at a megabyte a
-/// second.
+/// Bytes of a word between a node and a relay, with its fields and without its seal: several times
+/// what the longest takes today.
+pub const WORD_MAX: usize = 1_024;
+
+/// Characters of the name of a field behind a word. Every value of a word that has a `=` in its
+/// text is longer before it, so that no value is taken for a field.
+pub const FIELD_NAME_MAX: usize = 16;
+
+/// Tags that a member carries at a relay: one for each of its keys.
+pub const TAGS_MAX: usize = KEYS_MAX;
+
+/// Learnt relays of which a node remembers that they have proved the relay key, when it has given
+/// them up. Adverts can name any number of them.
+pub(crate) const PROVED_RELAYS_MAX: usize = 64;
+
+/// Bytes of memory that a member takes at a relay, at most, while nothing waits for it and it has
+/// nothing under way: its advert, and what the relay knows of it.
+pub const IDLE_MEMBER: usize = 2 * 1024;
+
+/// Bytes of `fwd` frames that may be on their way through a relay to one route, unless the relay
+/// grants more. A node can make a relay hold as much for a member that does not read. It is enough
+/// for a long line at a megabyte a second.
 pub const ROUTE_WINDOW: u32 = 256 * 1024;
 
 /// Bytes of the extension fields of one structure: a later version that needs more can put it into

@@ -17,12 +17,20 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// Bytes of a sender's frames.
 const FRAME: usize = 30_000;
 
+/// What is on its way to one reader.
+#[derive(Default)]
+struct Flow {
+    sent: u64,
+    /// What the relay has said of it last.
+    gone: u64,
+}
+
 pub(crate) struct Member {
     socket: TcpStream,
     came: Vec<u8>,
     pub route: Option<Route>,
     /// To whom how much is under way.
-    under_way: Vec<(Route, usize)>,
+    under_way: Vec<(Route, Flow)>,
 }
 
 impl Member {
@@ -40,7 +48,7 @@ impl Member {
             route: None,
             under_way: Vec::new(),
         };
-        let join = "|reg|join.1.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=|END\n";
+        let join = "|reg|join.2.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=|END\n";
         write!(member.socket, "{NETWORK}{join}").unwrap();
         while member.route.is_none() {
             assert!(member.hear(SLOW) > 0, "the relay closed the link");
@@ -59,12 +67,12 @@ impl Member {
             if frame.kind != FrameType::REGISTER {
                 continue;
             }
-            match FromRelay::decode(frame.payload) {
+            match FromRelay::decode(frame.payload).map(|said| said.word) {
                 Ok(FromRelay::Joined(route)) => self.route = Some(route),
                 Ok(FromRelay::Credit(route, n) | FromRelay::Busy(route, n)) => {
                     let mut flows = self.under_way.iter_mut();
-                    if let Some((_, under_way)) = flows.find(|(to, _)| *to == route) {
-                        *under_way -= n as usize;
+                    if let Some((_, flow)) = flows.find(|(to, _)| *to == route) {
+                        flow.gone = n;
                     }
                 }
                 _ => {}
@@ -76,7 +84,8 @@ impl Member {
 
     /// Sends to all of them what the windows let it, until it is over.
     pub(crate) fn send_to(mut self, readers: &[Route], over: &AtomicBool) {
-        self.under_way = readers.iter().map(|route| (*route, 0)).collect();
+        let flows = readers.iter().map(|route| (*route, Flow::default()));
+        self.under_way = flows.collect();
         let mut frame = Vec::new();
         while !over.load(Relaxed) {
             let mut sent = false;
@@ -85,8 +94,10 @@ impl Member {
                 encode_forward(NETWORK, reader, FrameType::MESSAGE, &mut frame, |out| {
                     out.extend_from_slice(&[b'A'; FRAME]);
                 });
-                if self.under_way[i].1 + frame.len() <= ROUTE_WINDOW as usize {
-                    self.under_way[i].1 += frame.len();
+                let flow = &mut self.under_way[i].1;
+                let n = frame.len() as u64;
+                if flow.sent - flow.gone + n <= ROUTE_WINDOW.into() {
+                    flow.sent += n;
                     self.socket.write_all(&frame).expect("the relay takes it");
                     sent = true;
                 }

@@ -25,6 +25,8 @@ struct Member {
     route: Option<Route>,
     /// Bytes under way to each reader.
     under_way: [usize; READERS],
+    /// What the relay has said last of what is not any more.
+    totals: [u64; READERS],
     /// What came and is not a whole frame yet.
     came: Vec<u8>,
 }
@@ -57,9 +59,10 @@ impl Fan {
                 link,
                 route: None,
                 under_way: [0; READERS],
+                totals: [0; READERS],
                 came: Vec::new(),
             });
-            let join = b"net|reg|join.1.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=|END\n";
+            let join = b"net|reg|join.2.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=|END\n";
             fan.say(link, join);
             while fan.take(i, usize::MAX) > 0 {}
             assert!(fan.members[i].route.is_some(), "joined");
@@ -99,7 +102,8 @@ impl Fan {
         let mut at = 0;
         while let Ok(Parsed::Complete(frame, used)) = parse(&came[at..], FRAME_MAX) {
             if frame.kind == FrameType::REGISTER {
-                self.heed(member, FromRelay::decode(frame.payload).unwrap());
+                let said = FromRelay::decode(frame.payload).unwrap();
+                self.heed(member, said.word);
             }
             at += used;
         }
@@ -115,9 +119,11 @@ impl Fan {
         };
         match word {
             FromRelay::Joined(route) => self.members[member].route = Some(route),
-            FromRelay::Credit(route, n) | FromRelay::Busy(route, n) => {
+            FromRelay::Credit(route, total) | FromRelay::Busy(route, total) => {
                 if let Some(to) = reader(route) {
-                    self.members[member].under_way[to] -= n as usize;
+                    let member = &mut self.members[member];
+                    member.under_way[to] -= (total - member.totals[to]) as usize;
+                    member.totals[to] = total;
                 }
             }
             _ => {}

@@ -45,6 +45,11 @@ pub(crate) fn begin() -> i64 {
     live
 }
 
+/// Bytes that this thread holds now beyond what it held then.
+pub(crate) fn held_since(before: i64) -> usize {
+    usize::try_from(LIVE.get() - before).unwrap_or(0)
+}
+
 /// The most bytes that this thread has held since it began to measure, beyond what it held then.
 pub(crate) fn peak_since(before: i64) -> usize {
     (PEAK.get() - before) as usize

@@ -5,7 +5,9 @@ use peerbase::frame::{Frame, FrameType, Parsed, encode, parse};
 use peerbase::limits::{FRAME_MAX, RelayLimits};
 use peerbase::protocol::{LinkId, Now};
 use peerbase::relay::hub::{Config, Hub, Output};
+use peerbase::wire::membership::{Joining, Side};
 use peerbase::wire::relay::{Forward, FromRelay, ROUTE_WINDOW, Route, ToRelay, encode_forward};
+use peerbase::{NetworkName, RelayKey};
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
@@ -122,6 +124,24 @@ impl Relay {
         self.try_join(from).unwrap()
     }
 
+    /// A member of a relay with this key, or without one. What it is told waits.
+    pub(crate) fn join_with(&mut self, from: IpAddr, key: Option<&RelayKey>) -> LinkId {
+        let id = self.link(from);
+        self.ask_to_join(id);
+        let Some(key) = key else {
+            return id;
+        };
+        let [Heard::Word(FromRelay::Prove(challenge, Some(_)))] = self.take_all(id)[..] else {
+            panic!("it is not asked for a proof");
+        };
+        let network = NetworkName::new("sim").unwrap();
+        let joining = Joining::new(&network, (&[7; 32], b""), (&challenge, b""));
+        let mut word = Vec::new();
+        ToRelay::Prove(key.prove(Side::Member, &joining)).encode(&mut word);
+        self.send(id, FrameType::REGISTER, &word);
+        id
+    }
+
     pub(crate) fn forward(&mut self, id: LinkId, to: Route, payload: &[u8]) {
         let mut bytes = Vec::new();
         encode_forward("sim", &to, FrameType::MESSAGE, &mut bytes, |out| {
@@ -171,7 +191,7 @@ pub(crate) fn hear(read: &mut Vec<u8>, mut told: impl FnMut(Heard)) {
     let mut at = 0;
     while let Ok(Parsed::Complete(frame, used)) = parse(&read[at..], FRAME_MAX) {
         told(match frame.kind {
-            FrameType::REGISTER => Heard::Word(FromRelay::decode(frame.payload).unwrap()),
+            FrameType::REGISTER => Heard::Word(FromRelay::decode(frame.payload).unwrap().word),
             FrameType::FORWARD => {
                 let inner = Forward::decode(frame.payload).unwrap();
                 Heard::From(inner.route, inner.kind, inner.payload.to_vec())
@@ -186,8 +206,9 @@ pub(crate) fn hear(read: &mut Vec<u8>, mut told: impl FnMut(Heard)) {
 /// One that sends as much as its window lets it.
 pub(crate) struct Sender {
     pub(crate) id: LinkId,
-    pub(crate) under_way: u32,
-    pub(crate) sent: u64,
+    sent: u64,
+    /// Bytes that are not under way any more.
+    gone: u64,
     pub(crate) busy: u64,
 }
 
@@ -195,8 +216,8 @@ impl Sender {
     pub(crate) fn new(id: LinkId) -> Sender {
         Sender {
             id,
-            under_way: 0,
             sent: 0,
+            gone: 0,
             busy: 0,
         }
     }
@@ -204,9 +225,9 @@ impl Sender {
     pub(crate) fn step(&mut self, relay: &mut Relay, to: Route, size: usize) {
         for heard in relay.take_all(self.id) {
             match heard {
-                Heard::Word(FromRelay::Credit(_, n)) => self.under_way -= n,
-                Heard::Word(FromRelay::Busy(_, n)) => {
-                    self.under_way -= n;
+                Heard::Word(FromRelay::Credit(_, total)) => self.gone = total,
+                Heard::Word(FromRelay::Busy(_, total)) => {
+                    self.gone = total;
                     self.busy += 1;
                 }
                 _ => {}
@@ -218,9 +239,9 @@ impl Sender {
             out.extend_from_slice(&payload);
         });
         // As many as a read of the event loop's takes.
-        let room = (ROUTE_WINDOW - self.under_way) as usize / frame.len();
+        let under_way = self.sent - self.gone;
+        let room = (u64::from(ROUTE_WINDOW) - under_way) as usize / frame.len();
         let bytes = frame.repeat(room.min(64 * 1024 / frame.len()));
-        self.under_way += bytes.len() as u32;
         self.sent += bytes.len() as u64;
         relay.say(self.id, &bytes);
     }

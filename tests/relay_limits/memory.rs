@@ -1,10 +1,14 @@
 //! Memory: whatever members do, the relay takes no more than its bounds.
 
-use crate::heap::{begin, peak_since};
+use crate::heap::{begin, held_since, peak_since};
 use crate::hub::{Heard, Relay, Sender, ms, v4};
-use peerbase::limits::RelayLimits;
+use peerbase::fernet::{Key, token_len};
+use peerbase::frame::FrameType;
+use peerbase::limits::{IDLE_MEMBER, RelayLimits};
 use peerbase::protocol::LinkId;
+use peerbase::relay::hub::Config;
 use peerbase::wire::relay::Route;
+use peerbase::{NetworkName, RelayKey};
 
 const MIB: usize = 1024 * 1024;
 /// Buffers that a hub keeps for later, and what tables and the test itself take.
@@ -109,4 +113,35 @@ fn links_that_read_no_answer_or_finish_no_frame_are_bounded_together_and_cost_no
     assert!(honest.iter().all(|id| relay.is_open(*id)));
     let peak = peak_since(before);
     assert!(peak < most, "{peak} bytes at most, {most} allowed");
+}
+
+#[test]
+fn an_idle_member_takes_no_more_than_is_said_with_a_relay_key_or_without() {
+    const MEMBERS: usize = 400;
+    let network = NetworkName::new("sim").unwrap();
+    let key = RelayKey::derive(&Key::from_bytes([1; 32]), &network);
+    for key in [None, Some(key)] {
+        let mut relay = Relay::with(Config {
+            networks: vec![(network.clone(), key.clone())],
+            ..Config::default()
+        });
+        let before = begin();
+        let members: Vec<LinkId> = (0..MEMBERS)
+            .map(|n| relay.join_with(v4(n), key.as_ref()))
+            .collect();
+        // One after the other, so that the buffers which the hub keeps for later are small.
+        for id in &members {
+            // A name of usual length and two relays.
+            relay.send(*id, FrameType::ADVERT, &vec![b'A'; token_len(160)]);
+            relay.run(ms(100));
+            for id in &members {
+                while !relay.take(*id, usize::MAX).is_empty() {}
+            }
+        }
+        let s = relay.hub.stats();
+        assert_eq!(s.members as usize, MEMBERS);
+        assert_eq!(s.adverts_handed as usize, MEMBERS * (MEMBERS - 1));
+        let each = held_since(before) / MEMBERS;
+        assert!(each <= IDLE_MEMBER, "{each} bytes");
+    }
 }

@@ -5,6 +5,7 @@ use peerbase::fernet::Key;
 use peerbase::frame::{Frame, FrameType, encode};
 use peerbase::limits::RelayLimits;
 use peerbase::relay::hub::Config;
+use peerbase::wire::membership::{Joining, Side};
 use peerbase::wire::relay::{FromRelay, ToRelay};
 use peerbase::{NetworkName, RelayKey};
 use std::net::IpAddr;
@@ -39,13 +40,13 @@ fn links_that_say_nothing_give_way_to_members_whoever_opens_how_many() {
         }
         let mut asked = None;
         hear(&mut read, |heard| {
-            if let Heard::Word(FromRelay::Prove(challenge)) = heard {
+            if let Heard::Word(FromRelay::Prove(challenge, Some(_))) = heard {
                 asked = Some(challenge);
             }
         });
-        let proof = key.prove(&network, &[7; 32], &asked.unwrap());
+        let joining = Joining::new(&network, (&[7; 32], b""), (&asked.unwrap(), b""));
         let mut word = Vec::new();
-        ToRelay::Prove(vec![proof]).encode(&mut word);
+        ToRelay::Prove(key.prove(Side::Member, &joining)).encode(&mut word);
         relay.send(honest, FrameType::REGISTER, &word);
         assert!(relay.is_open(honest), "round {round}");
         let s = relay.hub.stats();

@@ -42,7 +42,7 @@ fn flows_with_nothing_under_way_take_no_place_and_their_credit_is_given_back() {
     let from = relay.join(v4(1)).0;
     let others: Vec<(LinkId, Route)> = (2..50).map(|n| relay.join(v4(n))).collect();
     let _ = relay.take_all(from);
-    let mut owed: HashMap<Route, u32> = HashMap::new();
+    let mut owed: HashMap<Route, u64> = HashMap::new();
     for (other, to) in &others {
         relay.forward(from, *to, b"gAAA");
         *owed.entry(*to).or_default() += 38;
@@ -50,7 +50,9 @@ fn flows_with_nothing_under_way_take_no_place_and_their_credit_is_given_back() {
         assert!(heard.iter().any(|h| matches!(h, Heard::From(..))));
         for heard in relay.take_all(from) {
             match heard {
-                Heard::Word(FromRelay::Credit(route, n)) => *owed.get_mut(&route).unwrap() -= n,
+                Heard::Word(FromRelay::Settled(route, total)) => {
+                    *owed.get_mut(&route).unwrap() -= total;
+                }
                 other => panic!("{other:?}"),
             }
         }

@@ -102,6 +102,9 @@ fn words(event: &Event) -> String {
              update the older node"
         ),
         Event::RelayUp(relay) => format!("relay {relay} is up"),
+        Event::RelayUnproven(relay) => {
+            format!("relay {relay} has no relay key, so it proves nothing, and neither do we")
+        }
         Event::RelayDown { relay, why } => format!("relay {relay} is down: {why}"),
         Event::PathChanged {
             peer,

@@ -52,7 +52,10 @@ pub(crate) enum Came<'a> {
     /// open.
     Advert(Route, Option<Advert>),
     /// A relay has taken us in.
-    Joined,
+    Joined {
+        /// Whether it has proved that it has the relay key, and we have.
+        is_proven: bool,
+    },
     /// A relay says that a route leads nowhere.
     Gone(Route),
     /// A relay has dropped something of a session, which has to end.

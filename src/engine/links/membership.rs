@@ -1,67 +1,13 @@
 //! What a link to a relay is about: joining the network there, and what the relay says and hands
 //! us.
 
+use super::carrier::{Carrier, Member, Progress};
 use super::keepalive::Pulse;
-use super::{Came, Ctx, LinkId, Links, Output, RelayFault, State, Time, Via};
+use super::{Came, Ctx, LinkId, Links, Output, RelayFault, State, Via};
 use crate::address::RelayAddress;
 use crate::frame::{Frame, FrameType};
-use crate::rate::Rate;
-use crate::wire::membership::{Challenge, RelayKey};
-use crate::wire::relay::{Forward, FromRelay, Refusal, Route, ToRelay};
-use std::time::Duration;
-
-/// Our membership at a relay.
-#[derive(Clone, Copy, Debug)]
-struct Member {
-    since: Time,
-    /// Where the other members find us.
-    route: Route,
-}
-
-/// The state of a link to a relay.
-#[derive(Debug)]
-pub(super) struct Carrier {
-    challenge: Challenge,
-    /// Whether it has begun to hand us adverts. From then on it takes us for a member.
-    hands_over: bool,
-    /// Our membership, once the relay has said that we are joined.
-    member: Option<Member>,
-    /// Why it is about to end, if that was noted.
-    fault: Option<RelayFault>,
-    /// Which of our adverts it has, as the number of changes that there were before it.
-    told: u64,
-    /// Adverts that it hands us.
-    adverts: Rate,
-}
-
-impl Carrier {
-    fn new(challenge: Challenge) -> Carrier {
-        Carrier {
-            challenge,
-            hands_over: false,
-            member: None,
-            fault: None,
-            told: 0,
-            adverts: Rate::default(),
-        }
-    }
-
-    pub(super) fn is_up(&self) -> bool {
-        self.member.is_some()
-    }
-
-    pub(super) fn hands_over(&self) -> bool {
-        self.hands_over
-    }
-
-    pub(super) fn up_for(&self, now: Time) -> Option<Duration> {
-        self.member.map(|member| now - member.since)
-    }
-
-    pub(super) fn fault(&self) -> Option<RelayFault> {
-        self.fault
-    }
-}
+use crate::wire::membership::{Challenge, Joining, Proof, RelayKey, Side};
+use crate::wire::relay::{Fields, Forward, FromRelay, Refusal, Route, ToRelay, Word};
 
 impl Links {
     fn carrier(&self, id: LinkId) -> Option<&Carrier> {
@@ -83,11 +29,17 @@ impl Links {
         self.carrier(id).is_some()
     }
 
-    pub(crate) fn dial_relay(&mut self, ctx: &mut Ctx<'_>, address: RelayAddress) -> LinkId {
+    /// Dials a relay, which must prove that it has the relay key if it did so at another time.
+    pub(crate) fn dial_relay(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        address: RelayAddress,
+        must_prove: bool,
+    ) -> LinkId {
         let mut challenge = [0; 32];
         ctx.entropy.fill(&mut challenge);
         let state = State::Relay {
-            carrier: Box::new(Carrier::new(challenge)),
+            carrier: Box::new(Carrier::new(challenge, must_prove)),
             pulse: Pulse::new(ctx.now.at),
         };
         let id = self.add(ctx, state, Via::Name);
@@ -119,7 +71,7 @@ impl Links {
     pub(crate) fn is_own_route_elsewhere(&self, id: LinkId, route: Route) -> bool {
         self.table.iter().any(|(other, link)| match &link.state {
             State::Relay { carrier, .. } => {
-                *other != id && carrier.member.is_some_and(|own| own.route == route)
+                *other != id && carrier.member().is_some_and(|own| own.route == route)
             }
             _ => false,
         })
@@ -145,18 +97,17 @@ impl Links {
             // It has not used the time that was needed to find it.
             link.heard = ctx.now.at;
         }
-        self.register(ctx, id, &|carrier| ToRelay::Join(carrier.challenge));
+        if let Some(carrier) = self.carrier(id) {
+            let join = ToRelay::Join(carrier.challenge);
+            self.say_to_relay(ctx, id, &join);
+        }
     }
 
-    pub(super) fn register(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        id: LinkId,
-        word: &dyn Fn(&Carrier) -> ToRelay,
-    ) {
+    /// Says a word to a relay.
+    pub(super) fn say_to_relay(&mut self, ctx: &mut Ctx<'_>, id: LinkId, word: &ToRelay) {
         self.emit(ctx, id, FrameType::REGISTER, &mut |state, out| {
             if let State::Relay { carrier, .. } = state {
-                word(carrier).encode(out);
+                carrier.say(word, out);
             }
         });
     }
@@ -186,17 +137,21 @@ impl Links {
         if frame.net != ctx.config.network.as_str() {
             return (id, NO_RELAY);
         }
-        let up = self.carrier(id).is_some_and(|c| c.is_up());
+        let Some(carrier) = self.carrier_mut(id) else {
+            return (id, Came::Nothing);
+        };
         match frame.kind {
-            FrameType::REGISTER => match FromRelay::decode(frame.payload) {
-                Ok(word) => self.relay_word(ctx, id, word, up),
-                Err(_) => (id, NO_RELAY),
+            FrameType::REGISTER => match carrier.read(frame.payload) {
+                Ok(said) => self.relay_word(ctx, id, said),
+                Err(fault) => (id, Came::GiveUp(fault)),
             },
-            FrameType::FORWARD => match Forward::decode(frame.payload) {
-                Ok(inner) if inner.kind == FrameType::ADVERT => {
+            FrameType::FORWARD => match (Forward::decode(frame.payload), carrier.progress) {
+                (Ok(inner), Progress::Answered | Progress::Joined(_))
+                    if inner.kind == FrameType::ADVERT =>
+                {
                     (id, self.relay_advert(ctx, id, inner, opened))
                 }
-                Ok(inner) if up => self.forwarded(ctx, id, inner, opened),
+                (Ok(inner), Progress::Joined(_)) => self.forwarded(ctx, id, inner, opened),
                 _ => (id, NO_RELAY),
             },
             FrameType::PING => (id, self.ping(ctx, id, frame.payload)),
@@ -204,55 +159,102 @@ impl Links {
         }
     }
 
-    /// A relay said something; `up` is whether we are joined there. A link that it is about, if it
-    /// is about one.
+    /// A relay said something. A link that it is about, if it is about one.
     fn relay_word<'o>(
         &mut self,
         ctx: &mut Ctx<'_>,
         id: LinkId,
-        word: FromRelay,
-        up: bool,
+        said: Word<FromRelay>,
     ) -> (LinkId, Came<'o>) {
         let of_link = |link: Option<LinkId>, came| match link {
             Some(link) => (link, came),
             None => (id, Came::Nothing),
         };
-        match word {
-            FromRelay::Prove(challenge) if !up => {
-                self.prove_to_relay(ctx, id, challenge);
-                (id, Came::Nothing)
+        let Some(progress) = self.carrier(id).map(|carrier| carrier.progress) else {
+            return (id, Came::Nothing);
+        };
+        match (said.word, progress) {
+            (FromRelay::Prove(relay, proof), Progress::Asking) => (
+                id,
+                self.relay_answered(ctx, id, &relay, proof, &said.fields),
+            ),
+            (FromRelay::Joined(route), Progress::Answered) => (id, self.joined(ctx, id, route)),
+            (FromRelay::Gone(route), Progress::Answered | Progress::Joined(_)) => {
+                (id, Came::Gone(route))
             }
-            FromRelay::Joined(route) if !up => {
-                if let Some(carrier) = self.carrier_mut(id) {
-                    let since = ctx.now.at;
-                    carrier.member = Some(Member { since, route });
-                }
-                self.wake_at(ctx.now.at + ctx.config.relay_keepalive);
-                (id, Came::Joined)
-            }
-            FromRelay::Gone(route) => (id, Came::Gone(route)),
             // Nothing can be left out of a session: it ends, and what it carried is sent again.
-            FromRelay::Busy(route, bytes) if up => {
-                of_link(self.routes.credit(id, route, bytes), Came::Busy)
+            (FromRelay::Busy(route, total), Progress::Joined(_)) => {
+                of_link(self.routes.credit(id, route, total), Came::Busy)
             }
-            FromRelay::Credit(route, bytes) if up => {
-                of_link(self.routes.credit(id, route, bytes), Came::Credit)
+            (FromRelay::Credit(route, total), Progress::Joined(_)) => {
+                of_link(self.routes.credit(id, route, total), Came::Credit)
             }
+            (FromRelay::Settled(route, total), Progress::Joined(_)) => {
+                of_link(self.routes.settle(id, route, total), Came::Credit)
+            }
+            (FromRelay::Window(route, bytes), Progress::Joined(_)) => {
+                of_link(self.routes.widen(id, route, bytes), Came::Credit)
+            }
+            // What we did not ask for, and what only a newer version needs.
+            (
+                FromRelay::Form(..)
+                | FromRelay::Tags(_)
+                | FromRelay::Unknown(_)
+                | FromRelay::Newer(_),
+                _,
+            ) => (id, Came::Nothing),
             _ => (id, Came::GiveUp(RelayFault::Protocol)),
         }
     }
 
-    /// Proves to a relay that we hold the keys of the network.
-    fn prove_to_relay(&mut self, ctx: &mut Ctx<'_>, id: LinkId, challenge: Challenge) {
+    /// A relay has answered our asking to join. If it proves one of our keys, so do we. It goes on
+    /// without a proof only if it has never given one.
+    fn relay_answered<'o>(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        id: LinkId,
+        relay: &Challenge,
+        proof: Option<Proof>,
+        fields: &Fields,
+    ) -> Came<'o> {
+        const WRONG_KEY: Came<'static> = Came::GiveUp(RelayFault::WrongKey);
+        let Some(carrier) = self.carrier_mut(id) else {
+            return Came::Nothing;
+        };
+        let Some(proof) = proof else {
+            if carrier.must_prove {
+                return WRONG_KEY;
+            }
+            carrier.progress = Progress::Answered;
+            return Came::Nothing;
+        };
         let network = &ctx.config.network;
+        let own = (&carrier.challenge, &b""[..]);
+        let joining = Joining::new(network, own, (relay, fields.as_bytes()));
         let keys = ctx.config.keys.all().iter();
-        let keys: Vec<RelayKey> = keys.map(|key| RelayKey::derive(key, network)).collect();
-        self.register(ctx, id, &|carrier| {
-            let proofs = keys
-                .iter()
-                .map(|k| k.prove(network, &carrier.challenge, &challenge));
-            ToRelay::Prove(proofs.collect())
-        });
+        let mut keys = keys.map(|key| RelayKey::derive(key, network));
+        let Some(key) = keys.find(|key| key.verify(Side::Relay, &joining, &proof)) else {
+            return WRONG_KEY;
+        };
+        let proof = ToRelay::Prove(key.prove(Side::Member, &joining));
+        self.say_to_relay(ctx, id, &proof);
+        if let Some(carrier) = self.carrier_mut(id) {
+            carrier.progress = Progress::Answered;
+            carrier.seals = Some(Box::new(key.seals(Side::Member, &joining)));
+        }
+        Came::Nothing
+    }
+
+    /// A relay has taken us in.
+    fn joined<'o>(&mut self, ctx: &mut Ctx<'_>, id: LinkId, route: Route) -> Came<'o> {
+        let Some(carrier) = self.carrier_mut(id) else {
+            return Came::Nothing;
+        };
+        let since = ctx.now.at;
+        carrier.progress = Progress::Joined(Member { since, route });
+        let is_proven = carrier.seals.is_some();
+        self.wake_at(ctx.now.at + ctx.config.relay_keepalive);
+        Came::Joined { is_proven }
     }
 
     /// The advert of another node came through a relay.
@@ -281,3 +283,6 @@ impl Links {
         Came::Advert(inner.route, advert)
     }
 }
+
+#[cfg(test)]
+mod tests;

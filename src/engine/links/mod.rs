@@ -12,14 +12,16 @@
 //!
 //! `arriving` takes in what comes, and hands what others must act on to the engine in the words of
 //! `came`; `handshake` opens sessions, `session` is the keys and numbers of one, `membership` is
-//! what a link to a relay says, `routes` the ways through relays, and `best_path` which of several
-//! links to a peer is used. `sending` is what goes out, `keepalive` are signs of life, `half_open`
-//! which links may wait for a question, `questions` which questions are answered, `eviction` which
-//! session gives way to another, and `ending` how a link ends.
+//! what a link to a relay says and `carrier` its state, `routes` the ways through relays with a
+//! `window` each, and `best_path` which of several links to a peer is used. `sending` is what goes
+//! out, `keepalive` are signs of life, `half_open` which links may wait for a question, `questions`
+//! which questions are answered, `eviction` which session gives way to another, and `ending` how a
+//! link ends.
 
 mod arriving;
 mod best_path;
 mod came;
+mod carrier;
 mod ending;
 mod eviction;
 mod half_open;
@@ -32,6 +34,7 @@ mod sending;
 mod session;
 #[cfg(test)]
 mod tests;
+mod window;
 
 pub(crate) use came::{Answer, Came, Refuse};
 pub(crate) use ending::Ended;
@@ -49,9 +52,9 @@ use crate::name::NodeName;
 use crate::table::Table;
 use crate::wire::Instance;
 use crate::wire::relay::Route;
+use carrier::Carrier;
 use handshake::Asking;
 use keepalive::Pulse;
-use membership::Carrier;
 use questions::Questions;
 use routes::Routes;
 use std::net::{IpAddr, SocketAddr};

@@ -1,5 +1,6 @@
 //! Links to peers that go through a relay: which there are, and how much may be under way on each.
 
+use super::window::Window;
 use super::{CLOSED, Came, Ctx, LinkId, Links, State, Target, Via};
 use crate::frame::FrameType;
 use crate::limits::FRAME_MAX;
@@ -19,20 +20,22 @@ const TURNED_AWAY_PER_SECOND: u32 = 100;
 struct Way {
     /// The link over it, if there is one.
     link: Option<LinkId>,
-    /// Bytes under way: sent, and not given back by the relay.
-    used: u32,
+    /// Bytes under way, and how many may be.
+    window: Window,
     /// Frames that made no sense.
     faults: u32,
     /// Bytes for links that are not there.
     stray: usize,
     /// Whether a session was made over it: a node of the network is there.
     proved: bool,
+    /// Whether the relay was asked to block it.
+    blocked: bool,
 }
 
 impl Way {
     fn is_forgettable(&self) -> bool {
         let is_innocent = self.faults == 0 && self.stray == 0;
-        self.link.is_none() && self.used == 0 && is_innocent && !self.proved
+        self.link.is_none() && self.window.is_new() && is_innocent && !self.proved
     }
 }
 
@@ -115,7 +118,7 @@ impl Routes {
 
     pub(super) fn spend(&mut self, carrier: LinkId, route: Route, bytes: usize) {
         if let Some(way) = self.ways.get_mut(&(carrier, route)) {
-            way.used = way.used.saturating_add(bytes as u32);
+            way.window.spend(bytes);
         }
     }
 
@@ -126,14 +129,34 @@ impl Routes {
 
     /// Whether so many bytes may still be sent.
     pub(super) fn has_room(&self, carrier: LinkId, route: Route, bytes: usize) -> bool {
-        let used = self.ways.get(&(carrier, route)).map_or(0, |way| way.used);
-        used as usize + bytes <= ROUTE_WINDOW as usize
+        let way = self.ways.get(&(carrier, route));
+        way.map_or(Window::default(), |way| way.window)
+            .has_room(bytes)
     }
 
-    /// The relay gave bytes back; the link that may go on.
-    pub(super) fn credit(&mut self, carrier: LinkId, route: Route, bytes: u32) -> Option<LinkId> {
+    /// The relay told how many bytes are not under way any more, in all; the link that may go on.
+    pub(super) fn credit(&mut self, carrier: LinkId, route: Route, total: u64) -> Option<LinkId> {
+        self.change(carrier, route, |window| window.credit(total))
+    }
+
+    /// The relay told that for the last time, and closed the route; the link that may go on.
+    pub(super) fn settle(&mut self, carrier: LinkId, route: Route, total: u64) -> Option<LinkId> {
+        self.change(carrier, route, |window| window.settle(total))
+    }
+
+    /// The relay allows so many bytes to be under way; the link that may go on.
+    pub(super) fn widen(&mut self, carrier: LinkId, route: Route, bytes: u64) -> Option<LinkId> {
+        self.change(carrier, route, |window| window.set(bytes))
+    }
+
+    fn change(
+        &mut self,
+        carrier: LinkId,
+        route: Route,
+        change: impl FnOnce(&mut Window),
+    ) -> Option<LinkId> {
         let way = self.ways.get_mut(&(carrier, route))?;
-        way.used = way.used.saturating_sub(bytes);
+        change(&mut way.window);
         if way.is_forgettable() {
             self.ways.remove(&(carrier, route));
             return None;
@@ -141,10 +164,36 @@ impl Routes {
         way.link
     }
 
-    /// The route, or all of a relay's, lead nowhere any more.
-    fn forget(&mut self, carrier: LinkId, route: Option<Route>) {
-        self.ways
-            .retain(|(over, r), _| *over != carrier || route.is_some_and(|gone| *r != gone));
+    /// The relay was asked to block a route.
+    fn blocked(&mut self, carrier: LinkId, route: Route) {
+        if let Some(way) = self.ways.get_mut(&(carrier, route)) {
+            way.blocked = true;
+        }
+    }
+
+    /// A route leads nowhere any more. One that was blocked is still there, though: the relay
+    /// counts on what we have sent to it.
+    fn forget(&mut self, carrier: LinkId, route: Route) {
+        let Some(way) = self.ways.get_mut(&(carrier, route)) else {
+            return;
+        };
+        let is_there = std::mem::take(&mut way.blocked);
+        *way = Way {
+            window: if is_there {
+                way.window
+            } else {
+                Window::default()
+            },
+            ..Way::default()
+        };
+        if way.is_forgettable() {
+            self.ways.remove(&(carrier, route));
+        }
+    }
+
+    /// The routes of a relay lead nowhere any more.
+    fn forget_all(&mut self, carrier: LinkId) {
+        self.ways.retain(|(over, _), _| *over != carrier);
     }
 }
 
@@ -203,7 +252,8 @@ impl Links {
 
     fn block(&mut self, ctx: &mut Ctx<'_>, carrier: LinkId, route: Route) {
         ctx.stats.routes_blocked += 1;
-        self.register(ctx, carrier, &|_| ToRelay::Block(route));
+        self.routes.blocked(carrier, route);
+        self.say_to_relay(ctx, carrier, &ToRelay::Block(route));
     }
 
     /// A frame came for a link that is not there. Returns whether the route is to be forgotten,
@@ -298,7 +348,7 @@ impl Links {
     /// A route leads nowhere any more; the link that went over it, if there was one.
     pub(crate) fn forget_route(&mut self, carrier: LinkId, route: Route) -> Option<LinkId> {
         let link = self.routes.link(carrier, route);
-        self.routes.forget(carrier, Some(route));
+        self.routes.forget(carrier, route);
         link
     }
 
@@ -309,25 +359,34 @@ impl Links {
 
     /// No route of a relay leads anywhere any more.
     pub(crate) fn forget_routes(&mut self, carrier: LinkId) {
-        self.routes.forget(carrier, None);
+        self.routes.forget_all(carrier);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::entropy::Counting;
 
     const RELAY: LinkId = LinkId(1);
 
     #[test]
-    fn what_is_under_way_on_a_route_is_bounded_by_what_the_relay_gives_back() {
+    fn what_is_under_way_on_a_route_is_bounded_by_what_the_relay_says_is_no_more() {
         let (mut routes, route) = (Routes::default(), Route::default());
+        let whole = u64::from(ROUTE_WINDOW);
         routes.set_link(RELAY, route, LinkId(2));
         assert!(routes.is_free(RELAY, route));
         routes.spend(RELAY, route, ROUTE_WINDOW as usize);
         assert!(!routes.is_free(RELAY, route) && !routes.has_room(RELAY, route, 1));
-        assert_eq!(routes.credit(RELAY, route, ROUTE_WINDOW), Some(LinkId(2)));
+        assert_eq!(routes.credit(RELAY, route, whole), Some(LinkId(2)));
         assert!(routes.is_free(RELAY, route));
+        routes.spend(RELAY, route, ROUTE_WINDOW as usize);
+        assert_eq!(routes.credit(RELAY, route, whole), Some(LinkId(2)));
+        assert!(!routes.has_room(RELAY, route, 1), "it comes twice");
+        assert_eq!(routes.widen(RELAY, route, 2 * whole), Some(LinkId(2)));
+        assert!(routes.is_free(RELAY, route));
+        let other = Route::draw(&mut Counting(7));
+        assert_eq!(routes.widen(RELAY, other, 2 * whole), None, "not in use");
     }
 
     #[test]
@@ -338,6 +397,8 @@ mod tests {
         routes.unlink(RELAY, route);
         assert_eq!(routes.len(), 1, "the relay holds some of its bytes");
         assert_eq!(routes.credit(RELAY, route, 10), None);
+        assert_eq!(routes.len(), 1, "the relay counts on from there");
+        assert_eq!(routes.settle(RELAY, route, 10), None);
         assert_eq!(routes.len(), 0);
         assert!(!routes.stray(RELAY, route, STRAY_MAX));
         assert!(
@@ -353,7 +414,26 @@ mod tests {
             !routes.stray(RELAY, route, 2 * STRAY_MAX),
             "its link has ended"
         );
-        routes.forget(RELAY, None);
+        routes.forget_all(RELAY);
         assert_eq!(routes.len(), 0);
+    }
+
+    #[test]
+    fn what_is_under_way_to_a_route_is_forgotten_when_it_is_gone_and_not_when_it_is_blocked() {
+        let (mut routes, route) = (Routes::default(), Route::default());
+        for (is_blocked, kept) in [(true, 1), (false, 0)] {
+            routes.set_link(RELAY, route, LinkId(2));
+            routes.spend(RELAY, route, 10);
+            if is_blocked {
+                routes.blocked(RELAY, route);
+            }
+            routes.forget(RELAY, route);
+            assert_eq!(routes.len(), kept);
+            assert_eq!(routes.link(RELAY, route), None);
+        }
+        routes.set_link(RELAY, route, LinkId(2));
+        routes.blocked(RELAY, route);
+        routes.forget(RELAY, route);
+        assert_eq!(routes.len(), 0, "nothing was sent to it");
     }
 }

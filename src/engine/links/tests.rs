@@ -3,6 +3,7 @@
 use super::*;
 use crate::engine::fixture::{Fixture, at, credentials, name};
 use crate::wire::record::{Body, CloseReason, encode_cancel};
+use crate::wire::relay::FromRelay;
 
 /// One node: its links, and what it has.
 struct Side {
@@ -255,14 +256,20 @@ fn of_two_sessions_the_direct_one_is_kept_and_else_the_lower_instances() {
     assert!(prefers(&mut asker, &relayed), "the old one may be dead");
 }
 
-/// A link to a relay that is connected, and the bytes of an advert that comes there.
+/// A link to a relay that has answered, and the bytes of an advert that comes there.
 fn joining() -> (Side, Vec<u8>) {
     let mut side = Side::new(1);
     let relay = crate::address::RelayAddress::new("relay.example:1").unwrap();
-    side.link = side.links.dial_relay(&mut side.fixture.ctx(), relay);
+    side.link = side.links.dial_relay(&mut side.fixture.ctx(), relay, false);
     side.fixture.now = at(3_000);
     let ctx = &mut side.fixture.ctx();
     side.links.connected(ctx, side.link);
+    let mut answer = Vec::new();
+    let kind = crate::frame::FrameType::REGISTER;
+    crate::frame::encode_with("net", kind, &mut answer, |out| {
+        FromRelay::Prove([0; 32], None).encode(out);
+    });
+    assert_eq!(side.take(&answer), ["Nothing"]);
     let mut advert = Vec::new();
     let (route, kind) = (Route::default(), crate::frame::FrameType::ADVERT);
     crate::wire::relay::encode_forward("net", &route, kind, &mut advert, |out| {

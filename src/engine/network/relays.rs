@@ -24,7 +24,8 @@ impl Network {
     /// Dials relays whose time it is, and tells those that are up what is new.
     pub(crate) fn tick_relays(&mut self, ctx: &mut Ctx<'_>) {
         for address in self.relays.take_due(ctx) {
-            let id = self.links.dial_relay(ctx, address.clone());
+            let must_prove = self.relays.has_proved(&address);
+            let id = self.links.dial_relay(ctx, address.clone(), must_prove);
             self.relays.note_dial(&address, id);
         }
         self.relays.rename(ctx.now.at);
@@ -34,8 +35,9 @@ impl Network {
         }
     }
 
-    pub(crate) fn relay_joined(&mut self, ctx: &mut Ctx<'_>, id: LinkId) {
-        self.relays.up(ctx, id);
+    /// A relay has taken us in; it has proved that it has the relay key, or nothing is proven.
+    pub(crate) fn relay_joined(&mut self, ctx: &mut Ctx<'_>, id: LinkId, is_proven: bool) {
+        self.relays.up(ctx, id, is_proven);
         // How far it is.
         self.send_ping(ctx, id);
     }

@@ -163,14 +163,20 @@ fn join(side: &mut Side, drawn: u8) -> Joined {
     let (link, route) = (link.unwrap(), Route::draw(&mut Counting(drawn)));
     side.network.connected(&mut side.fixture.ctx(), link);
     let mut bytes = Vec::new();
-    encode_with("net", FrameType::REGISTER, &mut bytes, |out| {
-        FromRelay::Joined(route).encode(out);
-    });
+    for word in [FromRelay::Prove([0; 32], None), FromRelay::Joined(route)] {
+        encode_with("net", FrameType::REGISTER, &mut bytes, |out| {
+            word.encode(out)
+        });
+    }
     let (ctx, network) = (&mut side.fixture.ctx(), &mut side.network);
-    let mut opened = Vec::new();
-    let came = network.next(ctx, link, &mut &bytes[..], &mut opened);
-    assert!(matches!(came, Some((_, Came::Joined))), "{came:?}");
-    network.relay_joined(ctx, link);
+    let (mut rest, mut opened) = (&bytes[..], Vec::new());
+    let came = network.next(ctx, link, &mut rest, &mut opened);
+    assert!(matches!(came, Some((_, Came::Nothing))), "{came:?}");
+    let came = network.next(ctx, link, &mut rest, &mut opened);
+    let Some((_, Came::Joined { is_proven: false })) = came else {
+        panic!("{came:?}");
+    };
+    network.relay_joined(ctx, link, false);
     Joined { link, route }
 }
 

@@ -12,11 +12,10 @@
 use super::{Config, Ctx, Event, LinkId, RelayFault, Time};
 use crate::address::RelayAddress;
 use crate::backoff::{Backoff, STEADY};
-use crate::limits::{ADVERT_RELAYS_MAX, REMOTES_MAX};
+use crate::limits::{ADVERT_RELAYS_MAX, PROVED_RELAYS_MAX, REMOTES_MAX};
 use crate::rate::Rate;
 use crate::table::Table;
 use crate::wire::advert::Advert;
-use crate::wire::relay::Refusal;
 use std::time::Duration;
 
 /// What was heard of a relay is good for this long.
@@ -47,6 +46,8 @@ struct Relay {
     down: Option<RelayFault>,
     /// Whether it was joined or in vain at least once.
     tried: bool,
+    /// Whether the program was told that it proves nothing.
+    is_told_unproven: bool,
 }
 
 impl Relay {
@@ -58,6 +59,7 @@ impl Relay {
             failures: 0,
             down: None,
             tried: false,
+            is_told_unproven: false,
         }
     }
 
@@ -97,6 +99,9 @@ pub(crate) struct Relays {
     max: usize,
     heard: Vec<Heard>,
     shunned: Table<RelayAddress, Time>,
+    /// Those that have proved the relay key at some time. From then on nobody at their address is
+    /// believed to have none.
+    proved: Table<RelayAddress, ()>,
     learnt_dials: Rate,
     /// The relays that our latest advert names, and how many of them we vouch for.
     named: (Vec<RelayAddress>, u8),
@@ -112,6 +117,7 @@ impl Default for Relays {
             max: 0,
             heard: Vec::new(),
             shunned: Table::default(),
+            proved: Table::default(),
             learnt_dials: Rate::default(),
             named: (Vec::new(), 0),
             news: 1,
@@ -268,16 +274,31 @@ impl Relays {
         }
     }
 
-    /// A relay is joined.
-    pub(crate) fn up(&mut self, ctx: &mut Ctx<'_>, link: LinkId) {
+    /// A relay is joined. It has proved that it has the relay key, or else nothing is proven, of
+    /// which the program is told once.
+    pub(crate) fn up(&mut self, ctx: &mut Ctx<'_>, link: LinkId, is_proven: bool) {
         let Some(relay) = self.by_link(link) else {
             return;
         };
         relay.stage = Stage::Up(link);
         relay.tried = true;
         relay.down = None;
-        ctx.event(Event::RelayUp(relay.address.clone()));
+        let (address, is_given) = (relay.address.clone(), relay.given);
+        let is_news = !is_proven && !relay.is_told_unproven;
+        relay.is_told_unproven |= is_news;
+        ctx.event(Event::RelayUp(address.clone()));
+        if is_news {
+            ctx.event(Event::RelayUnproven(address.clone()));
+        }
+        if is_proven && (is_given || self.proved.len() < PROVED_RELAYS_MAX) {
+            self.proved.insert(address, ());
+        }
         self.due = ctx.now.at;
+    }
+
+    /// Whether a relay has proved at some time that it has the relay key.
+    pub(crate) fn has_proved(&self, address: &RelayAddress) -> bool {
+        self.proved.contains_key(address)
     }
 
     /// The link to a relay has ended.
@@ -297,7 +318,7 @@ impl Relays {
             _ => relay.failures.saturating_add(1),
         };
         let mut pause = Backoff::new(limits.relay_redial).after(relay.failures);
-        if matches!(fault, RelayFault::Refused(why) if why != Refusal::Stopping) {
+        if fault.lasts() {
             pause = pause.max(limits.relay_refused);
         }
         relay.stage = Stage::Waits(now + ctx.entropy.jitter(pause));
@@ -357,9 +378,11 @@ impl Relays {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Output;
     use crate::engine::fixture::{Fixture, at, config, name};
     use crate::wire::Instance;
     use crate::wire::advert::Phase;
+    use crate::wire::relay::Refusal;
 
     fn address(n: usize) -> RelayAddress {
         RelayAddress::new(&format!("relay{n}.example:1")).unwrap()
@@ -428,14 +451,59 @@ mod tests {
         let (mut fixture, mut relays) = given();
         relays.take_due(&fixture.ctx());
         relays.note_dial(&address(0), LinkId(1));
-        let refused = Lost {
-            up_for: None,
-            fault: Some(RelayFault::Refused(Refusal::Full)),
-        };
-        relays.lost(&mut fixture.ctx(), LinkId(1), refused);
-        relays.take_due(&fixture.ctx());
-        let least = fixture.core.config.limits.relay_refused * 9 / 10;
-        assert!(relays.due() >= at(0) + least);
+        for why in [RelayFault::Refused(Refusal::Full), RelayFault::WrongKey] {
+            let refused = Lost {
+                up_for: None,
+                fault: Some(why),
+            };
+            relays.note_dial(&address(0), LinkId(1));
+            relays.lost(&mut fixture.ctx(), LinkId(1), refused);
+            relays.take_due(&fixture.ctx());
+            let least = fixture.core.config.limits.relay_refused * 9 / 10;
+            assert!(relays.due() >= at(0) + least, "{why}");
+        }
+    }
+
+    /// Joins the `n`th relay, and loses it again.
+    fn was_up(fixture: &mut Fixture, relays: &mut Relays, n: usize, is_proven: bool) {
+        relays.note_dial(&address(n), LinkId(1));
+        relays.up(&mut fixture.ctx(), LinkId(1), is_proven);
+        relays.lost(&mut fixture.ctx(), LinkId(1), IN_VAIN);
+        fixture.core.outputs.retain(|output| {
+            let is_down = |event: &Event| matches!(event, Event::RelayDown { .. });
+            !matches!(output, Output::Event(event) if is_down(event))
+        });
+    }
+
+    #[test]
+    fn that_a_relay_proves_nothing_is_told_once() {
+        let (mut fixture, mut relays) = given();
+        let (up, unproven) = (Event::RelayUp(address(0)), Event::RelayUnproven(address(0)));
+        was_up(&mut fixture, &mut relays, 0, false);
+        assert_eq!(fixture.events(), [up.clone(), unproven]);
+        was_up(&mut fixture, &mut relays, 0, false);
+        assert_eq!(fixture.events(), std::slice::from_ref(&up));
+        assert!(!relays.has_proved(&address(0)));
+        was_up(&mut fixture, &mut relays, 0, true);
+        assert_eq!(fixture.events(), [up]);
+        assert!(relays.has_proved(&address(0)));
+    }
+
+    #[test]
+    fn that_a_relay_has_proved_its_key_is_remembered_when_it_is_given_up() {
+        let (mut fixture, mut relays) = given();
+        fixture.core.config.limits.relay_attempts = 1;
+        for n in 1..=PROVED_RELAYS_MAX + 1 {
+            relays.learn(at(0), &tells_of(vec![address(n)], 1));
+            relays.fill(at(0));
+            was_up(&mut fixture, &mut relays, n, true);
+        }
+        assert_eq!(relays.list.len(), 1, "those that were learnt are given up");
+        assert!(relays.has_proved(&address(1)));
+        assert!(relays.has_proved(&address(PROVED_RELAYS_MAX)));
+        assert!(!relays.has_proved(&address(PROVED_RELAYS_MAX + 1)));
+        was_up(&mut fixture, &mut relays, 0, true);
+        assert!(relays.has_proved(&address(0)), "it was given");
     }
 
     #[test]
@@ -443,7 +511,7 @@ mod tests {
         let (mut fixture, mut relays) = given();
         relays.take_due(&fixture.ctx());
         relays.note_dial(&address(0), LinkId(1));
-        relays.up(&mut fixture.ctx(), LinkId(1));
+        relays.up(&mut fixture.ctx(), LinkId(1), true);
         assert_eq!(relays.joined(), 1);
         assert_eq!(fixture.events(), [Event::RelayUp(address(0))]);
         let lost = Lost {

@@ -7,6 +7,7 @@ use super::{Hub, joining};
 use crate::frame::{Frame, FrameType};
 use crate::name::NetworkName;
 use crate::protocol::{LinkId, Now, Time};
+use crate::wire::membership::Seals;
 use crate::wire::relay::{Forward, FromRelay, Refusal, Route, ToRelay};
 
 /// Bytes of a keepalive's nonce; no node sends a longer one.
@@ -50,7 +51,7 @@ impl Hub {
             FrameType::FORWARD => self.forward(now, id, frame, raw),
             FrameType::PING if frame.payload.len() <= PING_MAX => self.echo(now, id, raw),
             FrameType::ADVERT => self.advert(now, id, frame),
-            FrameType::REGISTER => self.block(now, id, frame),
+            FrameType::REGISTER => self.word(now, id, frame),
             // Advisory: the member closes the link itself.
             FrameType::ERROR => {}
             _ => self.refuse(now, id, Refusal::Frame),
@@ -66,7 +67,7 @@ impl Hub {
     }
 
     /// Tells a link a word of the relay's.
-    fn tell(&mut self, now: Now, id: LinkId, word: FromRelay) {
+    fn tell(&mut self, now: Now, id: LinkId, word: &FromRelay) {
         let room = self.members.tell(&mut self.core.at(now), id, word);
         self.check(now, id, room);
     }
@@ -84,41 +85,58 @@ impl Hub {
     /// A frame came of a link that has not joined.
     fn first_frame(&mut self, now: Now, id: LinkId, frame: Frame<'_>) {
         let word = match frame.kind {
-            FrameType::REGISTER => ToRelay::decode(frame.payload).ok(),
-            _ => None,
+            FrameType::REGISTER => ToRelay::decode(frame.payload).map_err(Refusal::from),
+            _ => Err(Refusal::Frame),
         };
-        let (Some(word), Ok(network)) = (word, NetworkName::new(frame.net)) else {
-            return self.refuse(now, id, Refusal::Frame);
+        let network = NetworkName::new(frame.net).map_err(|_| Refusal::Frame);
+        let (word, network) = match word.and_then(|word| Ok((word, network?))) {
+            Ok(known) => known,
+            Err(why) => return self.refuse(now, id, why),
         };
         let Some(stage) = self.members.stage_mut(id) else {
             return;
         };
         match joining::step(&mut self.core.at(now), stage, &network, &word) {
-            joining::Step::Prove(challenge) => self.tell(now, id, FromRelay::Prove(challenge)),
-            joining::Step::Join => self.join(now, id, network),
+            joining::Step::Ask(word) => self.tell(now, id, &word),
+            joining::Step::Join(seals) => {
+                if self.join(now, id, network, Some(seals)) {
+                    self.catch_up(now, id);
+                }
+            }
+            joining::Step::Enter(word) => {
+                if self.join(now, id, network, None) {
+                    self.tell(now, id, &word);
+                    self.catch_up(now, id);
+                }
+            }
             joining::Step::Refuse(why) => self.refuse(now, id, why),
         }
     }
 
-    fn join(&mut self, now: Now, id: LinkId, network: NetworkName) {
+    /// Makes a link a member, which has no adverts yet; whether it may be one.
+    fn join(&mut self, now: Now, id: LinkId, network: NetworkName, seals: Option<Seals>) -> bool {
         let Some(origin) = self.members.origin(id) else {
-            return;
+            return false;
         };
-        if !self.sites.take_join(origin.site, now.at) {
-            return self.refuse(now, id, Refusal::Address);
-        }
         let mut ctx = self.core.at(now);
-        let route = match self.presence.join(&mut ctx, id, &network, origin.site) {
+        let joined = match self.sites.take_join(origin.site, now.at) {
+            true => self.presence.join(&mut ctx, id, &network, origin.site),
+            false => Err(Refusal::Address),
+        };
+        let route = match joined {
             Ok(route) => route,
-            Err(why) => return self.refuse(now, id, why),
+            Err(why) => {
+                self.refuse(now, id, why);
+                return false;
+            }
         };
         ctx.stats.joined += 1;
         ctx.look_by(now.at + ctx.limits().idle);
         if let Some(stage) = self.members.stage_mut(id) {
-            *stage = Stage::Joined(Box::new(Membership::new(network, route)));
+            *stage = Stage::Joined(Box::new(Membership::new(network, route, seals)));
         }
         self.newcomers.remove(id);
-        self.catch_up(now, id);
+        true
     }
 
     /// A member is gone: the others are told.
@@ -126,7 +144,6 @@ impl Hub {
         self.core.stats.left += 1;
         let gone = Gone {
             id,
-            network: &left.network,
             route: left.route,
             version: left.version,
             advert: &left.advert,
@@ -256,16 +273,29 @@ impl Hub {
             Way::Gone => self.turn_away_gone(now, id, inner.route),
             Way::Blocked => {
                 self.core.stats.forwards_blocked += 1;
-                self.tell(now, id, FromRelay::Gone(inner.route));
+                self.members.close_flow(id, to);
+                self.tell(now, id, &FromRelay::Gone(inner.route));
             }
-            way @ (Way::Output | Way::Lane) if self.make_flow_room(now, id, to) => {
-                self.carry(now, &parcel, way);
-            }
-            Way::Output | Way::Lane | Way::Busy => {
-                self.core.stats.forwards_busy += 1;
-                self.tell(now, id, FromRelay::Busy(inner.route, raw.len() as u32));
-            }
+            way => self.pass(now, &parcel, inner.route, way),
         }
+    }
+
+    /// Carries a frame to a member that is there, or turns it away because too much waits.
+    fn pass(&mut self, now: Now, parcel: &Parcel<'_>, route: Route, way: Way) {
+        let Parcel { from, to, raw, .. } = *parcel;
+        let has_room = self.make_flow_room(now, from, to);
+        if has_room && way != Way::Busy {
+            return self.carry(now, parcel, way);
+        }
+        self.core.stats.forwards_busy += 1;
+        if has_room {
+            let total = self.members.turn_away(from, to, raw.len());
+            return self.tell(now, from, &FromRelay::Busy(route, total));
+        }
+        // The relay cannot count on from here: the route is closed again at once.
+        let total = raw.len() as u64;
+        self.tell(now, from, &FromRelay::Busy(route, total));
+        self.tell(now, from, &FromRelay::Settled(route, total));
     }
 
     /// A frame is for a route that leads nowhere.
@@ -273,19 +303,21 @@ impl Hub {
         self.core.stats.forwards_gone += 1;
         // It may have been told so already, after the last that came from there.
         if !self.members.tells_gone(id, &route) {
-            self.tell(now, id, FromRelay::Gone(route));
+            self.tell(now, id, &FromRelay::Gone(route));
         }
     }
 
     /// Makes room for bytes of a member that wait for one more member. Others for which none wait
-    /// give way, and the credit that they hold is given back. Says whether there is room now.
+    /// give way: the routes to them are closed. Says whether there is room now.
     fn make_flow_room(&mut self, now: Now, id: LinkId, to: LinkId) -> bool {
         let limits = &self.core.config.limits;
         let Some(room) = self.members.make_flow_room(limits, id, to) else {
             return false;
         };
-        for credit in room.given_back {
-            let room = self.members.tell_credit(&mut self.core.at(now), id, credit);
+        for credit in room.settled {
+            let room = self
+                .members
+                .tell_settled(&mut self.core.at(now), id, credit);
             self.check(now, id, room);
         }
         room.is_free && self.members.contains(id)
@@ -308,12 +340,29 @@ impl Hub {
         self.check(now, of, room);
     }
 
-    /// A member wants nothing more from a route.
-    fn block(&mut self, now: Now, id: LinkId, frame: Frame<'_>) {
-        let Ok(ToRelay::Block(route)) = ToRelay::decode(frame.payload) else {
-            return self.refuse(now, id, Refusal::Frame);
+    /// A member says something to the relay.
+    fn word(&mut self, now: Now, id: LinkId, frame: Frame<'_>) {
+        let stage = self.members.stage_mut(id);
+        let Some(membership) = stage.and_then(Stage::membership_mut) else {
+            return;
         };
-        if let Some(from) = self.presence.link_of(&route) {
+        let word = match membership.open(frame.payload) {
+            Ok(payload) => ToRelay::decode(payload).map_err(Refusal::from),
+            Err(_) => Err(Refusal::Frame),
+        };
+        match word.map(|said| said.word) {
+            Ok(ToRelay::Block(route)) => self.block(now, id, &route),
+            Ok(word @ (ToRelay::Tags(_) | ToRelay::Newer(_))) => {
+                self.tell(now, id, &FromRelay::Unknown(word.verb().into()));
+            }
+            Ok(ToRelay::Join(_) | ToRelay::Prove(_)) => self.refuse(now, id, Refusal::Frame),
+            Err(why) => self.refuse(now, id, why),
+        }
+    }
+
+    /// A member wants nothing more from a route.
+    fn block(&mut self, now: Now, id: LinkId, route: &Route) {
+        if let Some(from) = self.presence.link_of(route) {
             self.members.block(&self.core.at(now), id, from);
         }
     }

@@ -2,18 +2,20 @@
 
 use super::Config;
 use super::context::Ctx;
-use super::stage::Stage;
+use super::stage::{Challenged, Stage};
 use crate::name::NetworkName;
-use crate::wire::membership::{Challenge, RelayKey};
-use crate::wire::relay::{Refusal, ToRelay};
+use crate::wire::membership::{Challenge, Joining, RelayKey, Seals, Side};
+use crate::wire::relay::{FromRelay, Refusal, ToRelay, Word};
 
 /// What follows from a word of a link that has not joined.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Step {
-    /// It is asked for a proof.
-    Prove(Challenge),
-    /// It may join.
-    Join,
+    /// It is shown the relay's proof, and asked for its own.
+    Ask(FromRelay),
+    /// It has proved the key, and may join.
+    Join(Seals),
+    /// It may join, once it is told that nothing is proven.
+    Enter(FromRelay),
     Refuse(Refusal),
 }
 
@@ -39,44 +41,53 @@ pub(super) fn step(
     ctx: &mut Ctx<'_>,
     stage: &mut Stage,
     network: &NetworkName,
-    word: &ToRelay,
+    said: &Word<ToRelay>,
 ) -> Step {
     let key = match served(ctx.config, network) {
         Served::Not => return Step::Refuse(Refusal::Network),
         Served::Open => None,
         Served::Keyed(key) => Some(key),
     };
-    match (&*stage, word) {
-        (Stage::New, ToRelay::Join(_)) if key.is_none() => Step::Join,
-        (Stage::New, ToRelay::Join(challenge)) => {
+    match (&*stage, &said.word) {
+        (Stage::New, ToRelay::Join(member)) => {
             let mut relay = [0; 32];
             ctx.entropy.fill(&mut relay);
-            *stage = Stage::Challenged {
-                network: network.clone(),
-                member: *challenge,
-                relay,
+            let Some(key) = key else {
+                return Step::Enter(FromRelay::Prove(relay, None));
             };
-            Step::Prove(relay)
+            let asked = (member, said.fields.as_bytes());
+            let (challenged, word) = ask(key, network, asked, &relay);
+            *stage = Stage::Challenged(Box::new(challenged));
+            Step::Ask(word)
         }
-        (
-            Stage::Challenged {
-                network: asked,
-                member,
-                relay,
-            },
-            ToRelay::Prove(proofs),
-        ) if asked == network => {
-            let is_good = |key: &RelayKey| {
-                let mut proofs = proofs.iter();
-                proofs.any(|proof| key.verify(network, member, relay, proof))
-            };
-            match key.is_some_and(is_good) {
-                true => Step::Join,
-                false => Step::Refuse(Refusal::Key),
+        (Stage::Challenged(challenged), ToRelay::Prove(proof))
+            if challenged.network == *network =>
+        {
+            let joining = &challenged.joining;
+            let key = key.filter(|key| key.verify(Side::Member, joining, proof));
+            match key {
+                Some(key) => Step::Join(key.seals(Side::Relay, joining)),
+                None => Step::Refuse(Refusal::Key),
             }
         }
         _ => Step::Refuse(Refusal::Frame),
     }
+}
+
+/// The relay proves its key, and asks a link for such a proof.
+fn ask(
+    key: &RelayKey,
+    network: &NetworkName,
+    asked: (&Challenge, &[u8]),
+    relay: &Challenge,
+) -> (Challenged, FromRelay) {
+    let joining = Joining::new(network, asked, (relay, b""));
+    let proof = key.prove(Side::Relay, &joining);
+    let challenged = Challenged {
+        network: network.clone(),
+        joining,
+    };
+    (challenged, FromRelay::Prove(*relay, Some(proof)))
 }
 
 #[cfg(test)]
@@ -86,6 +97,7 @@ mod tests {
     use super::*;
     use crate::fernet::Key;
     use crate::limits::RelayLimits;
+    use crate::wire::relay::Fields;
 
     fn net(text: &str) -> NetworkName {
         NetworkName::new(text).unwrap()
@@ -103,54 +115,97 @@ mod tests {
     }
 
     fn next(core: &mut Core, stage: &mut Stage, network: &str, word: &ToRelay) -> Step {
-        step(&mut core.at(at(1)), stage, &net(network), word)
+        let (word, fields) = (word.clone(), Fields::default());
+        let said = Word { word, fields };
+        step(&mut core.at(at(1)), stage, &net(network), &said)
     }
 
     const JOIN: ToRelay = ToRelay::Join([3; 32]);
 
+    /// Asks to join `plant`; the joining, once the relay has proved its key for it.
+    fn asked(core: &mut Core, stage: &mut Stage) -> Joining {
+        let asked = next(core, stage, "plant", &JOIN);
+        let Step::Ask(FromRelay::Prove(relay, Some(proof))) = asked else {
+            panic!("{asked:?}");
+        };
+        let joining = Joining::new(&net("plant"), (&[3; 32], b""), (&relay, b""));
+        assert!(key().verify(Side::Relay, &joining, &proof));
+        joining
+    }
+
+    fn is_refused(step: &Step, wanted: Refusal) -> bool {
+        matches!(step, Step::Refuse(why) if *why == wanted)
+    }
+
     #[test]
     fn any_network_is_open_where_none_is_listed_and_no_other_where_some_are() {
+        let enters = |step: &Step| matches!(step, Step::Enter(FromRelay::Prove(_, None)));
         let mut open = core(RelayLimits::default());
-        assert_eq!(next(&mut open, &mut Stage::New, "any", &JOIN), Step::Join);
+        assert!(enters(&next(&mut open, &mut Stage::New, "any", &JOIN)));
         let mut listed = listed();
-        assert_eq!(
-            next(&mut listed, &mut Stage::New, "hall", &JOIN),
-            Step::Join
-        );
+        assert!(enters(&next(&mut listed, &mut Stage::New, "hall", &JOIN)));
         let refused = next(&mut listed, &mut Stage::New, "any", &JOIN);
-        assert_eq!(refused, Step::Refuse(Refusal::Network));
+        assert!(is_refused(&refused, Refusal::Network));
     }
 
     #[test]
     fn a_network_with_a_key_is_joined_with_a_proof_of_it() {
         let (mut core, mut stage) = (listed(), Stage::New);
-        let asked = next(&mut core, &mut stage, "plant", &JOIN);
-        let Step::Prove(relay) = asked else {
-            panic!("{asked:?}");
-        };
-        let good = key().prove(&net("plant"), &[3; 32], &relay);
-        let wrong = ToRelay::Prove(vec![[1; 32]]);
+        let joining = asked(&mut core, &mut stage);
+        let wrong = ToRelay::Prove([1; 32]);
         let refused = next(&mut core, &mut stage, "plant", &wrong);
-        assert_eq!(refused, Step::Refuse(Refusal::Key));
-        let proofs = ToRelay::Prove(vec![[1; 32], good]);
-        assert_eq!(next(&mut core, &mut stage, "plant", &proofs), Step::Join);
-        let elsewhere = next(&mut core, &mut stage, "hall", &proofs);
-        assert_eq!(
-            elsewhere,
-            Step::Refuse(Refusal::Frame),
+        assert!(is_refused(&refused, Refusal::Key));
+        let good = ToRelay::Prove(key().prove(Side::Member, &joining));
+        let joins = next(&mut core, &mut stage, "plant", &good);
+        assert!(matches!(joins, Step::Join(_)), "{joins:?}");
+        let elsewhere = next(&mut core, &mut stage, "hall", &good);
+        assert!(
+            is_refused(&elsewhere, Refusal::Frame),
             "it is for the other network"
         );
     }
 
     #[test]
+    fn a_proof_that_is_reflected_replayed_or_of_another_joining_is_wrong() {
+        let (mut core, mut stage, mut other) = (listed(), Stage::New, Stage::New);
+        let joining = asked(&mut core, &mut stage);
+        let elsewhere = asked(&mut core, &mut other);
+        assert_ne!(joining, elsewhere, "two at once");
+        let reflected = ToRelay::Prove(key().prove(Side::Relay, &joining));
+        let good = ToRelay::Prove(key().prove(Side::Member, &joining));
+        for (stage, proof) in [(&mut stage, &reflected), (&mut other, &good)] {
+            let refused = next(&mut core, stage, "plant", proof);
+            assert!(is_refused(&refused, Refusal::Key), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn fields_behind_a_word_that_are_taken_away_spoil_the_proof() {
+        let (mut core, mut stage) = (listed(), Stage::New);
+        let said = ToRelay::decode(b"join.2.AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwM=.a=1");
+        let asked = step(
+            &mut core.at(at(1)),
+            &mut stage,
+            &net("plant"),
+            &said.unwrap(),
+        );
+        let Step::Ask(FromRelay::Prove(relay, Some(proof))) = asked else {
+            panic!("{asked:?}");
+        };
+        let joining = |fields| Joining::new(&net("plant"), (&[3; 32], fields), (&relay, b""));
+        assert!(key().verify(Side::Relay, &joining(b".a=1"), &proof));
+        assert!(!key().verify(Side::Relay, &joining(b""), &proof));
+    }
+
+    #[test]
     fn words_out_of_place_are_refused() {
         let mut core = listed();
-        let proof = ToRelay::Prove(vec![[1; 32]]);
+        let proof = ToRelay::Prove([1; 32]);
         let refused = next(&mut core, &mut Stage::New, "plant", &proof);
-        assert_eq!(refused, Step::Refuse(Refusal::Frame));
+        assert!(is_refused(&refused, Refusal::Frame));
         let mut stage = Stage::New;
         next(&mut core, &mut stage, "plant", &JOIN);
         let again = next(&mut core, &mut stage, "plant", &JOIN);
-        assert_eq!(again, Step::Refuse(Refusal::Frame));
+        assert!(is_refused(&again, Refusal::Frame));
     }
 }

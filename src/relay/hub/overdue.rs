@@ -54,7 +54,7 @@ impl Deadline {
                 let heard = clocks.held.unwrap_or(clocks.heard);
                 Deadline::refused(heard + limits.idle, Refusal::Idle)
             }
-            Stage::New | Stage::Challenged { .. } => {
+            Stage::New | Stage::Challenged(_) => {
                 Deadline::refused(clocks.opened + limits.handshake, Refusal::Late)
             }
         };
@@ -141,7 +141,7 @@ mod tests {
 
     fn joined() -> Stage {
         let network = NetworkName::new("plant").unwrap();
-        Stage::Joined(Box::new(Membership::new(network, Route::default())))
+        Stage::Joined(Box::new(Membership::new(network, Route::default(), None)))
     }
 
     #[test]

@@ -76,7 +76,6 @@ pub(super) struct Numbered<'a> {
 /// A member that is gone, for the others to be told.
 #[derive(Debug)]
 pub(super) struct Left {
-    pub(super) network: NetworkName,
     pub(super) route: Route,
     /// The number of its last advert; 0 if none was handed on.
     pub(super) version: u64,
@@ -318,7 +317,6 @@ impl Presence {
             }
         }
         Some(Left {
-            network: member.network,
             route: member.route,
             version: member.version,
             advert: member.advert,

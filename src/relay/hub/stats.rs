@@ -45,6 +45,8 @@ crate::stats::stats! {
     http_refused,
     /// Links refused for bytes that are no frame, or a frame out of place.
     refused_frame,
+    /// Links refused for another version of what nodes and relays say.
+    refused_version,
     /// Links refused for a network that is not served.
     refused_network,
     /// Links refused because there are as many networks as may be.
@@ -72,6 +74,7 @@ impl RelayStats {
     pub(super) fn count_refusal(&mut self, why: Refusal) {
         let counter = match why {
             Refusal::Frame => &mut self.refused_frame,
+            Refusal::Version => &mut self.refused_version,
             Refusal::Network => &mut self.refused_network,
             Refusal::Networks => &mut self.refused_networks,
             Refusal::Key => &mut self.refused_key,

@@ -158,7 +158,9 @@ fn a_relay_that_says_who_is_gone_when_nobody_is_does_no_lasting_harm() {
         let route = Forward::decode(sent).unwrap().route;
         let wire = w.wire_to_hub(a, hub);
         for word in [
-            FromRelay::Credit(route, u32::MAX),
+            FromRelay::Credit(route, u64::MAX / 4),
+            FromRelay::Settled(route, 9),
+            FromRelay::Window(route, u64::MAX),
             FromRelay::Busy(route, 7),
             FromRelay::Gone(route),
         ] {
@@ -182,7 +184,7 @@ fn a_relay_that_says_who_is_gone_when_nobody_is_does_no_lasting_harm() {
         }
         // Nonsense ends the link, which is made anew.
         let wire = w.wire_to_hub(a, hub);
-        w.transmit(wire, 1, b"sim|reg|hello.there|END\n".to_vec());
+        w.transmit(wire, 1, b"sim|reg|gone.there|END\n".to_vec());
         w.run(secs(5));
         let protocol = Event::RelayDown {
             relay: relay(hub),

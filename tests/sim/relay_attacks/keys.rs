@@ -1,14 +1,17 @@
 //! Keys: who may join, who may read, and what a relay sees.
 
 use super::raw::{CHALLENGE, Raw, address};
-use crate::hubs::{relay, relay_key};
+use crate::forged::{frame, frames};
+use crate::hubs::{network, relay, relay_key};
 use crate::pairs::{both_unharmed, relayed, with_hub};
 use crate::world::{World, key, secs};
+use peerbase::engine::{Event, RelayFault};
 use peerbase::fernet::{Key, Keyring};
 use peerbase::frame::FrameType;
 use peerbase::limits::RelayLimits;
 use peerbase::relay::hub::Config;
-use peerbase::wire::relay::{Forward, FromRelay, ToRelay};
+use peerbase::wire::membership::{Joining, Side};
+use peerbase::wire::relay::{Forward, FromRelay, Route, TagRequest, ToRelay};
 use peerbase::{NetworkName, Refusal, RelayKey};
 
 #[test]
@@ -47,68 +50,190 @@ fn nobody_can_send_from_a_route_that_is_not_its_own_nor_across_networks() {
     );
 }
 
+fn net(name: &str) -> NetworkName {
+    NetworkName::new(name).unwrap()
+}
+
+/// A hub that serves two networks with a relay key each.
+fn keyed(w: &mut World) -> usize {
+    let other = RelayKey::derive(&key(), &net("other"));
+    let networks = vec![(network(), Some(relay_key())), (net("other"), Some(other))];
+    w.add_hub(Config {
+        networks,
+        ..Config::default()
+    })
+}
+
+/// A link that the hub has asked for a proof, and what that is for.
+fn challenged(w: &mut World, hub: usize, n: usize) -> (Raw, Joining) {
+    let mut raw = Raw::connect(w, hub, address(n));
+    raw.say(w, &ToRelay::Join(CHALLENGE));
+    w.settle();
+    let [FromRelay::Prove(relay, Some(proof))] = raw.words(w)[..] else {
+        panic!("no challenge")
+    };
+    let joining = Joining::new(&network(), (&CHALLENGE, b""), (&relay, b""));
+    assert!(relay_key().verify(Side::Relay, &joining, &proof));
+    (raw, joining)
+}
+
+/// A member that has proved the relay key.
+fn proved(w: &mut World, hub: usize, n: usize) -> (Raw, Route) {
+    let (mut raw, joining) = challenged(w, hub, n);
+    raw.say(
+        w,
+        &ToRelay::Prove(relay_key().prove(Side::Member, &joining)),
+    );
+    raw.seals = Some(relay_key().seals(Side::Member, &joining));
+    w.settle();
+    let [FromRelay::Joined(route)] = raw.words(w)[..] else {
+        panic!("not joined")
+    };
+    (raw, route)
+}
+
 #[test]
 fn a_proof_is_good_once_for_its_network_and_its_key() {
     let mut w = World::new(crate::first_seed());
-    let net = |s| NetworkName::new(s).unwrap();
+    let hub = keyed(&mut w);
     let key = relay_key();
-    let networks = vec![
-        (net("sim"), Some(key.clone())),
-        (net("other"), Some(key.clone())),
-    ];
-    let hub = w.add_hub(Config {
-        networks,
-        ..Config::default()
-    });
-    let challenged = |w: &mut World, n: usize| {
-        let mut raw = Raw::connect(w, hub, address(n));
-        raw.say(w, &ToRelay::Join(CHALLENGE));
-        w.settle();
-        let [FromRelay::Prove(relay)] = raw.words(w)[..] else {
-            panic!("no challenge")
+    let (good, joining) = challenged(&mut w, hub, 1);
+    let proof = key.prove(Side::Member, &joining);
+    good.say(&mut w, &ToRelay::Prove(proof));
+    w.settle();
+    assert_eq!(w.hubs[hub].hub.stats().joined, 1);
+    let wrong_key = RelayKey::derive(&Key::from_bytes([1; 32]), &network());
+    let mut refused = Vec::new();
+    let mut refuse =
+        |w: &mut World, n: usize, net: &'static str, why, prove: &dyn Fn(&Joining) -> _| {
+            let (mut raw, joining) = challenged(w, hub, n);
+            raw.net = net;
+            raw.say(w, &ToRelay::Prove(prove(&joining)));
+            refused.push((raw, why));
         };
-        (raw, relay)
-    };
-    let (mut good, relay) = challenged(&mut w, 1);
-    let proof = key.prove(&net("sim"), &CHALLENGE, &relay);
-    // One of several keys, as while a key is being rotated.
-    good.say(&mut w, &ToRelay::Prove(vec![[0; 32], proof]));
-    w.settle();
-    assert!(matches!(good.words(&w)[..], [FromRelay::Joined(_)]));
-    let wrong_key = RelayKey::derive(&Key::from_bytes([1; 32]), &net("sim"));
-    let (mut a, _) = challenged(&mut w, 2);
-    a.say(&mut w, &ToRelay::Prove(vec![proof]));
-    let (mut b, relay) = challenged(&mut w, 3);
-    b.say(
-        &mut w,
-        &ToRelay::Prove(vec![key.prove(&net("other"), &CHALLENGE, &relay)]),
-    );
-    let (mut c, relay) = challenged(&mut w, 4);
-    c.say(
-        &mut w,
-        &ToRelay::Prove(vec![wrong_key.prove(&net("sim"), &CHALLENGE, &relay)]),
-    );
+    let member = Side::Member;
+    refuse(&mut w, 2, "sim", Refusal::Key, &|_| proof);
+    // The relay's own proof, which anybody is shown.
+    refuse(&mut w, 3, "sim", Refusal::Key, &|j| {
+        key.prove(Side::Relay, j)
+    });
+    refuse(&mut w, 4, "sim", Refusal::Key, &|j| {
+        wrong_key.prove(member, j)
+    });
     // The challenge of one network answered for another.
-    let (mut d, relay) = challenged(&mut w, 5);
-    d.net = "other";
-    d.say(
-        &mut w,
-        &ToRelay::Prove(vec![key.prove(&net("other"), &CHALLENGE, &relay)]),
-    );
+    refuse(&mut w, 5, "other", Refusal::Frame, &|j| {
+        key.prove(member, j)
+    });
     w.settle();
-    for (raw, why) in [
-        (&mut a, Refusal::Key),
-        (&mut b, Refusal::Key),
-        (&mut c, Refusal::Key),
-        (&mut d, Refusal::Frame),
-    ] {
-        assert_eq!(raw.refused(&w), Some(why));
+    for (raw, why) in &mut refused {
+        assert_eq!(raw.refused(&w), Some(*why));
     }
     let mut unproved = Raw::connect(&mut w, hub, address(6));
-    unproved.say(&mut w, &ToRelay::Prove(vec![proof]));
+    unproved.say(&mut w, &ToRelay::Prove(proof));
     w.settle();
     assert_eq!(unproved.refused(&w), Some(Refusal::Frame));
     assert_eq!(w.hubs[hub].hub.stats().joined, 1);
+}
+
+#[test]
+fn a_members_word_that_is_altered_replayed_skipped_or_not_sealed_ends_its_link() {
+    let mut w = World::new(crate::first_seed());
+    let hub = keyed(&mut w);
+    let (_other, route) = proved(&mut w, hub, 1);
+    let block = ToRelay::Block(route);
+    let sealed = |raw: &mut Raw| {
+        let mut payload = Vec::new();
+        block.encode(&mut payload);
+        raw.seals.as_mut().unwrap().seal(0, &mut payload);
+        payload
+    };
+    type Change = fn(Vec<u8>, Vec<u8>) -> Vec<Vec<u8>>;
+    let changes: [Change; 5] = [
+        |mut one, _| {
+            one[8] = if one[8] == b'x' { b'y' } else { b'x' };
+            vec![one]
+        },
+        |one, _| vec![one.clone(), one],
+        |_, two| vec![two],
+        |one, two| vec![two, one],
+        |one, _| vec![one[.."block.".len() + 16].to_vec()],
+    ];
+    for (n, change) in changes.into_iter().enumerate() {
+        let (mut raw, _) = proved(&mut w, hub, 2 + n);
+        let words = [sealed(&mut raw), sealed(&mut raw)];
+        let [one, two] = words;
+        for payload in change(one, two) {
+            raw.send(&mut w, FrameType::REGISTER, &payload);
+        }
+        w.settle();
+        raw.seals = None;
+        assert_eq!(raw.refused(&w), Some(Refusal::Frame), "{n}");
+    }
+    // One that says them in order stays, and words that this relay does not serve are told so.
+    let (mut raw, _) = proved(&mut w, hub, 9);
+    raw.say_sealed(&mut w, &block);
+    raw.say_sealed(&mut w, &ToRelay::Tags(TagRequest::Sample(7)));
+    raw.say_sealed(&mut w, &ToRelay::Newer(b"later.7"[..].into()));
+    w.settle();
+    let unknown = |verb: &[u8]| FromRelay::Unknown(verb.into());
+    assert_eq!(raw.words(&w), [unknown(b"sample"), unknown(b"later")]);
+    raw.say_sealed(&mut w, &ToRelay::Newer(b"!later.7"[..].into()));
+    w.settle();
+    assert_eq!(raw.refused(&w), Some(Refusal::Version));
+}
+
+#[test]
+fn what_others_send_and_that_they_are_gone_comes_sealed_and_in_order() {
+    let mut w = World::new(crate::first_seed());
+    let hub = keyed(&mut w);
+    let (mut hears, to) = proved(&mut w, hub, 1);
+    let (tells, from) = proved(&mut w, hub, 2);
+    w.stall(hears.wire);
+    // More than waits in the output: the last of it waits behind, and the word behind that.
+    for _ in 0..4 {
+        tells.forward(&mut w, to, FrameType::MESSAGE, &[b'A'; 50_000]);
+    }
+    w.settle();
+    w.close_other(tells.wire, 0);
+    w.settle();
+    hears.say_sealed(&mut w, &ToRelay::Tags(TagRequest::Page(0)));
+    w.settle();
+    w.unstall(hears.wire);
+    w.run(secs(2));
+    let words = hears.words(&w);
+    let unknown = FromRelay::Unknown(b"page"[..].into());
+    assert_eq!(words, [unknown, FromRelay::Gone(from)]);
+}
+
+#[test]
+fn a_relays_word_that_somebody_on_the_way_says_again_ends_the_link_and_no_call() {
+    let mut w = World::new(crate::first_seed());
+    let hub = keyed(&mut w);
+    w.relays = vec![relay(hub)];
+    w.hubs[hub].tapped = Some(Default::default());
+    let a = w.add("a");
+    let b = w.add("b");
+    (w.nodes[a].group, w.nodes[b].group) = (1, 2);
+    w.run(secs(5));
+    let [_, went] = w.hubs[hub].tapped.take().unwrap();
+    let words = frames(&went).into_iter();
+    let words = words.filter(|(kind, _)| *kind == FrameType::REGISTER);
+    let joined = words.filter(|(_, payload)| payload.starts_with(b"joined."));
+    let joined: Vec<Vec<u8>> = joined.map(|(_, payload)| payload).collect();
+    assert_eq!(joined.len(), 2);
+    for word in joined {
+        let n = w.call(a, "b", secs(20)).unwrap();
+        let wire = w.wire_to_hub(a, hub);
+        w.transmit(wire, 1, frame(FrameType::REGISTER, &word));
+        w.run(secs(20));
+        assert!(w.result(a, n).unwrap().is_ok());
+    }
+    let down = Event::RelayDown {
+        relay: relay(hub),
+        why: RelayFault::Protocol,
+    };
+    assert!(w.nodes[a].events.contains(&down));
+    both_unharmed(&mut w, a, b);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use crate::forged::{frame_of, frames_from};
 use crate::world::World;
 use peerbase::Refusal;
 use peerbase::frame::FrameType;
+use peerbase::wire::membership::Seals;
 use peerbase::wire::relay::{Forward, FromRelay, Route, ToRelay, encode_forward};
 
 pub(crate) const CHALLENGE: [u8; 32] = [7; 32];
@@ -13,6 +14,8 @@ pub(crate) struct Raw {
     pub(crate) wire: usize,
     pub(crate) net: &'static str,
     pub(crate) read: usize,
+    /// How words are sealed, once the relay key is proved.
+    pub(crate) seals: Option<Seals>,
 }
 
 impl Raw {
@@ -22,6 +25,7 @@ impl Raw {
             wire,
             net: "sim",
             read: 0,
+            seals: None,
         }
     }
 
@@ -47,6 +51,14 @@ impl Raw {
         self.send(w, FrameType::REGISTER, &payload);
     }
 
+    /// Says a word that is sealed.
+    pub(crate) fn say_sealed(&mut self, w: &mut World, word: &ToRelay) {
+        let mut payload = Vec::new();
+        word.encode(&mut payload);
+        self.seals.as_mut().unwrap().seal(0, &mut payload);
+        self.send(w, FrameType::REGISTER, &payload);
+    }
+
     pub(crate) fn forward(&self, w: &mut World, to: Route, kind: FrameType, token: &[u8]) {
         let mut bytes = Vec::new();
         encode_forward(self.net, &to, kind, &mut bytes, |out| {
@@ -62,10 +74,15 @@ impl Raw {
 
     pub(crate) fn words(&mut self, w: &World) -> Vec<FromRelay> {
         let words = self.frames(w).into_iter();
-        words
-            .filter(|(kind, _)| *kind == FrameType::REGISTER)
-            .map(|(_, payload)| FromRelay::decode(&payload).unwrap())
-            .collect()
+        let words = words.filter(|(kind, _)| *kind == FrameType::REGISTER);
+        let read = |(_, payload): (FrameType, Vec<u8>)| {
+            let payload = match &mut self.seals {
+                Some(seals) => seals.open(&payload).unwrap(),
+                None => &payload,
+            };
+            FromRelay::decode(payload).unwrap().word
+        };
+        words.map(read).collect()
     }
 
     /// Where the others are, as the hub has told so far.

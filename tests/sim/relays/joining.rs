@@ -37,18 +37,63 @@ fn a_relay_that_asks_for_a_key_lets_in_who_proves_it_and_nobody_else() {
     // One event, not one for each attempt; and attempts a minute apart.
     let refused = Event::RelayDown {
         relay: relay(wrong),
-        why: RelayFault::Refused(Refusal::Key),
+        why: RelayFault::WrongKey,
     };
     assert_eq!(
         w.nodes[a].events.iter().filter(|e| **e == refused).count(),
         1
     );
-    let asked = w.hubs[wrong].hub.stats().refused_key;
+    let asked = w.hubs[wrong].hub.stats().accepted;
     assert!(
         (2..=2 * 7).contains(&asked),
         "{asked} attempts of two nodes in five minutes"
     );
     assert_eq!(w.hubs[wrong].hub.stats().joined, 0);
+    w.check_closed();
+}
+
+#[test]
+fn a_relay_that_had_the_key_is_not_joined_without_it_and_others_are_with_a_word() {
+    let mut w = World::new(crate::first_seed());
+    let keyed = vec![(network(), Some(relay_key()))];
+    let hub = w.add_hub(Config {
+        networks: keyed.clone(),
+        ..Config::default()
+    });
+    let open = w.add_hub(Config::default());
+    w.relays = vec![relay(hub), relay(open)];
+    let a = w.add("a");
+    w.run(secs(5));
+    assert_eq!(w.joined_hub(a), 2);
+    let unproven = |w: &World| {
+        let events = w.nodes[a].events.iter();
+        let told = events.filter_map(|event| match event {
+            Event::RelayUnproven(relay) => Some(relay.clone()),
+            _ => None,
+        });
+        told.collect::<Vec<_>>()
+    };
+    assert_eq!(unproven(&w), [relay(open)]);
+    // Somebody without the key is at the addresses of both.
+    for hub in [hub, open] {
+        w.kill_hub(hub, false);
+        w.hubs[hub].config.networks.clear();
+        w.restart_hub(hub);
+    }
+    w.run(secs(100));
+    assert_eq!(w.joined_hub(a), 1);
+    assert_eq!(w.hubs[hub].hub.stats().members, 0);
+    let down = Event::RelayDown {
+        relay: relay(hub),
+        why: RelayFault::WrongKey,
+    };
+    assert!(w.nodes[a].events.contains(&down));
+    assert_eq!(unproven(&w), [relay(open)], "once");
+    w.kill_hub(hub, false);
+    w.hubs[hub].config.networks = keyed;
+    w.restart_hub(hub);
+    w.run(secs(100));
+    assert_eq!(w.joined_hub(a), 2);
     w.check_closed();
 }
 

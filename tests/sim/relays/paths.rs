@@ -20,8 +20,9 @@ fn nodes_that_cannot_see_each_other_call_through_a_relay() {
         w.run(ms(100));
         assert_eq!(w.result(a, n), Some(&Ok(b"b".to_vec())));
         assert_eq!(w.result(b, m), Some(&Ok(b"a".to_vec())));
-        let up = Event::RelayUp(relay(0));
-        assert_eq!(w.nodes[a].events, [up, Event::PeerJoined(name("b"))]);
+        let (up, unproven) = (Event::RelayUp(relay(0)), Event::RelayUnproven(relay(0)));
+        let joined = Event::PeerJoined(name("b"));
+        assert_eq!(w.nodes[a].events, [up, unproven, joined]);
         // Pushed at once: four hops there, four back, and nothing that waits for a clock.
         let n = w.call(a, "b", secs(1)).unwrap();
         let took = w.run_until(secs(1), |w| w.result(a, n).is_some());

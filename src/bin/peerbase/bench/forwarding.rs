@@ -71,9 +71,14 @@ impl Member {
         loop {
             if let Ok(Parsed::Complete(frame, used)) = parse(&self.read, FRAME_MAX) {
                 let heard = match frame.kind {
-                    FrameType::REGISTER => FromRelay::decode(frame.payload).map(Heard::Word),
+                    FrameType::REGISTER => FromRelay::decode(frame.payload)
+                        .map(|said| Heard::Word(said.word))
+                        .map_err(|e| e.to_string()),
                     FrameType::FORWARD => {
-                        Forward::decode(frame.payload).map(|f| Heard::From(f.route))
+                        let forward = Forward::decode(frame.payload);
+                        forward
+                            .map(|f| Heard::From(f.route))
+                            .map_err(|e| e.to_string())
                     }
                     FrameType::ERROR => {
                         return Err(Failure::Failed("the relay refused a member".into()));
@@ -81,7 +86,7 @@ impl Member {
                     _ => Ok(Heard::Other),
                 };
                 self.read.drain(..used);
-                return heard.map_err(|e| Failure::Failed(e.to_string()));
+                return heard.map_err(Failure::Failed);
             }
             let mut buf = [0; 16 * 1024];
             let n = self.stream.read(&mut buf)?;
@@ -137,15 +142,15 @@ fn through_relay(at: &str) -> Outcome<f64> {
     let total = rounds * batch.len();
     let start = Instant::now();
     let reading = thread::spawn(move || drain(receiver.stream, total));
-    let mut under_way = 0u32;
+    let (mut sent, mut gone) = (0u64, 0);
     for _ in 0..rounds {
-        while under_way + batch.len() as u32 > ROUTE_WINDOW {
-            if let Heard::Word(FromRelay::Credit(_, bytes)) = sender.hear()? {
-                under_way -= bytes;
+        while sent + batch.len() as u64 > gone + u64::from(ROUTE_WINDOW) {
+            if let Heard::Word(FromRelay::Credit(_, total)) = sender.hear()? {
+                gone = total;
             }
         }
         sender.stream.write_all(&batch)?;
-        under_way += batch.len() as u32;
+        sent += batch.len() as u64;
     }
     finish(reading, total, start)
 }

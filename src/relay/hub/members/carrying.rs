@@ -129,6 +129,20 @@ impl Members {
         is_within.then_some(sender.route)
     }
 
+    /// A frame of one member for another is turned away; the total of which the sender is told.
+    pub(in super::super) fn turn_away(&mut self, from: LinkId, to: LinkId, bytes: usize) -> u64 {
+        let sender = self.table.get_mut(&from).and_then(|m| m.membership_mut());
+        sender.map_or(0, |sender| sender.flows.turn_away(to, bytes))
+    }
+
+    /// One member is told that its route to another is closed.
+    pub(in super::super) fn close_flow(&mut self, from: LinkId, to: LinkId) {
+        let sender = self.table.get_mut(&from).and_then(|m| m.membership_mut());
+        if let Some(sender) = sender {
+            sender.flows.close(to);
+        }
+    }
+
     /// Hands a frame to its member, with the sender's route in place of the receiver's.
     pub(in super::super) fn carry(
         &mut self,
@@ -184,15 +198,23 @@ impl Members {
         }
     }
 
-    /// Tells a member how much it may send to another again.
-    pub(in super::super) fn tell_credit(
+    /// Tells a member how much of what it sent to another is not under way any more.
+    fn tell_credit(&mut self, ctx: &mut Ctx<'_>, of: LinkId, credit: Credit) -> Room {
+        match self.route(credit.to) {
+            Some(route) => self.tell(ctx, of, &FromRelay::Credit(route, credit.total)),
+            None => Room::Within,
+        }
+    }
+
+    /// Tells a member that its route to another is closed, and how much came before.
+    pub(in super::super) fn tell_settled(
         &mut self,
         ctx: &mut Ctx<'_>,
         of: LinkId,
         credit: Credit,
     ) -> Room {
-        match self.route(credit.to).filter(|_| credit.bytes > 0) {
-            Some(route) => self.tell(ctx, of, FromRelay::Credit(route, credit.bytes)),
+        match self.route(credit.to) {
+            Some(route) => self.tell(ctx, of, &FromRelay::Settled(route, credit.total)),
             None => Room::Within,
         }
     }

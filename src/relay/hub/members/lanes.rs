@@ -28,8 +28,8 @@ struct Lane {
     bytes: Buffer,
     /// Bytes that it may send; less than none after a frame that was larger than its share.
     allowance: i64,
-    /// The route of its sender, if that is gone and the word that it is gone is the last of the
-    /// lane.
+    /// The route of its sender, if that is gone and the word that it is gone is to follow the last
+    /// of the lane.
     gone: Option<Route>,
 }
 
@@ -44,6 +44,16 @@ impl Lane {
     }
 }
 
+/// What a sender had in its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Turn {
+    pub(super) of: LinkId,
+    /// Bytes that were moved.
+    pub(super) bytes: usize,
+    /// The route of the sender, if the word that it is gone is to follow now.
+    pub(super) gone: Option<Route>,
+}
+
 /// See the module's documentation.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
@@ -51,7 +61,7 @@ pub(super) struct Lanes {
     lanes: Table<LinkId, Lane>,
     /// The turn is that of the first lane from here on.
     next: LinkId,
-    /// Routes of senders that are gone, whose lanes end with that word.
+    /// Routes of senders that are gone, whose lanes that word follows.
     gone: Table<Route, ()>,
     /// Bytes that wait in the lanes of each site's senders.
     sites: Table<IpAddr, usize>,
@@ -99,20 +109,13 @@ impl Lanes {
         n
     }
 
-    /// Appends the word that a sender is gone, if something of it waits; whether that was so.
-    pub(super) fn push_gone(
-        &mut self,
-        of: LinkId,
-        route: Route,
-        write: impl FnOnce(&mut Vec<u8>),
-    ) -> bool {
+    /// Has the word that a sender is gone follow what waits of it; whether something does.
+    pub(super) fn end_with_gone(&mut self, of: LinkId, route: Route) -> bool {
         let Some(lane) = self.lanes.get_mut(&of) else {
             return false;
         };
         lane.gone = Some(route);
-        let site = lane.site;
         self.gone.insert(route, ());
-        self.push(Sender { link: of, site }, write);
         true
     }
 
@@ -121,9 +124,8 @@ impl Lanes {
         self.gone.contains_key(route)
     }
 
-    /// Moves what the sender whose turn it is may send; whose and how many bytes. None if nothing
-    /// waits.
-    pub(super) fn turn(&mut self, output: &mut Buffer) -> Option<(LinkId, usize)> {
+    /// Moves what the sender whose turn it is may send. None if nothing waits.
+    pub(super) fn turn(&mut self, output: &mut Buffer) -> Option<Turn> {
         let from_next = self.lanes.from(&self.next).next();
         let (of, _) = from_next.or_else(|| self.lanes.iter().next())?;
         let of = *of;
@@ -143,13 +145,14 @@ impl Lanes {
                 self.sites.remove(&lane.site);
             }
         }
+        let gone = lane.gone.filter(|_| lane.bytes.is_empty());
         if lane.bytes.is_empty() {
-            if let Some(route) = lane.gone {
-                self.gone.remove(&route);
-            }
             self.lanes.remove(&of);
         }
-        Some((of, n))
+        if let Some(route) = gone {
+            self.gone.remove(&route);
+        }
+        Some(Turn { of, bytes: n, gone })
     }
 }
 
@@ -194,8 +197,8 @@ mod tests {
         }
         let (mut output, mut sent) = (Buffer::default(), Table::default());
         while output.len() < 1_500_000 {
-            let (of, n) = lanes.turn(&mut output).unwrap();
-            *sent.or_insert_with(of, || 0) += n;
+            let turn = lanes.turn(&mut output).unwrap();
+            *sent.or_insert_with(turn.of, || 0) += turn.bytes;
         }
         assert!(
             sent.values().all(|n| (440_000..=560_000).contains(n)),
@@ -231,12 +234,31 @@ mod tests {
         let site = |of| sender(of).site;
         assert_eq!(lanes.len_of_site(&site(2)), 3_000);
         assert_eq!(lanes.len_of_site(&site(4)), 500);
-        assert!(lanes.push_gone(LinkId(3), Route::default(), |out| out.push(b'\n')));
-        assert_eq!(lanes.len_of_site(&site(2)), 3_001);
         let mut output = Buffer::default();
         while lanes.turn(&mut output).is_some() {}
         assert_eq!(lanes.len_of_site(&site(2)), 0);
         assert!(lanes.sites.is_empty());
+    }
+
+    #[test]
+    fn the_word_that_a_sender_is_gone_follows_the_last_that_waits_of_it() {
+        let (mut lanes, mut output, route) =
+            (Lanes::default(), Buffer::default(), Route::default());
+        assert!(
+            !lanes.end_with_gone(LinkId(2), route),
+            "nothing waits of it"
+        );
+        for _ in 0..3 {
+            push(&mut lanes, 2, QUANTUM);
+        }
+        assert!(lanes.end_with_gone(LinkId(2), route));
+        for gone in [None, None, Some(route)] {
+            assert!(lanes.tells_gone(&route));
+            let turn = lanes.turn(&mut output).unwrap();
+            assert_eq!((turn.bytes, turn.gone), (QUANTUM, gone));
+        }
+        assert!(!lanes.tells_gone(&route));
+        assert_eq!(lanes.turn(&mut output), None);
     }
 
     #[test]

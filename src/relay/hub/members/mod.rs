@@ -16,7 +16,6 @@ use super::context::Ctx;
 use super::origin::Origin;
 use super::stage::{Adverts, Clocks, Stage};
 use crate::buffer::Buffer;
-use crate::frame::{FrameType, encode_with};
 use crate::inbox::Inbox;
 use crate::limits::RelayLimits;
 use crate::name::NetworkName;
@@ -44,7 +43,6 @@ pub(super) enum Room {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Gone<'a> {
     pub(super) id: LinkId,
-    pub(super) network: &'a NetworkName,
     pub(super) route: Route,
     /// The number of its last advert; 0 if none was handed on.
     pub(super) version: u64,
@@ -189,7 +187,7 @@ impl Members {
     }
 
     /// Tells a link a word of the relay's, if it is of a network.
-    pub(super) fn tell(&mut self, ctx: &mut Ctx<'_>, to: LinkId, word: FromRelay) -> Room {
+    pub(super) fn tell(&mut self, ctx: &mut Ctx<'_>, to: LinkId, word: &FromRelay) -> Room {
         let Some(member) = self.table.get_mut(&to) else {
             return Room::Within;
         };
@@ -198,9 +196,7 @@ impl Members {
         }
         lend_buffer(&mut self.spare, member);
         append(&mut self.budget, ctx, member, to, to, |stage, out| {
-            if let Some(network) = stage.network() {
-                encode_word(network, word, out);
-            }
+            stage.say(word, out);
         })
     }
 }
@@ -252,8 +248,13 @@ impl Members {
     /// Moves to a link's output what waits behind it, one turn; false if there is no room or no
     /// more.
     pub(super) fn take_turn(&mut self, ctx: &Ctx<'_>, id: LinkId) -> bool {
-        let member = self.table.get_mut(&id);
-        member.is_some_and(|member| member.outbox.take_turn(ctx.now.at))
+        let Some(member) = self.table.get_mut(&id) else {
+            return false;
+        };
+        let Member { stage, outbox, .. } = &mut **member;
+        outbox.take_turn(id, ctx.now.at, |route, out| {
+            stage.say(&FromRelay::Gone(route), out);
+        })
     }
 
     /// Something may have moved to a link's output from behind it.
@@ -352,7 +353,7 @@ impl Members {
         };
         let route = membership.route;
         match membership.adverts.complete() {
-            true => self.tell(ctx, id, FromRelay::Joined(route)),
+            true => self.tell(ctx, id, &FromRelay::Joined(route)),
             false => Room::Within,
         }
     }
@@ -372,9 +373,7 @@ impl Members {
         let Some(member) = self.table.get_mut(&to) else {
             return Room::Within;
         };
-        let word = FromRelay::Gone(gone.route);
-        let write = |out: &mut Vec<u8>| encode_word(gone.network, word, out);
-        let waits_behind = member.outbox.append_gone(gone.id, gone.route, write);
+        let waits_behind = member.outbox.end_with_gone(gone.id, gone.route);
         let missing = member.membership().and_then(|m| m.adverts.first_missing());
         let lacks_advert = gone.version > 0 && missing.is_some_and(|next| next <= gone.version);
         // Nothing holds the advert any more. A member that is far behind learns from the word alone
@@ -388,7 +387,7 @@ impl Members {
             }
         }
         if !waits_behind {
-            return self.tell(ctx, to, word);
+            return self.tell(ctx, to, &FromRelay::Gone(gone.route));
         }
         if let Some(member) = self.table.get_mut(&to) {
             recount(&mut self.budget, member);
@@ -420,7 +419,7 @@ fn append(
     member: &mut Member,
     to: LinkId,
     of: LinkId,
-    write: impl FnOnce(&Stage, &mut Vec<u8>),
+    write: impl FnOnce(&mut Stage, &mut Vec<u8>),
 ) -> Room {
     let was_empty = member.outbox.is_empty();
     let Member { stage, outbox, .. } = member;
@@ -435,13 +434,6 @@ fn append(
         true => Room::Exceeded,
         false => Room::Within,
     }
-}
-
-/// Appends a word of the relay's.
-fn encode_word(network: &NetworkName, word: FromRelay, out: &mut Vec<u8>) {
-    encode_with(network.as_str(), FrameType::REGISTER, out, |out| {
-        word.encode(out)
-    });
 }
 
 #[cfg(test)]

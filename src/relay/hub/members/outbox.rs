@@ -168,14 +168,9 @@ impl Outbox {
         self.lanes.push(of, write);
     }
 
-    /// Appends the word that a sender is gone behind what waits of it; whether something does.
-    pub(super) fn append_gone(
-        &mut self,
-        of: LinkId,
-        route: Route,
-        write: impl FnOnce(&mut Vec<u8>),
-    ) -> bool {
-        self.lanes.push_gone(of, route, write)
+    /// Has the word that a sender is gone follow what waits of it; whether something does.
+    pub(super) fn end_with_gone(&mut self, of: LinkId, route: Route) -> bool {
+        self.lanes.end_with_gone(of, route)
     }
 
     /// Whether the word that a route is gone waits behind what came from there.
@@ -229,16 +224,25 @@ impl Outbox {
     }
 
     /// Moves from the next lane in turn to the output what may go now; false if the output is full,
-    /// or nothing waits behind it.
-    pub(super) fn take_turn(&mut self, now: Time) -> bool {
+    /// or nothing waits behind it. If the lane ends with the word that its sender is gone, `say`
+    /// appends that, for the link `own`.
+    pub(super) fn take_turn(
+        &mut self,
+        own: LinkId,
+        now: Time,
+        say: impl FnOnce(Route, &mut Vec<u8>),
+    ) -> bool {
         if self.is_full() {
             return false;
         }
-        let Some((of, n)) = self.lanes.turn(&mut self.output) else {
+        let Some(turn) = self.lanes.turn(&mut self.output) else {
             return false;
         };
-        if n > 0 {
-            self.note(of, n, now);
+        if turn.bytes > 0 {
+            self.note(turn.of, turn.bytes, now);
+        }
+        if let Some(route) = turn.gone {
+            self.append(own, now, |out| say(route, out));
         }
         true
     }
@@ -271,6 +275,11 @@ mod tests {
         let mut drained = Vec::new();
         outbox.sent(n, at(seconds).at, |s| drained.push((s.of.0, s.bytes)));
         drained
+    }
+
+    /// The word that a sender is gone has four bytes.
+    fn take_turn(outbox: &mut Outbox, seconds: u64) -> bool {
+        outbox.take_turn(LinkId(9), at(seconds).at, |_, out| line(4)(out))
     }
 
     fn sender(number: u64) -> Sender {
@@ -316,11 +325,11 @@ mod tests {
         assert!(outbox.is_busy());
         outbox.append_behind(sender(2), line(1_000));
         outbox.append_behind(sender(3), line(1_000));
-        assert!(!outbox.take_turn(at(1).at), "the output is full");
+        assert!(!take_turn(&mut outbox, 1), "the output is full");
         drained(&mut outbox, AHEAD, 2);
         assert!(outbox.is_busy(), "others wait");
         assert_eq!(outbox.adverts_end(), QUANTUM);
-        while outbox.take_turn(at(2).at) {}
+        while take_turn(&mut outbox, 2) {}
         assert_eq!(drained(&mut outbox, 2_000, 3), [(2, 1_000), (3, 1_000)]);
         assert!(!outbox.is_busy());
         assert_eq!(outbox.adverts_end(), AHEAD);
@@ -330,15 +339,15 @@ mod tests {
     fn the_word_that_a_sender_is_gone_comes_after_what_it_has_sent() {
         let (mut outbox, route) = (outbox(), Route::default());
         assert!(
-            !outbox.append_gone(LinkId(2), route, line(5)),
+            !outbox.end_with_gone(LinkId(2), route),
             "nothing of it waits"
         );
         outbox.append_behind(sender(2), line(10));
-        assert!(outbox.append_gone(LinkId(2), route, line(5)));
+        assert!(outbox.end_with_gone(LinkId(2), route));
         assert!(outbox.tells_gone(&route));
-        while outbox.take_turn(at(1).at) {}
-        assert_eq!(outbox.pending().len(), 15);
+        while take_turn(&mut outbox, 1) {}
         assert!(!outbox.tells_gone(&route));
+        assert_eq!(drained(&mut outbox, 14, 1), [(2, 10), (9, 4)]);
     }
 
     #[test]

@@ -6,9 +6,11 @@ use super::super::stage::Membership;
 use super::outbox::AHEAD;
 use super::*;
 use crate::entropy::Entropy;
-use crate::frame::{Parsed, parse};
+use crate::fernet::Key;
+use crate::frame::{FrameType, Parsed, parse};
 use crate::limits::{FRAME_MAX, ROUTE_WINDOW};
-use crate::wire::relay::encode_forward;
+use crate::wire::membership::{Joining, RelayKey, Seals, Side};
+use crate::wire::relay::{Word, encode_forward};
 
 struct World {
     core: Core,
@@ -38,7 +40,7 @@ fn world(limits: RelayLimits) -> World {
         members.insert(&core.at(at(1)), LinkId(id.into()), origin);
     }
     for id in 1..=2 {
-        let membership = Membership::new(plant(), route(id));
+        let membership = Membership::new(plant(), route(id), None);
         *members.stage_mut(LinkId(id)).unwrap() = Stage::Joined(Box::new(membership));
         members.complete(&mut core.at(at(1)), LinkId(id)).within();
     }
@@ -66,8 +68,8 @@ fn frame(bytes: usize) -> Vec<u8> {
 }
 
 impl World {
-    /// Sends all that waits for a link; the relay's words in it.
-    fn read(&mut self, id: u64) -> Vec<FromRelay> {
+    /// Sends all that waits for a link; the payloads of the relay's words in it.
+    fn payloads(&mut self, id: u64) -> Vec<Vec<u8>> {
         let mut pending = Vec::new();
         let ctx = &self.core.at(at(1));
         self.members.transmit(ctx, LinkId(id), &mut |bytes| {
@@ -76,10 +78,19 @@ impl World {
         });
         let (mut rest, mut words) = (&pending[..], Vec::new());
         while let Ok(Parsed::Complete(frame, used)) = parse(rest, FRAME_MAX) {
-            words.extend(FromRelay::decode(frame.payload).ok());
+            if frame.kind == FrameType::REGISTER {
+                words.push(frame.payload.to_vec());
+            }
             rest = &rest[used..];
         }
         words
+    }
+
+    /// Sends all that waits for a link; the relay's words in it.
+    fn read(&mut self, id: u64) -> Vec<FromRelay> {
+        let payloads = self.payloads(id).into_iter();
+        let words = payloads.map(|payload| FromRelay::decode(&payload).unwrap());
+        words.map(|Word { word, .. }| word).collect()
     }
 
     /// Lets as much wait for a link as makes it busy.
@@ -226,7 +237,7 @@ fn however_many_links_of_a_site_flood_a_member_a_third_of_its_queue_is_left() {
         world
             .members
             .insert(&ctx, LinkId(id), Origin::of(site.into()));
-        let membership = Membership::new(plant(), route(id));
+        let membership = Membership::new(plant(), route(id), None);
         *world.members.stage_mut(LinkId(id)).unwrap() = Stage::Joined(Box::new(membership));
     };
     let carry = |world: &mut World, from: u64, raw: &[u8]| {
@@ -290,7 +301,7 @@ fn a_sender_is_told_of_credit_when_half_a_window_has_left() {
         room.within();
     }
     assert_eq!(world.members.next_drained(), None);
-    assert_eq!(world.read(1), [FromRelay::Credit(route(2), sent)]);
+    assert_eq!(world.read(1), [FromRelay::Credit(route(2), sent.into())]);
 }
 
 #[test]
@@ -323,10 +334,9 @@ fn an_advert_is_handed_to_members_that_lack_none_and_are_not_busy() {
 #[test]
 fn a_member_learns_that_another_is_gone_after_what_that_has_sent() {
     let mut world = world(RelayLimits::default());
-    let (network, left) = (plant(), route(1));
+    let left = route(1);
     let gone = Gone {
         id: LinkId(1),
-        network: &network,
         route: left,
         version: 1,
         advert: b"advert\n",
@@ -350,19 +360,60 @@ fn a_member_learns_that_another_is_gone_after_what_that_has_sent() {
     );
 }
 
+/// Makes 2 a member that has proved the relay key; how it sees what is sealed.
+fn prove(world: &mut World) -> Seals {
+    let key = RelayKey::derive(&Key::from_bytes([1; 32]), &plant());
+    let joining = Joining::new(&plant(), (&[1; 32], b""), (&[2; 32], b""));
+    let seals = Some(key.seals(Side::Relay, &joining));
+    let membership = Membership::new(plant(), route(2), seals);
+    *world.members.stage_mut(LinkId(2)).unwrap() = Stage::Joined(Box::new(membership));
+    let ctx = &mut world.core.at(at(1));
+    world.members.complete(ctx, LinkId(2)).within();
+    key.seals(Side::Member, &joining)
+}
+
+#[test]
+fn words_are_sealed_in_the_order_in_which_they_are_written() {
+    let mut world = world(RelayLimits::default());
+    let mut seals = prove(&mut world);
+    let mut read = |world: &mut World| -> Vec<FromRelay> {
+        let payloads = world.payloads(2).into_iter();
+        let words = payloads.map(|p| FromRelay::decode(seals.open(&p).unwrap()).unwrap());
+        words.map(|said| said.word).collect()
+    };
+    assert_eq!(read(&mut world), [FromRelay::Joined(route(2))]);
+    world.make_busy(2);
+    assert_eq!(world.carry(&frame(10)), Way::Lane);
+    let gone = Gone {
+        id: LinkId(1),
+        route: route(1),
+        version: 0,
+        advert: b"",
+    };
+    let mut ctx = world.core.at(at(1));
+    world.members.tell_gone(&mut ctx, LinkId(2), &gone).within();
+    // What makes it busy is no frame, so it is taken first.
+    assert!(world.payloads(2).is_empty());
+    // The word that waits behind the frame is overtaken by one that is told now.
+    let credit = FromRelay::Credit(route(3), 7);
+    let mut ctx = world.core.at(at(1));
+    world.members.tell(&mut ctx, LinkId(2), &credit).within();
+    let ctx = world.core.at(at(1));
+    while world.members.take_turn(&ctx, LinkId(2)) {}
+    assert_eq!(read(&mut world), [credit, FromRelay::Gone(route(1))]);
+}
+
 #[test]
 fn a_member_that_is_far_behind_is_handed_no_advert_of_one_that_is_gone() {
     let mut world = world(RelayLimits {
         queue: 2 * AHEAD,
         ..RelayLimits::default()
     });
-    let network = plant();
     world.make_busy(2);
     let before = world.members.pending(LinkId(2)).len();
     for id in 10..100 {
         let gone = Gone {
             id: LinkId(id),
-            network: &network,
             route: route(id),
             version: id,
             advert: &[b'A'; 1_300],

@@ -1,7 +1,10 @@
 //! What a member has under way to others, and from which others it wants nothing.
 //!
-//! A member has at most a window of bytes under way to each other member. The bytes come back to it
-//! as credit once they have left the relay.
+//! A member has at most a window of bytes under way to each other member. It is told how many are
+//! not under way any more: those that have left the relay, and those of frames that were turned
+//! away. What it is told is their total since its route to that member was opened, which is when
+//! its first frame came. The route is closed when the relay says so, because it forgets the total
+//! or because the other member wants nothing, and opened again with the next frame.
 
 use crate::limits::FRAME_MAX;
 use crate::protocol::LinkId;
@@ -15,32 +18,43 @@ const FLOOD: u32 = ROUTE_WINDOW + 2 * FRAME_MAX as u32;
 /// Bytes from one member to another.
 #[derive(Debug, Default)]
 struct Flow {
-    /// Taken in and not given back as credit.
-    window_used: u32,
-    /// Those of them that have left the relay.
-    drained: u32,
+    /// Bytes that are not under way any more, in all since the route was opened.
+    total: u64,
+    /// Those of them that the member was not told of.
+    untold: u32,
+    /// Bytes that wait for the other member.
+    waits: u32,
+    /// Those of them that came before the route was opened last. No total counts them.
+    former: u32,
 }
 
 impl Flow {
-    /// Bytes that wait for the other member.
-    fn waits(&self) -> u32 {
-        self.window_used - self.drained
+    /// Bytes that the member takes to be under way.
+    fn window_used(&self) -> u32 {
+        self.waits - self.former + self.untold
+    }
+
+    /// So many bytes are not under way any more.
+    fn give_back(&mut self, bytes: u32) {
+        self.total = self.total.wrapping_add(bytes.into());
+        self.untold += bytes;
     }
 }
 
-/// Bytes that a member may send to another again.
+/// What a member is told of its bytes to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) struct Credit {
     pub(in super::super) to: LinkId,
-    pub(in super::super) bytes: u32,
+    /// Bytes that are not under way any more, in all since the route was opened.
+    pub(in super::super) total: u64,
 }
 
 /// Whether one more member may have bytes of this one waiting.
 #[derive(Debug, PartialEq, Eq)]
 pub(in super::super) struct FlowRoom {
     pub(in super::super) is_free: bool,
-    /// What was held for members that have nothing waiting, and is given back to make room.
-    pub(in super::super) given_back: Vec<Credit>,
+    /// The routes that are closed to make room: those to members that have nothing waiting.
+    pub(in super::super) settled: Vec<Credit>,
 }
 
 /// All flows of one member.
@@ -50,7 +64,7 @@ pub(in super::super) struct Flows(Table<LinkId, Flow>);
 impl Flows {
     /// Bytes that wait for a member.
     pub(in super::super) fn waits(&self, to: LinkId) -> usize {
-        self.0.get(&to).map_or(0, Flow::waits) as usize
+        self.0.get(&to).map_or(0, |flow| flow.waits) as usize
     }
 
     /// Makes room for a flow to one more member, if there are `most`: those that have nothing
@@ -59,40 +73,65 @@ impl Flows {
         if self.0.len() < most || self.0.contains_key(&to) {
             return FlowRoom {
                 is_free: true,
-                given_back: Vec::new(),
+                settled: Vec::new(),
             };
         }
-        let idle = self.0.iter().filter(|(_, flow)| flow.waits() == 0);
+        // A route with a total of 0 was closed before, and not used since.
+        let idle = self.0.iter().filter(|(_, f)| f.waits == 0 && f.total > 0);
         let credit = |(to, flow): (&LinkId, &Flow)| Credit {
             to: *to,
-            bytes: flow.drained,
+            total: flow.total,
         };
-        let given_back = idle.map(credit).collect();
-        self.0.retain(|_, flow| flow.waits() > 0);
+        let settled = idle.map(credit).collect();
+        self.0.retain(|_, flow| flow.waits > 0);
         FlowRoom {
             is_free: self.0.len() < most,
-            given_back,
+            settled,
         }
     }
 
     /// Notes that bytes wait; false if they are more than may.
     pub(in super::super) fn charge(&mut self, to: LinkId, bytes: usize) -> bool {
         let flow = self.0.or_insert_with(to, Flow::default);
-        flow.window_used += bytes as u32;
-        flow.window_used <= FLOOD
+        flow.waits += bytes as u32;
+        flow.window_used() <= FLOOD
     }
 
-    /// Bytes have left the relay; what is given back for them, which is nothing below half of a
+    /// A frame of so many bytes is turned away; the total, of which the member is told now.
+    pub(in super::super) fn turn_away(&mut self, to: LinkId, bytes: usize) -> u64 {
+        let flow = self.0.or_insert_with(to, Flow::default);
+        flow.give_back(bytes as u32);
+        flow.untold = 0;
+        flow.total
+    }
+
+    /// Bytes have left the relay; what the member is told now, which is nothing below half of a
     /// window: less is not worth a frame.
     pub(in super::super) fn drained(&mut self, to: LinkId, bytes: u32) -> Option<Credit> {
         let flow = self.0.get_mut(&to)?;
-        flow.drained += bytes;
-        if flow.drained < ROUTE_WINDOW / 2 {
+        flow.waits = flow.waits.saturating_sub(bytes);
+        let former = flow.former.min(bytes);
+        flow.former -= former;
+        flow.give_back(bytes - former);
+        if flow.untold < ROUTE_WINDOW / 2 {
             return None;
         }
-        let bytes = std::mem::take(&mut flow.drained);
-        flow.window_used -= bytes;
-        Some(Credit { to, bytes })
+        flow.untold = 0;
+        let total = flow.total;
+        Some(Credit { to, total })
+    }
+
+    /// The member is told that its route to another is closed, and counts anew from here on.
+    pub(in super::super) fn close(&mut self, to: LinkId) {
+        let Some(flow) = self.0.get_mut(&to) else {
+            return;
+        };
+        if flow.waits == 0 {
+            self.0.remove(&to);
+            return;
+        }
+        flow.former = flow.waits;
+        (flow.total, flow.untold) = (0, 0);
     }
 
     /// The other member is gone.
@@ -139,52 +178,108 @@ impl Blocked {
 mod tests {
     use super::*;
 
+    const TO: LinkId = LinkId(2);
+
+    fn credit(total: u64) -> Option<Credit> {
+        Some(Credit { to: TO, total })
+    }
+
     #[test]
-    fn bytes_are_given_back_when_they_are_half_of_a_window() {
-        let (mut flows, to) = (Flows::default(), LinkId(2));
-        assert!(flows.charge(to, ROUTE_WINDOW as usize));
-        assert_eq!(flows.drained(to, ROUTE_WINDOW / 2 - 1), None);
-        let bytes = ROUTE_WINDOW / 2;
-        assert_eq!(flows.drained(to, 1), Some(Credit { to, bytes }));
-        assert_eq!(flows.waits(to), ROUTE_WINDOW as usize / 2);
+    fn a_member_is_told_the_total_each_time_that_it_has_grown_by_half_of_a_window() {
+        let mut flows = Flows::default();
+        let half = ROUTE_WINDOW / 2;
+        for round in 1..5 {
+            assert!(flows.charge(TO, ROUTE_WINDOW as usize / 2));
+            assert_eq!(flows.drained(TO, half - 1), None);
+            assert_eq!(flows.waits(TO), 1);
+            assert_eq!(flows.drained(TO, 1), credit(round * u64::from(half)));
+        }
         assert_eq!(flows.drained(LinkId(9), 1), None);
     }
 
     #[test]
+    fn what_was_turned_away_counts_as_well_and_is_told_at_once() {
+        let mut flows = Flows::default();
+        assert!(flows.charge(TO, 1_000));
+        assert_eq!(flows.turn_away(TO, 500), 500);
+        assert_eq!(flows.drained(TO, 1_000), None);
+        assert_eq!(flows.turn_away(TO, 500), 2_000);
+        assert_eq!(flows.waits(TO), 0);
+    }
+
+    #[test]
+    fn a_total_wraps_around() {
+        let mut flows = Flows::default();
+        flows.charge(TO, 1);
+        if let Some(flow) = flows.0.get_mut(&TO) {
+            flow.total = u64::MAX;
+        }
+        assert_eq!(flows.turn_away(TO, 3), 2);
+    }
+
+    #[test]
     fn more_than_the_window_is_a_flood() {
-        let (mut flows, to) = (Flows::default(), LinkId(2));
-        assert!(flows.charge(to, FLOOD as usize));
-        assert!(!flows.charge(to, 1));
+        let mut flows = Flows::default();
+        assert!(flows.charge(TO, FLOOD as usize));
+        assert!(!flows.charge(TO, 1));
         assert!(flows.charge(LinkId(3), 1), "each has its own window");
     }
 
     #[test]
-    fn flows_without_waiting_bytes_give_way_and_their_credit_is_given_back() {
+    fn what_was_not_told_yet_is_still_in_the_window() {
+        let mut flows = Flows::default();
+        assert!(flows.charge(TO, FLOOD as usize));
+        assert_eq!(flows.drained(TO, 1), None);
+        assert!(!flows.charge(TO, 1));
+    }
+
+    #[test]
+    fn flows_without_waiting_bytes_give_way_and_their_totals_are_settled() {
         let mut flows = Flows::default();
         for to in [2, 3] {
             flows.charge(LinkId(to), 100);
         }
         assert!(flows.make_room(LinkId(3), 2).is_free, "it has one already");
-        assert_eq!(
-            flows.make_room(LinkId(4), 2),
-            FlowRoom {
-                is_free: false,
-                given_back: Vec::new()
-            },
-            "both have bytes waiting"
-        );
-        flows.drained(LinkId(2), 100);
-        let credit = Credit {
-            to: LinkId(2),
-            bytes: 100,
+        let none = FlowRoom {
+            is_free: false,
+            settled: Vec::new(),
         };
         assert_eq!(
             flows.make_room(LinkId(4), 2),
-            FlowRoom {
-                is_free: true,
-                given_back: vec![credit]
-            }
+            none,
+            "both have bytes waiting"
         );
+        flows.drained(TO, 100);
+        let one = FlowRoom {
+            is_free: true,
+            settled: credit(100).into_iter().collect(),
+        };
+        assert_eq!(flows.make_room(LinkId(4), 2), one);
+        assert_eq!(flows.turn_away(TO, 7), 7, "it counts anew");
+    }
+
+    #[test]
+    fn bytes_from_before_a_route_was_closed_are_in_no_total() {
+        let mut flows = Flows::default();
+        let window = ROUTE_WINDOW as usize;
+        assert!(flows.charge(TO, window));
+        flows.close(TO);
+        assert_eq!(flows.waits(TO), window, "they wait still");
+        assert!(flows.charge(TO, window), "the window is whole again");
+        assert_eq!(flows.drained(TO, ROUTE_WINDOW), None);
+        assert_eq!(flows.drained(TO, ROUTE_WINDOW), credit(ROUTE_WINDOW.into()));
+        flows.close(TO);
+        assert!(flows.0.is_empty(), "nothing waits");
+    }
+
+    #[test]
+    fn a_closed_route_that_was_not_used_since_is_not_settled() {
+        let mut flows = Flows::default();
+        flows.charge(TO, 100);
+        flows.close(TO);
+        flows.drained(TO, 100);
+        let room = flows.make_room(LinkId(3), 1);
+        assert_eq!((room.is_free, room.settled), (true, Vec::new()));
     }
 
     #[test]

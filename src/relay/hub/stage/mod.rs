@@ -18,10 +18,12 @@ pub(super) mod flows;
 
 #[cfg(feature = "compat")]
 use crate::compat::http::Reader;
+use crate::frame::{FrameType, encode_with};
 use crate::name::NetworkName;
 use crate::protocol::Time;
-use crate::wire::membership::Challenge;
-use crate::wire::relay::Route;
+use crate::wire::Malformed;
+use crate::wire::membership::{Joining, Seals};
+use crate::wire::relay::{FromRelay, Route};
 use flows::{Blocked, Flows};
 
 /// How far a link has come.
@@ -30,11 +32,7 @@ pub(super) enum Stage {
     /// It has said nothing.
     New,
     /// It was asked for a proof.
-    Challenged {
-        network: NetworkName,
-        member: Challenge,
-        relay: Challenge,
-    },
+    Challenged(Box<Challenged>),
     /// It takes part.
     Joined(Box<Membership>),
     /// It is no member, but asks by HTTP.
@@ -42,11 +40,21 @@ pub(super) enum Stage {
     Http(Progress),
 }
 
+/// What a link has that was asked for a proof.
+#[derive(Debug)]
+pub(super) struct Challenged {
+    pub(super) network: NetworkName,
+    /// What it is to prove the key for.
+    pub(super) joining: Joining,
+}
+
 /// What a link has as a member of a network.
 #[derive(Debug)]
 pub(super) struct Membership {
     pub(super) network: NetworkName,
     pub(super) route: Route,
+    /// How words are sealed, if both sides have proved the relay key.
+    seals: Option<Seals>,
     pub(super) adverts: Adverts,
     /// What it has under way to others.
     pub(super) flows: Flows,
@@ -90,13 +98,22 @@ impl Adverts {
 }
 
 impl Membership {
-    pub(super) fn new(network: NetworkName, route: Route) -> Membership {
+    pub(super) fn new(network: NetworkName, route: Route, seals: Option<Seals>) -> Membership {
         Membership {
             network,
             route,
+            seals,
             adverts: Adverts::Joining(0),
             flows: Flows::default(),
             blocked: Blocked::default(),
+        }
+    }
+
+    /// The word in the payload of a frame of the member's, if it is sealed as it must be.
+    pub(super) fn open<'a>(&mut self, payload: &'a [u8]) -> Result<&'a [u8], Malformed> {
+        match &mut self.seals {
+            Some(seals) => seals.open(payload),
+            None => Ok(payload),
         }
     }
 
@@ -125,9 +142,26 @@ impl Stage {
     pub(super) fn network(&self) -> Option<&NetworkName> {
         match self {
             Stage::Joined(membership) => Some(&membership.network),
-            Stage::Challenged { network, .. } => Some(network),
+            Stage::Challenged(challenged) => Some(&challenged.network),
             _ => None,
         }
+    }
+
+    /// Appends a frame with a word of the relay's, if it is of a network. Words are numbered as
+    /// they are appended, so this comes when nothing can get before the word any more.
+    pub(super) fn say(&mut self, word: &FromRelay, out: &mut Vec<u8>) {
+        let (network, seals) = match self {
+            Stage::Joined(membership) => (&membership.network, membership.seals.as_mut()),
+            Stage::Challenged(challenged) => (&challenged.network, None),
+            _ => return,
+        };
+        encode_with(network.as_str(), FrameType::REGISTER, out, |out| {
+            let from = out.len();
+            word.encode(out);
+            if let Some(seals) = seals {
+                seals.seal(from, out);
+            }
+        });
     }
 }
 
@@ -182,14 +216,13 @@ mod tests {
     fn a_link_is_of_a_network_once_it_was_asked_for_a_proof() {
         let network = NetworkName::new("plant").unwrap();
         assert_eq!(Stage::New.network(), None);
-        let challenged = Stage::Challenged {
+        let challenged = Stage::Challenged(Box::new(Challenged {
             network: network.clone(),
-            member: [0; 32],
-            relay: [0; 32],
-        };
+            joining: Joining::new(&network, (&[0; 32], b""), (&[0; 32], b"")),
+        }));
         assert_eq!(challenged.network(), Some(&network));
         assert!(challenged.membership().is_none());
-        let membership = Membership::new(network.clone(), Route::default());
+        let membership = Membership::new(network.clone(), Route::default(), None);
         let joined = Stage::Joined(Box::new(membership));
         assert_eq!(joined.network(), Some(&network));
         assert!(joined.membership().is_some());
