@@ -136,6 +136,40 @@
 #define PEERBASE_EVENT_RELAY_UNPROVEN 14
 
 /**
+ * A node holds the network key and may not go by its name: `peerbase_last_error` says why, and
+ * with which key. There is one such event for each name and reason, at most one in a minute.
+ */
+#define PEERBASE_EVENT_DISTRUSTED 15
+
+/**
+ * A node has closed the session because it does not trust this node: `peerbase_last_error` says
+ * why. The same bounds hold as for PEERBASE_EVENT_DISTRUSTED.
+ */
+#define PEERBASE_EVENT_DISTRUSTED_BY 16
+
+/**
+ * So many names are pinned to keys (4096) that further names are not.
+ */
+#define PEERBASE_EVENT_PINS_FULL 17
+
+/**
+ * This node has a newer revocation list: `peerbase_last_error` says which version.
+ */
+#define PEERBASE_EVENT_LIST_TAKEN 18
+
+/**
+ * This node has a newer revocation list, and this node's own certificate is in it.
+ */
+#define PEERBASE_EVENT_REVOKED 19
+
+/**
+ * Somebody at an address has closed two links on which this node had asked for a session: it has
+ * another network key, or is no PeerBase node. The same bounds hold as for
+ * PEERBASE_EVENT_OTHER_KEY.
+ */
+#define PEERBASE_EVENT_HANDSHAKE_CLOSED 20
+
+/**
  * Room in bytes for a file's hash as text: 64 hexadecimal digits and a NUL.
  */
 #define PEERBASE_HASH_LEN 65
@@ -1581,6 +1615,110 @@ int peerbase_stream_wait(struct peerbase_stream *stream, struct peerbase_reply *
  * stream's own; it must be the last use of the stream.
  */
 void peerbase_stream_free(struct peerbase_stream *stream);
+
+/**
+ * Adds the public key of an authority, "authority-" and 44 characters; at most 2. From then on the
+ * network is a certified one for this node: a peer must show a certificate that one of these
+ * authorities has signed. All nodes of a network must be given the same authorities. A node with
+ * an authority needs `peerbase_config_set_certificate` and an identity, and does not speak to
+ * nodes of PeerBase 0.7.1. `key` is copied and must not be NULL. One thread at a time may use
+ * `config`, which must not be NULL. Returns 0, PEERBASE_ERR_ARGUMENT, PEERBASE_ERR_UTF8 or
+ * PEERBASE_ERR_KEY.
+ */
+int peerbase_config_add_authority(struct peerbase_config *config, const char *key);
+
+/**
+ * Sets the certificate that the node shows: the whole text that `peerbase authority sign` prints,
+ * at most 1024 bytes. It must be that of the network, the name and the identity of the node, or
+ * else the node does not start (PEERBASE_ERR_REFUSED). `certificate` is copied and must not be
+ * NULL. One thread at a time may use `config`, which must not be NULL. Returns 0,
+ * PEERBASE_ERR_ARGUMENT, PEERBASE_ERR_UTF8 or PEERBASE_ERR_DAMAGED.
+ */
+int peerbase_config_set_certificate(struct peerbase_config *config, const char *certificate);
+
+/**
+ * Sets a revocation list that the node has from the start on: the whole text of the file that
+ * `peerbase authority revoke` writes, at most 262144 bytes. See `peerbase_node_revoke`. `list` is
+ * copied and must not be NULL. One thread at a time may use `config`, which must not be NULL.
+ * Returns 0, PEERBASE_ERR_ARGUMENT, PEERBASE_ERR_UTF8 or PEERBASE_ERR_DAMAGED.
+ */
+int peerbase_config_set_revocations(struct peerbase_config *config, const char *list);
+
+/**
+ * Sets the folder in which the node keeps what it must not forget: which names belong to which
+ * keys, and the newest revocation list. The node makes the folder if it is not there; it belongs
+ * to one node. Each file is replaced as a whole, at most once a minute, and what is left is
+ * written when the node is freed. Without a folder, names are pinned to keys until the node ends.
+ * If a file there is damaged, the node does not start (PEERBASE_ERR_DAMAGED) and keeps the file
+ * aside, and the next start goes on without it. `path` is copied and must not be NULL. One thread
+ * at a time may use `config`, which must not be NULL. Returns 0, PEERBASE_ERR_ARGUMENT or
+ * PEERBASE_ERR_UTF8.
+ */
+int peerbase_config_set_state_dir(struct peerbase_config *config, const char *path);
+
+/**
+ * Says that from now on a name belongs to this key in an open network, whatever it belonged to:
+ * after PEERBASE_EVENT_DISTRUSTED, if the node that has the name was given a new identity. Compare
+ * the fingerprints first. Sessions with nodes of that name that have another key are closed.
+ * `name` is the node's; `key` is its public key, "peer-" and 44 characters. Both are copied and
+ * must not be NULL. Any thread. Returns 0, PEERBASE_ERR_NAME, PEERBASE_ERR_KEY,
+ * PEERBASE_ERR_ARGUMENT also in a certified network, PEERBASE_ERR_OVERLOADED if 4096 other names
+ * belong to keys, PEERBASE_ERR_UTF8 or PEERBASE_ERR_STOPPED.
+ */
+int peerbase_node_accept_key(struct peerbase_node *handle, const char *name, const char *key);
+
+/**
+ * Gives the names that belong to a key. `*out` is a reply of one entry, which the program frees
+ * with `peerbase_reply_free`; after a failure it is NULL. Its JSON is a list of objects with
+ * "name", "key" and "fingerprint", in the order of the names, and empty in a certified network.
+ * `out` must not be NULL. Any thread. Returns 0, PEERBASE_ERR_ARGUMENT or PEERBASE_ERR_STOPPED.
+ */
+int peerbase_node_pins(struct peerbase_node *handle, struct peerbase_reply **out);
+
+/**
+ * Gives a node of a certified network a revocation list: the whole text of the file that
+ * `peerbase authority revoke` writes. If the list is newer than the one that the node has, it
+ * closes the sessions of the nodes that the list names at once, and hands it on to every other
+ * node, which does the same. `list` is copied and must not be NULL. `*is_new`, if `is_new` is not
+ * NULL, is set to whether the list is newer, and to false after a failure. Any thread. Returns 0,
+ * PEERBASE_ERR_REFUSED if no authority that the node knows has signed the list for this network,
+ * PEERBASE_ERR_DAMAGED, PEERBASE_ERR_ARGUMENT also in an open network, PEERBASE_ERR_UTF8 or
+ * PEERBASE_ERR_STOPPED.
+ */
+int peerbase_node_revoke(struct peerbase_node *handle, const char *list, bool *is_new);
+
+/**
+ * Sets the keys of the network, in place of all that were set before: the first seals, and the
+ * others are understood. Sessions go on. `keys` has `count` keys, 1 to 4, as for
+ * `peerbase_config_new`; they are copied, and none may be NULL. To replace a key without
+ * interrupting the network, give every node the new one as its second key, then as its first, and
+ * then take the old one away. Any thread. Returns 0, PEERBASE_ERR_KEY, PEERBASE_ERR_ARGUMENT,
+ * PEERBASE_ERR_UTF8 or PEERBASE_ERR_STOPPED.
+ */
+int peerbase_node_set_keys(struct peerbase_node *handle, const char *const *keys, size_t count);
+
+/**
+ * Shows another certificate from now on: the whole text that `peerbase authority sign` prints, for
+ * the network, the name and the identity of this node. Peers see it with their next session.
+ * `certificate` is copied and must not be NULL. Any thread. Returns 0, PEERBASE_ERR_REFUSED if it
+ * is not such a certificate, PEERBASE_ERR_DAMAGED if it is none, PEERBASE_ERR_ARGUMENT also in an
+ * open network, PEERBASE_ERR_UTF8 or PEERBASE_ERR_STOPPED.
+ */
+int peerbase_node_set_certificate(struct peerbase_node *handle, const char *certificate);
+
+/**
+ * Gives this node another identity, and in a certified network the certificate for it. To the
+ * other nodes it leaves, and joins again under its name. Calls of this node that are under way end
+ * as PEERBASE_ERR_CANCELLED, and it is not known whether their commands ran. In an open network,
+ * other nodes have to accept the new key (`peerbase_node_accept_key`). `identity` is as for
+ * `peerbase_config_set_identity` and must not be NULL; `certificate` is NULL in an open network.
+ * Both are copied. Any thread. Returns 0, PEERBASE_ERR_KEY, PEERBASE_ERR_REFUSED if the
+ * certificate is not that of the network, the name and the identity, PEERBASE_ERR_DAMAGED,
+ * PEERBASE_ERR_ARGUMENT, PEERBASE_ERR_UTF8 or PEERBASE_ERR_STOPPED.
+ */
+int peerbase_node_set_identity(struct peerbase_node *handle,
+                               const char *identity,
+                               const char *certificate);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -161,10 +161,11 @@ mod spinning;
 mod stats;
 mod sync;
 mod table;
+mod whole_file;
 
 pub use address::RelayAddress;
 pub use authority::{Authority, AuthorityKey, Certificate, CertificateHash, RevocationList};
-pub use engine::{Event, Path, PeerInfo, Ping, RelayFault, Stats};
+pub use engine::{Distrust, Event, Path, PeerInfo, Ping, RelayFault, Stats};
 pub use entropy::{Entropy, OsEntropy};
 pub use error::{Code, Error};
 pub use fernet::Key;

@@ -4,6 +4,7 @@ mod common;
 
 use common::cc::{Link, compile, libraries, source};
 use common::{Folder, Lan, Tool, assert_shouted, check, have};
+use peerbase::{Authority, Identity, NetworkName, NodeName};
 use std::path::Path;
 use std::process::Command;
 
@@ -263,6 +264,39 @@ fn a_failure_leaves_nothing_where_a_result_was_wanted() {
 fn a_failure_leaves_nothing_and_is_clean_under_valgrind() {
     if have_valgrind() {
         outs(Under::Valgrind);
+    }
+}
+
+fn trust(under: Under, folder: &str) {
+    let (lan, folder) = (Lan::new(), Folder::new(folder));
+    let (key, port) = (lan.key.to_text().to_string(), lan.port.to_string());
+    let authority = Authority::from_seed([9; 32]);
+    let network = NetworkName::new("test").unwrap();
+    let member = |name: &str, n: u8| {
+        let identity = Identity::from_seed([n; 32]);
+        let (name, public) = (NodeName::new(name).unwrap(), identity.public_key());
+        let certificate = authority.sign(&network, &name, &public, &[], 0);
+        (identity.to_text().to_string(), certificate.unwrap())
+    };
+    let (a, b) = (member("A", 1), member("B", 2));
+    let list = authority.revoke(&network, None, &[b.1.hash()]).unwrap();
+    let program = compile(&source("tests/c/trust.c"), Link::Shared);
+    let mut run = with(&program, under, &[&key, &port]);
+    run.arg(&folder.0).arg(authority.key().to_text());
+    run.args([&a.0, &a.1.to_text(), &b.0, &b.1.to_text(), &list.to_text()]);
+    assert_eq!(check(run), "ok\n");
+    assert_eq!(folder.names(), ["revocations"]);
+}
+
+#[test]
+fn certificates_pins_and_new_keys_work_from_c() {
+    trust(Under::Nothing, "c-trust");
+}
+
+#[test]
+fn certificates_pins_and_new_keys_are_clean_under_valgrind() {
+    if have_valgrind() {
+        trust(Under::Valgrind, "c-trust-watched");
     }
 }
 

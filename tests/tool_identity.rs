@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Folder, output};
+use common::{Folder, Lan, Tool, output};
 use peerbase::{Authority, AuthorityKey, Certificate, Identity, PublicKey, RevocationList};
 use serde_json::{Value, json};
 use std::fs;
@@ -130,7 +130,7 @@ fn revocation_makes_the_list_and_says_what_it_does_not_do() {
         json!({"network": "plant", "version": 1, "revoked": 1})
     );
     for part in [
-        "still holds the network's key",
+        "still has the network's key",
         "peerbase keygen",
         "Remove the old key",
     ] {
@@ -301,4 +301,68 @@ fn a_wrong_command_line_shows_how_it_is_used() {
         let (code, _, told) = run(&folder, line);
         assert!(code == Some(2) && told.contains("usage:"), "{line}: {told}");
     }
+}
+
+#[test]
+fn nodes_of_a_certified_network_are_run_and_revoked_with_the_tool() {
+    let (lan, folder) = (Lan::new(), Folder::new("tool-certified"));
+    let authority = said(&folder, "authority new plant").trim().to_owned();
+    for name in ["a", "b", "c"] {
+        let made = object(&said(&folder, &format!("identity new {name}.identity")));
+        let key = made["key"].as_str().unwrap();
+        let sign = format!("authority sign plant --network test --name {name} --key {key}");
+        let signed = said(&folder, &sign);
+        fs::write(folder.0.join(format!("{name}.certificate")), signed).unwrap();
+    }
+    let file = |name: &str| folder.0.join(name).display().to_string();
+    let args = |name: &str| {
+        let mut args = lan.args();
+        let options = [
+            ("--identity", file(&format!("{name}.identity"))),
+            ("--authority", authority.clone()),
+            ("--certificate", file(&format!("{name}.certificate"))),
+            ("--state", file(&format!("{name}.state"))),
+        ];
+        for (option, value) in options {
+            args.extend([option.to_owned(), value]);
+        }
+        args
+    };
+    let mut a = Tool::with_args(TOOL, &[], "a", &args("a"));
+    let mut b = Tool::with_args(TOOL, &[], "b", &args("b"));
+    let call = |name: &str, target: &str| {
+        let mut command = Command::new(TOOL);
+        command.args(["call", target, "__echo__", "1", "--timeout", "20"]);
+        let output = output({
+            command.args(args(name));
+            command
+        });
+        let words = String::from_utf8(output.stderr).unwrap();
+        (output.status.success(), words)
+    };
+    for target in ["a", "b"] {
+        let (is_answered, words) = call("c", target);
+        assert!(is_answered, "{words}");
+    }
+    said(
+        &folder,
+        "authority revoke plant --network test --list revoked c.certificate",
+    );
+    a.say(&format!("revoke {}", file("revoked")));
+    assert_eq!(a.hear(), r#"{"new":true,"version":1}"#);
+    b.wait_for("revocation list 1 has come");
+    let mut command = Command::new(TOOL);
+    command.args(["call", "b", "__echo__", "1", "--timeout", "2"]);
+    command.args(args("c"));
+    let refused = output(command);
+    let words = String::from_utf8(refused.stderr).unwrap();
+    assert!(
+        !refused.status.success() && words.contains("was revoked"),
+        "{words}"
+    );
+    a.say("pins");
+    a.say("accept b peer-");
+    a.wait_for("peer-");
+    assert!(a.signal("TERM").success() && b.signal("TERM").success());
+    assert!(folder.0.join("b.state/revocations").exists());
 }

@@ -43,6 +43,7 @@ fuzz_target!(|data: &[u8]| {
         keys: Keyring::from(key()),
         identity: peerbase::Identity::from_seed([1; 32]),
         keeps_identity: false,
+        mode: Default::default(),
         port: 1,
         address: None,
         interval: Duration::from_secs(1),

@@ -103,6 +103,7 @@ fn engine(side: usize) -> Engine {
         keys: Keyring::from(Key::from_bytes([7; 32])),
         identity: peerbase::Identity::from_seed([side as u8 + 1; 32]),
         keeps_identity: false,
+        mode: Default::default(),
         port: 7,
         address: None,
         interval: Duration::from_secs(4),

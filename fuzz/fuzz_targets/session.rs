@@ -81,6 +81,7 @@ impl Member {
             name: &name("m"),
             port: 9,
             probing: false,
+            list: 0,
         };
         let (mut initiator, first) = Initiator::begin(own, entropy);
         say(engine, now, link, &first);
@@ -113,6 +114,7 @@ fuzz_target!(|data: &[u8]| {
         keys: Keyring::from(key()),
         identity: Identity::from_seed([1; 32]),
         keeps_identity: false,
+        mode: Default::default(),
         port: 1,
         address: None,
         interval: Duration::from_secs(1),

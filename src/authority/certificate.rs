@@ -163,7 +163,7 @@ fn read_roles(text: &str) -> Result<BTreeSet<Role>, Error> {
 
 /// The SHA-256 of a certificate's text.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CertificateHash([u8; 32]);
+pub struct CertificateHash(pub(super) [u8; 32]);
 
 impl CertificateHash {
     /// Reads the text form, exactly as it is written. [`Error::Argument`] if it is none.

@@ -105,6 +105,41 @@ impl RevocationList {
         text
     }
 
+    /// The form in which a node hands it to another of its network.
+    ///
+    /// ```text
+    /// version u64 | count u16 | that many hashes [32], ascending | signature [64]
+    /// ```
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = self.version.to_be_bytes().to_vec();
+        bytes.extend_from_slice(&(self.revoked.len() as u16).to_be_bytes());
+        for hash in &self.revoked {
+            bytes.extend_from_slice(&hash.0);
+        }
+        bytes.extend_from_slice(&self.signature);
+        bytes
+    }
+
+    /// Reads that form, in the network of whoever reads it. It does not check the signature. `None`
+    /// if the bytes are no list.
+    pub(crate) fn from_bytes(network: &NetworkName, bytes: &[u8]) -> Option<RevocationList> {
+        let (version, rest) = bytes.split_first_chunk()?;
+        let (count, rest) = rest.split_first_chunk()?;
+        let (hashes, signature) = rest.split_last_chunk()?;
+        let (hashes, cut) = hashes.as_chunks();
+        let revoked: Vec<_> = hashes.iter().copied().map(CertificateHash).collect();
+        let count = usize::from(u16::from_be_bytes(*count));
+        let version = u64::from_be_bytes(*version);
+        let is_whole = cut.is_empty() && revoked.len() == count && count <= REVOCATIONS_MAX;
+        let ascends = revoked.is_sorted_by(|a, b| a < b);
+        (is_whole && ascends && version > 0).then(|| RevocationList {
+            network: network.clone(),
+            version,
+            revoked,
+            signature: *signature,
+        })
+    }
+
     /// The lines that are signed.
     fn signed_text(&self) -> String {
         let hashes = self.revoked.iter().map(CertificateHash::to_text);
@@ -207,6 +242,31 @@ mod tests {
             assert_eq!(read, list);
             assert_eq!(read.verify(&[authority.key()], &plant), Ok(()));
         }
+    }
+
+    #[test]
+    fn what_is_handed_on_is_the_same_list_and_nothing_else_is_one() {
+        let authority = Authority::from_seed([1; 32]);
+        let plant = network("plant");
+        let hashes: Vec<_> = (0..REVOCATIONS_MAX as u32).map(hash).collect();
+        for count in [0, 1, 2, REVOCATIONS_MAX] {
+            let list = authority.revoke(&plant, None, &hashes[..count]).unwrap();
+            let bytes = list.to_bytes();
+            assert!(bytes.len() <= crate::limits::REVOCATION_RECORD_MAX);
+            assert_eq!(RevocationList::from_bytes(&plant, &bytes), Some(list));
+            for cut in [0, 1, bytes.len() - 32, bytes.len() - 1] {
+                assert_eq!(RevocationList::from_bytes(&plant, &bytes[..cut]), None);
+            }
+            let longer = [&bytes[..], &[0; 32]].concat();
+            assert_eq!(RevocationList::from_bytes(&plant, &longer), None);
+        }
+        let two = authority.revoke(&plant, None, &hashes[..2]).unwrap();
+        let mut bytes = two.to_bytes();
+        bytes[10..74].rotate_left(32);
+        assert_eq!(RevocationList::from_bytes(&plant, &bytes), None, "order");
+        let mut bytes = two.to_bytes();
+        bytes[..8].fill(0);
+        assert_eq!(RevocationList::from_bytes(&plant, &bytes), None, "version");
     }
 
     #[test]

@@ -136,6 +136,7 @@ mod tests {
             keys: Keyring::new(vec![Key::from_bytes([7; 32])]).unwrap(),
             identity: Identity::from_seed([7; 32]),
             keeps_identity: false,
+            mode: Default::default(),
             port,
             address: None,
             interval: Duration::from_secs(1),

@@ -15,12 +15,14 @@
 //! | `udp` | the datagrams of adverts |
 //! | `interfaces` | where broadcasts go |
 //! | `resolver` | names of relays to addresses |
+//! | `state_folder` | what a node keeps for its next start |
 //! | `companion` | a second protocol on the same loop |
 
 pub(crate) mod companion;
 pub(crate) mod interfaces;
 mod poller;
 pub(crate) mod resolver;
+pub(crate) mod state_folder;
 pub(crate) mod tcp;
 mod tokens;
 pub(crate) mod udp;
@@ -38,6 +40,7 @@ pub(crate) use mio::Waker;
 use nix::time::{ClockId, clock_gettime};
 pub(crate) use poller::{Lane, Poller};
 use resolver::Resolver;
+use state_folder::StateFolder;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -135,6 +138,8 @@ pub(crate) struct Driver {
     port: u16,
     loopback: bool,
     companion: Option<Box<dyn Companion>>,
+    /// Where what the node must not forget is kept, if anywhere.
+    state: Option<StateFolder>,
 }
 
 impl Driver {
@@ -185,8 +190,14 @@ impl Driver {
             port,
             loopback: settings.loopback,
             companion,
+            state: None,
         };
         Ok((driver, poller, waker))
+    }
+
+    /// Keeps what the node must not forget in this folder from now on.
+    pub(crate) fn keep_in(&mut self, folder: Option<StateFolder>) {
+        self.state = folder;
     }
 
     /// The TCP port that peers reach; 0 if this node does not listen.
@@ -335,7 +346,10 @@ impl Driver {
                     self.resolver.forget(id);
                     self.tcp.close(id, &last);
                 }
-                Output::CompatCall { .. } | Output::CompatForget(_) | Output::CompatReply(..) => {
+                Output::CompatCall { .. }
+                | Output::CompatForget(_)
+                | Output::CompatReply(..)
+                | Output::Keys(_) => {
                     if let Some(companion) = &mut self.companion {
                         companion.take(&mut self.engine, &self.interfaces, now, output);
                     }
@@ -352,6 +366,11 @@ impl Driver {
                 Output::Ended(number, outcome) => notices(Notice::Ended(number, outcome)),
                 Output::Failed(error) => notices(Notice::Failed(error)),
                 Output::Event(event) => notices(Notice::Event(event)),
+                Output::Keep(what) => {
+                    if let Some(folder) = &self.state {
+                        folder.keep(what);
+                    }
+                }
             }
         }
     }

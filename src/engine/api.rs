@@ -6,12 +6,17 @@ use super::{
     Stats, StreamId, Terms,
 };
 use crate::address::RelayAddress;
+use crate::authority::{Certificate, RevocationList};
 use crate::error::Error;
+use crate::fernet::Keyring;
+use crate::handshake::Credentials;
+use crate::identity::{Identity, PublicKey};
 use crate::limits::Limits;
 use crate::name::{NetworkName, NodeName};
+use crate::network_keys::NetworkKeys;
 use crate::wire::Instance;
 use crate::wire::peers::Acquaintance;
-use crate::wire::record::Status;
+use crate::wire::record::{CloseReason, Status};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -72,6 +77,85 @@ impl Engine {
     /// While `full`, refuses broadcasts of other nodes; they may send them again.
     pub fn hold_broadcasts(&mut self, full: bool) {
         self.commands.hold_broadcasts(full);
+    }
+}
+
+/// Who may go by which name.
+impl Engine {
+    /// From now on a name of an open network belongs to this key, whatever it was pinned to.
+    pub fn accept_key(&mut self, now: Now, name: &NodeName, key: &PublicKey) -> Result<(), Error> {
+        let (ctx, network) = (&mut self.core.at(now), &mut self.network);
+        self.commands.accept_key(ctx, network, name, key)
+    }
+
+    /// The names that are pinned in an open network, and their keys.
+    pub fn pins(&self) -> Vec<(NodeName, PublicKey)> {
+        self.network.pins()
+    }
+
+    /// Gives a node of a certified network a revocation list, which it hands on to every member.
+    /// Says whether the list is newer than the one before.
+    pub fn take_list(&mut self, now: Now, list: RevocationList) -> Result<bool, Error> {
+        let (ctx, network) = (&mut self.core.at(now), &mut self.network);
+        self.commands.take_list(ctx, network, list)
+    }
+}
+
+/// Keys that change while the node runs.
+impl Engine {
+    /// The keys of the network from now on: the first seals, and all are understood. Sessions have
+    /// keys of their own, and go on.
+    pub fn set_keys(&mut self, now: Now, keys: Keyring) {
+        let core = &mut self.core;
+        core.secrets.keys = NetworkKeys::new(&keys, &core.config.network);
+        core.outputs.push_back(super::Output::Keys(keys.clone()));
+        core.config.keys = keys;
+        self.network.keys_changed(now.at);
+    }
+
+    /// Shows this certificate from now on. Peers learn of it with their next session.
+    pub fn set_certificate(&mut self, now: Now, certificate: Certificate) -> Result<(), Error> {
+        let key = *self.core.secrets.credentials.key();
+        let ctx = &mut self.core.at(now);
+        let shown = certificate.clone();
+        self.network.set_certificate(ctx, &key, certificate)?;
+        self.core.secrets.credentials.set_certificate(&shown);
+        Ok(())
+    }
+
+    /// Becomes another node of the same name: with this identity, which is a kept one, and this
+    /// certificate in a certified network. Calls of this node end as [`Error::Cancelled`], and
+    /// every session and link is closed; peers hear that the node has left, and that it is there.
+    pub fn set_identity(
+        &mut self,
+        now: Now,
+        identity: Identity,
+        certificate: Option<Certificate>,
+    ) -> Result<(), Error> {
+        if self.core.phase != Phase::Running {
+            return Err(Error::Stopped);
+        }
+        let shown = certificate.clone();
+        let (ctx, network) = (&mut self.core.at(now), &mut self.network);
+        network.change_key(ctx, &identity.public_key(), certificate)?;
+        network.say_goodbye(ctx);
+        self.commands.end_own_calls(ctx, network, &Error::Cancelled);
+        for link in network.all_links() {
+            let reason = CloseReason::Leaving;
+            self.commands.close_session(ctx, network, link, reason);
+        }
+        let mut start = [0; 16];
+        self.core.entropy.fill(&mut start);
+        let mut credentials = Credentials::new(&identity, true, start);
+        if let Some(shown) = shown {
+            credentials.set_certificate(&shown);
+        }
+        let core = &mut self.core;
+        core.instance = credentials.instance();
+        core.secrets.credentials = credentials;
+        (core.config.identity, core.config.keeps_identity) = (identity, true);
+        self.network.take_part(&mut self.core.at(now));
+        Ok(())
     }
 }
 

@@ -42,6 +42,7 @@ impl Engine {
     /// A link has ended.
     pub(super) fn closed(&mut self, now: Now, link: LinkId) {
         let (ctx, network) = (&mut self.core.at(now), &mut self.network);
+        network.note_closed(ctx, link);
         self.commands.link_ended(ctx, network, link);
     }
 
@@ -137,6 +138,10 @@ impl Engine {
                 }
             }
             Greeted::Stray => commands.refuse(ctx, network, link, Refuse::Hello),
+            Greeted::Distrusted(dialled) => {
+                commands.close_at_once(ctx, network, link);
+                network.rest(&dialled);
+            }
             Greeted::Detour => commands.close_at_once(ctx, network, link),
             Greeted::Replaces(carrier, route, question) => {
                 commands.link_ended(ctx, network, link);

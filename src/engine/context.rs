@@ -1,7 +1,7 @@
 //! What every part of the engine works with: the time, which node this is and how far it has come,
 //! chance, and where outputs and counts go.
 
-use super::{Config, Event, Output, Stats};
+use super::{Config, Event, Keep, Output, Stats};
 use crate::entropy::Entropy;
 use crate::handshake::{Credentials, Own};
 use crate::name::NodeName;
@@ -83,7 +83,8 @@ pub(super) struct Ctx<'a> {
 
 impl<'a> Ctx<'a> {
     /// What this node says of itself in a handshake.
-    pub(super) fn own(&self) -> Own<'a> {
+    /// `list` is the version of the revocation list that it has.
+    pub(super) fn own(&self, list: u64) -> Own<'a> {
         Own {
             network: &self.config.network,
             keys: &self.secrets.keys,
@@ -91,6 +92,7 @@ impl<'a> Ctx<'a> {
             name: &self.config.name,
             port: self.config.port,
             probing: self.phase.is_probing(),
+            list,
         }
     }
 
@@ -116,6 +118,11 @@ impl<'a> Ctx<'a> {
     /// Tells the program what it may want to know.
     pub(super) fn event(&mut self, event: Event) {
         self.outputs.push_back(Output::Event(event));
+    }
+
+    /// Has the driver keep something for the next start.
+    pub(super) fn keep(&mut self, what: Keep) {
+        self.outputs.push_back(Output::Keep(what));
     }
 
     /// Whether a name is that of this node.

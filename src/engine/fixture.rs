@@ -4,7 +4,7 @@
 use super::context::{Core, Ctx, Phase, Secrets};
 use super::links::Came;
 use super::network::{Greeted, Network, Proved};
-use super::{Config, Event, LinkId, Now, Output, Stats, Time};
+use super::{Config, Event, LinkId, Mode, Now, Output, Stats, Time};
 use crate::entropy::Counting;
 use crate::fernet::{Key, Keyring};
 use crate::handshake::Credentials;
@@ -46,6 +46,7 @@ pub(crate) fn config() -> Config {
         keys: Keyring::from(Key::from_bytes([1; 32])),
         identity: Identity::from_seed([1; 32]),
         keeps_identity: false,
+        mode: Mode::default(),
         port: 7,
         address: None,
         interval: Duration::from_secs(1),

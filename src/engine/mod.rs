@@ -32,6 +32,7 @@
 //! #         keys: keys.clone(),
 //! #         identity: Identity::generate(&mut OsEntropy::new()?),
 //! #         keeps_identity: false,
+//! #         mode: Default::default(),
 //! #         port: 7,
 //! #         address: None,
 //! #         interval: Duration::from_secs(1),
@@ -124,7 +125,10 @@ mod arrivals;
 mod calls;
 mod commands;
 mod context;
+mod distrust;
+mod event;
 mod fair_share;
+mod fault;
 #[cfg(test)]
 mod fixture;
 mod ids;
@@ -137,24 +141,30 @@ mod source;
 mod stats;
 mod stopping;
 mod streams;
+mod told;
+mod trust;
 
 pub use crate::protocol::{LinkId, Now, Time};
 pub use crate::wire::report::Report;
 pub use calls::ask::{Ask, Broadcast, Request, Terms};
 pub use calls::compat::CompatPlace;
 pub use calls::outgoing::SETTLED_WITH_CALL;
+pub use distrust::Distrust;
+pub use event::Event;
+pub use fault::RelayFault;
 pub use ids::{CallNumber, RequestId, StreamId};
 pub use peer_info::{Path, PeerInfo, Ping};
-pub use relays::RelayFault;
 pub(crate) use source::Source;
 pub use stats::Stats;
+pub use trust::{Certified, Mode};
 
 use crate::address::RelayAddress;
+use crate::authority::RevocationList;
 use crate::entropy::Entropy;
 use crate::error::Error;
 use crate::fernet::Keyring;
 use crate::handshake::Credentials;
-use crate::identity::Identity;
+use crate::identity::{Identity, PublicKey};
 use crate::limits::Limits;
 use crate::name::{CommandPath, NetworkName, NodeName};
 use crate::network_keys::NetworkKeys;
@@ -185,6 +195,8 @@ pub struct Config {
     pub identity: Identity,
     /// Whether it has the same identity after its next start.
     pub keeps_identity: bool,
+    /// What makes a name belong to a key.
+    pub mode: Mode,
     /// The TCP port that peers can reach.
     pub port: u16,
     /// The address that peers can reach, if not the one our datagrams come from.
@@ -275,62 +287,19 @@ pub enum Output {
     Failed(Error),
     /// Something a program may want to know.
     Event(Event),
+    /// The keys of the network are these from now on.
+    Keys(Keyring),
+    /// Something to be kept for the next start, if there is a place for it.
+    Keep(Keep),
 }
 
-/// Something a program may want to know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Event {
-    /// A node has proved that it is there and holds the key; or one of PeerBase 0.7.1 is heard,
-    /// which proves nothing.
-    PeerJoined(NodeName),
-    /// A node said goodbye, or was not heard for too long. There is no event for the loss of a path
-    /// alone: a node that is killed, or cut off, leaves when its session has ended (after
-    /// [`Limits::dead`] of silence, if the system does not close it) and it was not heard for three
-    /// and a half of its advert intervals more. If it is back before that, neither this event nor a
-    /// second [`Event::PeerJoined`] is told; if it has restarted, [`Event::PeerRestarted`] is.
-    PeerLeft(NodeName),
-    /// A node that was there is there again, as a new instance.
-    PeerRestarted(NodeName),
-    /// Another node has proved that it goes by our name. Every node resolves the name to the same
-    /// one of the two; `wins` says whether that is this one.
-    NameConflict {
-        /// Whether others resolve the name to this node.
-        wins: bool,
-    },
-    /// This node has joined its network at a relay.
-    RelayUp(RelayAddress),
-    /// The relay that this node has just joined has no relay key of the network, so neither has
-    /// proved anything to the other: whoever knows the network's name may join there, and whoever
-    /// is on the way may change what the relay says. Told once for each relay. Calls are as safe as
-    /// at any other relay.
-    RelayUnproven(RelayAddress),
-    /// A relay cannot be joined, or was lost; it is tried again. Told once for each reason, not at
-    /// each attempt.
-    RelayDown {
-        /// The relay.
-        relay: RelayAddress,
-        /// What is wrong with it.
-        why: RelayFault,
-    },
-    /// Calls to a peer take another path than before. It is told when the new path is there, not
-    /// when the old one is lost, and not if the same path comes back.
-    PathChanged {
-        /// The peer.
-        peer: NodeName,
-        /// The path that calls take now.
-        path: Path,
-    },
-    /// A node at this address advertises under our network's name and another key: its key is
-    /// wrong, or ours, or there are two networks of one name. The source of a datagram can be
-    /// forged. Each address is told once, at most one in a minute.
-    OtherKey(IpAddr),
-    /// A node at this address advertises under our network's name in another version of the
-    /// protocol, which this node does not speak. The same bounds hold as for
-    /// [`Event::OtherKey`].
-    OtherVersion(IpAddr),
-    /// The subscriber was too slow for this many events.
-    Missed(u64),
+/// What a node keeps for its next start.
+#[derive(Clone, Debug)]
+pub enum Keep {
+    /// A name is pinned to this key, whatever it was pinned to.
+    Pin(NodeName, PublicKey),
+    /// This is the newest revocation list.
+    List(RevocationList),
 }
 
 /// The timers, in the order in which they are handled.
@@ -372,13 +341,16 @@ impl fmt::Debug for Engine {
 
 impl Engine {
     /// A node that begins to ask for its name.
-    pub fn new(config: Config, mut entropy: Box<dyn Entropy>, now: Now) -> Engine {
+    pub fn new(mut config: Config, mut entropy: Box<dyn Entropy>, now: Now) -> Engine {
         let mut start = [0; 16];
         entropy.fill(&mut start);
-        let secrets = Secrets {
+        let mut secrets = Secrets {
             keys: NetworkKeys::new(&config.keys, &config.network),
             credentials: Credentials::new(&config.identity, config.keeps_identity, start),
         };
+        if let Mode::Certified(known) = &config.mode {
+            secrets.credentials.set_certificate(&known.certificate);
+        }
         let probe = config.limits.probe;
         let longest = match config.relays.is_empty() {
             true => probe * 4,
@@ -386,6 +358,8 @@ impl Engine {
             false => config.limits.relay_probe,
         };
         let network = Network::new(&config, now.at);
+        // The network has it from now on, and it may be large.
+        config.mode = Mode::default();
         let mut engine = Engine {
             core: Core {
                 config,
@@ -521,7 +495,7 @@ impl Engine {
         }
         self.core.phase = Phase::Running;
         self.core.outputs.push_back(Output::Running);
-        self.network.take_part(now.at);
+        self.network.take_part(&mut self.core.at(now));
     }
 
     /// Looks at every peer: which are gone, and which are to be dialled.

@@ -50,6 +50,8 @@ crate::stats::stats! {
     half_open_evicted,
     /// Sessions closed to make room for others.
     sessions_evicted,
+    /// Handshakes of nodes that hold the network key and may not go by their name.
+    distrusted,
     /// Sessions made.
     sessions,
     /// Dials begun.

@@ -48,6 +48,24 @@ pub const PEERBASE_EVENT_OTHER_VERSION: c_int = 13;
 /// other. There is one such event for each relay.
 pub const PEERBASE_EVENT_RELAY_UNPROVEN: c_int = 14;
 
+/// A node holds the network key and may not go by its name: `peerbase_last_error` says why, and
+/// with which key. There is one such event for each name and reason, at most one in a minute.
+pub const PEERBASE_EVENT_DISTRUSTED: c_int = 15;
+/// A node has closed the session because it does not trust this node: `peerbase_last_error` says
+/// why. The same bounds hold as for PEERBASE_EVENT_DISTRUSTED.
+pub const PEERBASE_EVENT_DISTRUSTED_BY: c_int = 16;
+/// So many names are pinned to keys (4096) that further names are not.
+pub const PEERBASE_EVENT_PINS_FULL: c_int = 17;
+/// This node has a newer revocation list: `peerbase_last_error` says which version.
+pub const PEERBASE_EVENT_LIST_TAKEN: c_int = 18;
+/// This node has a newer revocation list, and this node's own certificate is in it.
+pub const PEERBASE_EVENT_REVOKED: c_int = 19;
+
+/// Somebody at an address has closed two links on which this node had asked for a session: it has
+/// another network key, or is no PeerBase node. The same bounds hold as for
+/// PEERBASE_EVENT_OTHER_KEY.
+pub const PEERBASE_EVENT_HANDSHAKE_CLOSED: c_int = 20;
+
 /// A handler of events. `event` is one of the PEERBASE_EVENT_ constants; `node` is the name of the
 /// node that the event is about, or the address of the relay or the stranger, and is valid until
 /// the handler returns; `user` is what the handler was set with. If a relay is down or has refused
@@ -81,6 +99,9 @@ fn kind_and_subject<'a>(event: &'a Event, own: &'a NodeName) -> Option<(c_int, C
         Event::OtherVersion(from) => {
             return Some((PEERBASE_EVENT_OTHER_VERSION, from.to_string().into()));
         }
+        Event::HandshakeClosed(from) => {
+            return Some((PEERBASE_EVENT_HANDSHAKE_CLOSED, from.to_string().into()));
+        }
         Event::PeerJoined(name) => (PEERBASE_EVENT_PEER_JOINED, name.as_str()),
         Event::PeerLeft(name) => (PEERBASE_EVENT_PEER_LEFT, name.as_str()),
         Event::PeerRestarted(name) => (PEERBASE_EVENT_PEER_RESTARTED, name.as_str()),
@@ -104,6 +125,23 @@ fn kind_and_subject<'a>(event: &'a Event, own: &'a NodeName) -> Option<(c_int, C
             // A compat peer joins and leaves; it has no other path.
             Path::Compat(_) => return None,
         },
+        Event::Distrusted { peer, key, why } => {
+            explain(&format!("{peer} with the key {}: {why}", key.to_text()));
+            (PEERBASE_EVENT_DISTRUSTED, peer.as_str())
+        }
+        Event::DistrustedBy { peer, why } => {
+            explain(&format!("{peer} says of this node: {why}"));
+            (PEERBASE_EVENT_DISTRUSTED_BY, peer.as_str())
+        }
+        Event::PinsFull => (PEERBASE_EVENT_PINS_FULL, own.as_str()),
+        Event::ListTaken { version, is_own } => {
+            explain(&format!("revocation list {version}"));
+            let kind = match is_own {
+                true => PEERBASE_EVENT_REVOKED,
+                false => PEERBASE_EVENT_LIST_TAKEN,
+            };
+            (kind, own.as_str())
+        }
         Event::Missed(count) => {
             explain(&format!("{count} events were missed"));
             (PEERBASE_EVENT_MISSED, own.as_str())

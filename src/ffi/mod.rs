@@ -33,6 +33,7 @@ mod node;
 mod reply;
 mod request;
 mod stream;
+mod trust;
 
 pub use call::*;
 #[cfg(feature = "compat")]
@@ -49,3 +50,4 @@ pub use node::*;
 pub use reply::*;
 pub use request::*;
 pub use stream::*;
+pub use trust::*;

@@ -1,8 +1,9 @@
 //! Who a node is: what it shows of itself in a handshake, and what it learns of the other side.
 
 use super::Refused;
+use crate::authority::Certificate;
 use crate::identity::{Identity, PublicKey};
-use crate::name::{NetworkName, NodeName};
+use crate::name::{NetworkName, NodeName, Role};
 use crate::network_keys::NetworkKeys;
 use crate::noise::KeyPair;
 use crate::wire::extensions::Extensions;
@@ -23,6 +24,7 @@ pub struct Credentials {
     start: [u8; 16],
     signature: [u8; 64],
     certificate: Vec<u8>,
+    roles: Arc<[Role]>,
 }
 
 impl Credentials {
@@ -38,7 +40,19 @@ impl Credentials {
             start,
             signature: identity.sign(&signed),
             certificate: Vec::new(),
+            roles: Arc::default(),
         }
+    }
+
+    /// Shows this certificate from now on.
+    pub fn set_certificate(&mut self, certificate: &Certificate) {
+        self.certificate = certificate.to_text().into_bytes();
+        self.roles = certificate.roles().iter().cloned().collect();
+    }
+
+    /// The roles that the certificate says; none without one.
+    pub fn roles(&self) -> &Arc<[Role]> {
+        &self.roles
     }
 
     /// The public key of the identity.
@@ -84,6 +98,8 @@ pub struct Own<'a> {
     pub port: u16,
     /// Whether it still asks whether its name is taken.
     pub probing: bool,
+    /// The version of the revocation list that it has; 0 if it has none.
+    pub list: u64,
 }
 
 impl Own<'_> {
@@ -98,10 +114,21 @@ impl Own<'_> {
             key: *credentials.key.as_bytes(),
             signature: credentials.signature,
             certificate: credentials.certificate.clone(),
-            list: 0,
+            list: self.list,
             extensions: Extensions::default(),
         }
     }
+}
+
+/// What a node shows for its claim to its name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// Whether it keeps its identity over its starts.
+    pub kept: bool,
+    /// Its certificate, which nobody has looked at yet; empty if it shows none.
+    pub certificate: Vec<u8>,
+    /// The version of the revocation list that it says it has; 0 if it has none.
+    pub list: u64,
 }
 
 /// The other side of a handshake, as it has proved itself.
@@ -111,8 +138,8 @@ pub struct Party {
     pub instance: Instance,
     /// Its public key.
     pub key: PublicKey,
-    /// Whether it keeps its identity over its starts.
-    pub kept: bool,
+    /// What it shows for its name.
+    pub shown: Shown,
     /// The name that it goes by.
     pub name: NodeName,
     /// The TCP port on which it listens.
@@ -132,7 +159,11 @@ impl Party {
         Ok(Party {
             instance: instance(&key, &card.start),
             key,
-            kept: card.kept,
+            shown: Shown {
+                kept: card.kept,
+                certificate: card.certificate,
+                list: card.list,
+            },
             name: card.name,
             port: card.port,
             probing: card.probing,

@@ -17,6 +17,8 @@
 //! Nothing here knows a link or a clock. A message that does not open, or that says what it must
 //! not say, is an error, and the handshake is over.
 
+#[cfg(test)]
+mod attacks;
 mod card;
 mod initiator;
 mod record_keys;
@@ -27,7 +29,7 @@ mod tests;
 mod worked_values;
 
 pub use crate::network_keys::NetworkKeys;
-pub use card::{Credentials, Own, Party};
+pub use card::{Credentials, Own, Party, Shown};
 pub use initiator::Initiator;
 pub use record_keys::{RecordKeys, SessionKeys};
 pub use responder::{Question, Responder};

@@ -8,15 +8,15 @@ use crate::name::NodeName;
 use crate::wire::handshake::{Envelope, Step};
 
 /// What a node has that takes part.
-struct Node {
-    network: NetworkName,
-    keys: NetworkKeys,
-    credentials: Credentials,
-    name: NodeName,
+pub(super) struct Node {
+    pub(super) network: NetworkName,
+    pub(super) keys: NetworkKeys,
+    pub(super) credentials: Credentials,
+    pub(super) name: NodeName,
 }
 
 impl Node {
-    fn new(n: u8, name: &str) -> Node {
+    pub(super) fn new(n: u8, name: &str) -> Node {
         let network = NetworkName::new("net").unwrap();
         Node {
             keys: NetworkKeys::new(&Keyring::from(Key::from_bytes([1; 32])), &network),
@@ -26,7 +26,7 @@ impl Node {
         }
     }
 
-    fn own(&self) -> Own<'_> {
+    pub(super) fn own(&self) -> Own<'_> {
         Own {
             network: &self.network,
             keys: &self.keys,
@@ -34,20 +34,21 @@ impl Node {
             name: &self.name,
             port: 7,
             probing: false,
+            list: 0,
         }
     }
 
-    fn begin(&self) -> (Initiator, Envelope) {
+    pub(super) fn begin(&self) -> (Initiator, Envelope) {
         Initiator::begin(self.own(), &mut Counting(9))
     }
 
-    fn answer(&self, first: &Envelope) -> Result<(Responder, Envelope), Refused> {
+    pub(super) fn answer(&self, first: &Envelope) -> Result<(Responder, Envelope), Refused> {
         let question = Question::read(self.own(), first)?;
         question.answer(self.own(), &mut Counting(99))
     }
 }
 
-fn two() -> (Node, Node) {
+pub(super) fn two() -> (Node, Node) {
     (Node::new(1, "reader"), Node::new(2, "sensor"))
 }
 
@@ -79,7 +80,7 @@ fn two_that_hold_the_key_learn_who_the_other_is() {
         assert_eq!(party.key, *node.credentials.key());
         assert_eq!((party.name.clone(), party.port), (node.name.clone(), 7));
     }
-    assert!(of_asker.kept && !of_answerer.kept);
+    assert!(of_asker.shown.kept && !of_answerer.shown.kept);
 }
 
 #[test]

@@ -70,6 +70,7 @@ fn an_identity_and_its_first_message_are_those_of_the_document() {
         name: &NodeName::new("sensor").unwrap(),
         port: 7,
         probing: false,
+        list: 0,
     };
     let card = own.card();
     assert!(has(&hex(&card.key)) && has(&credentials.key().to_text()));

@@ -60,6 +60,32 @@ pub const REVOCATIONS_MAX: usize = 4_096;
 /// Bytes of a revocation list as a text: the longest has 54 for each certificate, and some 250.
 pub const REVOCATION_LIST_MAX: usize = 256 * 1024;
 
+/// Bytes of a revocation list in a record: its version, how many certificates it has, their hashes,
+/// and the signature. Sealed it fits into the window of a route, whatever is in it.
+pub const REVOCATION_RECORD_MAX: usize = 8 + 2 + 32 * REVOCATIONS_MAX + 64;
+
+/// Authorities that a node may know: two are needed while one is replaced.
+pub const AUTHORITIES_MAX: usize = 2;
+
+/// Names that a node of an open network pins to keys: some 150 bytes each. It has as many peers at
+/// the most (see [`Limits::peers`]), unless they change their names.
+pub const PINS_MAX: usize = 4_096;
+
+/// Peers of which a node remembers to have told its program why it does not trust them, for each
+/// reason. Members can make up names.
+pub const DISTRUSTED_MAX: usize = 16;
+
+/// The time between two events of one kind about strangers and about peers that are not trusted. A
+/// source can be forged and names made up, so whoever floods the network must not flood the
+/// program.
+pub const EVENT_PAUSE: Duration = Duration::from_secs(60);
+
+/// The time between two writes to the files of a node's state folder: a gateway's flash wears out.
+pub const STATE_PAUSE: Duration = Duration::from_secs(60);
+
+/// Bytes of a file of a node's state folder that are read: some times what is ever written.
+pub const STATE_FILE_MAX: u64 = 2 * 1024 * 1024;
+
 /// Bytes of a file that holds an identity or the secret of an authority: one line, and a page of
 /// comments.
 pub const SECRET_FILE_MAX: usize = 4_096;

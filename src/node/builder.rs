@@ -3,6 +3,7 @@
 #[cfg(feature = "compat")]
 use super::Compat;
 use super::remotes;
+use super::trust_settings::TrustSettings;
 use super::turns::{EventHandler, Opened};
 use super::{Call, CommandTree, Handler, Message, MessageHandler, Node};
 use crate::address::RelayAddress;
@@ -70,6 +71,7 @@ pub struct Builder {
     commands: Result<CommandTree, Error>,
     message: Option<MessageHandler>,
     event: Option<EventHandler>,
+    pub(super) trust: TrustSettings,
     #[cfg(feature = "compat")]
     compat: Option<Compat>,
 }
@@ -103,6 +105,7 @@ impl Builder {
             commands: Ok(CommandTree::new()),
             message: None,
             event: None,
+            trust: TrustSettings::default(),
             #[cfg(feature = "compat")]
             compat: None,
         }
@@ -380,6 +383,7 @@ impl Builder {
             return Err(Error::Argument("at most 16 remotes"));
         }
         self.check_limits()?;
+        self.trust.check()?;
         if self.advertise_port == 0 {
             return Err(Error::Argument(
                 "the advertise port must not be 0: nodes meet there",
@@ -393,6 +397,11 @@ impl Builder {
         #[cfg(feature = "compat")]
         if let Some(compat) = &self.compat {
             compat.check(self.loopback)?;
+            if self.trust.is_certified() {
+                return Err(Error::Argument(
+                    "a certified network refuses nodes of PeerBase 0.7.1",
+                ));
+            }
         }
         Ok(())
     }
@@ -453,12 +462,14 @@ impl Builder {
             Some(identity) => identity,
             None => Identity::generate(&mut OsEntropy::new()?),
         };
+        let (folder, mode) = self.trust.open(&network, &name, &identity.public_key())?;
         let make_config = |port| engine::Config {
             network,
             name,
             keys,
             identity,
             keeps_identity,
+            mode,
             port: advertised
                 .map(|a| a.port())
                 .filter(|p| *p != 0)
@@ -471,7 +482,8 @@ impl Builder {
             relay_keepalive: self.relay_keepalive,
             limits: *self.limits,
         };
-        let (driver, poller, waker) = Driver::open(&settings, make_config, companion)?;
+        let (mut driver, poller, waker) = Driver::open(&settings, make_config, companion)?;
+        driver.keep_in(folder);
         Ok(Parts {
             opened: Opened {
                 driver,

@@ -9,6 +9,7 @@
 //! | `built_in` | the commands that every node has |
 //! | `stream`, `stream_to_all` | what a call streams, with one node or to several |
 //! | `mesh`, `saved_peers` | finding a network without advertising |
+//! | `trust`, `trust_settings` | who may go by which name |
 //! | `remotes` | how many relays a node is linked to |
 //! | `path` | how a peer is reached, in words |
 //! | `extension` | what the library's own parts above a node may do |
@@ -35,6 +36,8 @@ mod shared;
 mod stream;
 mod stream_to_all;
 mod targets;
+mod trust;
+mod trust_settings;
 mod turns;
 
 pub use builder::{ADVERTISE_INTERVAL, ADVERTISE_PORT, Builder, RELAY_KEEPALIVE};

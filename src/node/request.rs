@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::identity::PublicKey;
 use crate::json;
 use crate::limits::BODY_MAX;
-use crate::name::{CommandPath, NodeName};
+use crate::name::{CommandPath, NodeName, Role};
 use crate::wire::record::Status;
 use serde_json::{Map, Value};
 use std::fmt;
@@ -42,6 +42,8 @@ pub(super) struct Answer {
     pub(super) id: RequestId,
     /// The public key of the caller.
     key: Option<PublicKey>,
+    /// The roles of the caller.
+    roles: Arc<[Role]>,
     /// Whether the caller streams.
     streams: bool,
     /// Whether no answer is a failure.
@@ -55,6 +57,7 @@ impl Answer {
             shared: shared.clone(),
             id: request.id,
             key: request.key,
+            roles: request.roles.clone(),
             streams: request.streams,
             needed: matches!(request.ask, Ask::Command { .. }),
             answered: false,
@@ -169,6 +172,11 @@ impl Call {
     /// name has another one. `None` for a node of PeerBase 0.7.1, which proves nothing.
     pub fn caller_key(&self) -> Option<PublicKey> {
         self.answer.key
+    }
+
+    /// The roles of the caller, in order, as its certificate says; none in an open network.
+    pub fn caller_roles(&self) -> &[Role] {
+        &self.answer.roles
     }
 
     /// The path that was called.

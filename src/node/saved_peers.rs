@@ -10,23 +10,14 @@ use crate::json;
 use crate::json_object::{Object, list};
 use crate::limits::SEEDS_MAX;
 use crate::name::{NetworkName, NodeName};
+use crate::whole_file;
 use crate::wire::peers::Acquaintance;
-use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const VERSION: u64 = 1;
 /// Bytes of the largest file that is read: many times what is ever written.
 const LARGEST: u64 = 1024 * 1024;
-
-fn beside(file: &Path, ending: &str) -> PathBuf {
-    let mut name: OsString = file.as_os_str().to_owned();
-    name.push(ending);
-    name.into()
-}
 
 /// What is kept, as a JSON text.
 fn state(network: &NetworkName, peers: &[Acquaintance]) -> String {
@@ -49,41 +40,22 @@ pub(super) fn save(
     network: &NetworkName,
     peers: &[Acquaintance],
 ) -> Result<(), Error> {
-    let failed = |e: std::io::Error| Error::io("saving the state", &e);
-    let state = state(network, peers);
-    let fresh = beside(file, ".new");
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let written = options.open(&fresh).and_then(|mut out| {
-        writeln!(out, "{state}")?;
-        out.sync_all()
-    });
-    let replaced = written.and_then(|()| fs::rename(&fresh, file));
-    if let Err(e) = replaced {
-        let _ = fs::remove_file(&fresh);
-        return Err(failed(e));
-    }
-    // The new name is on the disk when the folder is.
-    let folder = file.parent().filter(|f| !f.as_os_str().is_empty());
-    let folder = File::open(folder.unwrap_or(Path::new(".")));
-    folder.and_then(|f| f.sync_all()).map_err(failed)
+    let state = state(network, peers) + "\n";
+    let saved = whole_file::replace(file, state.as_bytes());
+    saved.map_err(|e| Error::io("saving the state", &e))
 }
 
 /// The addresses in a file; none, if there is no file. One that is damaged is kept aside.
 pub(super) fn load(file: &Path, network: &NetworkName) -> Result<Vec<SocketAddr>, Error> {
     let failed = |e: std::io::Error| Error::io("loading the state", &e);
-    let mut text = Vec::new();
-    match File::open(file) {
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(failed(e)),
-        Ok(open) => open.take(LARGEST).read_to_end(&mut text).map_err(failed)?,
+    let Some(text) = whole_file::read(file, LARGEST).map_err(failed)? else {
+        return Ok(Vec::new());
     };
     let why = match read(&text, network) {
         Ok(addresses) => return Ok(addresses),
         Err(why) => why,
     };
-    let aside = beside(file, ".damaged");
-    fs::rename(file, &aside).map_err(failed)?;
+    let aside = whole_file::set_aside(file).map_err(failed)?;
     let aside = aside.display();
     Err(Error::Damaged(format!(
         "{why}; the file is kept as {aside}"
@@ -116,7 +88,9 @@ fn read(text: &[u8], network: &NetworkName) -> Result<Vec<SocketAddr>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::whole_file::beside;
     use crate::wire::Instance;
+    use std::fs;
 
     #[test]
     fn what_was_saved_is_loaded_and_what_was_not_is_kept_aside() {

@@ -20,6 +20,15 @@ impl KeyPair {
         }
     }
 
+    /// The pair of somebody who shows a public key that is not its own.
+    #[cfg(test)]
+    pub(crate) fn claiming(public: [u8; 32], own: &KeyPair) -> KeyPair {
+        KeyPair {
+            private: own.private.clone(),
+            public,
+        }
+    }
+
     /// The public key.
     pub(crate) fn public(&self) -> &[u8; 32] {
         &self.public

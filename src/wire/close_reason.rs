@@ -15,6 +15,13 @@ pub enum CloseReason {
     NameConflict,
     /// The other node broke a rule of streams, or of broadcasts.
     Violation,
+    /// The other node's name belongs to another key.
+    Identity,
+    /// The other node's certificate was revoked.
+    Revoked,
+    /// The other node shows no good certificate, or does not have the revocation list that it needs
+    /// or says that it has.
+    Certificate,
 }
 
 impl CloseReason {
@@ -25,6 +32,9 @@ impl CloseReason {
             2 => CloseReason::Idle,
             3 => CloseReason::NameConflict,
             4 => CloseReason::Violation,
+            5 => CloseReason::Identity,
+            6 => CloseReason::Revoked,
+            7 => CloseReason::Certificate,
             _ => return Err(Malformed),
         })
     }
@@ -36,6 +46,9 @@ impl CloseReason {
             CloseReason::Idle => 2,
             CloseReason::NameConflict => 3,
             CloseReason::Violation => 4,
+            CloseReason::Identity => 5,
+            CloseReason::Revoked => 6,
+            CloseReason::Certificate => 7,
         }
     }
 }

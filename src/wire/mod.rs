@@ -14,11 +14,14 @@ pub mod ask;
 mod close_reason;
 pub mod extensions;
 pub mod handshake;
+mod header;
 pub mod membership;
 pub mod peers;
 pub mod record;
 pub mod relay;
 pub mod report;
+pub mod revocations;
+mod settled;
 mod status;
 mod text;
 

@@ -19,6 +19,7 @@
 //! ping  (10)  nonce [16]
 //! pong  (11)  nonce [16]
 //! renew (12)  nothing: the sender's next record is sealed under its next key
+//! list  (13)  see `revocations`
 //! ```
 //!
 //! The channel says which of a call's streams a record is about, and is 0 if the record is about no
@@ -27,11 +28,13 @@
 
 use super::ask::{AskKind, AskRef};
 pub use super::close_reason::CloseReason;
+pub use super::header::HEADER;
+use super::header::header;
+use super::revocations::{self, encode_piece};
+use super::settled::put_settled;
+pub use super::settled::{SETTLED_MAX, Settled};
 pub use super::status::Status;
 use super::{Malformed, Reader, extensions};
-
-/// Bytes before the body.
-pub const HEADER: usize = 13;
 
 /// The bit of a kind which says that extension fields follow the header.
 const EXTENDED: u8 = 128;
@@ -41,9 +44,6 @@ const AGAIN: u8 = 2;
 const STREAMS: u8 = 4;
 const LARGE: u8 = 8;
 const BROADCAST: u8 = 16;
-
-/// The most call numbers that one list of settled calls can hold: its count is one byte.
-pub const SETTLED_MAX: usize = 255;
 
 /// One of the streams of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,30 +81,6 @@ impl Channel {
     /// Whether the caller sends on it.
     pub fn is_callers(self) -> bool {
         matches!(self, Channel::Request | Channel::Ask)
-    }
-}
-
-/// Numbers of calls that the caller has settled, and that the callee may forget.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settled<'a>(&'a [[u8; 8]]);
-
-impl<'a> Settled<'a> {
-    /// The numbers.
-    pub fn iter(&self) -> impl Iterator<Item = u64> + 'a {
-        self.0.iter().map(|n| u64::from_be_bytes(*n))
-    }
-
-    fn decode(r: &mut Reader<'a>) -> Result<Self, Malformed> {
-        let count = r.u8()?;
-        Ok(Settled(r.bytes(usize::from(count) * 8)?.as_chunks().0))
-    }
-}
-
-fn put_settled(numbers: &[u64], out: &mut Vec<u8>) {
-    debug_assert!(numbers.len() <= SETTLED_MAX);
-    out.push(numbers.len() as u8);
-    for n in numbers {
-        out.extend_from_slice(&n.to_be_bytes());
     }
 }
 
@@ -198,6 +174,15 @@ pub enum Body<'a> {
     Pong(&'a [u8; 16]),
     /// The sender's next record is sealed under its next key.
     Renew,
+    /// A piece of the newest revocation list.
+    List {
+        /// Bytes of the list before this piece.
+        offset: u32,
+        /// Bytes of the whole list.
+        length: u32,
+        /// The piece.
+        bytes: &'a [u8],
+    },
 }
 
 /// One record.
@@ -291,6 +276,11 @@ impl<'a> Body<'a> {
             10 => Body::Ping(r.take()?),
             11 => Body::Pong(r.take()?),
             12 => Body::Renew,
+            revocations::LIST => Body::List {
+                offset: r.u32()?,
+                length: r.u32()?,
+                bytes: r.rest(),
+            },
             _ => return Err(Malformed),
         })
     }
@@ -322,12 +312,6 @@ impl<'a> Body<'a> {
             _ => return Err(Malformed),
         })
     }
-}
-
-fn header(sequence: u64, kind: u8, channel: u32, out: &mut Vec<u8>) {
-    out.extend_from_slice(&sequence.to_be_bytes());
-    out.push(kind);
-    out.extend_from_slice(&channel.to_be_bytes());
 }
 
 /// How a call is sent.
@@ -500,6 +484,11 @@ pub fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
         Body::Ping(nonce) => encode_ping(s, nonce, out),
         Body::Pong(nonce) => encode_pong(s, nonce, out),
         Body::Renew => encode_renew(s, out),
+        Body::List {
+            offset,
+            length,
+            bytes,
+        } => encode_piece(s, (*offset, *length), bytes, out),
     }
     if !record.extensions.is_empty() {
         out[start + 8] |= EXTENDED;
@@ -539,7 +528,7 @@ mod tests {
         }
 
         #[test]
-        fn what_decodes_encodes_back(mut bytes in prop::collection::vec(any::<u8>(), 13..90), kind in 0u8..13, channel in 0u8..6) {
+        fn what_decodes_encodes_back(mut bytes in prop::collection::vec(any::<u8>(), 13..90), kind in 0u8..14, channel in 0u8..6) {
             bytes[8] = kind;
             bytes[9..12].fill(0);
             bytes[12] = channel;

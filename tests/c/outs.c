@@ -13,6 +13,7 @@
 #define NO_NODE(call) (made = JUNK, CHECK((call) < 0), CHECK(!made))
 #define NO_COUNT(call) (count = 99, CHECK((call) < 0), CHECK(count == 0))
 #define NO_ID(call) (id = 99, CHECK((call) < 0), CHECK(id == 0))
+#define NO_NEWS(call) (is_new = true, CHECK((call) < 0), CHECK(!is_new))
 #define NO_HASH(call) (memset(hash, 'x', sizeof hash), CHECK((call) < 0), CHECK(hash[0] == 0))
 
 static peerbase_reply *reply;
@@ -20,6 +21,7 @@ static peerbase_stream *stream;
 static peerbase_node *made;
 static size_t count;
 static uint64_t id;
+static bool is_new;
 static char hash[PEERBASE_HASH_LEN];
 static const char *const bad_text = "\xff";
 static const uint8_t byte;
@@ -46,6 +48,8 @@ static void no_node(peerbase_node *node) {
     NO_REPLY(peerbase_node_connect(node, "127.0.0.1:1", 1, &reply));
     NO_REPLY(peerbase_node_broadcast(node, &byte, 1, 1, &reply));
     NO_REPLY(peerbase_node_refresh(node, &reply));
+    NO_REPLY(peerbase_node_pins(node, &reply));
+    NO_NEWS(peerbase_node_revoke(node, "x", &is_new));
     NO_REPLY(peerbase_node_request_file(node, any, 1, NULL, NULL, &reply));
     NO_HASH(peerbase_node_add_file(node, "/etc/passwd", hash));
     NO_STREAM(peerbase_node_call_stream(node, "b", "x", NULL, NULL, 1, &stream));

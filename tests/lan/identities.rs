@@ -1,7 +1,8 @@
 //! Identities: what a node sees of others, and what stays after a restart.
 
 use crate::common::{Lan, PATIENCE, secs, until, wait_for_event};
-use peerbase::{Event, Identity, Key, Node, OsEntropy, PublicKey};
+use peerbase::{Error, Event, Identity, Key, Node, OsEntropy, PublicKey};
+use std::net::SocketAddr;
 use std::sync::mpsc;
 
 /// A node of this name that answers with the fingerprint of its caller.
@@ -45,7 +46,7 @@ fn a_kept_identity_is_shown_with_each_call_and_is_the_same_after_a_restart() {
         caller.stop();
     }
     // Without one a node is another each time.
-    let first = key_of(&start(&lan, "caller", None), "server");
+    let first = key_of(&start(&lan, "fresh", None), "server");
     assert_eq!(first, key_of(&start(&lan, "other", None), "server"));
     let own = start(&lan, "third", None);
     let said = own.call("who").to("server").timeout(secs(20)).send();
@@ -81,4 +82,18 @@ fn a_wrong_key_is_told() {
     until("the other one to refuse it as well", || {
         b.stats().adverts_refused > 0
     });
+}
+
+#[test]
+fn a_link_that_is_closed_in_the_handshake_is_told() {
+    let lan = Lan::new();
+    let a = start(&lan, "a", None);
+    let wrong = Node::builder("b", "test", Key::from_bytes([8; 32]));
+    let b = wrong.loopback(true).lan(false).start().unwrap();
+    let events = b.events();
+    let address = SocketAddr::from(([127, 0, 0, 1], a.port()));
+    let failed = b.connect(address, secs(2)).unwrap_err();
+    assert!(matches!(failed, Error::Unreachable(_)), "{failed}");
+    let is_told = |event: &Event| *event == Event::HandshakeClosed(address.ip());
+    wait_for_event(&events, "the closed handshake to be told", is_told);
 }

@@ -8,3 +8,4 @@ mod handlers;
 mod identities;
 mod loops;
 mod starting;
+mod trust;

@@ -163,6 +163,7 @@ impl Net {
                 keys: Keyring::from(Key::from_bytes([42; 32])),
                 identity: Identity::generate(&mut seed),
                 keeps_identity: false,
+                mode: Default::default(),
                 port: PORT,
                 address: None,
                 interval,

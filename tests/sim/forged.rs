@@ -45,6 +45,8 @@ pub(crate) struct Actor {
     pub(crate) keys: NetworkKeys,
     pub(crate) credentials: Credentials,
     name: NodeName,
+    /// The version of the revocation list that it says it has.
+    pub(crate) list: u64,
     pub(crate) rng: Rng,
 }
 
@@ -60,6 +62,7 @@ impl Actor {
             keys,
             credentials: credentials(n),
             name: name(own),
+            list: 0,
             rng: Rng(n + 1),
         }
     }
@@ -72,6 +75,7 @@ impl Actor {
             name: &self.name,
             port: PORT,
             probing: false,
+            list: self.list,
         };
         f(own, &mut self.rng)
     }

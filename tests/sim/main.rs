@@ -21,6 +21,7 @@ mod relay_attacks;
 mod relays;
 mod stream_attacks;
 mod streams;
+mod trust;
 mod world;
 
 /// The seed to begin with: fixed, or the one in the environment.

@@ -36,7 +36,10 @@ const SHELVES: [&str; 3] = ["calls", "peers", "relays"];
 /// parts that stand in the folders named with it. Its files may import these, and the composite
 /// parts below it with what those hold. A part may import no composite part.
 const COMPOSITES: [(&str, &[&str]); 2] = [
-    ("crate::engine::network", &["links", "peers", "relays"]),
+    (
+        "crate::engine::network",
+        &["links", "peers", "relays", "trust"],
+    ),
     ("crate::engine::commands", &["calls", "stopping", "streams"]),
 ];
 
@@ -48,12 +51,15 @@ const SHARED: [(&str, &[&str]); 3] = [
         &[
             "ask",
             "context",
+            "distrust",
+            "event",
             "fair_share",
             "fault",
             "ids",
             "peer_info",
             "source",
             "stats",
+            "told",
         ],
     ),
     ("crate::compat::engine", &["api", "context", "errand"]),

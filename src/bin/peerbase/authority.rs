@@ -11,16 +11,17 @@ use peerbase::{
 };
 use serde_json::json;
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 
 /// What an operator has to know, and to do, after a device was lost.
 const ROTATE: &str = "\
-The list tells programs that check certificates which of them count no more. Nodes do not check
-certificates yet: the device still holds the network's key, with which it can make sessions, call,
-read adverts and join relays. To shut it out, rotate the network's key, each step on every node
-before the next:
+Give the list to any node that runs (its console: revoke LISTFILE; Node::revoke in Rust,
+peerbase_node_revoke in C): it closes the sessions of the revoked devices and hands the list on to
+all others. A device that was revoked still has the network's key, with which it can read adverts
+and join relays. To shut it out of those too, rotate the key, each step on every node before the
+next (Node::set_keys in Rust, peerbase_node_set_keys in C; no node has to be restarted):
   1. Make a new key: peerbase keygen
-  2. Give it as a second key to every node but the revoked ones (peerbase_config_add_key in C,
-     Builder::also_key in Rust).
+  2. Give it as a second key to every node but the revoked ones.
   3. Put it first, and the old key second.
   4. Give each relay that has a relay key the one that is derived from the new key:
      peerbase keygen --relay-from - --network NETWORK
@@ -171,6 +172,9 @@ fn revoke(options: &Options) -> Outcome {
     }
     let network = options.network()?;
     let authority = Authority::load(file)?;
+    // Two that revoke at once would each write the next version, and one would be lost.
+    let locked = File::open(file).and_then(|file| file.lock().map(|()| file));
+    let _locked = locked.map_err(|e| fault(file, e))?;
     let keys = keys(&authority, options);
     let before = options.list(&keys, &network)?;
     let hash = |file: &OsString| {

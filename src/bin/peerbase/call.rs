@@ -1,6 +1,7 @@
 //! `peerbase call`: one call, and its answer.
 
 use crate::console::{Typed, perform};
+use crate::node::warning;
 use crate::{Failure, Outcome, options, signals};
 use lexopt::{Arg, ValueExt};
 use peerbase::{ADVERTISE_INTERVAL, Entropy, Node, OsEntropy};
@@ -41,13 +42,25 @@ pub(crate) fn run(mut parser: lexopt::Parser) -> Outcome {
     call.args = values.map(|v| json(&v)).collect::<Outcome<_>>()?;
 
     // Names are unique, and several of these may run at once.
-    let name = format!("call-{:08x}", u32::from_be_bytes(OsEntropy::new()?.array()));
+    let name = match options.certified_name() {
+        Some(name) => name,
+        None => format!("call-{:08x}", u32::from_be_bytes(OsEntropy::new()?.array())),
+    };
     let builder = options.builder(&name)?;
     let values = signals::run_beside(builder, 1, move |node| {
         if call.target == "*" {
             hear_everyone(node);
         }
-        Ok(perform(node, &call, timeout)?)
+        let events = node.events();
+        let performed = perform(node, &call, timeout);
+        if performed.is_err() {
+            // What has happened meanwhile may say why.
+            let happened = std::iter::from_fn(|| events.next_timeout(Duration::ZERO));
+            for words in happened.filter_map(|event| warning(&event)) {
+                eprintln!("{words}");
+            }
+        }
+        Ok(performed?)
     })?;
     let values = values.ok_or(Failure::Failed("ended by a signal".into()))?;
     for value in values {

@@ -1,7 +1,9 @@
 //! What a person, or a program, types at a node.
 
-use crate::logging;
-use peerbase::{Error, Node, Path, PeerInfo, Progress, Report};
+use crate::{Failure, logging, text_file};
+use peerbase::{
+    Error, Node, NodeName, Path, PeerInfo, Progress, PublicKey, Report, RevocationList,
+};
 use serde_json::{Map, Value, json};
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
@@ -30,6 +32,9 @@ add FILE                             offers a file; its hash
 req HASH                             fetches the file of a hash, into the folder of --files
 refresh                              looks at the offered files, and those of that folder, again
 save FILE, load FILE                 where the peers are
+pins                                 which names belong to which keys
+accept NODE KEY                      that from now on a name belongs to this public key
+revoke FILE                          hands a revocation list to all nodes of a certified network
 debug                                tells what goes on, or no longer
 help, exit";
 
@@ -42,6 +47,7 @@ pub(crate) fn execute(node: &Node, line: &str) -> Answer {
         ("exit", _) => return Answer::Exit,
         ("help", _) => return Answer::Words(HELP.into()),
         ("peers", _) => Ok(node.peers().iter().map(peer).collect()),
+        ("pins", _) => node.pins().map(|pins| pins.iter().map(pin).collect()),
         ("refresh", _) => node.refresh().map(|found| {
             let (added, changed, removed) = (found.added, found.changed, found.removed);
             vec![json!({"added": added, "changed": changed, "removed": removed})]
@@ -54,7 +60,8 @@ pub(crate) fn execute(node: &Node, line: &str) -> Answer {
             }
         },
         (
-            word @ ("commands" | "msg" | "tell" | "connect" | "add" | "req" | "save" | "load"),
+            word @ ("commands" | "msg" | "tell" | "connect" | "add" | "req" | "save" | "load"
+            | "accept" | "revoke"),
             "",
         ) => {
             return Answer::Words(format!("{word} what? See help"));
@@ -103,8 +110,26 @@ fn with_argument(node: &Node, word: &str, rest: &str) -> Option<Result<Value, Er
         }
         "save" => node.save_state(rest).map(|()| json!({"saved": rest})),
         "load" => node.load_state(rest).map(|count| json!({"loaded": count})),
+        "accept" => {
+            let (name, key) = rest.rsplit_once(char::is_whitespace).unwrap_or((rest, ""));
+            let name = name.trim_end();
+            let key = PublicKey::parse(key);
+            let accepted = key.and_then(|key| node.accept_key(name, &key));
+            accepted.map(|()| json!({"accepted": name}))
+        }
+        "revoke" => match text_file::read(rest.as_ref(), RevocationList::parse) {
+            Ok(list) => node
+                .revoke(&list)
+                .map(|is_new| json!({"version": list.version(), "new": is_new})),
+            Err(Failure::Usage(why) | Failure::Failed(why)) => Err(Error::Refused(why)),
+        },
         _ => return None,
     })
+}
+
+fn pin((name, key): &(NodeName, PublicKey)) -> Value {
+    let fingerprint = key.fingerprint().to_string();
+    json!({"name": name.as_str(), "key": key.to_text(), "fingerprint": fingerprint})
 }
 
 fn peer(p: &PeerInfo) -> Value {

@@ -42,6 +42,10 @@ usage: peerbase keygen [--relay-from KEY --network N]  a network's key; or the r
        peerbase bench rpc|relay|stream|files|fernet|frame|handshake [--json]
 options: --key K | --key-file F   the network's key; or PEERBASE_KEY in the environment
          --identity F             the file that keeps who this node is; made if it is not there
+         --authority KEY          the public key of an authority: the network is certified; may be given twice
+         --certificate FILE       what this node shows in a certified network; call goes by the name in it
+         --revocations LISTFILE   the newest revocation list, if there is such a file
+         --state DIR              the folder in which the node keeps whose names it knows, and the newest list
          --relay ADDR             a relay's HOST:PORT; may be given again
          --max-remotes N          relays to use at most, with those that others tell of
          --limit NAME=VALUE       one of the node's bounds, named as PEERBASE_LIMIT_NAME in peerbase.h but in

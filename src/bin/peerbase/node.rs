@@ -85,6 +85,19 @@ fn heard(message: Message) {
     println!("{line}");
 }
 
+/// What an event says that may be why a call has failed; nothing for any other.
+pub(crate) fn warning(event: &Event) -> Option<String> {
+    match event {
+        Event::OtherKey(_)
+        | Event::OtherVersion(_)
+        | Event::HandshakeClosed(_)
+        | Event::Distrusted { .. }
+        | Event::DistrustedBy { .. }
+        | Event::RelayDown { .. } => Some(words(event)),
+        _ => None,
+    }
+}
+
 fn words(event: &Event) -> String {
     match event {
         Event::PeerJoined(name) => format!("{name} joined"),
@@ -100,6 +113,25 @@ fn words(event: &Event) -> String {
         Event::OtherVersion(from) => format!(
             "somebody at {from} uses the name of this network in another version of the protocol: \
              update the older node"
+        ),
+        Event::Distrusted { peer, key, why } => {
+            format!(
+                "{peer} is not trusted, whose key is {}: {why}",
+                key.to_text()
+            )
+        }
+        Event::DistrustedBy { peer, why } => {
+            format!("{peer} does not trust this node; it says: {why}")
+        }
+        Event::PinsFull => "too many names belong to keys already; no more are pinned".into(),
+        Event::ListTaken { version, is_own } => match is_own {
+            true => format!(
+                "this node's own certificate is in revocation list {version}: it needs a new one"
+            ),
+            false => format!("revocation list {version} has come"),
+        },
+        Event::HandshakeClosed(from) => format!(
+            "{from} closed the link during the handshake: another key, or not a PeerBase node"
         ),
         Event::RelayUp(relay) => format!("relay {relay} is up"),
         Event::RelayUnproven(relay) => {

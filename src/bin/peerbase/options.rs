@@ -1,8 +1,12 @@
 //! The options that `node` and `call` share, and the second word of a command that has one.
 
-use crate::{Failure, Outcome};
+use crate::{Failure, Outcome, text_file};
 use lexopt::{Arg, ValueExt};
-use peerbase::{ADVERTISE_PORT, Builder, Compat, Identity, Key, Limits, Node, OsEntropy};
+use peerbase::{
+    ADVERTISE_PORT, AuthorityKey, Builder, Certificate, Compat, Identity, Key, Limits, Node,
+    OsEntropy, RevocationList,
+};
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::num::ParseIntError;
@@ -15,6 +19,10 @@ pub(crate) struct Options {
     network: Option<String>,
     key: Option<String>,
     identity: Option<Identity>,
+    authorities: Vec<AuthorityKey>,
+    certificate: Option<Certificate>,
+    revocations: Option<RevocationList>,
+    state: Option<OsString>,
     listen: Option<SocketAddr>,
     advertise_port: Option<u16>,
     loopback: bool,
@@ -41,6 +49,18 @@ impl Options {
                 let path = parser.value()?;
                 self.identity = Some(Identity::load_or_create(path, &mut OsEntropy::new()?)?);
             }
+            "authority" => {
+                let key = parser.value()?.string()?;
+                self.authorities.push(AuthorityKey::parse(&key)?);
+            }
+            "certificate" => {
+                self.certificate = Some(text_file::read(&parser.value()?, Certificate::parse)?);
+            }
+            "revocations" => {
+                let list = text_file::find(&parser.value()?, RevocationList::parse)?;
+                self.revocations = list;
+            }
+            "state" => self.state = Some(parser.value()?),
             "listen" => self.listen = Some(parser.value()?.parse()?),
             "advertise-port" => self.advertise_port = Some(parser.value()?.parse()?),
             "loopback" => self.loopback = true,
@@ -76,6 +96,12 @@ impl Options {
         Ok(true)
     }
 
+    /// The name that the certificate is for, if there is one.
+    pub(crate) fn certified_name(&self) -> Option<String> {
+        let certificate = self.certificate.as_ref();
+        certificate.map(|certificate| certificate.name().to_string())
+    }
+
     /// A node of this name with these options.
     pub(crate) fn builder(self, name: &str) -> Outcome<Builder> {
         let network = self
@@ -90,6 +116,18 @@ impl Options {
             .loopback(self.loopback);
         if let Some(identity) = self.identity {
             builder = builder.identity(identity);
+        }
+        for authority in self.authorities {
+            builder = builder.authority(authority);
+        }
+        if let Some(certificate) = self.certificate {
+            builder = builder.certificate(certificate);
+        }
+        if let Some(list) = self.revocations {
+            builder = builder.revocation_list(list);
+        }
+        if let Some(folder) = self.state {
+            builder = builder.state_dir(folder);
         }
         for relay in &self.relays {
             builder = builder.relay(relay);

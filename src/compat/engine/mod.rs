@@ -37,6 +37,7 @@ pub use api::{Config, Output, Place};
 
 use crate::compat::http::Fault;
 use crate::entropy::Entropy;
+use crate::fernet::Keyring;
 use crate::protocol::{LinkEvent, LinkId, LinkWriter, Now, Protocol, Time};
 use calling::Calls;
 use context::Core;
@@ -112,6 +113,11 @@ impl Engine {
         }
         self.relays.start(now.at);
         self.tick(now);
+    }
+
+    /// The keys of the network are these from now on.
+    pub fn set_keys(&mut self, keys: Keyring) {
+        self.core.config.keys = keys;
     }
 
     /// Begins to stop: relays are asked no more. What was asked at a relay before still comes, and

@@ -3,7 +3,7 @@
 use crate::engine::{RequestId, Time};
 use crate::identity::PublicKey;
 use crate::limits::BODY_MAX;
-use crate::name::{CommandPath, NodeName};
+use crate::name::{CommandPath, NodeName, Role};
 use crate::wire::Instance;
 use crate::wire::ask::{AskKind, AskRef, BroadcastRef};
 use std::sync::Arc;
@@ -183,6 +183,8 @@ pub struct Request {
     /// The caller's public key; none for a peer that speaks the protocol of PeerBase 0.7.1, which
     /// proves nothing.
     pub key: Option<PublicKey>,
+    /// The caller's roles, as its certificate says; none in an open network.
+    pub roles: Arc<[Role]>,
     /// What is asked.
     pub ask: Ask,
     /// Whether the caller streams, and takes a stream: see

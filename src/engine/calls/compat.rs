@@ -18,6 +18,7 @@ use crate::table::Table;
 use crate::wire::Instance;
 use crate::wire::record::Status;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// Set in the number of a request of such a peer: the calls of this node to itself count up from 1.
 const COMPAT: u64 = 1 << 63;
@@ -196,6 +197,7 @@ impl CompatPeers {
             },
             caller,
             key: None,
+            roles: Arc::default(),
             ask,
             streams: false,
             deadline: ctx.now.at + ctx.config.limits.call_timeout,

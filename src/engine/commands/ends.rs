@@ -102,6 +102,10 @@ impl Commands {
             ctx.stats.timed_out_silent += 1;
             self.give_up(ctx, network, *link, RelayFault::Silent);
         }
+        for link in &overdue.held {
+            ctx.stats.timed_out_handshake += 1;
+            self.close_session(ctx, network, *link, CloseReason::Certificate);
+        }
         for link in &overdue.doubtful {
             // Without another way nothing is gained by leaving this one.
             if network.has_another_way(*link) {

@@ -61,6 +61,7 @@ impl Commands {
             number: call.number,
         };
         let (caller, key) = (session.name.clone(), session.key);
+        let roles = network.roles(link);
         if self.serve_again(ctx, network, link, id) || self.stopping.is_some() {
             return;
         }
@@ -69,7 +70,7 @@ impl Commands {
                 let runnable = Runnable {
                     id,
                     caller,
-                    sender: Sender { source, key },
+                    sender: Sender { source, key, roles },
                     asked,
                 };
                 self.take_on(ctx, network, link, runnable, call);

@@ -30,6 +30,7 @@ mod stopping;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod trust;
 
 use super::calls::broadcast::Broadcasts;
 use super::calls::compat::CompatPeers;

@@ -3,7 +3,7 @@
 use super::incoming::CallRecord;
 use super::{Commands, Ctx, LinkId, Network};
 use crate::wire::Instance;
-use crate::wire::record::{Body, Form};
+use crate::wire::record::{Body, CloseReason, Form};
 
 impl Commands {
     /// A record of a session with `peer` came.
@@ -15,6 +15,11 @@ impl Commands {
         peer: Instance,
         body: Body<'_>,
     ) {
+        let asks = matches!(body, Body::Call { .. } | Body::Reply { .. });
+        if asks && network.waits_for_list(link) {
+            // A member hands its list on before anything else.
+            return self.close_session(ctx, network, link, CloseReason::Certificate);
+        }
         match body {
             Body::Call {
                 number,
@@ -45,6 +50,11 @@ impl Commands {
                     self.violation(ctx, network, link);
                 }
             }
+            Body::List {
+                offset,
+                length,
+                bytes,
+            } => self.list_piece(ctx, network, link, (offset, length), bytes),
             Body::Close(reason) => self.closed_by_peer(ctx, network, link, reason),
             of_stream => {
                 if self.stream_record(ctx, network, link, of_stream).is_err() {

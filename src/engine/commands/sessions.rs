@@ -2,11 +2,11 @@
 
 use super::incoming::LOST;
 use super::{Commands, Ctx, LinkId, Network, NodeName};
-use crate::engine::Event;
 use crate::engine::ids::CallOver;
 use crate::engine::links::{Met, Refuse};
 use crate::engine::network::{AdvertOutcome, Proved, Rival};
 use crate::engine::peers::{Leaver, Standing};
+use crate::engine::{Distrust, Event};
 use crate::wire::Instance;
 use crate::wire::record::CloseReason;
 
@@ -43,6 +43,10 @@ impl Commands {
             Some(Proved::NameTaken) => return Err(NameTaken),
             Some(Proved::Namesake) => {
                 self.close_session(ctx, network, link, CloseReason::NameConflict);
+            }
+            Some(Proved::Distrusted(peer, why)) => {
+                self.close_session(ctx, network, link, why.close_reason());
+                network.rest(&peer);
             }
             Some(Proved::OtherName) => self.refuse(ctx, network, link, Refuse::Hello),
             Some(Proved::HasLeft) => self.cut(ctx, network, link),
@@ -172,6 +176,9 @@ impl Commands {
         } else {
             if reason == CloseReason::Idle {
                 network.evicted_by(peer);
+            }
+            if let Some(why) = Distrust::told_by(reason) {
+                network.distrusted_by(ctx, link, why);
             }
             self.close_at_once(ctx, network, link);
             network.rest(&peer);

@@ -117,7 +117,7 @@ impl Links {
         match body {
             Body::Ping(nonce) => {
                 pulse.owe(*nonce);
-                if self.takes_more(ctx.config, id) {
+                if self.takes_echo(ctx.config, id) {
                     self.echo_owed(ctx, id);
                 }
                 Came::Nothing
@@ -132,7 +132,7 @@ impl Links {
     }
 
     pub(super) fn ping<'o>(&mut self, ctx: &mut Ctx<'_>, id: LinkId, payload: &[u8]) -> Came<'o> {
-        let full = !self.takes_more(ctx.config, id);
+        let full = !self.takes_echo(ctx.config, id);
         let Some(pulse) = self.table.get_mut(&id).map(|l| l.pulse_mut()) else {
             return Came::Nothing;
         };

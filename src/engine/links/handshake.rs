@@ -5,7 +5,7 @@ use super::keepalive::Pulse;
 use super::session::Session;
 use super::{Ctx, Link, LinkId, Links, State, Time, Via};
 use crate::frame::FrameType;
-use crate::handshake::{Initiator, Party, Question};
+use crate::handshake::{Initiator, Party, Question, Shown};
 use crate::identity::PublicKey;
 use crate::name::NodeName;
 use crate::wire::handshake::{Envelope, Step};
@@ -46,6 +46,8 @@ pub(crate) struct Met {
     pub(crate) name: NodeName,
     /// Its public key.
     pub(crate) key: PublicKey,
+    /// What it has shown for its name.
+    pub(crate) shown: Shown,
     /// Whether it was still asking for its name.
     pub(crate) probing: bool,
     /// Whether we dialled it.
@@ -63,7 +65,7 @@ impl Links {
             Some(State::Relay { .. }) => return self.join_relay(ctx, id),
             _ => return,
         };
-        let (initiator, first) = Initiator::begin(ctx.own(), ctx.entropy);
+        let (initiator, first) = Initiator::begin(ctx.own(self.list), ctx.entropy);
         self.send_envelope(ctx, id, &first);
         if let Some(link) = self.table.get_mut(&id) {
             let asking = Asking {
@@ -100,7 +102,7 @@ impl Links {
         if !matches!(state, Some(State::Listening)) {
             return false;
         }
-        let Ok((responder, second)) = question.answer(ctx.own(), ctx.entropy) else {
+        let Ok((responder, second)) = question.answer(ctx.own(self.list), ctx.entropy) else {
             return false;
         };
         self.send_envelope(ctx, id, &second);
@@ -110,9 +112,29 @@ impl Links {
         true
     }
 
+    /// Where a question of ours went that nobody has answered yet, straight.
+    pub(crate) fn asked_at(&self, id: LinkId) -> Option<SocketAddr> {
+        let link = self.table.get(&id)?;
+        match (&link.state, link.via) {
+            (State::Asked(_, asking), Via::Socket(address)) if asking.party.is_none() => {
+                Some(address)
+            }
+            _ => None,
+        }
+    }
+
+    /// The node that has answered our question, until a session with it is opened.
+    pub(crate) fn answerer(&self, id: LinkId) -> Option<&Party> {
+        match &self.table.get(&id)?.state {
+            State::Asked(_, asking) => asking.party.as_ref(),
+            _ => None,
+        }
+    }
+
     /// Opens a session with the node that has answered our question after `took`. Says whether it
     /// is open.
     pub(crate) fn open(&mut self, ctx: &mut Ctx<'_>, id: LinkId, took: Duration) -> bool {
+        let list = self.list;
         let Some(link) = self.table.get_mut(&id) else {
             return false;
         };
@@ -122,7 +144,7 @@ impl Links {
         let Some((party, initiator)) = asking.party.take().zip(asking.initiator.take()) else {
             return false;
         };
-        let finished = initiator.finish(ctx.own(), &party.name, ctx.entropy);
+        let finished = initiator.finish(ctx.own(list), &party.name, ctx.entropy);
         let Ok((third, keys)) = finished else {
             return false;
         };
@@ -162,7 +184,7 @@ impl Links {
         id: LinkId,
         envelope: &Envelope,
     ) -> Result<Came<'o>, Refuse> {
-        let question = Question::read(ctx.own(), envelope)?;
+        let question = Question::read(ctx.own(self.list), envelope)?;
         if question.instance() == ctx.instance || !self.questions.is_new(question.ephemeral()) {
             return Err(Refuse::Hello);
         }
@@ -210,6 +232,7 @@ impl Links {
         id: LinkId,
         envelope: &Envelope,
     ) -> Result<Came<'o>, Refuse> {
+        let list = self.list;
         let link = self.table.get_mut(&id).ok_or(Refuse::Hello)?;
         let responder = match std::mem::replace(&mut link.state, State::Listening) {
             State::Answered(responder) if responder.id() == envelope.id => responder,
@@ -218,7 +241,7 @@ impl Links {
                 return stray(&link.via);
             }
         };
-        let (party, keys) = responder.read(ctx.own(), &envelope.message)?;
+        let (party, keys) = responder.read(ctx.own(list), &envelope.message)?;
         link.open(Session::new(party, false, keys, ctx.now.at), false);
         self.wake_at(ctx.now.at + ctx.config.limits.keepalive);
         Ok(Came::Opened)
@@ -238,10 +261,10 @@ fn stray<'o>(via: &Via) -> Result<Came<'o>, Refuse> {
 impl Links {
     /// The peer of a session that was just proved from both sides.
     pub(crate) fn met(&mut self, id: LinkId) -> Option<Met> {
-        let link = self.table.get(&id)?;
+        let link = self.table.get_mut(&id)?;
         let State::Open {
             session, dialled, ..
-        } = &link.state
+        } = &mut link.state
         else {
             return None;
         };
@@ -249,6 +272,7 @@ impl Links {
             instance: session.peer,
             name: session.name.clone(),
             key: session.key,
+            shown: std::mem::take(&mut session.shown),
             probing: session.probing,
             dialled: *dialled,
             address: match link.via {

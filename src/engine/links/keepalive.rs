@@ -197,6 +197,8 @@ pub(crate) struct Overdue {
     pub(crate) late: Vec<LinkId>,
     /// Nothing is heard of them, or they do not read.
     pub(crate) silent: Vec<LinkId>,
+    /// They are held for too long.
+    pub(crate) held: Vec<LinkId>,
     /// They go through a relay that may drop what they carry: a call waits, and no sign of life has
     /// come for a while. Each is told again and again, as another way may be there by then.
     pub(crate) doubtful: Vec<LinkId>,
@@ -283,12 +285,20 @@ impl Links {
                 continue;
             }
             due = due.min(limit);
+            match link.held_until() {
+                Some(until) if now >= until => {
+                    overdue.held.push(*id);
+                    continue;
+                }
+                Some(until) => due = due.min(until),
+                None => {}
+            }
             let Some(pulse) = link.pulse() else {
                 continue;
             };
             match pulse.owes_at() {
                 Some(at) if now < at => due = due.min(at),
-                Some(_) if self.takes_more(config, *id) => overdue.echo.push(*id),
+                Some(_) if self.takes_echo(config, *id) => overdue.echo.push(*id),
                 _ => {}
             }
             match self.doubted_at(link) {

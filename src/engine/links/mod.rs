@@ -151,6 +151,14 @@ impl Link {
         matches!(self.state, State::Open { .. })
     }
 
+    /// Until when it is held, if it is: see [`Links::hold`].
+    fn held_until(&self) -> Option<Time> {
+        match &self.state {
+            State::Open { session, .. } => session.held_until,
+            _ => None,
+        }
+    }
+
     /// The peer that it is meant to reach, while that has not proved itself.
     fn target(&self) -> Option<&Target> {
         match &self.state {
@@ -195,6 +203,8 @@ pub(crate) struct Links {
     /// The ways through relays.
     routes: Routes,
     questions: Questions,
+    /// The version of the revocation list that this node has; 0 if it has none.
+    list: u64,
     next: u64,
     /// No link can need attention before this.
     due: Time,
@@ -206,6 +216,7 @@ impl Default for Links {
             table: Table::default(),
             routes: Routes::default(),
             questions: Questions::default(),
+            list: 0,
             next: 0,
             due: Time::NEVER,
         }
@@ -283,6 +294,11 @@ impl Links {
     /// The session on a link, if it is open.
     pub(crate) fn session(&mut self, id: LinkId) -> Option<&mut Session> {
         self.table.get_mut(&id)?.session()
+    }
+
+    /// The version of the revocation list that this node has from now on.
+    pub(crate) fn note_list(&mut self, version: u64) {
+        self.list = version;
     }
 
     /// The round trip on a link, and how long ago it was measured.

@@ -1,7 +1,7 @@
 //! What goes out on links, straight or through a relay, and how much may wait there.
 
 use super::session::Session;
-use super::{Config, Ctx, Link, LinkId, Links, Output, State, Via};
+use super::{Config, Ctx, Link, LinkId, Links, Output, State, Time, Via};
 use crate::frame::{self, FrameType};
 use crate::protocol::{LinkWriter, Now};
 use crate::wire::record::encode_renew;
@@ -186,7 +186,7 @@ impl Links {
     /// that it owes.
     pub(crate) fn resume(&mut self, ctx: &mut Ctx<'_>, id: LinkId) -> Option<&mut Session> {
         self.session(id)?;
-        if self.takes_more(ctx.config, id) {
+        if self.takes_echo(ctx.config, id) {
             self.echo_owed(ctx, id);
         }
         self.session(id)
@@ -207,6 +207,11 @@ impl Links {
     /// Whether a link takes whatever comes next. What is not asked before it is sent is small, and
     /// comes seldom: a relay ends the link of a node that overruns a window.
     pub(crate) fn takes_more(&self, config: &Config, id: LinkId) -> bool {
+        !self.is_held(id) && self.takes_echo(config, id)
+    }
+
+    /// The same for signs of life, which go out also while the link is held.
+    pub(super) fn takes_echo(&self, config: &Config, id: LinkId) -> bool {
         let free = match self.way(id) {
             Some((carrier, route)) => self.routes.is_free(carrier, route),
             None => true,
@@ -217,8 +222,39 @@ impl Links {
     /// Whether so many bytes may still be sent through the relay that a link goes through, if it
     /// does.
     pub(crate) fn has_window(&self, id: LinkId, bytes: usize) -> bool {
+        !self.is_held(id) && self.is_wide(id, bytes)
+    }
+
+    fn is_wide(&self, id: LinkId, bytes: usize) -> bool {
         let way = self.way(id);
         way.is_none_or(|(carrier, route)| self.routes.has_room(carrier, route, bytes))
+    }
+
+    /// Whether so many bytes may go out now, also if the link is held.
+    pub(crate) fn has_room(&self, config: &Config, id: LinkId, bytes: usize) -> bool {
+        self.is_wide(id, bytes) && self.waits_on(id) < config.limits.link_queue
+    }
+
+    /// Has calls, answers and streams wait, until then at most: after that the session is overdue.
+    /// They go on once it is [released](Links::release).
+    pub(crate) fn hold(&mut self, id: LinkId, until: Time) {
+        if let Some(session) = self.session(id) {
+            session.held_until.get_or_insert(until);
+        }
+        self.wake_at(until);
+    }
+
+    /// Has what was held go on.
+    pub(crate) fn release(&mut self, id: LinkId) {
+        if let Some(session) = self.session(id) {
+            session.held_until = None;
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_held(&self, id: LinkId) -> bool {
+        let link = self.table.get(&id);
+        link.is_some_and(|link| link.held_until().is_some())
     }
 }
 

@@ -4,7 +4,7 @@
 use super::Time;
 use super::came::Refuse;
 use crate::frame::FrameType;
-use crate::handshake::{Party, RecordKeys, SessionKeys};
+use crate::handshake::{Party, RecordKeys, SessionKeys, Shown};
 use crate::identity::PublicKey;
 use crate::limits::{RENEW_AFTER, RENEW_RECORDS};
 use crate::name::NodeName;
@@ -46,6 +46,10 @@ pub(crate) struct Session {
     pub(crate) name: NodeName,
     /// The peer's public key.
     pub(crate) key: PublicKey,
+    /// What the peer has shown for its name, until others have looked at it.
+    pub(super) shown: Shown,
+    /// Until when nothing but what the network itself has to say may go out.
+    pub(super) held_until: Option<Time>,
     /// The TCP port the peer listens on.
     pub(super) port: u16,
     /// Whether the peer was still asking for its name.
@@ -76,6 +80,8 @@ impl Session {
             peer: with.instance,
             name: with.name,
             key: with.key,
+            shown: with.shown,
+            held_until: None,
             port: with.port,
             probing: with.probing,
             to_confirm: Vec::new(),
@@ -223,7 +229,7 @@ mod tests {
             let with = Party {
                 instance: Instance([0; 16]),
                 key: Identity::from_seed([1; 32]).public_key(),
-                kept: false,
+                shown: Shown::default(),
                 name: NodeName::new("n").unwrap(),
                 port: 0,
                 probing: false,

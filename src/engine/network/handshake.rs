@@ -16,6 +16,9 @@ pub(crate) enum Greeted {
     Session,
     /// It may not come now: the link is to be refused.
     Stray,
+    /// The node that answered may not go by its name: the link to it, which was to lead to this
+    /// instance, is to end, and [`Network::rest`] is to follow.
+    Distrusted(Instance),
     /// It came through a relay that is further away than the way that is used: the link is to end.
     Detour,
     /// The peer asks anew on this route at the relay at the end of this link. The link that it came
@@ -51,11 +54,25 @@ impl Network {
         if used.is_some_and(|used| self.links.is_detour(ctx.now.at, used, answer.took)) {
             return Greeted::Detour;
         }
+        if let Some(party) = self.links.answerer(id) {
+            let (name, key, shown) = (&party.name, &party.key, &party.shown);
+            if self.trust.check(ctx, name, key, shown).is_err() {
+                return Greeted::Distrusted(answer.dialled);
+            }
+        }
         if !self.links.open(ctx, id, answer.took) {
             return Greeted::Stray;
         }
         self.directory.dial_answered(ctx, &answer.dialled, id);
         Greeted::Session
+    }
+
+    /// The other side has closed a link. If that answers a question of ours, the program may want
+    /// to know: it is a node with another key, or none at all.
+    pub(crate) fn note_closed(&mut self, ctx: &mut Ctx<'_>, id: LinkId) {
+        if let Some(address) = self.links.asked_at(id) {
+            self.strangers.closed(ctx, address.ip());
+        }
     }
 
     /// Makes way on a link for the question of `asker`.

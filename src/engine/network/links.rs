@@ -53,6 +53,9 @@ impl Network {
 
     /// The session of a link that may go on, if it is open.
     pub(crate) fn resume(&mut self, ctx: &mut Ctx<'_>, id: LinkId) -> Option<&mut Session> {
+        if self.links.is_held(id) {
+            self.hand_on_list(ctx, id);
+        }
         self.links.resume(ctx, id)
     }
 

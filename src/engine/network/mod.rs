@@ -15,8 +15,8 @@
 //!
 //! `adverts` fill the directory, and `dialling` makes links of what it plans. `name_probe` asks
 //! whether this node's name is taken. `handshake` answers hellos, `sessions` begin and end, `links`
-//! is what goes out and how a link ends. `relays` are joined, and `mesh` finds peers without
-//! advertising.
+//! is what goes out and how a link ends. `relays` are joined, `mesh` finds peers without
+//! advertising, and `trust` is who may go by which name.
 
 mod adverts;
 mod dialling;
@@ -28,6 +28,7 @@ mod relays;
 mod sessions;
 #[cfg(test)]
 mod tests;
+mod trust;
 
 pub(crate) use adverts::AdvertOutcome;
 pub(crate) use handshake::Greeted;
@@ -38,6 +39,7 @@ use super::context::{Ctx, Phase};
 use super::links::{Came, Links};
 use super::peers::{Advertiser, Dialler, Directory, Mesh, NameClaims, Presence, Strangers};
 use super::relays::Relays;
+use super::trust::Trust;
 use super::{Config, LinkId, PeerInfo, Ping, Stats, Time};
 use crate::name::NodeName;
 
@@ -55,6 +57,7 @@ pub(crate) struct Network {
     mesh: Mesh,
     links: Links,
     relays: Relays,
+    trust: Trust,
     /// Where the plaintexts of adverts, hellos and the network's own records are put together.
     plain: Vec<u8>,
 }
@@ -71,6 +74,9 @@ pub(crate) struct NetworkTimers {
 
 impl Network {
     pub(crate) fn new(config: &Config, now: Time) -> Network {
+        let trust = Trust::new(config);
+        let mut links = Links::default();
+        links.note_list(trust.list_version());
         Network {
             advertiser: Advertiser::new(now),
             presence: Presence::default(),
@@ -79,8 +85,9 @@ impl Network {
             directory: Directory::default(),
             dialler: Dialler::default(),
             mesh: Mesh::default(),
-            links: Links::default(),
+            links,
             relays: Relays::new(config, now),
+            trust,
             plain: Vec::new(),
         }
     }

@@ -28,7 +28,9 @@ impl Network {
     }
 
     /// The name is ours: everyone is told, and peers are dialled.
-    pub(crate) fn take_part(&mut self, now: Time) {
+    pub(crate) fn take_part(&mut self, ctx: &mut Ctx<'_>) {
+        let now = ctx.now.at;
+        self.trust.pin_own(ctx);
         self.advertiser.burst(now);
         self.relays.note_news(now);
         self.directory.wake_at(now);

@@ -35,6 +35,14 @@ impl Network {
         }
     }
 
+    /// The network's keys are others from now on: everyone is told, and relays that were left for
+    /// a wrong key are tried.
+    pub(crate) fn keys_changed(&mut self, now: Time) {
+        self.advertiser.burst(now);
+        self.relays.note_news(now);
+        self.relays.try_all(now);
+    }
+
     /// A relay has taken us in; it has proved that it has the relay key, or nothing is proven.
     pub(crate) fn relay_joined(&mut self, ctx: &mut Ctx<'_>, id: LinkId, is_proven: bool) {
         self.relays.up(ctx, id, is_proven);

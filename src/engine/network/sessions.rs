@@ -2,9 +2,9 @@
 
 use super::mesh::is_guest;
 use super::{Ctx, LinkId, Network, NodeName};
-use crate::engine::Path;
 use crate::engine::links::Met;
 use crate::engine::peers::{Admission, Made, NewSession, Peer, Standing};
+use crate::engine::{Distrust, Path};
 use crate::wire::Instance;
 
 /// What a session leads to that was just proved from both sides.
@@ -18,6 +18,8 @@ pub(crate) enum Proved {
     OtherName,
     /// Its peer has left meanwhile: the link is to end.
     HasLeft,
+    /// Its peer may not go by its name: the session is to end, and [`Network::rest`] to follow.
+    Distrusted(Instance, Distrust),
     /// It is good. [`Network::meet`] and [`Network::add_session`] are to follow.
     Welcome(Met),
 }
@@ -37,8 +39,15 @@ impl Network {
     /// The session on a link is proved from both sides.
     pub(crate) fn proved(&mut self, ctx: &mut Ctx<'_>, id: LinkId) -> Option<Proved> {
         let met = self.links.met(id)?;
+        let (who, what) = ((&met.name, &met.key), (&met.shown, met.probing));
+        if let Err(why) = self.trust.admit(ctx, id, who, what) {
+            self.mesh.seed_failed(ctx, id);
+            return Some(Proved::Distrusted(met.instance, why));
+        }
+        self.hand_on_list(ctx, id);
         if let Some(address) = met.address {
             self.presence.know(ctx.now.at, address.ip());
+            self.strangers.met(address.ip());
         }
         ctx.stats.sessions += 1;
         let proved = if ctx.is_own_name(&met.name) {
@@ -153,6 +162,7 @@ impl Network {
     /// The session on a link has ended. Says whether its peer is known.
     pub(crate) fn session_ended(&mut self, id: LinkId, peer: &Instance) -> bool {
         self.mesh.unlink(id);
+        self.trust.session_ended(id);
         self.directory.session_down(peer, id)
     }
 

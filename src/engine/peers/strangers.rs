@@ -1,55 +1,57 @@
 //! Strangers: nodes that advertise under this network's name, and whose adverts this node cannot
-//! read. The program is told of them, since a wrong key would otherwise be silent.
+//! read; and whoever closes a link instead of answering a question for a session. The program is
+//! told of them, since a wrong key would otherwise be silent.
 
-use super::{Ctx, Event, Time};
+use super::{Ctx, Event};
+use crate::engine::told::Told;
 use crate::limits::STRANGERS_MAX;
 use crate::wire::advert::MARK;
 use std::collections::VecDeque;
 use std::net::IpAddr;
-use std::time::Duration;
-
-/// The time between two events of one kind. A source can be forged, so whoever floods the network
-/// must not flood the program.
-const PAUSE: Duration = Duration::from_secs(60);
-
-/// What is wrong with an advert.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    OtherKey,
-    OtherVersion,
-}
 
 /// The strangers that the program was told of.
 #[derive(Debug, Default)]
 pub(crate) struct Strangers {
-    /// Those told of last, the latest at the end.
-    told: VecDeque<(Kind, IpAddr)>,
-    /// When the program was last told of one with another key, and of one of another version.
-    last: [Option<Time>; 2],
+    with_other_key: Told<IpAddr>,
+    of_other_version: Told<IpAddr>,
+    closing: Told<IpAddr>,
+    /// Who has closed a link once. It may just have been ended, or have had too much to do.
+    closed_once: VecDeque<IpAddr>,
 }
 
 impl Strangers {
     /// An advert of our network from this address does not open.
     pub(crate) fn heard(&mut self, ctx: &mut Ctx<'_>, from: IpAddr, payload: &[u8]) {
-        let kind = match payload.first() {
-            Some(&MARK) => Kind::OtherKey,
-            _ => Kind::OtherVersion,
+        let from = from.to_canonical();
+        let has_our_version = payload.first() == Some(&MARK);
+        let (told, event) = match has_our_version {
+            true => (&mut self.with_other_key, Event::OtherKey(from)),
+            false => (&mut self.of_other_version, Event::OtherVersion(from)),
         };
-        let (now, from) = (ctx.now.at, from.to_canonical());
-        let last = &mut self.last[kind as usize];
-        let is_pausing = last.is_some_and(|last| now - last < PAUSE);
-        if is_pausing || self.told.contains(&(kind, from)) {
-            return;
+        if told.is_news(ctx.now.at, from, STRANGERS_MAX) {
+            ctx.event(event);
         }
-        *last = Some(now);
-        if self.told.len() >= STRANGERS_MAX {
-            self.told.pop_front();
+    }
+
+    /// Somebody at this address has closed a link on which it was asked for a session.
+    pub(crate) fn closed(&mut self, ctx: &mut Ctx<'_>, from: IpAddr) {
+        let from = from.to_canonical();
+        if self.closed_once.contains(&from) {
+            if self.closing.is_news(ctx.now.at, from, STRANGERS_MAX) {
+                ctx.event(Event::HandshakeClosed(from));
+            }
+        } else {
+            if self.closed_once.len() >= STRANGERS_MAX {
+                self.closed_once.pop_front();
+            }
+            self.closed_once.push_back(from);
         }
-        self.told.push_back((kind, from));
-        ctx.event(match kind {
-            Kind::OtherKey => Event::OtherKey(from),
-            Kind::OtherVersion => Event::OtherVersion(from),
-        });
+    }
+
+    /// There is a node of this network at this address.
+    pub(crate) fn met(&mut self, at: IpAddr) {
+        let at = at.to_canonical();
+        self.closed_once.retain(|closed| *closed != at);
     }
 }
 
@@ -59,33 +61,36 @@ mod tests {
     use crate::engine::fixture::{Fixture, address, at};
 
     #[test]
-    fn each_stranger_is_told_once_and_one_in_a_minute() {
+    fn the_first_character_of_an_advert_tells_another_version_from_another_key() {
         let (mut fixture, mut strangers) = (Fixture::default(), Strangers::default());
-        let mut heard = |fixture: &mut Fixture, ms, n: u8, payload: &[u8]| {
+        let mut heard = |fixture: &mut Fixture, ms, payload: &[u8]| {
             fixture.now = at(ms);
-            strangers.heard(&mut fixture.ctx(), address(n).ip(), payload);
+            strangers.heard(&mut fixture.ctx(), address(1).ip(), payload);
             fixture.events()
         };
-        let first = address(1).ip();
-        let told = heard(&mut fixture, 1, 1, b"2gAAA");
-        assert_eq!(told, [Event::OtherKey(first)]);
-        assert_eq!(heard(&mut fixture, 2, 2, b"2gAAA"), [], "within a minute");
-        let told = heard(&mut fixture, 3, 1, b"gAAAA");
-        assert_eq!(told, [Event::OtherVersion(first)], "of another kind");
-        assert_eq!(heard(&mut fixture, 70_000, 1, b"2gAAA"), [], "told before");
-        let second = address(2).ip();
-        let told = heard(&mut fixture, 70_000, 2, b"2gAAA");
-        assert_eq!(told, [Event::OtherKey(second)]);
+        let from = address(1).ip();
+        let told = heard(&mut fixture, 1, b"2gAAA");
+        assert_eq!(told, [Event::OtherKey(from)]);
+        assert_eq!(heard(&mut fixture, 2, b"2gAAA"), [], "told before");
+        let told = heard(&mut fixture, 3, b"gAAAA");
+        assert_eq!(told, [Event::OtherVersion(from)], "of another kind");
     }
 
     #[test]
-    fn so_many_strangers_are_remembered() {
+    fn whoever_closes_one_link_after_the_other_is_told_of_once() {
         let (mut fixture, mut strangers) = (Fixture::default(), Strangers::default());
-        for n in 0..=STRANGERS_MAX as u8 {
-            fixture.now = at(60_000 * (u64::from(n) + 1));
-            strangers.heard(&mut fixture.ctx(), address(n).ip(), b"2gAAA");
+        let from = address(1).ip();
+        strangers.closed(&mut fixture.ctx(), from);
+        strangers.met(from);
+        strangers.closed(&mut fixture.ctx(), from);
+        assert_eq!(fixture.events(), [], "it may just have been ended");
+        for _ in 0..3 {
+            strangers.closed(&mut fixture.ctx(), from);
         }
-        assert_eq!(fixture.events().len(), STRANGERS_MAX + 1);
-        assert_eq!(strangers.told.len(), STRANGERS_MAX);
+        assert_eq!(fixture.events(), [Event::HandshakeClosed(from)]);
+        for n in 0..100 {
+            strangers.closed(&mut fixture.ctx(), address(n).ip());
+        }
+        assert_eq!(strangers.closed_once.len(), STRANGERS_MAX);
     }
 }

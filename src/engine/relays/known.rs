@@ -205,6 +205,16 @@ impl Relays {
         self.due = self.due.min(now);
     }
 
+    /// Dials every relay that is down without waiting longer.
+    pub(crate) fn try_all(&mut self, now: Time) {
+        for relay in &mut self.list {
+            if let Stage::Waits(at) = &mut relay.stage {
+                *at = now;
+            }
+        }
+        self.due = self.due.min(now);
+    }
+
     /// Names in our adverts what is to be named from now on.
     pub(crate) fn rename(&mut self, now: Time) {
         let named = self.to_tell(now);

@@ -236,6 +236,7 @@ impl Companion for Bridge {
             engine::Output::CompatReply(ticket, status, body) => {
                 self.engine.reply(now, ticket, status, &body);
             }
+            engine::Output::Keys(keys) => self.engine.set_keys(keys),
             // The driver hands over nothing else.
             _ => {}
         }

@@ -2,12 +2,13 @@
 //! and names that belong to others.
 
 use super::member::Member;
-use crate::forged::{Actor, frame, frames, payload, question_frame};
+use crate::forged::{Actor, frame, frames, keys_of, network_keys, payload, question_frame};
 use crate::pairs::{met, met_with, unharmed};
 use crate::seeds;
 use crate::world::{World, ms, secs};
 use peerbase::engine::Event;
 use peerbase::error::Error;
+use peerbase::fernet::{Key, Keyring};
 use peerbase::frame::FrameType;
 use peerbase::wire::handshake::{Envelope, Step};
 use peerbase::wire::record::Status;
@@ -129,6 +130,32 @@ fn ten_thousand_half_open_links_are_bounded_and_an_honest_peer_still_gets_in() {
     w.run(secs(30));
     assert!(w.nodes[a].engine.stats().timed_out_handshake > 0);
     unharmed(&mut w, a, b);
+}
+
+#[test]
+fn a_thousand_questions_a_second_keep_nobody_out() {
+    let strangers = keys_of("sim", Keyring::from(Key::from_bytes([7; 32])));
+    for keys in [strangers, network_keys()] {
+        let (mut w, a, b) = met();
+        let mut asker = Actor::within("sim", keys, 9, "x");
+        let mut late = None;
+        for n in 0..3_000 {
+            let (_, question) = asker.ask();
+            let wire = w.raw_connect(a);
+            w.raw_send(wire, &frame(FrameType::HELLO, &question));
+            w.run(ms(1));
+            if n == 1_000 {
+                late = Some(w.add("late"));
+            }
+        }
+        let late = late.unwrap();
+        assert!(w.reaches(late, "a") && w.reaches(late, "b"));
+        w.assert_answered(late, "a");
+        // It has answered a hundred in a second at most, and only those of members.
+        assert!(w.nodes[a].engine.stats().links <= w.limits.half_open as u64 + 2);
+        w.run(secs(10));
+        unharmed(&mut w, a, b);
+    }
 }
 
 /// Has an attacker connect to a node's port 640 times a second, for so long.

@@ -2,6 +2,7 @@
 
 use crate::forged::{Actor, credentials, frame, frames_from, payload, sealed_by};
 use crate::world::{Rng, World, ms};
+use peerbase::Certificate;
 use peerbase::frame::FrameType;
 use peerbase::handshake::{Initiator, Party, SessionKeys};
 use peerbase::wire::ask::AskRef;
@@ -74,6 +75,12 @@ impl Member {
     /// It goes on as the `n`th member gone bad, in the handshake that another one has begun.
     pub(crate) fn becomes(&mut self, n: u64) {
         self.actor.credentials = credentials(n);
+    }
+
+    /// It shows this certificate, and says that it has the revocation list of this version.
+    pub(crate) fn shows(&mut self, certificate: &Certificate, list: u64) {
+        self.actor.credentials.set_certificate(certificate);
+        self.actor.list = list;
     }
 
     /// Proves who it is, with which the session is open.

@@ -7,7 +7,7 @@ mod bytes;
 mod callers;
 mod goodbyes;
 mod handshakes;
-mod member;
+pub(crate) mod member;
 mod sessions;
 
 pub(crate) use member::{FIRST, Member};

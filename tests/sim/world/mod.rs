@@ -13,12 +13,12 @@ use crate::hubs::SimHub;
 use clock::Due;
 pub(crate) use clock::Happening;
 pub(crate) use node::{Behaviour, Node};
-use peerbase::RelayAddress;
-use peerbase::engine::{CallNumber, Now, RequestId, Terms, Time};
+use peerbase::engine::{CallNumber, Mode, Now, RequestId, Terms, Time};
 use peerbase::error::Error;
 use peerbase::fernet::Key;
 use peerbase::limits::Limits;
 use peerbase::wire::Instance;
+use peerbase::{Identity, RelayAddress};
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::time::Duration;
 pub(crate) use wires::End;
@@ -58,6 +58,8 @@ pub(crate) struct World {
     order: u64,
     pub limits: Limits,
     pub interval: Duration,
+    /// The identities that nodes of these names keep, and what makes a name belong to a key.
+    pub kept: HashMap<String, (Identity, Mode)>,
     /// One way, at least and at most.
     pub delay: (Duration, Duration),
     /// Percent of datagrams lost.
@@ -94,6 +96,7 @@ impl World {
             order: 0,
             limits: Limits::default(),
             interval: secs(1),
+            kept: HashMap::new(),
             delay: (Duration::from_micros(50), ms(2)),
             loss: 0,
             begun: HashSet::new(),

@@ -3,7 +3,7 @@
 use super::clock::Happening;
 use super::{PORT, Rng, World, key, ms, name, secs};
 use peerbase::Identity;
-use peerbase::engine::{Config, Engine, Event, Input, LinkId, Now, Output, RequestId};
+use peerbase::engine::{Config, Engine, Event, Input, Keep, LinkId, Mode, Now, Output, RequestId};
 use peerbase::error::Error;
 use peerbase::fernet::Keyring;
 use peerbase::name::{NetworkName, NodeName};
@@ -31,6 +31,8 @@ pub(crate) struct Node {
     pub running: bool,
     pub failed: Option<Error>,
     pub events: Vec<Event>,
+    /// What it has to keep for its next start.
+    pub kept: Vec<Keep>,
     pub held: Vec<(RequestId, Vec<u8>)>,
     /// Calls with streams that came, for the test to serve.
     pub streamed: Vec<RequestId>,
@@ -50,12 +52,19 @@ pub(crate) struct Node {
 
 impl World {
     fn engine(&mut self, node_name: &str, keys: Keyring) -> Engine {
+        let kept = self.kept.get(node_name).cloned();
+        let keeps_identity = kept.is_some();
+        let (identity, mode) = kept.unwrap_or_else(|| {
+            let made = Identity::generate(&mut Rng(self.rng.next()));
+            (made, Mode::default())
+        });
         let config = Config {
             network: NetworkName::new("sim").unwrap(),
             name: name(node_name),
             keys,
-            identity: Identity::generate(&mut Rng(self.rng.next())),
-            keeps_identity: false,
+            identity,
+            keeps_identity,
+            mode,
             port: PORT,
             address: None,
             interval: self.interval,
@@ -86,6 +95,7 @@ impl World {
             running: false,
             failed: None,
             events: Vec::new(),
+            kept: Vec::new(),
             held: Vec::new(),
             streamed: Vec::new(),
             compat: Vec::new(),

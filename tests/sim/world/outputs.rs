@@ -45,6 +45,8 @@ impl World {
             Output::Stream(_) => {}
             Output::Running => self.nodes[node].running = true,
             Output::Failed(error) => self.nodes[node].failed = Some(error),
+            Output::Keys(_) => {}
+            Output::Keep(what) => self.nodes[node].kept.push(what),
             Output::Event(event) => self.nodes[node].events.push(event),
         }
     }

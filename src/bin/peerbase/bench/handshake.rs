@@ -47,6 +47,7 @@ impl Side {
             name: &self.name,
             port: 7,
             probing: false,
+            list: 0,
         };
         let start = Instant::now();
         let result = f(own, &mut self.entropy);

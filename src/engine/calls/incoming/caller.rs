@@ -5,8 +5,10 @@ use super::quotas::Held;
 use super::served::Served;
 use crate::engine::{Source, Time};
 use crate::identity::PublicKey;
+use crate::name::Role;
 use crate::table::Table;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// What waits for the link of a caller to drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +27,8 @@ pub(crate) struct Caller {
     pub(crate) source: Option<Source>,
     /// Its public key, once a call of it has come.
     pub(crate) key: Option<PublicKey>,
+    /// The roles that its certificate said then.
+    pub(crate) roles: Arc<[Role]>,
     /// When it last streamed something along one of its calls, or began one of which some is still
     /// to come.
     pub(crate) streamed: Time,

@@ -31,13 +31,14 @@ use crate::engine::{Output, RequestId, Source, Time};
 use crate::error::Error;
 use crate::identity::PublicKey;
 use crate::limits::{ASKED_ROOM, Limits};
-use crate::name::NodeName;
+use crate::name::{NodeName, Role};
 use crate::wire::Instance;
 use crate::wire::record::{Status, encode_reply};
 use caller::Caller;
 use forgotten::Forgotten;
 use quotas::{Held, Quotas};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Bytes that a call's path and lengths may add to what is asked.
@@ -69,11 +70,13 @@ impl Refusal {
 }
 
 /// Where a call comes from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Sender {
     pub(crate) source: Source,
     /// The caller's public key.
     pub(crate) key: PublicKey,
+    /// The roles that its certificate says.
+    pub(crate) roles: Arc<[Role]>,
 }
 
 /// All calls of peers that are remembered.
@@ -153,11 +156,11 @@ impl Serving {
         &mut self,
         ctx: &mut Ctx<'_>,
         id: RequestId,
-        Sender { source, key }: Sender,
+        Sender { source, key, roles }: Sender,
         mut served: Served,
     ) {
         let caller = self.callers.entry(id.caller).or_default();
-        caller.key = Some(key);
+        (caller.key, caller.roles) = (Some(key), roles);
         let source = *caller.source.get_or_insert(source);
         let asked = served.asked().unwrap_or(0);
         if served.is_collecting() {
@@ -331,11 +334,12 @@ impl Serving {
 
     /// Hands a call to the program.
     pub(crate) fn hand_over(&self, ctx: &mut Ctx<'_>, id: RequestId, caller: NodeName, ask: Ask) {
-        if let Some(served) = self.get(id) {
+        if let Some((served, from)) = self.get(id).zip(self.callers.get(&id.caller)) {
             ctx.outputs.push_back(Output::Request(Request {
                 id,
                 caller,
-                key: self.callers.get(&id.caller).and_then(|caller| caller.key),
+                key: from.key,
+                roles: from.roles.clone(),
                 ask,
                 streams: served.may_stream(),
                 deadline: served.deadline(),

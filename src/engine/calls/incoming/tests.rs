@@ -23,6 +23,7 @@ fn sender() -> Sender {
     Sender {
         source: source(),
         key: Identity::from_seed([1; 32]).public_key(),
+        roles: Arc::default(),
     }
 }
 

@@ -228,6 +228,7 @@ impl Calls {
             },
             caller: ctx.config.name.clone(),
             key: Some(*ctx.secrets.credentials.key()),
+            roles: ctx.secrets.credentials.roles().clone(),
             ask,
             streams: false,
             deadline: ctx.now.at + timeout,

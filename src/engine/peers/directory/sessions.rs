@@ -215,6 +215,17 @@ impl Directory {
         }
     }
 
+    /// Peers that were left alone may be worth a session now: plans to dial those that have none.
+    pub(crate) fn wake_rested(&mut self, ctx: &mut Ctx<'_>) {
+        let rested = self
+            .iter()
+            .filter(|(_, peer)| peer.rests && peer.sessions.is_empty());
+        let rested: Vec<Instance> = rested.map(|(instance, _)| *instance).collect();
+        for instance in rested {
+            self.plan_redial(ctx, instance);
+        }
+    }
+
     /// Notes how a peer is reached now, and tells if that has changed.
     pub(crate) fn set_path(&mut self, ctx: &mut Ctx<'_>, instance: &Instance, path: Option<Path>) {
         let Some(peer) = self.get_mut(instance) else {

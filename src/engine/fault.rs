@@ -28,7 +28,7 @@ pub enum RelayFault {
 
 impl RelayFault {
     /// Whether it is likely to be the same at the next attempts.
-    pub(super) fn lasts(self) -> bool {
+    pub(crate) fn lasts(self) -> bool {
         match self {
             RelayFault::WrongKey | RelayFault::Version => true,
             RelayFault::Refused(why) => why != Refusal::Stopping,

@@ -1,0 +1,161 @@
+//! Who may go by which name, and how the newest revocation list gets to every member.
+
+use super::{Ctx, LinkId, Network};
+use crate::authority::{Certificate, RevocationList};
+use crate::engine::Time;
+use crate::engine::distrust::Distrust;
+use crate::engine::trust::BadList;
+use crate::error::Error;
+use crate::identity::PublicKey;
+use crate::name::{NodeName, Role};
+use crate::wire::Instance;
+use crate::wire::revocations::encode_list;
+use std::sync::Arc;
+
+/// How long a list takes at most to be there, in handshakes: the longest has three frames, and a
+/// handshake takes no longer than one frame on the slowest link that is usable.
+const LIST_FRAMES: u32 = 8;
+
+/// Members of a certified network.
+impl Network {
+    /// Hands the member in a session the newest revocation list, if it has none that is as new and
+    /// there is room for all of it. Until then, and until a list has come that this node has to
+    /// have, nothing else goes out.
+    pub(super) fn hand_on_list(&mut self, ctx: &mut Ctx<'_>, id: LinkId) {
+        let mut owed = self.trust.list_for(id);
+        if let Some(list) = owed.take_if(|list| {
+            // Four characters for three bytes, and what stands around each piece.
+            self.links
+                .has_room(ctx.config, id, list.len() / 3 * 4 + 1_024)
+        }) {
+            let mut offset = 0;
+            while offset < list.len() {
+                self.links
+                    .send_record(ctx, &mut self.plain, id, |sequence, out| {
+                        offset += encode_list(sequence, &list, offset, out);
+                    });
+            }
+            self.trust.list_sent(id);
+        }
+        if self.trust.waits_for_list(id) {
+            let until = ctx.now.at + ctx.config.limits.handshake * LIST_FRAMES;
+            self.links.hold(id, until);
+        } else if owed.is_some() {
+            self.links.hold(id, Time::NEVER);
+        } else {
+            self.links.release(id);
+        }
+    }
+
+    /// Whether a member has to hand this node a list before anything else.
+    pub(crate) fn waits_for_list(&self, id: LinkId) -> bool {
+        self.trust.waits_for_list(id)
+    }
+
+    /// The roles of the member in a session; none in an open network.
+    pub(crate) fn roles(&self, id: LinkId) -> Arc<[Role]> {
+        self.trust.roles(id)
+    }
+
+    /// A member hands on a piece of a list. Says whether this node has a newer list with it; then
+    /// [`Network::list_taken`] is to follow.
+    pub(crate) fn list_piece(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        id: LinkId,
+        place: (u32, u32),
+        bytes: &[u8],
+    ) -> Result<bool, BadList> {
+        let is_new = self.trust.piece(ctx, id, place, bytes)?;
+        self.hand_on_list(ctx, id);
+        Ok(is_new)
+    }
+
+    /// The program gives this node a list. Says whether it is newer than the one before; then
+    /// [`Network::list_taken`] is to follow.
+    pub(crate) fn take_list(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        list: RevocationList,
+    ) -> Result<bool, Error> {
+        self.trust.take(ctx, list)
+    }
+
+    /// This node has a newer list. The sessions that are to end because of it, with their peers;
+    /// [`Network::share_list`] is to follow.
+    pub(crate) fn list_taken(&mut self) -> Vec<(LinkId, Instance)> {
+        self.links.note_list(self.trust.list_version());
+        let revoked = self.trust.revoked();
+        let links = &mut self.links;
+        let peer = |id: LinkId| links.session(id).map(|session| (id, session.peer));
+        revoked.into_iter().filter_map(peer).collect()
+    }
+
+    /// Hands the newest list to every member, and dials those anew that may be trusted with it. The
+    /// sessions in which something may have waited.
+    pub(crate) fn share_list(&mut self, ctx: &mut Ctx<'_>) -> Vec<LinkId> {
+        let sessions = self.trust.sessions();
+        for id in &sessions {
+            self.hand_on_list(ctx, *id);
+        }
+        self.directory.wake_rested(ctx);
+        sessions
+    }
+
+    /// This node, which has this key, shows another certificate from now on.
+    pub(crate) fn set_certificate(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        key: &PublicKey,
+        certificate: Certificate,
+    ) -> Result<(), Error> {
+        self.trust.set_certificate(ctx, key, certificate)?;
+        self.directory.wake_rested(ctx);
+        Ok(())
+    }
+
+    /// This node has another key from now on, with a certificate in a certified network.
+    pub(crate) fn change_key(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        key: &PublicKey,
+        certificate: Option<Certificate>,
+    ) -> Result<(), Error> {
+        match certificate {
+            Some(certificate) => self.set_certificate(ctx, key, certificate),
+            None => self.trust.accept(ctx, &ctx.config.name, key),
+        }
+    }
+}
+
+/// Names in general.
+impl Network {
+    /// The peer of a session has closed it because it does not trust this node.
+    pub(crate) fn distrusted_by(&mut self, ctx: &mut Ctx<'_>, id: LinkId, why: Distrust) {
+        if let Some(session) = self.links.session(id) {
+            self.trust.distrusted_by(ctx, &session.name, why);
+        }
+    }
+
+    /// From now on a name belongs to this key. The sessions with others of that name, which are to
+    /// end.
+    pub(crate) fn accept_key(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        name: &NodeName,
+        key: &PublicKey,
+    ) -> Result<Vec<LinkId>, Error> {
+        self.trust.accept(ctx, name, key)?;
+        self.directory.wake_rested(ctx);
+        let instances = self.directory.instances(name).iter();
+        let sessions = instances.flat_map(|instance| self.directory.sessions(instance));
+        let links = &mut self.links;
+        let is_other = |id: &LinkId| links.session(*id).is_some_and(|s| s.key != *key);
+        Ok(sessions.copied().filter(is_other).collect())
+    }
+
+    /// The names that are pinned, and their keys.
+    pub(crate) fn pins(&self) -> Vec<(NodeName, PublicKey)> {
+        self.trust.pins()
+    }
+}
