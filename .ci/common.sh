@@ -45,13 +45,13 @@ install_needs() {
         apt-get update -qq
         DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}" >/dev/null
     fi
-    if ! "$venv/bin/python" -c 'import peerbase, fastapi, uvicorn' 2>/dev/null; then
+    if ! "$venv/bin/python" -c 'import peerbase, fastapi, uvicorn, noise' 2>/dev/null; then
         python3 -m venv "$venv" 2>/dev/null || {
             apt-get update -qq
             DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv >/dev/null
             python3 -m venv "$venv"
         }
-        "$venv/bin/python" -m pip install -q peerbase==0.7.1 cryptography requests fastapi uvicorn
+        "$venv/bin/python" -m pip install -q peerbase==0.7.1 cryptography noiseprotocol requests fastapi uvicorn
     fi
     PEERBASE_PYTHON=$(realpath -s "$venv/bin/python")
     export PEERBASE_PYTHON PEERBASE_REQUIRE=all

@@ -1,0 +1,155 @@
+"""The vectors in tests/vectors, and the worked values of the document."""
+
+import json
+import unittest
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from noise.connection import Keypair, NoiseConnection
+
+from .. import keys
+from ..certificates import Certificate, RevocationList, authority_text, prefixed
+from ..fields import b64
+from ..handshake import Initiator
+from ..identity import Identity, fingerprint, instance_of, public_text, verify
+from ..relay_words import Seal, member_proof, relay_proof, said
+
+ROOT = Path(__file__).parents[4]
+NET, KEY = "plant", bytes(range(32))
+
+
+def vectors(name):
+    return json.loads((ROOT / "tests/vectors" / name).read_text())
+
+
+class Worked(unittest.TestCase):
+    """Each value is computed here, and looked for in the appendix."""
+
+    def setUp(self):
+        text = (ROOT / "docs/PROTOCOL.md").read_text()
+        self.appendix = "".join(text[text.index("## Appendix") :].split())
+
+    def stands(self, label, value):
+        self.assertIn("".join((label + value).split()), self.appendix)
+
+    def test_keys_of_a_network(self):
+        for label in (keys.ADVERT, keys.RELAY, keys.HANDSHAKE):
+            value = keys.derive(KEY, NET, label).hex()
+            self.stands(f"derive({label.decode()})", value)
+
+    def test_the_joining(self):
+        key = keys.derive(KEY, NET, keys.RELAY)
+        known = said(NET, bytes([1] * 32), bytes([2] * 32))
+        self.stands("proof of the relay", relay_proof(key, known).hex())
+        self.stands("proof of the node", member_proof(key, known).hex())
+        relay, member = Seal(key, b"relay", known), Seal(key, b"member", known)
+        self.stands("key of the relay's words", relay.key.hex())
+        self.stands("key of the node's words", member.key.hex())
+        self.stands("first word of the relay", relay.seal("joined.abcdefgh-_012345"))
+        self.stands("first word of the node", member.seal("block.abcdefgh-_012345"))
+
+    def test_an_identity(self):
+        identity, start = Identity(bytes([1] * 32)), bytes([2] * 16)
+        text = public_text(identity.public)
+        self.stands("public identity", identity.public.hex() + text)
+        self.stands("fingerprint", fingerprint(identity.public))
+        self.stands("X25519 private", identity.x25519_private.hex())
+        self.stands("X25519 public", identity.x25519_public.hex())
+        self.stands("instance", instance_of(identity.public, start).hex())
+        signature = identity.sign_static(2).hex()
+        self.stands("signature over `peerbase static 2` | 02 | X25519 public", signature)
+
+    def test_message_1(self):
+        class Own:
+            identity = Identity(bytes([1] * 32))
+            instance = instance_of(identity.public, bytes([2] * 16))
+
+        psk = keys.derive(KEY, NET, keys.HANDSHAKE)
+        with self.assertWarns(UserWarning):
+            shake = Initiator(NET, Own, psk, bytes([9] * 8), bytes([5] * 32))
+        self.stands("is the `hel` payload", shake.first())
+
+    def test_a_chain_key(self):
+        chain = keys.hkdf(bytes([3] * 32), b"peerbase records 2", 64)
+        self.stands("next chain key", chain[:32].hex())
+        self.stands("record key", chain[32:].hex())
+
+
+class Vectors(unittest.TestCase):
+    def test_noise(self):
+        found = vectors("noise.json")["vectors"]
+        for vector in found:
+            with self.subTest(vector["protocol_name"]), self.assertWarns(UserWarning):
+                self.noise(vector)
+        self.assertTrue(found)
+
+    def noise(self, vector):
+        sides = [self.side(vector, who) for who in ("init", "resp")]
+        for i, message in enumerate(vector["messages"]):
+            sender, receiver = sides[i % 2], sides[(i + 1) % 2]
+            payload, wire = (bytes.fromhex(message[k]) for k in ("payload", "ciphertext"))
+            if sender.handshake_finished:
+                self.assertEqual(sender.encrypt(payload), wire)
+                self.assertEqual(receiver.decrypt(wire), payload)
+            else:
+                self.assertEqual(sender.write_message(payload), wire)
+                self.assertEqual(receiver.read_message(wire), payload)
+        self.assertTrue(sides[0].handshake_finished)
+        if "handshake_hash" in vector:
+            self.assertEqual(sides[0].get_handshake_hash().hex(), vector["handshake_hash"])
+
+    def side(self, vector, who):
+        noise = NoiseConnection.from_name(vector["protocol_name"].encode())
+        noise.set_as_initiator() if who == "init" else noise.set_as_responder()
+        noise.set_prologue(bytes.fromhex(vector[f"{who}_prologue"]))
+        if psks := vector.get(f"{who}_psks"):
+            noise.set_psks(psks=[bytes.fromhex(psk) for psk in psks])
+        for kind, name in ((Keypair.STATIC, "static"), (Keypair.EPHEMERAL, "ephemeral")):
+            if private := vector.get(f"{who}_{name}"):
+                noise.set_keypair_from_private_bytes(kind, bytes.fromhex(private))
+        noise.start_handshake()
+        return noise
+
+    def test_identities(self):
+        found = vectors("identity.json")["identities"]
+        for vector in found:
+            identity = Identity(bytes.fromhex(vector["seed"]))
+            message = bytes.fromhex(vector["message"])
+            private = X25519PrivateKey.from_private_bytes(identity.x25519_private)
+            made = {
+                "seed": identity.seed.hex(),
+                "identity": identity.text,
+                "public_key": public_text(identity.public),
+                "fingerprint": fingerprint(identity.public),
+                "x25519_private_key": identity.x25519_private.hex(),
+                "x25519_public_key": private.public_key().public_bytes_raw().hex(),
+                "message": message.hex(),
+                "signature": identity.sign(message).hex(),
+                "start": vector["start"],
+                "instance": instance_of(identity.public, bytes.fromhex(vector["start"])).hex(),
+            }
+            self.assertEqual(made, vector)
+            self.assertTrue(verify(identity.public, message, bytes.fromhex(vector["signature"])))
+        self.assertTrue(found)
+
+    def test_certificates_and_lists(self):
+        found = vectors("authority.json")
+        seed = bytes.fromhex(found["seed"])
+        public = Identity(seed).public
+        self.assertEqual(authority_text(public), found["key"])
+        self.assertEqual("authority-secret-" + b64(seed), found["secret"])
+        for vector in found["certificates"]:
+            parsed = Certificate.parse(vector["text"])
+            self.assertTrue(parsed.signed_by(public))
+            self.assertEqual(parsed.hash(), vector["hash"])
+            self.assertEqual(parsed.roles, sorted(vector["roles"]))
+            key = prefixed(vector["key"], "peer-")
+            made = Certificate.sign(
+                seed, vector["network"], vector["name"], key, vector["roles"], vector["list"]
+            )
+            self.assertEqual(made.text(), vector["text"])
+        for vector in found["lists"]:
+            parsed = RevocationList.parse(vector["text"])
+            self.assertTrue(parsed.signed_by(public))
+            self.assertEqual(parsed.version, vector["version"])
+            self.assertEqual(set(parsed.revoked), set(vector["revoked"]))
