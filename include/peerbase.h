@@ -333,6 +333,10 @@ enum peerbase_err
      * this node accepts.
      */
     PEERBASE_ERR_ANSWER_LOST = -30,
+    /**
+     * The peer's rules do not let this node call that path. The command did not run.
+     */
+    PEERBASE_ERR_NOT_ALLOWED = -31,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -703,7 +707,7 @@ int peerbase_node_send(struct peerbase_node *handle,
  * `targets` are `count` names; NULL and 0 stand for every peer that is known now. At most
  * `max_in_flight` nodes are asked at a time; 0 stands for 64. `flags` is a sum of PEERBASE_CALL_
  * constants, or 0. `*out` is a reply with an entry for each target, which the program frees with
- * `peerbase_reply_free`.
+ * `peerbase_reply_free`. Of every peer, those whose rules do not allow the call have no entry.
  *
  * Returns 0 whatever the entries say, unless PEERBASE_CALL_RAISE_ERRORS is among the flags: then
  * it returns the first failure, after which the other calls were cancelled. Otherwise as
@@ -981,6 +985,30 @@ int peerbase_config_set_identity(struct peerbase_config *config, const char *ide
  * PEERBASE_ERR_IO if it cannot be read or made.
  */
 int peerbase_config_set_identity_file(struct peerbase_config *config, const char *path);
+
+/**
+ * Lets callers call the paths of a pattern, besides those that other rules for the same paths let,
+ * and nobody else; at most 256 rules. A path that no rule covers is open to every member of the
+ * network.
+ *
+ * `pattern` is a path whose parts may be "*", which stands for any one part; a last part "**"
+ * stands for all further parts, also none. "__message__" stands for messages to this node,
+ * "__file_info__" and "__file__" for its files, and "**" for everything. Rules do not cover
+ * messages to every node, nor calls of the node to itself.
+ *
+ * `callers` is "name:PATTERN" for nodes of this name, where "*" stands for any characters;
+ * "key:FINGERPRINT" or "key:PUBLIC-KEY" for the node that has proved this key; or "role:NAME" for
+ * nodes whose certificate gives them this role, which none has yet, since nodes show no
+ * certificates to each other. Names are first come, first served, so prefer keys. No rule names
+ * the nodes of PeerBase 0.7.1.
+ *
+ * A call that is not allowed does not run, and ends as PEERBASE_ERR_NOT_ALLOWED for its caller.
+ * Both strings are copied, and neither may be NULL. One thread at a time may use `config`, which
+ * must not be NULL. Returns 0, PEERBASE_ERR_PATH for a bad pattern, PEERBASE_ERR_NAME or
+ * PEERBASE_ERR_KEY for a bad name or key, PEERBASE_ERR_UTF8, or PEERBASE_ERR_ARGUMENT, also for
+ * other callers and for one rule too many.
+ */
+int peerbase_config_allow(struct peerbase_config *config, const char *pattern, const char *callers);
 
 /**
  * Registers a command before the node starts; otherwise as `peerbase_node_register`.
@@ -1509,8 +1537,9 @@ int peerbase_node_call_stream(struct peerbase_node *handle,
 
 /**
  * Calls a command of several nodes and streams the same to each. `targets` are `count` names; NULL
- * and 0 stand for every peer that is known now. The slowest node sets the pace, and a node that
- * fails is left out. The stream cannot be read. Otherwise as `peerbase_node_call_stream`.
+ * and 0 stand for every peer that is known now, except those whose rules do not allow the call.
+ * The slowest node sets the pace, and a node that fails is left out. The stream cannot be read.
+ * Otherwise as `peerbase_node_call_stream`.
  */
 int peerbase_node_call_stream_many(struct peerbase_node *handle,
                                    const char *const *targets,

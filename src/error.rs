@@ -79,13 +79,15 @@ pub enum Code {
     /// The command ran, but its answer was lost: there was no room to keep it, or it is larger than
     /// this node accepts.
     AnswerLost = -30,
+    /// The peer's rules do not let this node call that path. The command did not run.
+    NotAllowed = -31,
 }
 
 impl Code {
     /// Every code, for tables and tests.
     ///
     /// cbindgen:ignore
-    pub const ALL: [Code; 31] = [
+    pub const ALL: [Code; 32] = [
         Code::Ok,
         Code::Argument,
         Code::Name,
@@ -117,6 +119,7 @@ impl Code {
         Code::FileUnknown,
         Code::Damaged,
         Code::AnswerLost,
+        Code::NotAllowed,
     ];
 
     /// The code's short name, as `peerbase_strerror` gives it. It is NUL-terminated, so that C can
@@ -154,6 +157,7 @@ impl Code {
             Code::FileUnknown => c"file unknown",
             Code::Damaged => c"damaged",
             Code::AnswerLost => c"answer lost",
+            Code::NotAllowed => c"not allowed",
         }
     }
 
@@ -262,6 +266,9 @@ pub enum Error {
     /// The command ran, but its answer was lost; the text says why. If the call is made again, the
     /// command runs again.
     AnswerLost(&'static str),
+    /// The peer's [rules](crate::Builder::allow) do not let this node call this path; the text is
+    /// the path, `__message__` of a message to one node. The command did not run.
+    NotAllowed(String),
 }
 
 impl Error {
@@ -298,6 +305,7 @@ impl Error {
             Error::FileUnknown(_) => Code::FileUnknown,
             Error::Damaged(_) => Code::Damaged,
             Error::AnswerLost(_) => Code::AnswerLost,
+            Error::NotAllowed(_) => Code::NotAllowed,
         }
     }
 
@@ -334,6 +342,11 @@ impl fmt::Display for Error {
             | Error::CommandExists(text)
             | Error::FileUnknown(text)
             | Error::Damaged(text) => write!(f, "{name}: {text}"),
+            Error::NotAllowed(path) => write!(
+                f,
+                "{name}: the rules of the peer do not let this node call {path}; to change that, \
+                 give the peer one more rule for this path, which names this node"
+            ),
             Error::Broken { arrived: 0, why } => write!(f, "{name}: {why}"),
             Error::Broken { arrived, why } => {
                 write!(f, "{name}: {why}, after {arrived} bytes had arrived")

@@ -79,7 +79,9 @@
 //! [`PeerInfo::key`] and [`Call::caller_key`]. An [`Authority`] signs a [`Certificate`] for the
 //! identity's [`PublicKey`], with a name and roles, and a [`RevocationList`] of the certificates
 //! that count no more. `peerbase identity` and `peerbase authority` do the same at a command line.
-//! Nodes do not ask each other for certificates.
+//! Nodes show each other their certificates where they are given an authority
+//! ([`Builder::authority`]). [`Builder::allow`] limits commands to callers, by their keys, names or
+//! roles.
 //!
 //! # Logging
 //!
@@ -150,6 +152,7 @@ mod node;
 mod noise;
 mod rate;
 mod reach;
+mod rules;
 mod secret_file;
 #[cfg(any(feature = "compat", feature = "files"))]
 mod shares;
@@ -185,6 +188,7 @@ pub use node::{
 pub use relay::hub::RelayStats;
 #[cfg(feature = "relay-server")]
 pub use relay::{RelayBuilder, RelayServer};
+pub use rules::{Caller, Rules};
 pub use wire::membership::RelayKey;
 pub use wire::relay::Refusal;
 pub use wire::report::Report;

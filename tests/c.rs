@@ -248,6 +248,25 @@ fn whatever_a_program_does_wrong_is_clean_under_valgrind() {
     }
 }
 
+fn rules(under: Under) {
+    let lan = Lan::new();
+    let (key, port) = (lan.key.to_text().to_string(), lan.port.to_string());
+    let program = compile(&source("tests/c/rules.c"), Link::Shared);
+    assert_eq!(check(with(&program, under, &[&key, &port])), "ok\n");
+}
+
+#[test]
+fn a_call_that_a_rule_forbids_is_a_code() {
+    rules(Under::Nothing);
+}
+
+#[test]
+fn rules_are_clean_under_valgrind() {
+    if have_valgrind() {
+        rules(Under::Valgrind);
+    }
+}
+
 fn outs(under: Under) {
     let lan = Lan::new();
     let (key, port) = (lan.key.to_text().to_string(), lan.port.to_string());

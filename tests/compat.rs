@@ -123,6 +123,33 @@ fn a_node_advertises_in_clear_and_answers_what_is_posted() {
 }
 
 #[test]
+fn no_rule_names_a_python_node() {
+    let (lan, adverts) = (Lan::new(), Adverts::new());
+    let node = lan
+        .builder("ours")
+        .compat(adverts.compat())
+        .command("open", |call| call.reply(true))
+        .command("valve.open", |call| call.reply(true))
+        .allow("valve.**", "name:*")
+        .allow("__echo__", "name:py")
+        .allow("__peers__", "name:py")
+        .start()
+        .unwrap();
+    let at = adverts.find("ours");
+    let call = |command: &str| {
+        let text = json!({"timestamp": 1.5, "command": command, "args": [], "kwargs": {}, "initiator": "test.py"});
+        let (status, body) = post(at.into(), "/", &seal(&lan.key, &text.to_string()));
+        (status, open(&lan.key, &body)["response"].take())
+    };
+    assert_eq!(call("open"), (200, json!(true)));
+    for closed in ["valve.open", "__echo__", "__peers__"] {
+        let why = format!("the rules of this node let no Python node call {closed}");
+        assert_eq!(call(closed), (403, json!(why)));
+    }
+    assert_eq!((node.stats().calls_denied, node.stats().served), (3, 1));
+}
+
+#[test]
 fn a_command_learns_that_its_python_caller_has_gone() {
     let (lan, adverts) = (Lan::new(), Adverts::new());
     let (tell, told) = std::sync::mpsc::channel();

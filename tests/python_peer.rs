@@ -89,6 +89,8 @@ fn ours(builder: Builder) -> Node {
             let size = call.args()[0].as_u64().unwrap();
             call.reply("x".repeat(usize::try_from(size).unwrap()))
         })
+        .command("closed", |call| call.reply(true))
+        .allow("closed", "name:nobody")
         .on_message(|message| {
             let mut data = message.data().to_vec();
             data.reverse();
@@ -123,6 +125,10 @@ fn both_call(node: &Node, python: &mut Peer) {
     assert_eq!((status, &*body), (2, "no such sensor"));
     assert_eq!(python.call("nothing", json!([]), json!({})).0, 1);
     assert_eq!(python.call("a..b", json!([]), json!({})).0, 1);
+    for size in [1, 1_000_000] {
+        let (status, body) = python.call("closed", json!(["y".repeat(size)]), json!({}));
+        assert_eq!((status, &*body), (9, ""), "{size}");
+    }
     let (_, echo) = python.call("__echo__", json!([1, "ü"]), json!({"a": null}));
     assert_eq!(echo, r#"{"args":[1,"ü"],"kwargs":{"a":null}}"#);
     let sized = json!({"ask": "size", "name": "ours", "path": "blob", "args": [1_000_000]});

@@ -278,6 +278,38 @@ fn call_prints_one_line_for_each_result() {
 }
 
 #[test]
+fn a_node_is_given_rules_and_a_caller_is_told_which_one_it_misses() {
+    let lan = Lan::new();
+    let mut args = lan.args();
+    for rule in ["__peers__=name:nobody", "__echo__=name:call-*"] {
+        args.extend(["--allow".to_owned(), rule.to_owned()]);
+    }
+    // A pattern that is none is said before anything starts.
+    let refused = run(&["node", "n", "--allow", "__list_*=name:nobody"]);
+    let words = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{words}");
+    assert!(words.contains("--allow __list_*=name:nobody: "), "{words}");
+    let refused = run(&["node", "n", "--allow", "name:nobody"]);
+    let words = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{words}");
+    assert!(words.contains("PATTERN=CALLERS is asked for"), "{words}");
+
+    let _node = Tool::with_args(TOOL, &[], "n", &args);
+    let call = |path: &str| {
+        let mut command = Command::new(TOOL);
+        command.args(["call", "n", path, "--timeout", "60"]);
+        command.args(lan.args());
+        output(command)
+    };
+    assert_eq!(call("__echo__").status.code(), Some(0));
+    let refused = call("__peers__");
+    let words = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{words}");
+    let begin = "peerbase: not allowed: the rules of the peer do not let this node call __peers__";
+    assert!(words.starts_with(begin), "{words}");
+}
+
+#[test]
 fn a_killed_process_is_noticed_at_once_where_its_kernel_says_so() {
     let lan = Lan::new();
     let watcher = lan.builder("watcher").start().unwrap();

@@ -42,6 +42,7 @@ fn engine() -> Engine {
         max_remotes: 3,
         tick: Duration::from_millis(250),
         limits,
+        rules: Default::default(),
     };
     Engine::new(config, Box::new(Counter(0)))
 }

@@ -52,6 +52,7 @@ fuzz_target!(|data: &[u8]| {
         max_remotes: 2,
         relay_keepalive: Duration::from_secs(10),
         limits: Default::default(),
+        rules: Default::default(),
     };
     let mut now = Now::default();
     let mut engine = Engine::new(config, Box::new(Counter(0)), now);

@@ -112,6 +112,7 @@ fn engine(side: usize) -> Engine {
         max_remotes: 0,
         relay_keepalive: Duration::from_secs(10),
         limits,
+        rules: Default::default(),
     };
     Engine::new(config, Box::new(Counter(side as u64 * 90)), Now::default())
 }

@@ -123,6 +123,7 @@ fuzz_target!(|data: &[u8]| {
         max_remotes: 0,
         relay_keepalive: Duration::from_secs(10),
         limits,
+        rules: Default::default(),
     };
     let mut now = Now::default();
     let mut engine = Engine::new(config, Box::new(Counter(0)), now);

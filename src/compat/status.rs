@@ -24,6 +24,12 @@ pub(super) fn told(status: Status, body: &[u8], command: &str) -> (u16, Vec<u8>)
         Status::Overloaded => (503, words("too much is in flight here")),
         Status::Refused => (403, body_text()),
         Status::Failed | Status::TooLarge | Status::Large => (500, body_text()),
+        Status::NotAllowed => (
+            403,
+            words(&format!(
+                "the rules of this node let no Python node call {command}"
+            )),
+        ),
         Status::TooManyValues => (403, words("the arguments hold too many values")),
         Status::AnswerLost => answer_lost(),
     }

@@ -65,6 +65,7 @@ mod tests {
     use crate::identity::Identity;
     use crate::limits::Limits;
     use crate::name::{NetworkName, NodeName};
+    use crate::rules::Rules;
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::{Duration, Instant};
 
@@ -145,6 +146,7 @@ mod tests {
             max_remotes: 0,
             relay_keepalive: Duration::from_secs(10),
             limits: Limits::default(),
+            rules: Rules::default(),
         }
     }
 

@@ -12,6 +12,7 @@ use crate::identity::Identity;
 use crate::limits::Limits;
 use crate::name::{NetworkName, NodeName};
 use crate::network_keys::NetworkKeys;
+use crate::rules::Rules;
 use crate::wire::peers::Acquaintance;
 use crate::wire::record::Body;
 use crate::wire::{Instance, instance};
@@ -55,6 +56,7 @@ pub(crate) fn config() -> Config {
         max_remotes: 3,
         relay_keepalive: Duration::from_secs(10),
         limits: Limits::default(),
+        rules: Rules::default(),
     }
 }
 

@@ -21,7 +21,7 @@
 //! use peerbase::engine::{Ask, Config, Engine, Input, LinkId, Now, Output, Terms};
 //! # use peerbase::fernet::{Key, Keyring};
 //! # use peerbase::name::{CommandPath, NetworkName, NodeName};
-//! # use peerbase::{Identity, Limits, OsEntropy, wire::record::Status};
+//! # use peerbase::{Identity, Limits, OsEntropy, Rules, wire::record::Status};
 //! # use std::time::Duration;
 //! # let keys = Keyring::from(Key::generate(&mut OsEntropy::new()?));
 //! # let mut now = Now::default();
@@ -41,6 +41,7 @@
 //! #         max_remotes: 0,
 //! #         relay_keepalive: Duration::from_secs(10),
 //! #         limits: Limits::default(),
+//! #         rules: Rules::default(),
 //! #     };
 //! #     Ok(Engine::new(config, Box::new(OsEntropy::new()?), Now::default()))
 //! # };
@@ -169,6 +170,7 @@ use crate::limits::Limits;
 use crate::name::{CommandPath, NetworkName, NodeName};
 use crate::network_keys::NetworkKeys;
 use crate::protocol::{LinkEvent, LinkWriter, Protocol};
+use crate::rules::Rules;
 use crate::wire::advert::Phase as AdvertPhase;
 use crate::wire::record::{CloseReason, Status};
 use commands::Commands;
@@ -214,6 +216,8 @@ pub struct Config {
     pub relay_keepalive: Duration,
     /// Bounds.
     pub limits: Limits,
+    /// Who may call what.
+    pub rules: Rules,
 }
 
 /// What happened.

@@ -66,6 +66,8 @@ crate::stats::stats! {
     replies_unexpected,
     /// Calls taken in.
     served,
+    /// Calls of others that the rules of this node did not allow.
+    calls_denied,
     /// Calls recognised as sent before, and not run again.
     served_again,
     /// Calls and answers turned away because too much was in flight, and questions of other nodes

@@ -180,7 +180,7 @@ pub unsafe extern "C" fn peerbase_node_send(
 /// `targets` are `count` names; NULL and 0 stand for every peer that is known now. At most
 /// `max_in_flight` nodes are asked at a time; 0 stands for 64. `flags` is a sum of PEERBASE_CALL_
 /// constants, or 0. `*out` is a reply with an entry for each target, which the program frees with
-/// `peerbase_reply_free`.
+/// `peerbase_reply_free`. Of every peer, those whose rules do not allow the call have no entry.
 ///
 /// Returns 0 whatever the entries say, unless PEERBASE_CALL_RAISE_ERRORS is among the flags: then
 /// it returns the first failure, after which the other calls were cancelled. Otherwise as

@@ -371,6 +371,45 @@ pub unsafe extern "C" fn peerbase_config_set_identity_file(
     })
 }
 
+/// Lets callers call the paths of a pattern, besides those that other rules for the same paths let,
+/// and nobody else; at most 256 rules. A path that no rule covers is open to every member of the
+/// network.
+///
+/// `pattern` is a path whose parts may be "*", which stands for any one part; a last part "**"
+/// stands for all further parts, also none. "__message__" stands for messages to this node,
+/// "__file_info__" and "__file__" for its files, and "**" for everything. Rules do not cover
+/// messages to every node, nor calls of the node to itself.
+///
+/// `callers` is "name:PATTERN" for nodes of this name, where "*" stands for any characters;
+/// "key:FINGERPRINT" or "key:PUBLIC-KEY" for the node that has proved this key; or "role:NAME" for
+/// nodes whose certificate gives them this role. In an open network whoever has the network's key
+/// can take a name that is free, and nobody has a role: prefer keys there. No rule names the nodes
+/// of PeerBase 0.7.1.
+///
+/// A call that is not allowed does not run, and ends as PEERBASE_ERR_NOT_ALLOWED for its caller.
+/// Both strings are copied, and neither may be NULL. One thread at a time may use `config`, which
+/// must not be NULL. Returns 0, PEERBASE_ERR_PATH for a bad pattern, PEERBASE_ERR_NAME or
+/// PEERBASE_ERR_KEY for a bad name or key, PEERBASE_ERR_UTF8, or PEERBASE_ERR_ARGUMENT, also for
+/// other callers and for one rule too many.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerbase_config_allow(
+    config: *mut peerbase_config,
+    pattern: *const c_char,
+    callers: *const c_char,
+) -> c_int {
+    change(config, |b| {
+        // SAFETY: the header asks for NUL-terminated strings.
+        let (pattern, callers) = unsafe {
+            (
+                text(pattern, "pattern is NULL")?,
+                text(callers, "callers is NULL")?,
+            )
+        };
+        let b = b.allow(pattern, callers);
+        b.check().map(|()| b)
+    })
+}
+
 /// Registers a command before the node starts; otherwise as `peerbase_node_register`.
 ///
 /// `drop_user` may be NULL; otherwise it is called once with `user` when this configuration and

@@ -128,8 +128,9 @@ pub unsafe extern "C" fn peerbase_node_call_stream(
 }
 
 /// Calls a command of several nodes and streams the same to each. `targets` are `count` names; NULL
-/// and 0 stand for every peer that is known now. The slowest node sets the pace, and a node that
-/// fails is left out. The stream cannot be read. Otherwise as `peerbase_node_call_stream`.
+/// and 0 stand for every peer that is known now, except those whose rules do not allow the call.
+/// The slowest node sets the pace, and a node that fails is left out. The stream cannot be read.
+/// Otherwise as `peerbase_node_call_stream`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_node_call_stream_many(
     handle: *mut peerbase_node,
@@ -151,8 +152,7 @@ pub unsafe extern "C" fn peerbase_node_call_stream_many(
             timeout: milliseconds(timeout_ms)?,
             ..Options::default()
         };
-        let node = node(handle)?;
-        let fan_out = node.begin_fan_out(node.targets(targets), ask, options)?;
+        let fan_out = node(handle)?.begin_fan_out(targets, ask, options)?;
         let side = Side::Several(Mutex::new(Some(fan_out)));
         // SAFETY: as above.
         unsafe { put(out, give(peerbase_stream::new(side))) }

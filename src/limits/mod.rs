@@ -19,6 +19,10 @@ use std::time::Duration;
 /// this many bytes.
 pub const NAME_MAX: usize = 64;
 
+/// Rules of a node about who may call what. Each call is compared with all of them, which takes
+/// some microseconds.
+pub const RULES_MAX: usize = 256;
+
 /// Bytes of a command path: its length fits into one byte on the wire.
 pub const PATH_MAX: usize = 255;
 

@@ -1,5 +1,7 @@
 //! What a node is to be, and the three ways to start it.
 
+mod allow;
+
 #[cfg(feature = "compat")]
 use super::Compat;
 use super::remotes;
@@ -16,6 +18,7 @@ use crate::fork;
 use crate::identity::Identity;
 use crate::limits::{BODY_MAX, Limit, Limits, REMOTES_MAX, STREAM_WINDOW_MAX};
 use crate::name::{NetworkName, NodeName};
+use crate::rules::Rules;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -68,6 +71,7 @@ pub struct Builder {
     relay_keepalive: Duration,
     loopback: bool,
     limits: Box<Limits>,
+    rules: Result<Rules, Error>,
     commands: Result<CommandTree, Error>,
     message: Option<MessageHandler>,
     event: Option<EventHandler>,
@@ -102,6 +106,7 @@ impl Builder {
             relay_keepalive: RELAY_KEEPALIVE,
             loopback: false,
             limits: Box::default(),
+            rules: Ok(Rules::default()),
             commands: Ok(CommandTree::new()),
             message: None,
             event: None,
@@ -365,6 +370,7 @@ impl Builder {
         self.name.clone()?;
         self.network.clone()?;
         self.commands.as_ref().map_err(Clone::clone)?;
+        self.rules.as_ref().map_err(Clone::clone)?;
         Keyring::new(self.keys.clone())?;
         if self.interval < INTERVALS.0 || self.interval > INTERVALS.1 {
             return Err(Error::Argument(
@@ -455,7 +461,7 @@ impl Builder {
         };
         let (commands, on_message, on_event) = (self.commands?, self.message, self.event);
         let (name, network, keys) = (self.name?, self.network?, Keyring::new(self.keys)?);
-        let (advertised, relays) = (self.advertise_address, self.relays?);
+        let (advertised, relays, rules) = (self.advertise_address, self.relays?, self.rules?);
         let max_remotes = remotes::most(self.max_remotes, relays.len());
         let keeps_identity = self.identity.is_some();
         let identity = match self.identity {
@@ -481,6 +487,7 @@ impl Builder {
             max_remotes,
             relay_keepalive: self.relay_keepalive,
             limits: *self.limits,
+            rules,
         };
         let (mut driver, poller, waker) = Driver::open(&settings, make_config, companion)?;
         driver.keep_in(folder);

@@ -98,7 +98,8 @@ impl<'a> CallBuilder<'a> {
 
     /// Every peer that is known when the call is sent, as [`Node::peers`] lists them; this node is
     /// not one of them. Just after the start that may be none, and the call then has no results. A
-    /// peer that leaves meanwhile is not waited for, whatever [`CallBuilder::wait`] says.
+    /// peer that leaves meanwhile is not waited for, whatever [`CallBuilder::wait`] says. A peer
+    /// whose rules do not allow the call ([`Error::NotAllowed`]) has no result, and is no failure.
     pub fn to_all(mut self) -> Self {
         self.targets = Some(Ok(Targets::All));
         self
@@ -142,10 +143,9 @@ impl<'a> CallBuilder<'a> {
         self.options
     }
 
-    pub(super) fn target_names(&self) -> Result<Vec<NodeName>, Error> {
+    pub(super) fn targets(&self) -> Result<Targets, Error> {
         let missing = Err(Error::Argument("a call needs a target"));
-        let targets = self.targets.clone().unwrap_or(missing)?;
-        Ok(self.node.targets(targets))
+        self.targets.clone().unwrap_or(missing)
     }
 
     pub(super) fn ask(&self) -> Result<Ask, Error> {
@@ -182,6 +182,7 @@ impl<'a> CallBuilder<'a> {
     /// | [`PeerRestarted`] | the peer restarted while it had the call | perhaps |
     /// | [`CommandNotFound`] | the peer has no such command | no |
     /// | [`CommandFailed`] | the handler called [`Call::fail`], panicked, or did not answer | yes |
+    /// | [`NotAllowed`] | the peer's [rules](crate::Builder::allow) do not let this node | no |
     /// | [`Refused`] | [`Call::refuse`] was called, or the peer takes no such call | perhaps |
     /// | [`Overloaded`] | too much is in flight, here or at the peer | no |
     /// | [`TooLarge`] | the arguments exceed `max_message`, here or at the peer | no |
@@ -202,6 +203,7 @@ impl<'a> CallBuilder<'a> {
     /// [`PeerRestarted`]: Error::PeerRestarted
     /// [`CommandNotFound`]: Error::CommandNotFound
     /// [`CommandFailed`]: Error::CommandFailed
+    /// [`NotAllowed`]: Error::NotAllowed
     /// [`Refused`]: Error::Refused
     /// [`Overloaded`]: Error::Overloaded
     /// [`TooLarge`]: Error::TooLarge
@@ -247,7 +249,7 @@ impl<'a> CallBuilder<'a> {
     }
 
     /// Calls the targets and waits for all of them. The results are in the order of the targets,
-    /// one for each, whichever answered first.
+    /// one for each, whichever answered first; but see [`CallBuilder::to_all`].
     ///
     /// # Errors
     ///
@@ -260,11 +262,9 @@ impl<'a> CallBuilder<'a> {
     /// [`max_values`](crate::Limits::max_values). An answer that comes when there is no more room
     /// is [`Error::AnswerLost`]: its command ran.
     pub fn send_all(self) -> Result<Vec<TargetResult>, Error> {
-        let targets = self
-            .targets
-            .clone()
-            .unwrap_or(Err(Error::Argument("a call needs a target")))?;
-        let answers = self.node.call_many(targets, self.ask()?, self.options)?;
+        let answers = self
+            .node
+            .call_many(self.targets()?, self.ask()?, self.options)?;
         let mut values = SeveralValues::new(self.node.0.shared.max_values());
         let results: Vec<_> = answers
             .into_iter()

@@ -2,6 +2,7 @@
 
 use super::options::Options;
 use super::shared::Shared;
+use super::targets::is_left_out;
 use super::turns::slot::Slot;
 use super::turns::{Completion, Outcome};
 use super::{Node, Targets};
@@ -29,6 +30,8 @@ struct ManyCalls {
     shared: Arc<Shared>,
     ask: Ask,
     options: Options,
+    /// Whether it is for every peer.
+    to_all: bool,
     progress: Mutex<Progress>,
 }
 
@@ -146,7 +149,7 @@ impl ManyCalls {
     fn note(&self, index: usize, outcome: Outcome) {
         let mut p = self.lock();
         p.keep(index, outcome, self.shared.message_bytes());
-        let failed = matches!(p.results[index], Some(Err(_)));
+        let failed = matches!(&p.results[index], Some(r @ Err(_)) if !is_left_out(self.to_all, r));
         let ends = self.options.raise_errors && failed && !p.over;
         p.over |= ends;
         p.in_flight -= 1;
@@ -169,12 +172,9 @@ impl ManyCalls {
         let results = std::mem::take(&mut p.results);
         drop(p);
         let outcome = |r: Option<_>| r.unwrap_or(Err(Error::Cancelled));
-        done(
-            targets
-                .into_iter()
-                .zip(results.into_iter().map(outcome))
-                .collect(),
-        );
+        let answers = targets.into_iter().zip(results.into_iter().map(outcome));
+        let counted = answers.filter(|(_, outcome)| !is_left_out(self.to_all, outcome));
+        done(counted.collect());
     }
 }
 
@@ -207,11 +207,13 @@ impl Node {
         }
         let wait = options.wait && targets.may_be_waited_for();
         let options = Options { wait, ..options };
+        let to_all = targets.are_all();
         let targets = self.targets(targets);
         let calls = Arc::new(ManyCalls {
             shared: self.0.shared.clone(),
             ask,
             options,
+            to_all,
             progress: Mutex::new(Progress {
                 results: targets.iter().map(|_| None).collect(),
                 bytes: 0,

@@ -2,7 +2,8 @@
 
 use super::shared::SeveralValues;
 use super::stream::io_error;
-use super::{CallBuilder, CallStream, Node, Options, RawAnswer, TargetResult};
+use super::targets::is_left_out;
+use super::{CallBuilder, CallStream, Node, Options, RawAnswer, TargetResult, Targets};
 use crate::engine::Ask;
 use crate::error::Error;
 use crate::limits::CHUNK;
@@ -23,6 +24,8 @@ pub struct FanOut {
     targets: Vec<(NodeName, Sink)>,
     /// How long one target may hold up the others.
     patience: Duration,
+    /// Whether it is for every peer.
+    to_all: bool,
 }
 
 /// The stream to one of the targets.
@@ -139,9 +142,10 @@ impl FanOut {
     pub(crate) fn value_texts(&mut self) -> Result<Vec<RawAnswer>, Error> {
         self.check_may_wait()?;
         self.finish();
-        Ok(std::mem::take(&mut self.targets)
-            .into_iter()
-            .map(|(node, sink)| (node, sink.value_text()))
+        let targets = std::mem::take(&mut self.targets).into_iter();
+        let answers = targets.map(|(node, sink)| (node, sink.value_text()));
+        Ok(answers
+            .filter(|(_, answer)| !is_left_out(self.to_all, answer))
             .collect())
     }
 }
@@ -164,9 +168,10 @@ impl fmt::Debug for FanOut {
 }
 
 impl CallBuilder<'_> {
-    /// Calls every target and streams the same to each.
+    /// Calls every target and streams the same to each. With [`CallBuilder::to_all`], peers whose
+    /// rules do not allow the call have no value.
     pub fn stream_to_all(self) -> Result<FanOut, Error> {
-        let (targets, ask, options) = (self.target_names()?, self.ask()?, self.options());
+        let (targets, ask, options) = (self.targets()?, self.ask()?, self.options());
         self.node().begin_fan_out(targets, ask, options)
     }
 }
@@ -174,11 +179,13 @@ impl CallBuilder<'_> {
 impl Node {
     pub(crate) fn begin_fan_out(
         &self,
-        targets: Vec<NodeName>,
+        targets: Targets,
         ask: Ask,
         options: Options,
     ) -> Result<FanOut, Error> {
         self.0.shared.turns.check()?;
+        let to_all = targets.are_all();
+        let targets = self.targets(targets);
         let mut sinks = Vec::with_capacity(targets.len());
         for target in targets {
             let sink = match self.begin_stream(&target, ask.clone(), options) {
@@ -190,6 +197,7 @@ impl Node {
         Ok(FanOut {
             targets: sinks,
             patience: options.timeout.min(self.0.shared.call_timeout()) / 2,
+            to_all,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! The nodes that a call is for.
 
 use super::Node;
+use crate::error::Error;
 use crate::name::NodeName;
 
 /// The nodes that a call is for.
@@ -13,11 +14,22 @@ pub(crate) enum Targets {
 }
 
 impl Targets {
+    /// Whether the call is for whoever is there.
+    pub(super) fn are_all(&self) -> bool {
+        matches!(self, Targets::All)
+    }
+
     /// Whether one that is not known yet may be waited for. Of peers that are known when the call
     /// begins, those that leave meanwhile are not waited for.
     pub(super) fn may_be_waited_for(&self) -> bool {
         matches!(self, Targets::List(_))
     }
+}
+
+/// Whether a target whose call ended so is left out of the results: a call of every peer is for
+/// those that allow it.
+pub(super) fn is_left_out<T>(to_all: bool, outcome: &Result<T, Error>) -> bool {
+    to_all && matches!(outcome, Err(Error::NotAllowed(_)))
 }
 
 impl Node {

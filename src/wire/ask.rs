@@ -13,6 +13,9 @@
 
 use super::{Instance, Malformed, Reader, put_text};
 
+/// The path under which rules and errors speak of messages to one node.
+pub const MESSAGE_PATH: &str = "__message__";
+
 /// The kind of what is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AskKind {
@@ -75,6 +78,22 @@ impl<'a> AskRef<'a> {
         }
     }
 
+    /// The path of what is asked for: of a large command it comes later, and a message to all nodes
+    /// has none. It is not checked.
+    pub fn path(&self) -> Option<&'a str> {
+        match (self, self.kind()) {
+            (AskRef::Command { path, .. }, _) => Some(path),
+            (_, AskKind::Message) => Some(MESSAGE_PATH),
+            (_, AskKind::Command | AskKind::Broadcast) => None,
+        }
+    }
+
+    /// The path of a command of which this has come so far; `None` if not all of the path has.
+    pub fn path_of_begun(so_far: &'a [u8]) -> Option<Result<&'a str, Malformed>> {
+        let (length, rest) = so_far.split_first()?;
+        (rest.len() >= usize::from(*length)).then(|| Reader(so_far).text())
+    }
+
     /// Bytes of what is asked for; of a large one, the bytes that it will have.
     pub fn size(&self) -> u64 {
         let bytes = match self {
@@ -127,5 +146,38 @@ impl<'a> AskRef<'a> {
             }
             AskRef::Large { length, .. } => out.extend_from_slice(&length.to_be_bytes()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_path_of_a_command_is_read_as_soon_as_all_of_it_is_there(path in "\\PC{0,60}") {
+            let command = AskRef::Command {
+                path: &path,
+                args: b"[1]",
+                kwargs: b"{}",
+            };
+            let mut whole = Vec::new();
+            command.encode(&mut whole);
+            for n in 0..=whole.len() {
+                let there = (n > path.len()).then_some(Ok(&path[..]));
+                prop_assert_eq!(AskRef::path_of_begun(&whole[..n]), there);
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_has_a_path_of_its_own_and_a_large_command_has_none_yet() {
+        let large = |kind| AskRef::Large { kind, length: 9 };
+        assert_eq!(large(AskKind::Command).path(), None);
+        assert_eq!(large(AskKind::Broadcast).path(), None);
+        assert_eq!(large(AskKind::Message).path(), Some(MESSAGE_PATH));
+        assert_eq!(AskRef::Message(b"").path(), Some(MESSAGE_PATH));
+        assert_eq!(AskRef::path_of_begun(b"\x01\xff"), Some(Err(Malformed)));
     }
 }

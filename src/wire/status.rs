@@ -23,6 +23,8 @@ pub enum Status {
     AnswerLost,
     /// What was asked holds more values than the callee accepts; the body is its limit, u64.
     TooManyValues,
+    /// The callee's rules do not let the caller call this; the command did not run.
+    NotAllowed,
 }
 
 impl Status {
@@ -37,6 +39,7 @@ impl Status {
             6 => Status::Large,
             7 => Status::AnswerLost,
             8 => Status::TooManyValues,
+            9 => Status::NotAllowed,
             _ => return Err(Malformed),
         })
     }
@@ -52,6 +55,7 @@ impl Status {
             Status::Large => 6,
             Status::AnswerLost => 7,
             Status::TooManyValues => 8,
+            Status::NotAllowed => 9,
         }
     }
 }

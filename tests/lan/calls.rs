@@ -143,7 +143,7 @@ fn messages_are_bytes_both_ways() {
     assert_eq!(b.send_message("a", b"", secs(5)).unwrap(), b"");
     assert_eq!(
         b.send_message("b", b"", secs(5)),
-        Err(Error::CommandNotFound("message".into()))
+        Err(Error::CommandNotFound("__message__".into()))
     );
 }
 

@@ -7,5 +7,6 @@ mod fan_out;
 mod handlers;
 mod identities;
 mod loops;
+mod rules;
 mod starting;
 mod trust;

@@ -172,6 +172,7 @@ impl Net {
                 max_remotes: relays.len(),
                 relay_keepalive: interval,
                 limits: limits.clone(),
+                rules: Default::default(),
             };
             Machine::Node(Box::new(Engine::new(config, Box::new(seed), now)))
         });

@@ -9,7 +9,7 @@ use peerbase::limits::{Limits, RelayLimits};
 use peerbase::protocol::{LinkId, Now, Time};
 use peerbase::relay::hub;
 use peerbase::wire::record::Status;
-use peerbase::{CommandPath, Entropy, Error, NetworkName, NodeName, RelayAddress, RelayKey};
+use peerbase::{CommandPath, Entropy, Error, NetworkName, NodeName, RelayAddress, RelayKey, Rules};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -133,6 +133,7 @@ impl World {
             max_remotes: 3,
             tick: ms(250),
             limits: Limits::default(),
+            rules: Rules::default(),
         };
         change(&mut config);
         let seed = self.rng.next();

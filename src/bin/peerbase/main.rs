@@ -50,6 +50,8 @@ options: --key K | --key-file F   the network's key; or PEERBASE_KEY in the envi
          --max-remotes N          relays to use at most, with those that others tell of
          --limit NAME=VALUE       one of the node's bounds, named as PEERBASE_LIMIT_NAME in peerbase.h but in
                                   lower case; may be given again
+         --allow PATTERN=CALLERS  who alone may call the paths of the pattern, in which * is one part and a last ** is
+                                  the rest: name:PATTERN, key:FINGERPRINT, key:PEER-KEY or role:NAME; may be given again
          --compat                 speak to Python PeerBase 0.7.1 as well, also at each --relay; with any of these:
          --compat-relay ADDR      a relay that is only theirs; may be given again
          --compat-listen IP:PORT  where their calls come to, the first of their ports; any unless given

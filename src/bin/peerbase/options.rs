@@ -4,7 +4,7 @@ use crate::{Failure, Outcome, text_file};
 use lexopt::{Arg, ValueExt};
 use peerbase::{
     ADVERTISE_PORT, AuthorityKey, Builder, Certificate, Compat, Identity, Key, Limits, Node,
-    OsEntropy, RevocationList,
+    OsEntropy, RevocationList, Rules,
 };
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -30,6 +30,8 @@ pub(crate) struct Options {
     relays: Vec<String>,
     max_remotes: Option<usize>,
     limits: Limits,
+    /// Patterns of paths, and who may call them.
+    rules: Vec<(String, String)>,
     compat: Option<Compat>,
 }
 
@@ -90,6 +92,16 @@ impl Options {
                 let value = value.parse().map_err(|e: ParseIntError| fault(&e))?;
                 self.limits.set(limit, value).map_err(|e| fault(&e))?;
             }
+            "allow" => {
+                let text = parser.value()?.string()?;
+                let fault = |why: &dyn Display| Failure::Usage(format!("--allow {text}: {why}"));
+                let (pattern, callers) = text
+                    .split_once('=')
+                    .ok_or(fault(&"PATTERN=CALLERS is asked for"))?;
+                let is_rule = Rules::default().allow(pattern, callers);
+                is_rule.map_err(|e| fault(&e))?;
+                self.rules.push((pattern.to_owned(), callers.to_owned()));
+            }
             "max-remotes" => self.max_remotes = Some(parser.value()?.parse()?),
             _ => return Ok(false),
         }
@@ -128,6 +140,9 @@ impl Options {
         }
         if let Some(folder) = self.state {
             builder = builder.state_dir(folder);
+        }
+        for (pattern, callers) in &self.rules {
+            builder = builder.allow(pattern, callers);
         }
         for relay in &self.relays {
             builder = builder.relay(relay);

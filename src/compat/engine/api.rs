@@ -7,6 +7,7 @@ use crate::fernet::Keyring;
 use crate::limits::Limits;
 use crate::name::{CommandPath, NetworkName, NodeName};
 use crate::protocol::LinkId;
+use crate::rules::Rules;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub struct Config {
     pub tick: Duration,
     /// Bounds.
     pub limits: Limits,
+    /// Who may call what. No rule names a Python node.
+    pub rules: Rules,
 }
 
 /// Where a peer is.

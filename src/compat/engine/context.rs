@@ -63,6 +63,7 @@ pub(super) mod tests {
     use crate::limits::Limits;
     use crate::name::{NetworkName, NodeName};
     use crate::protocol::Time;
+    use crate::rules::Rules;
     use std::time::Duration;
 
     pub(in super::super) fn name(text: &str) -> NodeName {
@@ -82,6 +83,7 @@ pub(super) mod tests {
             max_remotes: 3,
             tick: Duration::from_millis(250),
             limits,
+            rules: Rules::default(),
         };
         Core::new(config, Box::new(Counting(0)))
     }

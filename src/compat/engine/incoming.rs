@@ -105,7 +105,7 @@ impl Engine {
         if !has_room {
             return self.reply(now, ticket, Status::Overloaded, &[]);
         }
-        match Work::of(&call) {
+        match Work::of(&call, &ctx.config.rules) {
             Work::Nothing => self.reply(now, ticket, Status::NotFound, &[]),
             Work::Echo => match serving::echo(now.unix, &call.args, &call.kwargs) {
                 Ok(text) => self.reply(now, ticket, Status::Value, text.as_bytes()),

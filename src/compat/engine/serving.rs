@@ -13,6 +13,7 @@ use crate::json::{self, quoted};
 use crate::limits::ASKED_ROOM;
 use crate::name::{CommandPath, NodeName};
 use crate::protocol::LinkId;
+use crate::rules::Rules;
 use crate::shares::{Amount, Shares};
 use crate::site_share::is_within_share;
 use crate::table::Table;
@@ -79,9 +80,11 @@ pub(super) enum Work {
 }
 
 impl Work {
-    pub(super) fn of(call: &Call) -> Work {
+    pub(super) fn of(call: &Call, rules: &Rules) -> Work {
         match CommandPath::new(&call.command) {
             Err(_) => Work::Nothing,
+            // The native engine refuses it, as it does a command of the program.
+            Ok(path) if rules.cover(path.as_str()) => Work::Command(path),
             Ok(path) if path.as_str() == "__echo__" => Work::Echo,
             Ok(path) if path.as_str() == "__peers__" => Work::Peers,
             Ok(path) => Work::Command(path),
@@ -322,6 +325,12 @@ mod tests {
         for (status, has_room, code, words) in [
             (Status::NotFound, true, 404, "\"CMD \\\"add\\\" NOT FOUND\""),
             (Status::Refused, true, 403, "\"why\""),
+            (
+                Status::NotAllowed,
+                true,
+                403,
+                "\"the rules of this node let no Python node call add\"",
+            ),
             (Status::Failed, true, 500, "\"why\""),
             // That did not run, whether there is room or not.
             (Status::Refused, false, 403, "\"why\""),
@@ -350,11 +359,16 @@ mod tests {
 
     #[test]
     fn what_a_python_node_answers_itself_is_no_command_of_the_program() {
-        assert_eq!(Work::of(&call("__echo__")), Work::Echo);
-        assert_eq!(Work::of(&call("__peers__")), Work::Peers);
-        assert_eq!(Work::of(&call("")), Work::Nothing);
-        let path = CommandPath::new("add").unwrap();
-        assert_eq!(Work::of(&call("add")), Work::Command(path));
+        let work = |command, rules: &Rules| Work::of(&call(command), rules);
+        let mut rules = Rules::default();
+        assert_eq!(work("__echo__", &rules), Work::Echo);
+        assert_eq!(work("__peers__", &rules), Work::Peers);
+        assert_eq!(work("", &rules), Work::Nothing);
+        let command = |path| Work::Command(CommandPath::new(path).unwrap());
+        assert_eq!(work("add", &rules), command("add"));
+        rules.allow("**", "name:beta").unwrap();
+        assert_eq!(work("__echo__", &rules), command("__echo__"));
+        assert_eq!(work("__peers__", &rules), command("__peers__"));
         assert!(echo(0, b"[1]", b"{}").unwrap().contains("Echoed args "));
         assert!(echo(0, b"{}", b"{}").is_err());
     }

@@ -5,9 +5,12 @@ use crate::identity::PublicKey;
 use crate::limits::BODY_MAX;
 use crate::name::{CommandPath, NodeName, Role};
 use crate::wire::Instance;
-use crate::wire::ask::{AskKind, AskRef, BroadcastRef};
+use crate::wire::ask::{AskKind, AskRef, BroadcastRef, MESSAGE_PATH};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// What a caller is told of a call that asks for nothing that can be read.
+pub(crate) const MALFORMED: &str = "what was asked is malformed";
 
 /// What a call asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,11 +117,11 @@ impl Ask {
         }
     }
 
-    /// The path of a command, or a word for what else is asked.
+    /// The path of a command, or what stands for one where a message is asked.
     pub fn path(&self) -> &str {
         match self {
             Ask::Command { path, .. } => path.as_str(),
-            Ask::Message(_) | Ask::Broadcast(_) => "message",
+            Ask::Message(_) | Ask::Broadcast(_) => MESSAGE_PATH,
         }
     }
 

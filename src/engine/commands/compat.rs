@@ -5,6 +5,7 @@ use crate::engine::PeerInfo;
 use crate::engine::calls::ask::Ask;
 use crate::engine::calls::compat::CompatPlace;
 use crate::name::NodeName;
+use crate::rules::Caller;
 use crate::wire::record::Status;
 
 impl Commands {
@@ -35,8 +36,9 @@ impl Commands {
         }
     }
 
-    /// A Python peer calls a command of this node. A call that comes while the node stops is
-    /// refused, because its caller would hear no goodbye.
+    /// A Python peer calls a command of this node, which no rule may cover, since rules name nobody
+    /// who has proved nothing. A call that comes while the node stops is refused, because its
+    /// caller would hear no goodbye.
     pub(crate) fn compat_request(
         &mut self,
         ctx: &mut Ctx<'_>,
@@ -44,17 +46,29 @@ impl Commands {
         caller: NodeName,
         ask: Ask,
     ) {
-        if ctx.phase == Phase::Running && !self.is_stopping() {
-            self.compat.request(ctx, ticket, caller, ask);
+        let (status, why): (Status, &[u8]) = if ctx.phase != Phase::Running || self.is_stopping() {
+            (Status::Refused, b"not running")
+        } else if !ctx.config.rules.admit(ask.path(), &unproved(&caller)) {
+            ctx.stats.calls_denied += 1;
+            (Status::NotAllowed, b"")
         } else {
-            let why = b"not running".to_vec();
-            let reply = Output::CompatReply(ticket, Status::Refused, why);
-            ctx.outputs.push_back(reply);
-        }
+            return self.compat.request(ctx, ticket, caller, ask);
+        };
+        let reply = Output::CompatReply(ticket, status, why.to_vec());
+        ctx.outputs.push_back(reply);
     }
 
     /// The caller does not wait any more.
     pub(crate) fn compat_withdrawn(&mut self, ticket: u64) {
         self.compat.withdrawn(ticket);
+    }
+}
+
+/// A Python peer, which has proved nothing.
+fn unproved(name: &NodeName) -> Caller<'_> {
+    Caller {
+        name,
+        key: None,
+        roles: &[],
     }
 }

@@ -1,8 +1,9 @@
 //! The calls that peers make: they come, run at most once, and are answered.
 
+use super::admission::is_allowed;
 use super::{Commands, Ctx, LinkId, Network, RequestId};
 use crate::engine::Source;
-use crate::engine::calls::ask::{Ask, Unreadable};
+use crate::engine::calls::ask::{Ask, MALFORMED, Unreadable};
 use crate::engine::calls::broadcast::{Heard, Parent};
 use crate::engine::calls::compat;
 use crate::engine::calls::incoming::{
@@ -13,7 +14,7 @@ use crate::engine::links::Outlet;
 use crate::error::Error;
 use crate::name::NodeName;
 use crate::wire::Instance;
-use crate::wire::ask::AskRef;
+use crate::wire::ask::{AskKind, AskRef};
 use crate::wire::record::{Channel, Form, Settled, Status};
 use std::time::Duration;
 
@@ -65,7 +66,7 @@ impl Commands {
         if self.serve_again(ctx, network, link, id) || self.stopping.is_some() {
             return;
         }
-        match self.admit(ctx, network, id, source, call.form, call.ask.size()) {
+        match self.admit(ctx, network, link, id, source, &call) {
             Ok(asked) => {
                 let runnable = Runnable {
                     id,
@@ -105,6 +106,7 @@ impl Commands {
             AskRef::Large { kind, length } if length > 0 => Stage::Collecting {
                 kind,
                 caller: caller.clone(),
+                awaits_path: kind == AskKind::Command,
             },
             _ => Stage::Running { caller_left: false },
         };
@@ -153,19 +155,21 @@ impl Commands {
         true
     }
 
-    /// Whether a call may run that asks for something of `size` bytes. Gives the bytes that it
-    /// takes until it is answered.
+    /// Whether a call may run. Gives the bytes that it takes until it is answered.
     fn admit(
         &mut self,
         ctx: &mut Ctx<'_>,
         network: &mut Network,
+        link: LinkId,
         id: RequestId,
         source: Source,
-        form: Form,
-        size: u64,
+        call: &CallRecord<'_>,
     ) -> Result<usize, Refusal> {
-        let limits = &ctx.config.limits;
+        let (form, size, limits) = (call.form, call.ask.size(), &ctx.config.limits);
         let asked = self.serving.admit(id, form.again, size, limits)?;
+        if !is_allowed(ctx, network, link, call.ask.path()) {
+            return Err(Refusal::NotAllowed);
+        }
         let source = self.serving.source_of(id.caller, source);
         let shares = |caller| self.serving.is_of_source(caller, source);
         let may_stream = !form.streams || self.streams.has_room_for(2, id.caller, shares, limits);
@@ -292,8 +296,7 @@ impl Commands {
             Ok(ask) => self.serving.hand_over(ctx, id, caller, ask),
             Err(Unreadable::Path) => self.reply(ctx, network, id, Status::NotFound, Vec::new()),
             Err(Unreadable::Malformed) => {
-                let why = b"what was asked is malformed".to_vec();
-                self.reply(ctx, network, id, Status::Refused, why);
+                self.reply(ctx, network, id, Status::Refused, MALFORMED.into());
             }
         }
     }
@@ -353,28 +356,29 @@ impl Commands {
         for id in self.serving.calls_of(caller) {
             match self.serving.caller_left(id) {
                 Some(over) => self.end_streams(ctx, over),
-                None => self.stop_collecting(ctx, network, id, LOST),
+                None => self.stop_collecting(ctx, network, id, Status::Refused, LOST),
             }
         }
     }
 
-    /// What a call asks will not come any more, if some of it was still to come: that takes no room
-    /// from now on. Should the caller be there after all, it is told why.
+    /// What a call asks will not come any more, or is not wanted, if some of it was still to come:
+    /// that takes no room from now on. The caller, if it is there, is told why.
     pub(super) fn stop_collecting(
         &mut self,
         ctx: &mut Ctx<'_>,
         network: &mut Network,
         id: RequestId,
+        status: Status,
         why: &str,
     ) {
         if self.serving.collected(id).is_some() {
             let over = CallOver {
                 call: id,
-                why: Some("the caller is gone"),
+                why: None,
                 reads: false,
             };
             self.end_streams(ctx, over);
-            self.reply(ctx, network, id, Status::Refused, why.into());
+            self.reply(ctx, network, id, status, why.into());
         }
     }
 
@@ -382,7 +386,9 @@ impl Commands {
         while let Some(expired) = self.serving.next_expired(ctx) {
             match expired {
                 Expired::Over(over) => self.end_streams(ctx, over),
-                Expired::Stalled(id) => self.stop_collecting(ctx, network, id, STALLED),
+                Expired::Stalled(id) => {
+                    self.stop_collecting(ctx, network, id, Status::Refused, STALLED);
+                }
             }
         }
     }

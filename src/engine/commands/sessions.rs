@@ -9,6 +9,7 @@ use crate::engine::peers::{Leaver, Standing};
 use crate::engine::{Distrust, Event};
 use crate::wire::Instance;
 use crate::wire::record::CloseReason;
+use crate::wire::record::Status;
 
 /// Another node has our name and keeps it, so this node cannot take part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -275,7 +276,7 @@ impl Commands {
                 reads: self.serving.reads(call),
             };
             self.end_streams(ctx, over);
-            self.stop_collecting(ctx, network, call, LOST);
+            self.stop_collecting(ctx, network, call, Status::Refused, LOST);
         }
     }
 }

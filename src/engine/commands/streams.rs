@@ -181,6 +181,9 @@ impl Commands {
         if call.caller != ctx.instance {
             self.serving.streamed(ctx.now.at, call.caller);
         }
+        if step.id.channel == Channel::Ask && !self.goes_on(ctx, network, link, call) {
+            return Ok(());
+        }
         if step.moved && call.caller == ctx.instance {
             self.calls.moved(ctx.now.at, call.number);
         } else if step.moved {

@@ -7,7 +7,8 @@ use crate::frame::FrameType;
 use crate::handshake::{Party, RecordKeys, SessionKeys, Shown};
 use crate::identity::PublicKey;
 use crate::limits::{RENEW_AFTER, RENEW_RECORDS};
-use crate::name::NodeName;
+use crate::name::{NodeName, Role};
+use crate::rules::Caller;
 use crate::wire::Instance;
 use crate::wire::record::{Body, Record};
 
@@ -91,6 +92,15 @@ impl Session {
             waiting_calls: 0,
             outbound: Direction::new(keys.outbound, ours, now),
             inbound: Direction::new(keys.inbound, theirs, now),
+        }
+    }
+
+    /// The peer, which has these roles, as the caller of its calls.
+    pub(crate) fn caller<'a>(&'a self, roles: &'a [Role]) -> Caller<'a> {
+        Caller {
+            name: &self.name,
+            key: Some(&self.key),
+            roles,
         }
     }
 

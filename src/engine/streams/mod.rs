@@ -257,6 +257,11 @@ impl Streams {
         Ok(())
     }
 
+    /// What has come so far on a stream which carries something too large for one record.
+    pub(super) fn begun(&mut self, id: StreamId) -> &[u8] {
+        self.receiving(id).map_or(&[], |into| into.begun())
+    }
+
     /// Takes all that came on a stream which carried something too large for one record, or why it
     /// broke off. The stream is removed.
     pub(super) fn take_whole(&mut self, id: StreamId) -> Option<Result<Vec<u8>, Error>> {

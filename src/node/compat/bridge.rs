@@ -105,6 +105,7 @@ impl Bridge {
             max_remotes: settings.max_remotes,
             tick: settings.tick,
             limits: native.limits.clone(),
+            rules: native.rules.clone(),
         };
         Ok(Bridge {
             engine: Engine::new(config, Box::new(OsEntropy::new()?)),

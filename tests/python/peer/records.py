@@ -18,6 +18,7 @@ MESSAGE, AGAIN, STREAMS, LARGE, BROADCAST = 1, 2, 4, 8, 16
 
 # Statuses of a reply (9.3).
 VALUE, NOT_FOUND, FAILED, OVERLOADED, REFUSED, TOO_LARGE, LARGE_VALUE, LOST, TOO_MANY = range(9)
+NOT_ALLOWED = 9
 
 # Reasons of a close (8.5).
 LEAVING, DOUBLE, IDLE, SAME_NAME, VIOLATION, IDENTITY, REVOKED, CERTIFICATE = range(8)
@@ -92,7 +93,7 @@ class Call:
 def read_reply(body):
     r = Reader(body)
     number, status = r.u64(), r.u8()
-    if status > TOO_MANY:
+    if status > NOT_ALLOWED:
         raise Malformed("the status of a reply")
     return number, status, r.rest()
 

@@ -8,6 +8,7 @@ mod callers;
 mod goodbyes;
 mod handshakes;
 pub(crate) mod member;
+mod rules;
 mod sessions;
 
 pub(crate) use member::{FIRST, Member};

@@ -18,7 +18,7 @@ use peerbase::error::Error;
 use peerbase::fernet::Key;
 use peerbase::limits::Limits;
 use peerbase::wire::Instance;
-use peerbase::{Identity, RelayAddress};
+use peerbase::{Identity, RelayAddress, Rules};
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::time::Duration;
 pub(crate) use wires::End;
@@ -57,6 +57,7 @@ pub(crate) struct World {
     queue: BinaryHeap<Due>,
     order: u64,
     pub limits: Limits,
+    pub rules: Rules,
     pub interval: Duration,
     /// The identities that nodes of these names keep, and what makes a name belong to a key.
     pub kept: HashMap<String, (Identity, Mode)>,
@@ -95,6 +96,7 @@ impl World {
             queue: BinaryHeap::new(),
             order: 0,
             limits: Limits::default(),
+            rules: Rules::default(),
             interval: secs(1),
             kept: HashMap::new(),
             delay: (Duration::from_micros(50), ms(2)),

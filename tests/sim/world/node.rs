@@ -73,6 +73,7 @@ impl World {
             max_remotes: self.max_remotes.unwrap_or(self.relays.len()),
             relay_keepalive: secs(10),
             limits: self.limits.clone(),
+            rules: self.rules.clone(),
         };
         let seed = Rng(self.rng.next());
         Engine::new(config, Box::new(seed), self.clock_of(usize::MAX))

@@ -51,6 +51,8 @@ pub(crate) enum Refusal {
     MayHaveRun,
     TooLarge,
     Overloaded,
+    /// The rules of this node do not allow it.
+    NotAllowed,
     /// It ran, and its answer has given way to those of others.
     AnswerLost,
 }
@@ -63,6 +65,7 @@ impl Refusal {
             Refusal::MayHaveRun => (Status::Refused, b"it may have run already"),
             Refusal::TooLarge => (Status::TooLarge, &most),
             Refusal::Overloaded => (Status::Overloaded, b""),
+            Refusal::NotAllowed => (Status::NotAllowed, b""),
             Refusal::AnswerLost => (Status::AnswerLost, b""),
         };
         encode_reply(sequence, number, status, body, out);
@@ -344,6 +347,18 @@ impl Serving {
                 streams: served.may_stream(),
                 deadline: served.deadline(),
             }));
+        }
+    }
+
+    /// Whether a call is a large command whose path has not come yet.
+    pub(crate) fn awaits_path(&self, id: RequestId) -> bool {
+        self.get(id).is_some_and(Served::awaits_path)
+    }
+
+    /// The path of a large command has come.
+    pub(crate) fn path_came(&mut self, id: RequestId) {
+        if let Some(served) = self.get_mut(id) {
+            served.path_came();
         }
     }
 

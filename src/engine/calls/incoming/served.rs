@@ -21,7 +21,12 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) enum Stage {
     /// What is asked is still coming.
-    Collecting { kind: AskKind, caller: NodeName },
+    Collecting {
+        kind: AskKind,
+        caller: NodeName,
+        /// Whether it is a command whose path has not come yet.
+        awaits_path: bool,
+    },
     Running {
         /// Whether the caller has said goodbye since the call came last. The goodbye may be forged,
         /// so the answer is kept all the same.
@@ -161,6 +166,20 @@ impl Served {
         )
     }
 
+    /// Whether it is a command whose path has not come yet.
+    pub(crate) fn awaits_path(&self) -> bool {
+        let State::UnderWay { stage, .. } = &self.state else {
+            return false;
+        };
+        matches!(
+            stage,
+            Stage::Collecting {
+                awaits_path: true,
+                ..
+            }
+        )
+    }
+
     pub(crate) fn may_stream(&self) -> bool {
         self.streams
     }
@@ -208,6 +227,13 @@ impl Served {
         }
     }
 
+    /// Its path has come.
+    pub(crate) fn path_came(&mut self) {
+        if let Some(Stage::Collecting { awaits_path, .. }) = self.stage() {
+            *awaits_path = false;
+        }
+    }
+
     /// No more of what is asked will come: the call runs, or is answered without running.
     pub(crate) fn collected(&mut self) -> Option<Collected> {
         let stage = self.stage()?;
@@ -216,7 +242,7 @@ impl Served {
         }
         let running = Stage::Running { caller_left: false };
         match std::mem::replace(stage, running) {
-            Stage::Collecting { kind, caller } => Some(Collected { kind, caller }),
+            Stage::Collecting { kind, caller, .. } => Some(Collected { kind, caller }),
             _ => None,
         }
     }
@@ -344,6 +370,7 @@ mod tests {
         served(Stage::Collecting {
             kind: AskKind::Message,
             caller: NodeName::new("c").unwrap(),
+            awaits_path: true,
         })
     }
 
@@ -383,6 +410,15 @@ mod tests {
         assert!(call.collected().is_some_and(|c| c.kind == AskKind::Message));
         assert!(call.collected().is_none());
         assert!(call.is_wanted());
+    }
+
+    #[test]
+    fn a_path_is_awaited_until_it_comes() {
+        let mut call = collecting();
+        assert!(call.awaits_path());
+        call.path_came();
+        assert!(!call.awaits_path() && !running().awaits_path() && !answered().awaits_path());
+        assert!(call.collected().is_some());
     }
 
     #[test]

@@ -133,6 +133,7 @@ fn a_call_of_which_no_more_comes_is_given_up_before_its_time_and_may_come_again(
         asked: 10,
     };
     let stage = Stage::Collecting {
+        awaits_path: false,
         kind: AskKind::Command,
         caller: NodeName::new("c").unwrap(),
     };

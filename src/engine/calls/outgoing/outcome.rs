@@ -24,6 +24,7 @@ pub(super) fn outcome(
             Err(Error::TooLarge { size, limit })
         }
         Status::TooManyValues => Err(Error::TooManyValues(number())),
+        Status::NotAllowed => Err(Error::NotAllowed(path.to_owned())),
         Status::AnswerLost => Err(Error::AnswerLost("the peer had no room to keep it")),
         Status::Large => Err(Error::Internal("a large value without its stream")),
     }
@@ -51,6 +52,12 @@ mod tests {
         let unnamed = Error::CommandFailed(String::new()).code().name();
         assert_eq!(reason(Status::Failed, b""), unnamed);
         assert_eq!(reason(Status::Value, b"7"), "");
+    }
+
+    #[test]
+    fn a_call_that_a_rule_forbids_says_which_path_it_is_about() {
+        let result = outcome(Status::NotAllowed, b"", "valve.open", 9);
+        assert_eq!(result, Err(Error::NotAllowed("valve.open".into())));
     }
 
     #[test]

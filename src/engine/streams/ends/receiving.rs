@@ -209,6 +209,11 @@ impl ReceivingEnd {
         }
     }
 
+    /// What has come of a message of known length.
+    pub(crate) fn begun(&self) -> &[u8] {
+        self.chunks.front().map_or(&[], Vec::as_slice)
+    }
+
     /// Everything that has come and was not read, at once.
     pub(crate) fn take_all(&mut self) -> Vec<u8> {
         self.taken = self.received;

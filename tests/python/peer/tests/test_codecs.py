@@ -5,11 +5,11 @@ import unittest
 
 from .. import advert, keys, relay_words, strict_json
 from ..advert import Advert
-from ..fields import Malformed, Reader, b64, check_extensions, text, u8, u16, unb64
+from ..fields import Malformed, Reader, b64, check_extensions, text, u8, u16, u64, unb64
 from ..frames import LINK_MAX, Frame, parse, parse_datagram
 from ..identity import Identity, verify
 from ..names import check_node, check_relay, is_path
-from ..records import Record
+from ..records import Record, read_reply
 from ..tokens import Sealer, token_size
 
 
@@ -137,11 +137,19 @@ class Codecs(unittest.TestCase):
             Record(1 << 63, 6, 0, b""),
         ):
             self.assertEqual(Record.decode(one.encode()), one)
-        for kind, channel in ((0, 0), (13, 0), (1, 1), (3, 0), (3, 5), (6, 5), (12, 1)):
+        for kind, channel in ((0, 0), (14, 0), (1, 1), (3, 0), (3, 5), (6, 5), (12, 1)):
             self.refuses(Record.decode, Record(0, kind, channel, b"").encode())
         head = Record(0, 0x8A, 0, b"").encode()
         self.refuses(Record.decode, head + u16(0) + bytes(16))
         self.refuses(Record.decode, head[:-1])
+
+    def test_statuses_of_replies(self):
+        def reply(status):
+            return u64(7) + u8(status) + b"x"
+
+        for status in range(10):
+            self.assertEqual(read_reply(reply(status)), (7, status, b"x"))
+        self.refuses(read_reply, reply(10))
 
     def test_json_is_read_strictly(self):
         for good in (b"[]", b" [1,\t2]\n", b"[" * 127 + b"]" * 127, b'["a\x7f\\u00e4"]', b"[-0]"):
