@@ -998,9 +998,9 @@ int peerbase_config_set_identity_file(struct peerbase_config *config, const char
  *
  * `callers` is "name:PATTERN" for nodes of this name, where "*" stands for any characters;
  * "key:FINGERPRINT" or "key:PUBLIC-KEY" for the node that has proved this key; or "role:NAME" for
- * nodes whose certificate gives them this role, which none has yet, since nodes show no
- * certificates to each other. Names are first come, first served, so prefer keys. No rule names
- * the nodes of PeerBase 0.7.1.
+ * nodes whose certificate gives them this role. In an open network whoever has the network's key
+ * can take a name that is free, and nobody has a role: prefer keys there. No rule names the nodes
+ * of PeerBase 0.7.1.
  *
  * A call that is not allowed does not run, and ends as PEERBASE_ERR_NOT_ALLOWED for its caller.
  * Both strings are copied, and neither may be NULL. One thread at a time may use `config`, which
@@ -1434,10 +1434,10 @@ const char *peerbase_request_caller(const struct peerbase_request *request);
 
 /**
  * The fingerprint of the public key by which the node that asks has proved who it is, such as
- * "k7qp-2mzd-abcd-efgh-ijkl". Another node that goes by the same name has another one. "" for a
- * node of PeerBase 0.7.1 and for a message to all nodes, whose senders prove nothing. One thread
- * at a time may use the request. The string is valid until the request is consumed. Returns NULL
- * for a NULL request.
+ * "k7qp-2mzd-abcd-efgh-ijkl"; of a message to all nodes, that of the node which has signed it.
+ * Another node that goes by the same name has another one. "" for a node of PeerBase 0.7.1, which
+ * proves nothing. One thread at a time may use the request. The string is valid until the request
+ * is consumed. Returns NULL for a NULL request.
  */
 const char *peerbase_request_fingerprint(const struct peerbase_request *request);
 

@@ -64,5 +64,5 @@ fn every_test_that_the_readme_names_exists() {
             }
         }
     }
-    assert_eq!(rows, 67, "every attack has its row");
+    assert_eq!(rows, 68, "every attack has its row");
 }

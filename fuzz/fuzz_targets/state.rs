@@ -14,6 +14,9 @@ mod logging;
 #[allow(dead_code, unreachable_pub)]
 #[path = "../../src/node/saved_peers.rs"]
 mod state;
+#[allow(dead_code, unreachable_pub)]
+#[path = "../../src/whole_file.rs"]
+mod whole_file;
 
 use libfuzzer_sys::fuzz_target;
 // The library's own files use these modules by their names in the library.

@@ -58,6 +58,11 @@ fn certificates_are_those_of_the_vectors() {
 fn lists_are_those_of_the_vectors() {
     let (vectors, authority) = vectors();
     let vectors = vectors["lists"].as_array().unwrap();
+    for wanted in vectors {
+        let list = RevocationList::parse(text(&wanted["text"])).unwrap();
+        let bytes: String = list.to_bytes().iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(bytes, wanted["bytes"]);
+    }
     assert_eq!(vectors.len(), 3);
     let mut before = None;
     for wanted in vectors {

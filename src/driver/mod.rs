@@ -28,11 +28,10 @@ mod tokens;
 pub(crate) mod udp;
 
 use crate::address::RelayAddress;
-use crate::engine::{CallNumber, Engine, Event, Input, Output, Request, Stats, StreamId};
+use crate::engine::{CallNumber, Engine, Event, Input, Output, Request, Said, Stats, StreamId};
 use crate::entropy::OsEntropy;
 use crate::error::Error;
 use crate::logging::record;
-use crate::name::NodeName;
 use crate::protocol::{LinkId, Now, Time};
 use companion::{Companion, OpenCompanion};
 use interfaces::Interfaces;
@@ -112,7 +111,7 @@ pub(crate) enum Notice {
     /// Run this, and answer it with [`Engine::reply`].
     Request(Request),
     /// A member of the network said this to everyone.
-    Message(NodeName, Vec<u8>),
+    Message(Said),
     /// A stream that the program waits for has moved.
     Stream(StreamId),
     /// A call of ours ended, this once.
@@ -361,7 +360,7 @@ impl Driver {
                     notices(Notice::Running);
                 }
                 Output::Request(request) => notices(Notice::Request(request)),
-                Output::Message(sender, data) => notices(Notice::Message(sender, data)),
+                Output::Message(said) => notices(Notice::Message(said)),
                 Output::Stream(id) => notices(Notice::Stream(id)),
                 Output::Ended(number, outcome) => notices(Notice::Ended(number, outcome)),
                 Output::Failed(error) => notices(Notice::Failed(error)),

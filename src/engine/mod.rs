@@ -150,6 +150,7 @@ pub use crate::wire::report::Report;
 pub use calls::ask::{Ask, Broadcast, Request, Terms};
 pub use calls::compat::CompatPlace;
 pub use calls::outgoing::SETTLED_WITH_CALL;
+pub use calls::said::Said;
 pub use distrust::Distrust;
 pub use event::Event;
 pub use fault::RelayFault;
@@ -262,8 +263,8 @@ pub enum Output {
     Close(LinkId, Vec<u8>),
     /// Answer this with [`Engine::reply`].
     Request(Request),
-    /// A node has broadcast a message: its name, and the bytes.
-    Message(NodeName, Vec<u8>),
+    /// A node has broadcast a message.
+    Message(Said),
     /// A stream that the program waits for has moved: try again.
     Stream(StreamId),
     /// A call of ours ended, this once.

@@ -154,10 +154,10 @@ pub unsafe extern "C" fn peerbase_request_caller(
 }
 
 /// The fingerprint of the public key by which the node that asks has proved who it is, such as
-/// "k7qp-2mzd-abcd-efgh-ijkl". Another node that goes by the same name has another one. "" for a
-/// node of PeerBase 0.7.1 and for a message to all nodes, whose senders prove nothing. One thread
-/// at a time may use the request. The string is valid until the request is consumed. Returns NULL
-/// for a NULL request.
+/// "k7qp-2mzd-abcd-efgh-ijkl"; of a message to all nodes, that of the node which has signed it.
+/// Another node that goes by the same name has another one. "" for a node of PeerBase 0.7.1, which
+/// proves nothing. One thread at a time may use the request. The string is valid until the request
+/// is consumed. Returns NULL for a NULL request.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_request_fingerprint(
     request: *const peerbase_request,

@@ -50,6 +50,16 @@ impl Credentials {
         self.roles = certificate.roles().iter().cloned().collect();
     }
 
+    /// Random bytes of this start, from which the instance follows with the key.
+    pub(crate) fn start(&self) -> &[u8; 16] {
+        &self.start
+    }
+
+    /// The certificate that is shown, a text; empty if there is none.
+    pub(crate) fn certificate(&self) -> &[u8] {
+        &self.certificate
+    }
+
     /// The roles that the certificate says; none without one.
     pub fn roles(&self) -> &Arc<[Role]> {
         &self.roles

@@ -24,7 +24,7 @@ use crate::entropy::Entropy;
 use crate::error::Error;
 use crate::hkdf::hkdf;
 use crate::secret_file;
-use crate::signature::{Signature, Signer};
+use crate::signature::Signer;
 use std::fmt;
 use std::path::Path;
 use zeroize::Zeroizing;
@@ -157,9 +157,10 @@ impl Identity {
         secret
     }
 
-    /// Signs a message. What is signed begins with words that say what it is, so that no signature
-    /// is good for anything else.
-    pub(crate) fn sign(&self, message: &[u8]) -> Signature {
+    /// Signs a message with the Ed25519 key (RFC 8032). What is signed must begin with words that
+    /// say what it is, so that no signature is good for anything else; the library's own begin
+    /// with `peerbase`.
+    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
         self.0.sign(message)
     }
 }

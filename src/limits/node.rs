@@ -151,7 +151,8 @@ pub struct Limits {
     /// carries 5 MB/s. 256 KiB by default.
     pub stream_window: usize,
     /// Broadcasts that are delivered and forwarded per second: each costs every node of the network
-    /// as much. 200 by default.
+    /// as much. A quarter of them is kept for the first few that each peer forwards. 200 by
+    /// default.
     pub broadcasts_per_second: u32,
     /// Sessions beyond which the node dials no peer only because another peer told of it. 64 by
     /// default; 0 means that no peer is dialled for that reason.

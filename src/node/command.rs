@@ -4,7 +4,7 @@ use super::built_in::BuiltIn;
 use super::request::{Answer, Call, Message, Texts};
 use super::shared::Shared;
 use super::turns::{Handlers, Kept};
-use crate::engine::{Ask, Request};
+use crate::engine::{Ask, Request, Said};
 use crate::error::Error;
 use crate::name::{CommandPath, NodeName};
 use crate::table::Table;
@@ -135,7 +135,7 @@ impl Registry {
                     of_requests.dispatch(&shared, request);
                 }
             }),
-            on_message: Box::new(move |sender, data, kept| of_messages.told(sender, data, kept)),
+            on_message: Box::new(move |said, kept| of_messages.told(said, kept)),
             on_end: Box::new(move || of_end.close()),
         }
     }
@@ -236,9 +236,9 @@ impl Registry {
     }
 
     /// Runs what takes messages, for one that everyone is told.
-    fn told(&self, sender: NodeName, data: Vec<u8>, kept: Option<Kept>) {
+    fn told(&self, said: Said, kept: Option<Kept>) {
         if let Some(handler) = self.message_handler() {
-            handler(Message::for_everyone(sender, data, kept));
+            handler(Message::for_everyone(said, kept));
         }
     }
 

@@ -4,7 +4,7 @@ use super::Node;
 use super::shared::Shared;
 use super::stream::{self, Ends, StreamReader, StreamWriter};
 use super::turns::Kept;
-use crate::engine::{Ask, PeerInfo, Request, RequestId};
+use crate::engine::{Ask, PeerInfo, Request, RequestId, Said};
 use crate::error::Error;
 use crate::identity::PublicKey;
 use crate::json;
@@ -297,6 +297,7 @@ impl fmt::Debug for Call {
 /// [`messages_dropped`](crate::Stats::messages_dropped).
 pub struct Message {
     sender: NodeName,
+    key: Option<PublicKey>,
     data: Vec<u8>,
     answer: Option<Answer>,
     /// Dropped with a message for everyone.
@@ -308,6 +309,7 @@ impl Message {
     pub(super) fn for_us(sender: NodeName, data: Vec<u8>, answer: Answer) -> Message {
         Message {
             sender,
+            key: answer.key,
             data,
             answer: Some(answer),
             _kept: None,
@@ -315,24 +317,26 @@ impl Message {
     }
 
     /// A message for everyone. What is kept with it counts it.
-    pub(super) fn for_everyone(sender: NodeName, data: Vec<u8>, kept: Option<Kept>) -> Message {
+    pub(super) fn for_everyone(said: Said, kept: Option<Kept>) -> Message {
         Message {
-            sender,
-            data,
+            sender: said.sender,
+            key: Some(said.key),
+            data: said.data,
             answer: None,
             _kept: kept,
         }
     }
 
-    /// Who sent it. Of a message for everyone, what those say who handed it on: any member of the
-    /// network could have given itself another's name there.
+    /// Who sent it. A message for everyone is signed by whoever said it, so those who handed it on
+    /// cannot have changed it.
     pub fn sender(&self) -> &NodeName {
         &self.sender
     }
 
-    /// The public key by which the sender of a message for this node alone has proved who it is.
+    /// The public key by which the sender has proved who it is: in the session, or with its
+    /// signature. `None` for a node of PeerBase 0.7.1, which proves nothing.
     pub fn sender_key(&self) -> Option<PublicKey> {
-        self.answer.as_ref()?.key
+        self.key
     }
 
     /// What was sent.

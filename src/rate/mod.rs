@@ -6,4 +6,4 @@ mod window;
 
 #[cfg(feature = "relay-server")]
 pub(crate) use bucket::{Allowance, Throttle};
-pub(crate) use window::{Rate, Shares};
+pub(crate) use window::{Fair, Rate, Shares};

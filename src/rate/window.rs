@@ -34,6 +34,48 @@ impl Rate {
     }
 }
 
+/// A bound on how often several sources do something in a second. A part of the room is kept for
+/// what each of them does first, so that one that does it again and again leaves that part to
+/// others.
+#[derive(Debug)]
+pub(crate) struct Fair<K> {
+    all: Rate,
+    since: Time,
+    sources: Table<K, u32>,
+}
+
+impl<K> Default for Fair<K> {
+    fn default() -> Fair<K> {
+        Fair {
+            all: Rate::default(),
+            since: Time::default(),
+            sources: Table::default(),
+        }
+    }
+}
+
+impl<K: Ord> Fair<K> {
+    /// Whether a source may do it once more, which is then counted. Of `per_second`, so many are
+    /// `kept` for those that each source does first, of which there are `of_one`.
+    pub(crate) fn take(
+        &mut self,
+        now: Time,
+        source: K,
+        (per_second, kept, of_one): (u32, u32, u32),
+    ) -> bool {
+        if now - self.since >= WINDOW {
+            (self.since, self.sources) = (now, Table::default());
+        }
+        let done = self.sources.or_insert_with(source, || 0);
+        *done = done.saturating_add(1);
+        let room = match *done <= of_one {
+            true => per_second,
+            false => per_second - kept,
+        };
+        self.all.take(now, room)
+    }
+}
+
 /// A bound on how often anybody does something, a quarter of which is kept for those who are known,
 /// each of them alike. Where a source can be forged, strangers then cost each other their turns,
 /// and somebody who forges the source of one that is known costs no more than that one.

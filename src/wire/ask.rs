@@ -3,7 +3,7 @@
 //! ```text
 //! command    path text | args u32 length, bytes | kwargs, the rest
 //! message    data, the rest
-//! broadcast  origin [16] | number u64 | hops u8 | sender text | data, the rest
+//! broadcast  see `broadcast`
 //! ```
 //!
 //! It stands in the call's own record. If it is too large for one record, it comes on the call's
@@ -11,7 +11,8 @@
 //!
 //! [`Channel::Ask`]: super::record::Channel::Ask
 
-use super::{Instance, Malformed, Reader, put_text};
+pub use super::broadcast::BroadcastRef;
+use super::{Malformed, Reader, put_text};
 
 /// The path under which rules and errors speak of messages to one node.
 pub const MESSAGE_PATH: &str = "__message__";
@@ -25,21 +26,6 @@ pub enum AskKind {
     Message,
     /// Bytes for the message handlers of all nodes.
     Broadcast,
-}
-
-/// Bytes for all nodes, on their way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BroadcastRef<'a> {
-    /// The node that sent the broadcast first.
-    pub origin: Instance,
-    /// The number of the broadcast, counted by the origin from 0.
-    pub number: u64,
-    /// How many more nodes may forward it, one after the other.
-    pub hops: u8,
-    /// The origin's name; not checked here.
-    pub sender: &'a str,
-    /// The bytes of the broadcast.
-    pub data: &'a [u8],
 }
 
 /// What a call asks for, borrowed from the bytes of a record.
@@ -99,7 +85,7 @@ impl<'a> AskRef<'a> {
         let bytes = match self {
             AskRef::Command { path, args, kwargs } => path.len() + args.len() + kwargs.len(),
             AskRef::Message(data) => data.len(),
-            AskRef::Broadcast(b) => b.sender.len() + b.data.len(),
+            AskRef::Broadcast(b) => b.head() + b.data.len(),
             AskRef::Large { length, .. } => return *length,
         };
         bytes as u64
@@ -117,13 +103,7 @@ impl<'a> AskRef<'a> {
                 AskRef::Command { path, args, kwargs }
             }
             AskKind::Message => AskRef::Message(r.rest()),
-            AskKind::Broadcast => AskRef::Broadcast(BroadcastRef {
-                origin: Instance(r.array()?),
-                number: r.u64()?,
-                hops: r.u8()?,
-                sender: r.text()?,
-                data: r.rest(),
-            }),
+            AskKind::Broadcast => AskRef::Broadcast(BroadcastRef::decode(&mut r)?),
         })
     }
 
@@ -137,13 +117,7 @@ impl<'a> AskRef<'a> {
                 out.extend_from_slice(kwargs);
             }
             AskRef::Message(data) => out.extend_from_slice(data),
-            AskRef::Broadcast(b) => {
-                out.extend_from_slice(&b.origin.0);
-                out.extend_from_slice(&b.number.to_be_bytes());
-                out.push(b.hops);
-                put_text(b.sender, out);
-                out.extend_from_slice(b.data);
-            }
+            AskRef::Broadcast(b) => b.encode(out),
             AskRef::Large { length, .. } => out.extend_from_slice(&length.to_be_bytes()),
         }
     }

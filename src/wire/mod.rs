@@ -11,6 +11,7 @@
 
 pub mod advert;
 pub mod ask;
+pub mod broadcast;
 mod close_reason;
 pub mod extensions;
 pub mod handshake;

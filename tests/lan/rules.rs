@@ -106,7 +106,8 @@ fn whom_no_rule_names_calls_nothing_of_what_they_cover_and_no_handler_runs() {
     let fetched = stranger.request_file(&file, secs(60), |_| {});
     assert_eq!(fetched.map(|_| ()), Err(Error::FileUnknown(file.clone())));
     assert_eq!(ran.load(Ordering::SeqCst), 0);
-    assert_eq!(server.stats().calls_denied, ends.len() as u64 + 1);
+    // Who has a file may be asked more than once.
+    assert!(server.stats().calls_denied > ends.len() as u64);
 
     let operator = lan.builder("operator").identity(operator).start().unwrap();
     operator.set_file_dir(&here.0).unwrap();

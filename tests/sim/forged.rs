@@ -10,6 +10,7 @@ use peerbase::limits::FRAME_MAX;
 use peerbase::name::{NetworkName, NodeName};
 use peerbase::wire::Instance;
 use peerbase::wire::advert::{Advert, MARK, Phase};
+use peerbase::wire::broadcast::{BroadcastRef, signed_bytes};
 use peerbase::wire::extensions::Extensions;
 use peerbase::wire::handshake::Envelope;
 
@@ -27,11 +28,19 @@ pub(crate) fn keys_of(network: &str, keys: Keyring) -> NetworkKeys {
     NetworkKeys::new(&keys, &NetworkName::new(network).unwrap())
 }
 
-/// The identity of the `n`th member gone bad, and one start of it.
-pub(crate) fn credentials(n: u64) -> Credentials {
+/// What is drawn at the start of each member gone bad.
+const START: [u8; 16] = [7; 16];
+
+/// The identity of the `n`th member gone bad.
+fn identity(n: u64) -> Identity {
     let mut seed = [7; 32];
     seed[..8].copy_from_slice(&n.to_be_bytes());
-    Credentials::new(&Identity::from_seed(seed), false, [7; 16])
+    Identity::from_seed(seed)
+}
+
+/// The identity of the `n`th member gone bad, and one start of it.
+pub(crate) fn credentials(n: u64) -> Credentials {
+    Credentials::new(&identity(n), false, START)
 }
 
 /// The instance of the `n`th member gone bad.
@@ -85,6 +94,33 @@ impl Actor {
         let (initiator, first) = self.with(|own, rng| Initiator::begin(own, rng));
         (initiator, payload(&first))
     }
+}
+
+/// Says something to all, in the name and with the keys of the `n`th member gone bad.
+pub(crate) fn said<R>(
+    (n, sender): (u64, &str),
+    (number, hops): (u64, u8),
+    data: &[u8],
+    f: impl FnOnce(BroadcastRef<'_>) -> R,
+) -> R {
+    let (identity, start) = (identity(n), START);
+    let key = identity.public_key();
+    let mut broadcast = BroadcastRef {
+        number,
+        hops,
+        sender,
+        key: key.as_bytes(),
+        start: &start,
+        signature: &[0; 64],
+        certificate: &[],
+        extensions: &[],
+        data,
+    };
+    let network = NetworkName::new("sim").unwrap();
+    let signed = signed_bytes(&network, instance(n), &broadcast);
+    let signature = identity.sign(&signed);
+    broadcast.signature = &signature;
+    f(broadcast)
 }
 
 /// The payload of a `hel` frame.

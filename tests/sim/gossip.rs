@@ -1,13 +1,14 @@
 //! Messages for everyone, over chains and rings and whatever else: once each, and reported.
 
 use crate::attacks::Member;
+use crate::attacks::member::FIRST;
+use crate::forged::said;
 use crate::pairs::{met, met_with, unharmed};
 use crate::seeds;
-use crate::world::{World, ms, secs};
+use crate::world::{World, ms, name, secs};
 use peerbase::engine::CallNumber;
-use peerbase::wire::Instance;
 use peerbase::wire::ask::{AskRef, BroadcastRef};
-use peerbase::wire::record::{self, Body, Form, Status};
+use peerbase::wire::record::{self, Body, Status};
 use peerbase::wire::report::{self, Report};
 
 /// Nodes that do not advertise, and who dials whom.
@@ -148,21 +149,8 @@ fn on_one_lan_and_through_relays_too() {
 fn a_member_that_repeats_invents_and_floods_is_bounded() {
     let (mut w, a, b) = met();
     let mut m = Member::join(&mut w, a, "m");
-    let form = Form {
-        again: false,
-        streams: false,
-    };
-    let say = |w: &mut World, m: &mut Member, call: u64, origin: u8, number: u64, sender: &str| {
-        let ask = AskRef::Broadcast(BroadcastRef {
-            origin: Instance([origin; 16]),
-            number,
-            hops: 200,
-            sender,
-            data: b"x",
-        });
-        m.send(w, |s, out| {
-            record::encode_call(s, (call, form), 5_000, &[], &ask, out)
-        });
+    let say = |w: &mut World, m: &mut Member, call: u64, origin: u64, number: u64, sender: &str| {
+        m.hand_on(w, call, (origin, sender), (number, 200, 5_000), b"x");
     };
     for call in 0..50 {
         say(&mut w, &mut m, call, 1, 7, "x");
@@ -170,18 +158,6 @@ fn a_member_that_repeats_invents_and_floods_is_bounded() {
     w.run(secs(2));
     assert_eq!(heard(&w, b"x"), [1, 1], "fifty times the same is once");
     say(&mut w, &mut m, 60, 1, 8, "a.bad|name");
-    // Its own words, as if they had come back.
-    let own = w.nodes[a].engine.instance().0;
-    let ask = AskRef::Broadcast(BroadcastRef {
-        origin: Instance(own),
-        number: 0,
-        hops: 3,
-        sender: "a",
-        data: b"x",
-    });
-    m.send(&mut w, |s, out| {
-        record::encode_call(s, (61, form), 5_000, &[], &ask, out)
-    });
     w.run(secs(2));
     assert_eq!(heard(&w, b"x"), [1, 1]);
     for call in 100..1_000 {
@@ -197,35 +173,63 @@ fn a_member_that_repeats_invents_and_floods_is_bounded() {
     w.check_closed();
 }
 
-/// A member says something in the name of an invented origin.
+/// A member hands on what one of many others has said.
 fn say_as(w: &mut World, m: &mut Member, call: u64, (origin, number): (u64, u64)) {
-    let mut id = [7; 16];
-    id[..8].copy_from_slice(&origin.to_be_bytes());
-    let ask = AskRef::Broadcast(BroadcastRef {
-        origin: Instance(id),
-        number,
-        hops: 9,
-        sender: "x",
-        data: b"x",
-    });
-    let form = Form {
-        again: false,
-        streams: false,
-    };
-    m.send(w, |s, out| {
-        record::encode_call(s, (call, form), 5_000, &[], &ask, out)
-    });
+    m.hand_on(w, call, (origin, "x"), (number, 9, 5_000), b"x");
+}
+
+#[test]
+fn what_its_origin_has_not_said_ends_the_session_and_is_heard_by_nobody() {
+    let forge: [&dyn Fn(&mut BroadcastRef<'_>); 5] = [
+        &|b| b.data = b"forged",
+        &|b| b.sender = "b",
+        &|b| b.number = 1,
+        &|b| b.start = &[8; 16],
+        &|b| b.signature = &[8; 64],
+    ];
+    for forge in forge {
+        let (mut w, a, b) = met();
+        let mut m = Member::join(&mut w, a, "m");
+        let broadcast = |data: &'static [u8],
+                         forge: &dyn Fn(&mut BroadcastRef<'_>),
+                         m: &mut Member,
+                         w: &mut World| {
+            said((5, "x"), (0, 9), data, |mut broadcast| {
+                forge(&mut broadcast);
+                let ask = AskRef::Broadcast(broadcast);
+                m.send(w, |s, out| {
+                    record::encode_call(s, (1, FIRST), 5_000, &[], &ask, out)
+                });
+            });
+        };
+        broadcast(b"said", forge, &mut m, &mut w);
+        w.run(secs(1));
+        assert!(m.is_closed(&w));
+        let told = |w: &World| [a, b].map(|n| w.nodes[n].told.len());
+        assert_eq!(told(&w), [0, 0]);
+        // The origin's own word with that number still comes through.
+        let mut honest = Member::join(&mut w, a, "n");
+        broadcast(b"said", &|_| {}, &mut honest, &mut w);
+        w.run(secs(1));
+        assert_eq!(told(&w), [1, 1]);
+        assert_eq!(w.nodes[b].told[0], (name("x"), b"said".to_vec()));
+        unharmed(&mut w, a, b);
+    }
 }
 
 #[test]
 fn what_was_turned_away_over_the_rate_is_heard_when_it_comes_again() {
-    let (mut w, a, b) = met_with(|w| w.limits.broadcasts_per_second = 10);
+    let (mut w, a, b) = met_with(|w| w.limits.broadcasts_per_second = 13);
     let mut m = Member::join(&mut w, a, "m");
     for number in 0..20 {
         say_as(&mut w, &mut m, number, (1, number));
     }
     w.run(ms(500));
-    assert_eq!(heard(&w, b"x"), [10, 10], "as many as a second allows");
+    assert_eq!(
+        heard(&w, b"x"),
+        [10, 10],
+        "as many as one may have in a second"
+    );
     w.run(secs(1));
     for number in 0..20 {
         say_as(&mut w, &mut m, 100 + number, (1, number));
@@ -242,7 +246,7 @@ fn origins_that_a_member_invents_silence_nobody() {
     let mut m = Member::join(&mut w, a, "m");
     for i in 0..1_500 {
         say_as(&mut w, &mut m, i, (i, 0));
-        w.run(ms(6));
+        w.run(ms(7));
     }
     assert_eq!(heard(&w, b"x"), [1_500, 1_500]);
     let n = w.broadcast(b, b"honest");

@@ -57,6 +57,7 @@ const SHARED: [(&str, &[&str]); 3] = [
             "fault",
             "ids",
             "peer_info",
+            "said",
             "source",
             "stats",
             "told",

@@ -1,9 +1,8 @@
 //! What takes the place of the library's `src/driver`: a network of one peer, and a poller that is
 //! woken when something comes from it.
 
-use crate::engine::{CallNumber, Engine, Event, Now, Request, Stats, StreamId, Time};
+use crate::engine::{CallNumber, Engine, Event, Now, Request, Said, Stats, StreamId, Time};
 use crate::error::Error;
-use crate::name::NodeName;
 use crate::sync::{Condvar, Instant, Mutex, yield_now};
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
@@ -13,7 +12,7 @@ use std::time::Duration;
 #[allow(dead_code)] // some happen in no model
 pub(crate) enum Notice {
     Request(Request),
-    Message(NodeName, Vec<u8>),
+    Message(Said),
     Stream(StreamId),
     Ended(CallNumber, Result<Vec<u8>, Error>),
     Running,

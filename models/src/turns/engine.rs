@@ -42,6 +42,12 @@ pub struct Request {
     pub ask: Ask,
 }
 
+/// A message to everyone.
+#[derive(Debug)]
+pub struct Said {
+    pub data: Vec<u8>,
+}
+
 #[derive(Clone, Copy)]
 pub struct Terms {
     /// How long the call may take; without it, for ever.

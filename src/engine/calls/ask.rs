@@ -1,11 +1,11 @@
 //! What a call asks for and on what terms, and the request that a program of the callee is handed.
 
+pub use super::said::Broadcast;
 use crate::engine::{RequestId, Time};
 use crate::identity::PublicKey;
 use crate::limits::BODY_MAX;
 use crate::name::{CommandPath, NodeName, Role};
-use crate::wire::Instance;
-use crate::wire::ask::{AskKind, AskRef, BroadcastRef, MESSAGE_PATH};
+use crate::wire::ask::{AskKind, AskRef, MESSAGE_PATH};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,43 +28,6 @@ pub enum Ask {
     Message(Vec<u8>),
     /// Bytes for the message handler of every node.
     Broadcast(Broadcast),
-}
-
-/// A message for every node, on its way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Broadcast {
-    /// The instance that said it first.
-    pub(crate) origin: Instance,
-    /// Counted by the origin, from 0.
-    pub(crate) number: u64,
-    /// How many more nodes may hand it on, one after the other.
-    pub(crate) hops: u8,
-    /// The name of the origin.
-    pub(crate) sender: NodeName,
-    pub(crate) data: Arc<[u8]>,
-}
-
-impl Broadcast {
-    pub(crate) fn as_wire(&self) -> BroadcastRef<'_> {
-        BroadcastRef {
-            origin: self.origin,
-            number: self.number,
-            hops: self.hops,
-            sender: self.sender.as_str(),
-            data: &self.data,
-        }
-    }
-
-    /// `None` if the sender's name is no name.
-    pub(crate) fn read(wire: &BroadcastRef<'_>) -> Option<Broadcast> {
-        Some(Broadcast {
-            origin: wire.origin,
-            number: wire.number,
-            hops: wire.hops,
-            sender: NodeName::new(wire.sender).ok()?,
-            data: wire.data.into(),
-        })
-    }
 }
 
 /// Why something that was asked cannot be carried out.
@@ -113,7 +76,7 @@ impl Ask {
             Ask::Command { path, args, kwargs } => path.as_str().len() + args.len() + kwargs.len(),
             Ask::Message(data) => data.len(),
             // With what stands before the data.
-            Ask::Broadcast(b) => b.data.len() + 26 + b.sender.as_str().len(),
+            Ask::Broadcast(b) => b.as_wire().head() + b.data.len(),
         }
     }
 

@@ -5,17 +5,16 @@
 //! so at once. Each answers when its own peers have, with how many nodes it has reached, so that
 //! the report comes back to the origin along the way that the message went.
 //!
-//! This part knows no peers and no calls. It says whether a message is new ([`Broadcasts::hear`])
-//! and keeps one round for each message that was handed on, which is over once all calls of it have
-//! ended.
+//! This part knows no peers and no calls. It says whether a message is new and its origin's own
+//! ([`Broadcasts::hear`]), and keeps one round for each message that was handed on, which is over
+//! once all calls of it have ended.
 
-use super::ask::Broadcast;
+use super::said::{Broadcast, Said};
 use crate::engine::context::Ctx;
 use crate::engine::{CallNumber, Output, RequestId, Time};
 use crate::error::Error;
-use crate::limits::BROADCAST_HOPS;
 use crate::name::NodeName;
-use crate::rate::Rate;
+use crate::rate::Fair;
 use crate::table::Table;
 use crate::wire::Instance;
 use crate::wire::report::{self, Report};
@@ -76,8 +75,11 @@ pub(crate) enum Heard {
     Before(Vec<u8>),
     /// There is no room for it now. It was not heard, and may come again, also from another peer.
     TurnedAway,
-    /// It is new, and was delivered.
-    Now,
+    /// It is new, and its origin has signed it.
+    New,
+    /// Its origin has not signed it, so the peer that hands it on breaks a rule: each node checks
+    /// that before it does.
+    Forged,
 }
 
 /// Which messages of one origin were heard.
@@ -148,7 +150,8 @@ pub(crate) struct Broadcasts {
     next_round: u64,
     /// How many messages this node has said.
     said: u64,
-    rate: Rate,
+    /// Those of others, by the peer that has handed them on.
+    rate: Fair<Instance>,
 }
 
 impl Broadcasts {
@@ -162,16 +165,14 @@ impl Broadcasts {
         let number = self.said;
         self.said += 1;
         ctx.stats.broadcasts_said += 1;
-        Broadcast {
-            origin: ctx.instance,
-            number,
-            hops: BROADCAST_HOPS,
-            sender: ctx.config.name.clone(),
-            data: data.into(),
-        }
+        let names = (&ctx.config.network, &ctx.config.name);
+        let who = (&ctx.config.identity, &ctx.secrets.credentials);
+        Broadcast::sign(names, who, number, data)
     }
 
-    /// A message came from the peer `from`. It is delivered if it is new.
+    /// A message came from the peer `from`. If it is new and signed, [`Broadcasts::deliver`] is to
+    /// follow. What costs least is looked at first, and a message that is not good is not noted: it
+    /// may still come from its origin.
     pub(crate) fn hear(
         &mut self,
         ctx: &mut Ctx<'_>,
@@ -185,21 +186,32 @@ impl Broadcasts {
             return Heard::Before(encoded(&Report::default()));
         }
         let per_second = ctx.config.limits.broadcasts_per_second;
+        let room = (per_second, per_second / 4, (per_second / 16).max(1));
         // One that may have been heard is not delivered, and is not said to be either.
-        if was_heard.is_none() || self.is_full || !self.rate.take(ctx.now.at, per_second) {
+        if was_heard.is_none() || self.is_full || !self.rate.take(ctx.now.at, from, room) {
             ctx.stats.overloaded += 1;
             return Heard::TurnedAway;
         }
-        self.note(origin, number, from, ctx.now.at);
-        ctx.stats.broadcasts_heard += 1;
-        let message = Output::Message(broadcast.sender.clone(), broadcast.data.to_vec());
-        ctx.outputs.push_back(message);
-        Heard::Now
+        match broadcast.is_signed(&ctx.config.network) {
+            true => Heard::New,
+            false => Heard::Forged,
+        }
     }
 
-    /// Notes that a message of `origin` was heard, from the peer `from`. No node proves to be an
-    /// origin, so that a member can invent any number of them: when there is no room for another,
-    /// the peer from which the most have come loses the one that was not heard for the longest.
+    /// Delivers a message that is new, and came from the peer `from`.
+    pub(crate) fn deliver(&mut self, ctx: &mut Ctx<'_>, from: Instance, broadcast: &Broadcast) {
+        self.note(broadcast.origin, broadcast.number, from, ctx.now.at);
+        ctx.stats.broadcasts_heard += 1;
+        ctx.outputs.push_back(Output::Message(Said {
+            sender: broadcast.sender.clone(),
+            key: *broadcast.key(),
+            data: broadcast.data.to_vec(),
+        }));
+    }
+
+    /// Notes that a message of `origin` was heard, from the peer `from`. A member can make any
+    /// number of keys, and be as many origins: when there is no room for another, the peer from
+    /// which the most have come loses the one that was not heard for the longest.
     fn note(&mut self, origin: Instance, number: u64, from: Instance, now: Time) {
         if let Some(heard) = self.heard.get_mut(&origin) {
             return heard.note(number, now);
@@ -330,6 +342,9 @@ mod tests {
     use super::*;
     use crate::engine::Now;
     use crate::engine::fixture::core;
+    use crate::handshake::Credentials;
+    use crate::identity::Identity;
+    use crate::name::NetworkName;
     use proptest::prelude::*;
     use std::collections::HashSet;
     use std::time::Duration;
@@ -384,22 +399,19 @@ mod tests {
     #[test]
     fn a_message_that_may_have_been_heard_is_turned_away_and_not_said_to_be_delivered() {
         let (mut broadcasts, mut core) = (Broadcasts::default(), core());
-        let from = Instance([2; 16]);
-        let said = |number| Broadcast {
-            origin: Instance([3; 16]),
-            number,
-            hops: BROADCAST_HOPS,
-            sender: NodeName::new("b").unwrap(),
-            data: b"x".as_slice().into(),
-        };
         let mut hear = |number| {
             let ctx = &mut core.at(Now::default());
-            broadcasts.hear(ctx, from, &said(number))
+            let said = message(3, number);
+            let heard = broadcasts.hear(ctx, PEER.caller, &said);
+            if heard == Heard::New {
+                broadcasts.deliver(ctx, PEER.caller, &said);
+            }
+            heard
         };
-        assert!(matches!(hear(5_000), Heard::Now));
+        assert_eq!(hear(5_000), Heard::New);
         assert!(matches!(hear(5_000), Heard::Before(_)));
-        assert!(matches!(hear(5_000 - WINDOW), Heard::TurnedAway));
-        assert!(matches!(hear(5_001 - WINDOW), Heard::Now));
+        assert_eq!(hear(5_000 - WINDOW), Heard::TurnedAway);
+        assert_eq!(hear(5_001 - WINDOW), Heard::New);
     }
 
     const PEER: RequestId = RequestId {
@@ -407,14 +419,12 @@ mod tests {
         number: 7,
     };
 
+    /// One of the node that has this identity.
     fn message(origin: u8, number: u64) -> Broadcast {
-        Broadcast {
-            origin: Instance([origin; 16]),
-            number,
-            hops: 3,
-            sender: name("sender"),
-            data: b"hello"[..].into(),
-        }
+        let identity = Identity::from_seed([origin; 32]);
+        let credentials = Credentials::new(&identity, true, [origin; 16]);
+        let names = (&NetworkName::new("net").unwrap(), &name("sender"));
+        Broadcast::sign(names, (&identity, &credentials), number, b"hello")
     }
 
     fn name(text: &str) -> NodeName {
@@ -429,20 +439,51 @@ mod tests {
         let turned_away = broadcasts.hear(&mut ctx, PEER.caller, &message(3, 0));
         assert_eq!(turned_away, Heard::TurnedAway);
         broadcasts.hold(false);
-        let first = broadcasts.hear(&mut ctx, PEER.caller, &message(3, 0));
-        let again = broadcasts.hear(&mut ctx, PEER.caller, &message(3, 0));
-        assert_eq!(first, Heard::Now);
+        let said = message(3, 0);
+        let first = broadcasts.hear(&mut ctx, PEER.caller, &said);
+        assert_eq!(first, Heard::New);
+        let first = broadcasts.hear(&mut ctx, PEER.caller, &said);
+        assert_eq!(first, Heard::New, "until it was delivered");
+        broadcasts.deliver(&mut ctx, PEER.caller, &said);
+        let again = broadcasts.hear(&mut ctx, PEER.caller, &said);
         assert!(matches!(again, Heard::Before(_)));
-        let own = Broadcast {
-            origin: ctx.instance,
-            ..message(0, 9)
-        };
+        let own = broadcasts.say(&mut ctx, b"x");
         let own = broadcasts.hear(&mut ctx, PEER.caller, &own);
         assert!(matches!(own, Heard::Before(_)), "it came back");
         assert!(matches!(
             core.outputs.make_contiguous(),
-            [Output::Message(_, data)] if data == b"hello"
+            [Output::Message(told)] if told.data == b"hello" && told.key == *said.key()
         ));
+    }
+
+    #[test]
+    fn what_its_origin_has_not_signed_is_told_apart_and_not_taken_for_heard() {
+        let (mut core, mut broadcasts) = (core(), Broadcasts::default());
+        let mut ctx = core.at(Now::default());
+        let said = message(3, 0);
+        let mut forged = said.clone();
+        forged.data = b"other"[..].into();
+        let heard = broadcasts.hear(&mut ctx, PEER.caller, &forged);
+        assert_eq!(heard, Heard::Forged);
+        let heard = broadcasts.hear(&mut ctx, PEER.caller, &said);
+        assert_eq!(heard, Heard::New);
+    }
+
+    #[test]
+    fn a_peer_that_hands_on_too_many_leaves_room_to_others() {
+        let (mut core, mut broadcasts) = (core(), Broadcasts::default());
+        core.config.limits.broadcasts_per_second = 16;
+        let mut ctx = core.at(Now::default());
+        let mut taken = |from: u8, origin| {
+            let new = (0..100).filter(|number| {
+                let heard =
+                    broadcasts.hear(&mut ctx, Instance([from; 16]), &message(origin, *number));
+                heard == Heard::New
+            });
+            new.count()
+        };
+        assert_eq!(taken(1, 3), 12);
+        assert_eq!(taken(2, 4), 1, "the first of another");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Messages for every node: each goes to every peer as a call.
 
-use super::{CallNumber, Commands, Ctx, Network, Output, Phase};
+use super::{CallNumber, Commands, Ctx, Network, Output, Phase, RequestId};
 use crate::engine::calls::ask::{Ask, Broadcast, Terms};
-use crate::engine::calls::broadcast::{Parent, RoundOver, Unasked};
+use crate::engine::calls::broadcast::{Heard, Parent, RoundOver, Unasked};
 use crate::engine::calls::outgoing::Owner;
 use crate::error::Error;
 use crate::limits::HAND_ON_MAX;
@@ -36,6 +36,36 @@ impl Commands {
         let broadcast = self.broadcasts.say(ctx, data);
         self.hand_on(ctx, network, Parent::Own(number), broadcast, timeout);
         Ok(number)
+    }
+
+    /// A peer hands on a message for every node.
+    pub(super) fn hear_broadcast(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        network: &mut Network,
+        id: RequestId,
+        broadcast: Broadcast,
+    ) {
+        let (name, key) = (&broadcast.sender, broadcast.key());
+        match self.broadcasts.hear(ctx, id.caller, &broadcast) {
+            Heard::Before(report) => self.reply(ctx, network, id, Status::Value, report),
+            Heard::TurnedAway => self.reply(ctx, network, id, Status::Overloaded, Vec::new()),
+            Heard::Forged => {
+                for link in network.sessions(&id.caller).to_vec() {
+                    self.violation(ctx, network, link);
+                }
+            }
+            Heard::New if network.vouches_for(name, key, broadcast.certificate()) => {
+                self.broadcasts.deliver(ctx, id.caller, &broadcast);
+                let left = self.serving.time_left(ctx.now.at, id);
+                self.hand_on(ctx, network, Parent::Peer(id), broadcast, left);
+            }
+            Heard::New => {
+                ctx.stats.distrusted += 1;
+                let why = b"its sender is not trusted with its name".to_vec();
+                self.reply(ctx, network, id, Status::Refused, why);
+            }
+        }
     }
 
     /// Asks every peer but the one it came from, and leaves this node a while to report.

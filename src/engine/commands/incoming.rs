@@ -4,7 +4,6 @@ use super::admission::is_allowed;
 use super::{Commands, Ctx, LinkId, Network, RequestId};
 use crate::engine::Source;
 use crate::engine::calls::ask::{Ask, MALFORMED, Unreadable};
-use crate::engine::calls::broadcast::{Heard, Parent};
 use crate::engine::calls::compat;
 use crate::engine::calls::incoming::{
     Again, Expired, Need, Order, Refusal, Room, Sender, Served, Stage,
@@ -282,16 +281,7 @@ impl Commands {
     ) {
         match ask {
             Ok(Ask::Broadcast(broadcast)) => {
-                match self.broadcasts.hear(ctx, id.caller, &broadcast) {
-                    Heard::Before(report) => self.reply(ctx, network, id, Status::Value, report),
-                    Heard::TurnedAway => {
-                        self.reply(ctx, network, id, Status::Overloaded, Vec::new())
-                    }
-                    Heard::Now => {
-                        let left = self.serving.time_left(ctx.now.at, id);
-                        self.hand_on(ctx, network, Parent::Peer(id), broadcast, left);
-                    }
-                }
+                self.hear_broadcast(ctx, network, id, broadcast);
             }
             Ok(ask) => self.serving.hand_over(ctx, id, caller, ask),
             Err(Unreadable::Path) => self.reply(ctx, network, id, Status::NotFound, Vec::new()),

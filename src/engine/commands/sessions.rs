@@ -8,8 +8,7 @@ use crate::engine::network::{AdvertOutcome, Proved, Rival};
 use crate::engine::peers::{Leaver, Standing};
 use crate::engine::{Distrust, Event};
 use crate::wire::Instance;
-use crate::wire::record::CloseReason;
-use crate::wire::record::Status;
+use crate::wire::record::{CloseReason, Status};
 
 /// Another node has our name and keeps it, so this node cannot take part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,10 +3,8 @@
 
 use super::{Source, Time};
 use crate::limits::{HANDSHAKES_OF_ONE, HANDSHAKES_PER_SECOND, QUESTIONS_REMEMBERED};
-use crate::rate::Rate;
-use crate::table::Table;
+use crate::rate::Fair;
 use std::collections::VecDeque;
-use std::time::Duration;
 
 /// What is kept of an ephemeral key. Whoever finds another one with the same beginning has only
 /// refused a question of its own.
@@ -16,10 +14,7 @@ type Trace = [u8; 16];
 #[derive(Debug, Default)]
 pub(super) struct Questions {
     seen: VecDeque<Trace>,
-    /// Those of this second: all, and by source.
-    all: Rate,
-    since: Time,
-    sources: Table<Source, u32>,
+    answered: Fair<Source>,
 }
 
 impl Questions {
@@ -42,16 +37,9 @@ impl Questions {
     /// source asks first in a second have half of the room to themselves, so that a source which
     /// asks again and again takes no more than the other half.
     pub(super) fn may_be_answered(&mut self, now: Time, source: Source) -> bool {
-        if now - self.since >= Duration::from_secs(1) {
-            (self.since, self.sources) = (now, Table::default());
-        }
-        let asked = self.sources.or_insert_with(source, || 0);
-        *asked += 1;
-        let room = match *asked <= HANDSHAKES_OF_ONE {
-            true => HANDSHAKES_PER_SECOND,
-            false => HANDSHAKES_PER_SECOND / 2,
-        };
-        self.all.take(now, room)
+        let room = HANDSHAKES_PER_SECOND;
+        self.answered
+            .take(now, source, (room, room / 2, HANDSHAKES_OF_ONE))
     }
 }
 
@@ -59,6 +47,7 @@ impl Questions {
 mod tests {
     use super::*;
     use std::net::IpAddr;
+    use std::time::Duration;
 
     fn source(last: u8) -> Source {
         Source::Address(IpAddr::from([10, 0, 0, last]))
@@ -94,6 +83,5 @@ mod tests {
         }
         let later = now + Duration::from_secs(1);
         assert!(questions.may_be_answered(later, source(1)));
-        assert_eq!(questions.sources.len(), 1, "the others are forgotten");
     }
 }

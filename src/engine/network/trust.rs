@@ -130,6 +130,11 @@ impl Network {
 
 /// Names in general.
 impl Network {
+    /// Whether a node that is in no session with this one may speak under its name.
+    pub(crate) fn vouches_for(&self, name: &NodeName, key: &PublicKey, certificate: &[u8]) -> bool {
+        self.trust.vouches_for(name, key, certificate)
+    }
+
     /// The peer of a session has closed it because it does not trust this node.
     pub(crate) fn distrusted_by(&mut self, ctx: &mut Ctx<'_>, id: LinkId, why: Distrust) {
         if let Some(session) = self.links.session(id) {

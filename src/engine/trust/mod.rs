@@ -287,6 +287,21 @@ impl Trust {
     }
 }
 
+/// Nodes that are in no session with this one.
+impl Trust {
+    /// Whether a node may speak under its name with what it shows: the origin of a message that
+    /// others have handed on.
+    pub(crate) fn vouches_for(&self, name: &NodeName, key: &PublicKey, certificate: &[u8]) -> bool {
+        match &self.state {
+            State::Open(pins) => pins.allow(name, key),
+            State::Certified(members) => {
+                let certificate = members.certificate(name, key, certificate);
+                certificate.is_ok_and(|certificate| !members.is_revoked(&certificate.hash()))
+            }
+        }
+    }
+}
+
 /// Lists that come.
 impl Trust {
     /// A member hands on a piece of a list. Says whether this node has a newer list with it.

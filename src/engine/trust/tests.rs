@@ -210,7 +210,10 @@ fn a_revoked_node_is_refused_and_its_session_is_to_end() {
     assert_eq!(trust.revoked(), [LINK]);
     let refused = admit((&mut fixture, &mut trust), "a", 2, &again);
     assert_eq!(refused, Err(Distrust::Revoked));
+    assert!(!trust.vouches_for(&name("a"), &key(2), &again.certificate));
     let anew = shown(&certificate("a", 2, 2), 1);
+    assert!(trust.vouches_for(&name("a"), &key(2), &anew.certificate));
+    assert!(!trust.vouches_for(&name("a"), &key(3), &anew.certificate));
     let admitted = admit((&mut fixture, &mut trust), "a", 2, &anew);
     assert_eq!(admitted, Ok(()), "it may come back");
     let taken = fixture.events().remove(0);

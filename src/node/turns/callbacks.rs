@@ -4,9 +4,8 @@
 use super::calls::Ended;
 use super::signal::Signal;
 use super::watchers::EventHandler;
-use crate::engine::{Event, Request};
+use crate::engine::{Event, Request, Said};
 use crate::limits::Limits;
-use crate::name::NodeName;
 use crate::sync::AtomicUsize;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,7 +21,7 @@ pub(super) enum Callback {
     /// A handler of a command or of messages.
     Request(Request),
     /// The message handler, for a message to everyone.
-    Message(NodeName, Vec<u8>),
+    Message(Said),
     /// A stream can be read or written again.
     Ready(Arc<Signal>),
     /// The end of an asynchronous call.
@@ -38,7 +37,7 @@ impl Callback {
     fn cost(&self) -> usize {
         let body = match self {
             Callback::Request(request) => request.ask.size(),
-            Callback::Message(_, data) => data.len(),
+            Callback::Message(said) => said.data.len(),
             _ => return 0,
         };
         body + ENTRY
@@ -128,8 +127,8 @@ impl Callbacks {
     }
 
     /// Adds a message to everyone; one for which there is no room is dropped and counted.
-    pub(super) fn offer_message(&mut self, sender: NodeName, data: Vec<u8>) {
-        let fits = self.offer(Callback::Message(sender, data));
+    pub(super) fn offer_message(&mut self, said: Said) {
+        let fits = self.offer(Callback::Message(said));
         self.messages_dropped += u64::from(!fits);
     }
 
@@ -192,10 +191,16 @@ impl Callbacks {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::Identity;
+    use crate::name::NodeName;
     use std::sync::Arc;
 
     fn message(bytes: usize) -> Callback {
-        Callback::Message(NodeName::new("n").unwrap(), vec![0; bytes])
+        Callback::Message(Said {
+            sender: NodeName::new("n").unwrap(),
+            key: Identity::from_seed([1; 32]).public_key(),
+            data: vec![0; bytes],
+        })
     }
 
     fn queue(waiting_bytes: usize, events: usize) -> Callbacks {

@@ -120,7 +120,7 @@ impl Turns {
                 return;
             };
             let kept = match &next {
-                Callback::Message(_, data) => Some(state.callbacks.keep(data.len())),
+                Callback::Message(said) => Some(state.callbacks.keep(said.data.len())),
                 _ => None,
             };
             drop(state);
@@ -140,7 +140,7 @@ impl Turns {
     fn run_callback(&self, callback: Callback, kept: Option<Kept>) {
         match callback {
             Callback::Request(request) => (self.handlers.on_request)(request),
-            Callback::Message(sender, data) => (self.handlers.on_message)(sender, data, kept),
+            Callback::Message(said) => (self.handlers.on_message)(said, kept),
             Callback::Ready(signal) => signal.run_ready(),
             Callback::Ended(ended) => ended.run(),
             Callback::Event(handler, event) => handler(&event),

@@ -63,11 +63,10 @@ pub(super) use calls::{Completion, OnEnd, Outcome};
 pub(crate) use watchers::EventHandler;
 
 use crate::driver::{Driver, Poller, Waker};
-use crate::engine::{CallNumber, Engine, Now, Request, RequestId, Stats};
+use crate::engine::{CallNumber, Engine, Now, Request, RequestId, Said, Stats};
 use crate::error::Error;
 use crate::fork;
 use crate::logging::{self, record};
-use crate::name::NodeName;
 use crate::spinning::Spinning;
 use crate::sync::{AtomicUsize, Condvar, Mutex};
 use crate::wire::record::Status;
@@ -82,7 +81,7 @@ use watchers::Watchers;
 type Locked<'a> = logging::Locked<'a, State>;
 
 /// Takes a message to everyone: its sender, its bytes, and what counts it.
-type OnMessage = dyn Fn(NodeName, Vec<u8>, Option<Kept>) + Send + Sync;
+type OnMessage = dyn Fn(Said, Option<Kept>) + Send + Sync;
 
 /// What a node runs for what comes in. Each runs without the lock.
 pub(super) struct Handlers {

@@ -203,9 +203,7 @@ impl State {
                     refused.push(id);
                 }
             }
-            Notice::Message(sender, data) => {
-                callbacks.offer_message(sender, data);
-            }
+            Notice::Message(said) => callbacks.offer_message(said),
             Notice::Stream(id) => {
                 if let Some(signal) = signals.moved(id.call) {
                     callbacks.add(Callback::Ready(signal));

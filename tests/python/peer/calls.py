@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from . import records, strict_json
+from .broadcast import Broadcast
 from .fields import Malformed, Reader, u8, u32, u64
 from .names import is_path
 from .records import AGAIN, BROADCAST, LARGE, LARGE_VALUE, MESSAGE, STREAMS, VALUE
@@ -182,6 +183,8 @@ class Calls:
     def result(self, session, form, ask):
         """Runs it: a status and a body."""
         if form & BROADCAST:
+            if not Broadcast.decode(ask).is_signed(self.peer.network):
+                raise records.Violation("a broadcast that its origin has not signed")
             return records.REFUSED, b"this node takes no broadcasts"
         if form & MESSAGE:
             if self.message is None:

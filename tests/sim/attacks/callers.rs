@@ -1,13 +1,12 @@
 //! More calls than are allowed: of one peer, of one address, and of the node itself.
 
-use super::member::{FIRST, Member};
+use super::member::Member;
 use crate::pairs::{met, met_with, unharmed};
 use crate::world::{Behaviour, World, ms, name, secs, terms};
 use peerbase::engine;
 use peerbase::error::Error;
-use peerbase::wire::ask::{AskRef, BroadcastRef};
+use peerbase::wire::record;
 use peerbase::wire::record::Status;
-use peerbase::wire::{Instance, record};
 
 #[test]
 fn too_many_calls_of_one_peer_are_turned_away_and_the_others_run() {
@@ -188,16 +187,7 @@ fn broadcasts_that_are_handed_on_leave_half_of_the_room_to_our_own_calls_and_end
     let mut members: Vec<_> = (0..4).map(|i| join(&mut w, i)).collect();
     let (data, day) = (vec![b'x'; 1_000], 86_400_000);
     for number in 0..100 {
-        let ask = AskRef::Broadcast(BroadcastRef {
-            origin: Instance([1; 16]),
-            number,
-            hops: 5,
-            sender: "m0",
-            data: &data,
-        });
-        members[0].send(&mut w, |s, out| {
-            record::encode_call(s, (number, FIRST), day, &[], &ask, out)
-        });
+        members[0].hand_on(&mut w, number, (1, "m0"), (number, 5, day), &data);
     }
     w.run(ms(100));
     let open = |w: &World| w.nodes[a].engine.stats().calls_open;

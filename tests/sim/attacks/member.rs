@@ -1,6 +1,6 @@
 //! A member gone bad.
 
-use crate::forged::{Actor, credentials, frame, frames_from, payload, sealed_by};
+use crate::forged::{Actor, credentials, frame, frames_from, payload, said, sealed_by};
 use crate::world::{Rng, World, ms};
 use peerbase::Certificate;
 use peerbase::frame::FrameType;
@@ -107,6 +107,23 @@ impl Member {
     pub(crate) fn send(&mut self, w: &mut World, encode: impl FnOnce(u64, &mut Vec<u8>)) {
         let frame = self.frame(encode);
         w.raw_send(self.wire, &frame);
+    }
+
+    /// Hands on what the `n`th member gone bad says to all, under this number.
+    pub(crate) fn hand_on(
+        &mut self,
+        w: &mut World,
+        call: u64,
+        (origin, sender): (u64, &str),
+        (number, hops, timeout_ms): (u64, u8, u32),
+        data: &[u8],
+    ) {
+        said((origin, sender), (number, hops), data, |broadcast| {
+            let ask = AskRef::Broadcast(broadcast);
+            self.send(w, |s, out| {
+                record::encode_call(s, (call, FIRST), timeout_ms, &[], &ask, out)
+            });
+        });
     }
 
     pub(crate) fn call(&mut self, w: &mut World, number: u64) {

@@ -41,7 +41,7 @@ impl World {
                 let id = (self.nodes[node].engine.instance(), number);
                 assert!(self.ends.insert(id, result).is_none(), "{id:?} ended twice");
             }
-            Output::Message(sender, data) => self.nodes[node].told.push((sender, data)),
+            Output::Message(said) => self.nodes[node].told.push((said.sender, said.data)),
             Output::Stream(_) => {}
             Output::Running => self.nodes[node].running = true,
             Output::Failed(error) => self.nodes[node].failed = Some(error),

@@ -85,7 +85,7 @@ impl Node {
         let count = ended.clone();
         let handlers = Handlers {
             on_request: Box::new(move |_| on_request()),
-            on_message: Box::new(|_, _, _| {}),
+            on_message: Box::new(|_, _| {}),
             on_end: Box::new(move || {
                 count.fetch_add(1, Ordering::Relaxed);
             }),

@@ -8,8 +8,9 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from noise.connection import Keypair, NoiseConnection
 
 from .. import keys
+from ..broadcast import Broadcast
 from ..certificates import Certificate, RevocationList, authority_text, prefixed
-from ..fields import b64
+from ..fields import b64, u16, u64, unb64
 from ..handshake import Initiator
 from ..identity import Identity, fingerprint, instance_of, public_text, verify
 from ..relay_words import Seal, member_proof, relay_proof, said
@@ -153,3 +154,20 @@ class Vectors(unittest.TestCase):
             self.assertTrue(parsed.signed_by(public))
             self.assertEqual(parsed.version, vector["version"])
             self.assertEqual(set(parsed.revoked), set(vector["revoked"]))
+            hashes = sorted(unb64(hash, 32) for hash in vector["revoked"])
+            handed_on = u64(vector["version"]) + u16(len(hashes)) + b"".join(hashes)
+            signature = unb64(vector["text"].splitlines()[-1].removeprefix("signature: "), 64)
+            self.assertEqual((handed_on + signature).hex(), vector["bytes"])
+
+    def test_broadcasts(self):
+        for vector in vectors("broadcast.json")["broadcasts"]:
+            identity, ask = Identity(bytes.fromhex(vector["seed"])), bytes.fromhex(vector["ask"])
+            read = Broadcast.decode(ask)
+            self.assertEqual(read.public, identity.public)
+            self.assertEqual(read.start.hex(), vector["start"])
+            self.assertTrue(read.is_signed(vector["network"]))
+            self.assertFalse(read.is_signed(vector["network"] + "x"))
+            self.assertEqual((read.number, read.hops), (vector["number"], vector["hops"]))
+            self.assertEqual((read.sender, read.data.hex()), (vector["sender"], vector["data"]))
+            read.sign(vector["network"], identity)
+            self.assertEqual(read.encode(), ask)
