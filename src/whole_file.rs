@@ -1,5 +1,5 @@
-//! Files that are replaced as a whole: whenever the power fails, a file is the old one or the new
-//! one.
+//! Files that are replaced atomically: after a power failure, a file has either its old or its new
+//! content.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};

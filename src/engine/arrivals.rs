@@ -140,7 +140,9 @@ impl Engine {
             Greeted::Stray => commands.refuse(ctx, network, link, Refuse::Hello),
             Greeted::Distrusted(dialled) => {
                 commands.close_at_once(ctx, network, link);
-                network.rest(&dialled);
+                if let Some(dialled) = dialled {
+                    network.rest(&dialled);
+                }
             }
             Greeted::Detour => commands.close_at_once(ctx, network, link),
             Greeted::Replaces(carrier, route, question) => {

@@ -17,16 +17,20 @@ pub enum Distrust {
     OldList,
     /// Its certificate was revoked.
     Revoked,
+    /// What a peer says of this node: its certificate is not good, or one of the two needs a newer
+    /// revocation list.
+    Certificate,
 }
 
 impl Distrust {
     /// Every reason.
-    pub(crate) const ALL: [Distrust; 5] = [
+    pub(crate) const ALL: [Distrust; 6] = [
         Distrust::OtherKey,
         Distrust::NoCertificate,
         Distrust::WrongCertificate,
         Distrust::OldList,
         Distrust::Revoked,
+        Distrust::Certificate,
     ];
 
     /// What the other side is told.
@@ -34,9 +38,10 @@ impl Distrust {
         match self {
             Distrust::OtherKey => CloseReason::Identity,
             Distrust::Revoked => CloseReason::Revoked,
-            Distrust::NoCertificate | Distrust::WrongCertificate | Distrust::OldList => {
-                CloseReason::Certificate
-            }
+            Distrust::NoCertificate
+            | Distrust::WrongCertificate
+            | Distrust::OldList
+            | Distrust::Certificate => CloseReason::Certificate,
         }
     }
 
@@ -45,7 +50,7 @@ impl Distrust {
         match reason {
             CloseReason::Identity => Some(Distrust::OtherKey),
             CloseReason::Revoked => Some(Distrust::Revoked),
-            CloseReason::Certificate => Some(Distrust::WrongCertificate),
+            CloseReason::Certificate => Some(Distrust::Certificate),
             _ => None,
         }
     }
@@ -68,6 +73,10 @@ impl fmt::Display for Distrust {
             Distrust::OldList => {
                 "its certificate needs a newer revocation list than either node has: give one node \
                  the newest list"
+            }
+            Distrust::Certificate => {
+                "it has no good certificate, or a newer revocation list is missing: compare the \
+                 certificate and the authority, and give one node the newest list"
             }
             Distrust::Revoked => {
                 "its certificate was revoked: if it may come back, have the authority sign a new one"

@@ -83,8 +83,7 @@ pub enum Event {
     DistrustedBy {
         /// The peer.
         peer: NodeName,
-        /// Its reason: [`Distrust::WrongCertificate`] stands for whatever may be wrong with this
-        /// node's certificate but that it was revoked.
+        /// Its reason: [`Distrust::OtherKey`], [`Distrust::Revoked`] or [`Distrust::Certificate`].
         why: Distrust,
     },
     /// As many names are pinned to keys as this node pins (4 096): further names are not. Told

@@ -7,7 +7,7 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RelayFault {
-    /// Its name means no address.
+    /// Its host name does not resolve.
     Unresolved,
     /// Nobody answers there, or not in time.
     Unreachable,

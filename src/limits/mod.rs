@@ -65,7 +65,7 @@ pub const REVOCATIONS_MAX: usize = 4_096;
 pub const REVOCATION_LIST_MAX: usize = 256 * 1024;
 
 /// Bytes of a revocation list in a record: its version, how many certificates it has, their hashes,
-/// and the signature. Sealed it fits into the window of a route, whatever is in it.
+/// and the signature.
 pub const REVOCATION_RECORD_MAX: usize = 8 + 2 + 32 * REVOCATIONS_MAX + 64;
 
 /// Authorities that a node may know: two are needed while one is replaced.

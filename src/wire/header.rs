@@ -3,7 +3,7 @@
 /// Bytes before the body.
 pub const HEADER: usize = 13;
 
-/// Appends it.
+/// Appends the header of a record.
 pub(super) fn header(sequence: u64, kind: u8, channel: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(&sequence.to_be_bytes());
     out.push(kind);

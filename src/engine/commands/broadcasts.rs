@@ -32,8 +32,13 @@ impl Commands {
         if size > limit {
             return Err(Error::TooLarge { size, limit });
         }
-        let number = self.calls.take_number();
         let broadcast = self.broadcasts.say(ctx, data);
+        // With what its origin shows, which travels along.
+        let limit = limit.saturating_sub(broadcast.as_wire().head());
+        if size > limit {
+            return Err(Error::TooLarge { size, limit });
+        }
+        let number = self.calls.take_number();
         self.hand_on(ctx, network, Parent::Own(number), broadcast, timeout);
         Ok(number)
     }

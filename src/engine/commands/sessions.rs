@@ -70,7 +70,9 @@ impl Commands {
         for needless in new.needless {
             self.cut(ctx, network, needless);
         }
-        let restarted = self.supersede(ctx, network, instance, name);
+        // While a list is awaited that may revoke it, it takes nobody's place.
+        let restarted =
+            !network.waits_for_list(link) && self.supersede(ctx, network, instance, name);
         self.announce(ctx, network, name, new.is_news, restarted);
         if let Some(other) = new.other {
             let loser = network.loser(ctx, other, link, met);

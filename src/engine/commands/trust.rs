@@ -1,6 +1,6 @@
 //! What it means for sessions and calls that other nodes are trusted from now on, or no more.
 
-use super::{Commands, Ctx, LinkId, Network};
+use super::{Commands, Ctx, LinkId, Network, Phase};
 use crate::authority::RevocationList;
 use crate::error::Error;
 use crate::identity::PublicKey;
@@ -32,6 +32,9 @@ impl Commands {
         network: &mut Network,
         list: RevocationList,
     ) -> Result<bool, Error> {
+        if ctx.phase == Phase::Stopped {
+            return Err(Error::Stopped);
+        }
         let is_new = network.take_list(ctx, list)?;
         if is_new {
             self.list_taken(ctx, network);

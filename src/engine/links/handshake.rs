@@ -2,6 +2,7 @@
 
 use super::came::{Answer, Came, Refuse};
 use super::keepalive::Pulse;
+use super::questions::Asker;
 use super::session::Session;
 use super::{Ctx, Link, LinkId, Links, State, Time, Via};
 use crate::frame::FrameType;
@@ -188,10 +189,10 @@ impl Links {
         if question.instance() == ctx.instance || !self.questions.is_new(question.ephemeral()) {
             return Err(Refuse::Hello);
         }
-        let source = self.source(id).ok_or(Refuse::Hello)?;
-        if !self.questions.may_be_answered(ctx.now.at, source) {
+        let via = self.table.get(&id).ok_or(Refuse::Hello)?.via;
+        if !self.questions.may_be_answered(ctx.now.at, asker(&via)) {
             ctx.stats.overloaded += 1;
-            return Err(Refuse::Hello);
+            return stray(&via);
         }
         Ok(Came::Question(Box::new(question)))
     }
@@ -248,8 +249,16 @@ impl Links {
     }
 }
 
-/// What a message of another handshake is. On a route it may have been on its way when a new
-/// handshake began there, and means nothing.
+/// Who asks, for the bound on how often one may: at a relay each route by itself.
+fn asker(via: &Via) -> Asker {
+    match via {
+        Via::Relay(_, route) => (via.source(), Some(*route)),
+        Via::Socket(_) | Via::Name => (via.source(), None),
+    }
+}
+
+/// What a message of another handshake is, or one too many. On a route it may have been on its way
+/// when a new handshake began there, and means nothing.
 fn stray<'o>(via: &Via) -> Result<Came<'o>, Refuse> {
     match via {
         Via::Relay(..) => Ok(Came::Nothing),
@@ -281,10 +290,14 @@ impl Links {
                 Via::Relay(..) | Via::Name => None,
             },
         };
-        if let Via::Relay(carrier, route) = link.via {
+        Some(met)
+    }
+
+    /// The peer of a session may be trusted, so its way through a relay is a good one.
+    pub(crate) fn prove_way(&mut self, id: LinkId) {
+        if let Some((carrier, route)) = self.way(id) {
             self.routes.proved(carrier, route);
         }
-        Some(met)
     }
 
     /// Of two sessions with one peer, whether the new one is kept. Both sides come to the same

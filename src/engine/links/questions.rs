@@ -4,17 +4,21 @@
 use super::{Source, Time};
 use crate::limits::{HANDSHAKES_OF_ONE, HANDSHAKES_PER_SECOND, QUESTIONS_REMEMBERED};
 use crate::rate::Fair;
+use crate::wire::relay::Route;
 use std::collections::VecDeque;
 
 /// What is kept of an ephemeral key. Whoever finds another one with the same beginning has only
 /// refused a question of its own.
 type Trace = [u8; 16];
 
+/// Where a question comes from: a source, and at a relay the route.
+pub(super) type Asker = (Source, Option<Route>);
+
 /// The questions that came last.
 #[derive(Debug, Default)]
 pub(super) struct Questions {
     seen: VecDeque<Trace>,
-    answered: Fair<Source>,
+    answered: Fair<Asker>,
 }
 
 impl Questions {
@@ -36,10 +40,10 @@ impl Questions {
     /// Whether one more question of this source is answered, which is then counted. Those that a
     /// source asks first in a second have half of the room to themselves, so that a source which
     /// asks again and again takes no more than the other half.
-    pub(super) fn may_be_answered(&mut self, now: Time, source: Source) -> bool {
+    pub(super) fn may_be_answered(&mut self, now: Time, asker: Asker) -> bool {
         let room = HANDSHAKES_PER_SECOND;
         self.answered
-            .take(now, source, (room, room / 2, HANDSHAKES_OF_ONE))
+            .take(now, asker, (room, room / 2, HANDSHAKES_OF_ONE))
     }
 }
 
@@ -49,8 +53,8 @@ mod tests {
     use std::net::IpAddr;
     use std::time::Duration;
 
-    fn source(last: u8) -> Source {
-        Source::Address(IpAddr::from([10, 0, 0, last]))
+    fn source(last: u8) -> Asker {
+        (Source::Address(IpAddr::from([10, 0, 0, last])), None)
     }
 
     #[test]

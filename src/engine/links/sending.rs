@@ -239,7 +239,11 @@ impl Links {
     /// They go on once it is [released](Links::release).
     pub(crate) fn hold(&mut self, id: LinkId, until: Time) {
         if let Some(session) = self.session(id) {
-            session.held_until.get_or_insert(until);
+            session.held_until = match session.held_until {
+                // Its time runs already.
+                Some(before) if before != Time::NEVER && until != Time::NEVER => Some(before),
+                _ => Some(until),
+            };
         }
         self.wake_at(until);
     }

@@ -16,9 +16,9 @@ pub(crate) enum Greeted {
     Session,
     /// It may not come now: the link is to be refused.
     Stray,
-    /// The node that answered may not go by its name: the link to it, which was to lead to this
-    /// instance, is to end, and [`Network::rest`] is to follow.
-    Distrusted(Instance),
+    /// The node that answered may not go by its name: the link to it is to end, and for the
+    /// instance that was dialled, if it is that one, [`Network::rest`] is to follow.
+    Distrusted(Option<Instance>),
     /// It came through a relay that is further away than the way that is used: the link is to end.
     Detour,
     /// The peer asks anew on this route at the relay at the end of this link. The link that it came
@@ -57,7 +57,10 @@ impl Network {
         if let Some(party) = self.links.answerer(id) {
             let (name, key, shown) = (&party.name, &party.key, &party.shown);
             if self.trust.check(ctx, name, key, shown).is_err() {
-                return Greeted::Distrusted(answer.dialled);
+                // Another one at an address of the peer that was dialled is no reason to leave that
+                // peer alone.
+                let is_dialled = party.instance == answer.dialled;
+                return Greeted::Distrusted(is_dialled.then_some(answer.dialled));
             }
         }
         if !self.links.open(ctx, id, answer.took) {

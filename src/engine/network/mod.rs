@@ -122,6 +122,7 @@ impl Network {
         self.relays = Relays::default();
         self.directory = Directory::default();
         self.mesh = Mesh::default();
+        self.trust.forget_sessions();
     }
 
     /// The peers that are there, one entry for each name.

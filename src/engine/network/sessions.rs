@@ -44,7 +44,13 @@ impl Network {
             self.mesh.seed_failed(ctx, id);
             return Some(Proved::Distrusted(met.instance, why));
         }
+        self.links.prove_way(id);
         self.hand_on_list(ctx, id);
+        if ctx.is_own_name(&met.name) && self.trust.waits_for_list(id) {
+            // The list may say that this one was revoked, and has lost the name.
+            self.mesh.seed_failed(ctx, id);
+            return Some(Proved::Distrusted(met.instance, Distrust::OldList));
+        }
         if let Some(address) = met.address {
             self.presence.know(ctx.now.at, address.ip());
             self.strangers.met(address.ip());

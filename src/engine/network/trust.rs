@@ -7,40 +7,41 @@ use crate::engine::distrust::Distrust;
 use crate::engine::trust::BadList;
 use crate::error::Error;
 use crate::identity::PublicKey;
+use crate::limits::FRAME_MAX;
 use crate::name::{NodeName, Role};
 use crate::wire::Instance;
 use crate::wire::revocations::encode_list;
 use std::sync::Arc;
 
-/// How long a list takes at most to be there, in handshakes: the longest has three frames, and a
-/// handshake takes no longer than one frame on the slowest link that is usable.
-const LIST_FRAMES: u32 = 8;
+/// The longest wait for a list, as a multiple of the limit of a handshake: the list has three
+/// frames of the largest size at most, and twice that is left for what waits before it.
+const LIST_WAIT: u32 = 8;
 
 /// Members of a certified network.
 impl Network {
-    /// Hands the member in a session the newest revocation list, if it has none that is as new and
-    /// there is room for all of it. Until then, and until a list has come that this node has to
-    /// have, nothing else goes out.
+    /// Hands the member in a session the newest revocation list, if it has none that is as new, as
+    /// far as there is room: a relay may hold up to half of a window's credit back. Until the
+    /// member has all of it, and until a list has come that this node has to have, nothing else
+    /// goes out.
     pub(super) fn hand_on_list(&mut self, ctx: &mut Ctx<'_>, id: LinkId) {
-        let mut owed = self.trust.list_for(id);
-        if let Some(list) = owed.take_if(|list| {
-            // Four characters for three bytes, and what stands around each piece.
-            self.links
-                .has_room(ctx.config, id, list.len() / 3 * 4 + 1_024)
-        }) {
-            let mut offset = 0;
-            while offset < list.len() {
+        let mut is_owed = false;
+        if let Some((list, mut handed)) = self.trust.list_for(id) {
+            while handed < list.len()
+                && self.links.is_open(id)
+                && self.links.has_room(ctx.config, id, FRAME_MAX)
+            {
                 self.links
                     .send_record(ctx, &mut self.plain, id, |sequence, out| {
-                        offset += encode_list(sequence, &list, offset, out);
+                        handed += encode_list(sequence, &list, handed, out);
                     });
             }
-            self.trust.list_sent(id);
+            self.trust.list_handed(id, handed);
+            is_owed = handed < list.len();
         }
         if self.trust.waits_for_list(id) {
-            let until = ctx.now.at + ctx.config.limits.handshake * LIST_FRAMES;
+            let until = ctx.now.at + ctx.config.limits.handshake * LIST_WAIT;
             self.links.hold(id, until);
-        } else if owed.is_some() {
+        } else if is_owed {
             self.links.hold(id, Time::NEVER);
         } else {
             self.links.release(id);

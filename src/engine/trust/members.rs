@@ -18,8 +18,6 @@ pub(super) struct Vouched {
     /// The version of the revocation list that this node must have before it takes anything of the
     /// member.
     pub(super) needs: u64,
-    /// The version at signing.
-    signed_at: u64,
 }
 
 /// What this node knows of its certified network.
@@ -27,8 +25,6 @@ pub(super) struct Vouched {
 pub(super) struct Members {
     network: NetworkName,
     known: Certified,
-    /// The newest version that a good certificate names: an older list does not count.
-    least: u64,
     /// The newest list, as it is handed on.
     bytes: Arc<[u8]>,
 }
@@ -37,7 +33,6 @@ impl Members {
     pub(super) fn new(network: &NetworkName, known: &Certified) -> Members {
         Members {
             network: network.clone(),
-            least: known.certificate.list(),
             bytes: encoded(known.list.as_ref()),
             known: known.clone(),
         }
@@ -77,7 +72,7 @@ impl Members {
         if self.is_revoked(&hash) {
             return Err(Distrust::Revoked);
         }
-        let least = self.least.max(certificate.list());
+        let least = self.known.certificate.list().max(certificate.list());
         if least > self.version().max(shown.list) {
             return Err(Distrust::OldList);
         }
@@ -85,7 +80,6 @@ impl Members {
             certificate: hash,
             roles: certificate.roles().iter().cloned().collect(),
             needs: least.max(shown.list),
-            signed_at: certificate.list(),
         })
     }
 
@@ -111,12 +105,6 @@ impl Members {
             true => Ok(certificate),
             false => Err(Distrust::WrongCertificate),
         }
-    }
-
-    /// A member with this certificate was let in: lists that are older than the certificate says
-    /// do not count any more.
-    pub(super) fn note(&mut self, vouched: &Vouched) {
-        self.least = self.least.max(vouched.signed_at);
     }
 
     /// Takes a list, if it is newer than what this node has. `Err` if no known authority has signed
@@ -148,7 +136,6 @@ impl Members {
             ..self.known.clone()
         };
         known.check(&self.network, &ctx.config.name, key)?;
-        self.least = self.least.max(known.certificate.list());
         self.known = known;
         Ok(())
     }

@@ -1,8 +1,9 @@
 //! Trust: which nodes that hold the network key may go by the names that they say.
 //!
 //! In an open network a name is pinned to the first kept identity that is met under it (`pins`). In
-//! a certified network an authority says who has a name, and a revocation list whose word counts no
-//! more (`members`); nodes hand the newest list on to each other. `mode` is which of the two.
+//! a certified network an authority signs a certificate for each name, and a revocation list names
+//! the certificates that count no more (`members`); nodes hand the newest list on to each other.
+//! `mode` defines the two modes.
 //!
 //! This part knows no links: it is told which sessions there are, and says which of them are to
 //! end, to wait, or to be handed the list.
@@ -42,6 +43,8 @@ struct Member {
     vouched: Vouched,
     /// The version of the list that it has, as far as this node knows.
     has: u64,
+    /// The version of which it was handed a part, and how many bytes that has.
+    handed: (u64, usize),
     /// What has come of a list.
     coming: Vec<u8>,
 }
@@ -57,7 +60,7 @@ pub(crate) struct Trust {
     state: State,
     /// Those in sessions, in a certified network.
     members: Table<LinkId, Box<Member>>,
-    distrusted: [Told<NodeName>; Distrust::ALL.len()],
+    distrusted: [Told<(NodeName, PublicKey)>; Distrust::ALL.len()],
     distrusted_by: [Told<NodeName>; Distrust::ALL.len()],
     told_of_full: bool,
 }
@@ -110,12 +113,10 @@ impl Trust {
     ) -> Result<(), Distrust> {
         let vouched = self.judge(ctx, name, key, shown)?;
         if let Some(vouched) = vouched {
-            if let State::Certified(members) = &mut self.state {
-                members.note(&vouched);
-            }
             let member = Member {
                 vouched,
                 has: shown.list,
+                handed: (0, 0),
                 coming: Vec::new(),
             };
             self.members.insert(link, Box::new(member));
@@ -148,7 +149,7 @@ impl Trust {
         judged.inspect_err(|why| {
             ctx.stats.distrusted += 1;
             let told = &mut self.distrusted[*why as usize];
-            if told.is_news(ctx.now.at, name.clone(), DISTRUSTED_MAX) {
+            if told.is_news(ctx.now.at, (name.clone(), *key), DISTRUSTED_MAX) {
                 let (peer, key, why) = (name.clone(), *key, *why);
                 ctx.event(Event::Distrusted { peer, key, why });
             }
@@ -217,6 +218,11 @@ impl Trust {
 
 /// Members in sessions.
 impl Trust {
+    /// Every session has ended.
+    pub(crate) fn forget_sessions(&mut self) {
+        self.members = Table::default();
+    }
+
     /// A session has ended.
     pub(crate) fn session_ended(&mut self, link: LinkId) {
         self.members.remove(&link);
@@ -234,20 +240,34 @@ impl Trust {
         member.is_some_and(|member| member.vouched.needs > self.list_version())
     }
 
-    /// The list that the member in a session is to be handed, if it has none that is as new.
-    pub(crate) fn list_for(&self, link: LinkId) -> Option<Arc<[u8]>> {
+    /// The list that the member in a session is to be handed, if it has none that is as new, and
+    /// how many bytes of it the member was handed already.
+    pub(crate) fn list_for(&self, link: LinkId) -> Option<(Arc<[u8]>, usize)> {
         let State::Certified(members) = &self.state else {
             return None;
         };
         let member = self.members.get(&link)?;
-        (members.version() > member.has).then(|| members.list().clone())
+        if members.version() <= member.has {
+            return None;
+        }
+        let handed = match member.handed {
+            (version, handed) if version == members.version() => handed,
+            // A newer one begins anew.
+            _ => 0,
+        };
+        Some((members.list().clone(), handed))
     }
 
-    /// The member in a session was handed the newest list.
-    pub(crate) fn list_sent(&mut self, link: LinkId) {
-        let version = self.list_version();
+    /// The member in a session was handed so many bytes of the newest list.
+    pub(crate) fn list_handed(&mut self, link: LinkId, handed: usize) {
+        let State::Certified(members) = &self.state else {
+            return;
+        };
         if let Some(member) = self.members.get_mut(&link) {
-            member.has = version;
+            member.handed = (members.version(), handed);
+            if handed >= members.list().len() {
+                member.has = members.version();
+            }
         }
     }
 
