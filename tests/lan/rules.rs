@@ -120,15 +120,17 @@ fn whom_no_rule_names_is_sent_no_file() {
     let server = server.start().unwrap();
     let (there, here) = (Folder::new("rules-there"), Folder::new("rules-here"));
     let file = server.add_file(there.write("f", b"contents")).unwrap();
-    let fetch = |node: &Node| {
+    // Only peers that are known are asked for a file.
+    let fetch = |node: &Node, peers| {
+        meet(node, peers);
         node.set_file_dir(&here.0).unwrap();
         node.request_file(&file, secs(60), |_| {}).map(|_| ())
     };
     let stranger = lan.builder("stranger").start().unwrap();
-    assert_eq!(fetch(&stranger), Err(Error::FileUnknown(file.clone())));
+    assert_eq!(fetch(&stranger, 1), Err(Error::FileUnknown(file.clone())));
     assert!(server.stats().calls_denied > 0);
     let operator = lan.builder("operator").identity(operator).start().unwrap();
-    assert_eq!(fetch(&operator), Ok(()));
+    assert_eq!(fetch(&operator, 2), Ok(()));
 }
 
 #[test]
