@@ -3,7 +3,9 @@
 mod common;
 
 use common::{Folder, Lan, Tool, output};
-use peerbase::{Authority, AuthorityKey, Certificate, Identity, PublicKey, RevocationList};
+use peerbase::{
+    Authority, AuthorityKey, Certificate, Identity, Key, OsEntropy, PublicKey, RevocationList,
+};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -68,13 +70,25 @@ fn an_identity_is_made_once_and_its_public_half_shown() {
 }
 
 #[test]
-fn an_identity_that_others_may_read_is_not_used() {
+fn an_identity_that_others_may_read_is_a_warning_and_an_error_if_that_is_asked() {
     let folder = Folder::new("tool-identity-mode");
-    said(&folder, "identity new sensor");
+    let made = said(&folder, "identity new sensor");
     let file = folder.0.join("sensor");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
-    let (code, _, words) = run(&folder, "identity show sensor");
-    assert!(code == Some(1) && words.contains("chmod 600"), "{words}");
+    let call = "call --network n --no-lan --timeout 0.1 --identity sensor a b";
+    let key = Key::generate(&mut OsEntropy::new().unwrap());
+    let call = format!("{call} --key {}", *key.to_text());
+    // Nobody answers the call, so its status says nothing.
+    for (line, lenient) in [("identity show sensor", Some(0)), (&call, Some(1))] {
+        let (code, shown, words) = run(&folder, line);
+        assert_eq!(code, lenient, "{words}");
+        assert!(words.contains("warning") && words.contains("chmod 600"));
+        assert!(!line.starts_with("identity") || shown == made);
+        let (code, _, words) = run(&folder, &format!("{line} --strict"));
+        assert!(code == Some(1) && words.contains("chmod 600"), "{words}");
+        assert!(!words.contains("warning"), "{words}");
+    }
+    assert_eq!(mode(&file), 0o640);
 }
 
 /// An authority of the network plant in the file `plant`, and its public key.

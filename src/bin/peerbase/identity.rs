@@ -1,18 +1,20 @@
-//! `peerbase identity`: makes a node's identity, or shows the public half of one.
+//! `peerbase identity`: makes a node's identity, or shows the public half of one. Identity files are
+//! read here for the other subcommands, too.
 
 use crate::options::word;
-use crate::{Failure, Outcome};
+use crate::{Failure, Outcome, text_file};
 use lexopt::Arg;
-use peerbase::{Identity, OsEntropy};
+use peerbase::{Error, Identity, OsEntropy};
 use serde_json::json;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 pub(crate) fn run(mut parser: lexopt::Parser) -> Outcome {
     let what = word(&mut parser, "identity new or identity show?")?;
-    let mut file = None;
+    let (mut file, mut strict) = (None, false);
     while let Some(arg) = parser.next()? {
         match arg {
             Arg::Value(value) if file.is_none() => file = Some(value),
+            Arg::Long("strict") => strict = true,
             arg => return Err(arg.unexpected().into()),
         }
     }
@@ -20,7 +22,7 @@ pub(crate) fn run(mut parser: lexopt::Parser) -> Outcome {
         "new" => new(file),
         "show" => {
             let file = file.ok_or(Failure::Usage("which file?".into()))?;
-            show(&Identity::load(file)?);
+            show(&accept(Identity::load(&file), &file, strict)?);
             Ok(())
         }
         other => Err(Failure::Usage(format!("no such command: identity {other}"))),
@@ -42,6 +44,23 @@ fn new(file: Option<OsString>) -> Outcome {
         key.fingerprint()
     );
     Ok(())
+}
+
+/// The identity in a file, which is made if it is not there. If others may read the file, that is an
+/// error with `strict`, and otherwise a warning: some file systems of gateways keep no modes.
+pub(crate) fn load_or_create(file: &OsStr, strict: bool) -> Outcome<Identity> {
+    let loaded = Identity::load_or_create(file, &mut OsEntropy::new()?);
+    accept(loaded, file, strict)
+}
+
+fn accept(loaded: Result<Identity, Error>, file: &OsStr, strict: bool) -> Outcome<Identity> {
+    match loaded {
+        Err(warning @ Error::Refused(_)) if !strict => {
+            eprintln!("peerbase: warning: {warning}");
+            text_file::read(file, Identity::parse)
+        }
+        loaded => Ok(loaded?),
+    }
 }
 
 fn show(identity: &Identity) {

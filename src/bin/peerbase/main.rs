@@ -25,7 +25,7 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: peerbase keygen [--relay-from KEY --network N]  a network's key; or the relay key derived from one
        peerbase identity new [FILE]                  a node's identity: in a new file, or on stdout
-       peerbase identity show FILE                   its public key and fingerprint
+       peerbase identity show FILE [--strict]        its public key and fingerprint
        peerbase authority new FILE                   an authority, secret, in a new file; prints its public key
        peerbase authority sign FILE --network N --name NAME --key PEER-KEY [--role R]... [--list LISTFILE]
                       [--authority KEY]...           prints a certificate for the node of that public key
@@ -42,6 +42,7 @@ usage: peerbase keygen [--relay-from KEY --network N]  a network's key; or the r
        peerbase bench rpc|relay|stream|files|fernet|frame|handshake [--json]
 options: --key K | --key-file F   the network's key; or PEERBASE_KEY in the environment
          --identity F             the file that keeps who this node is; made if it is not there
+         --strict                 an identity file that others may read is an error, and not only a warning
          --authority KEY          the public key of an authority: the network is certified; may be given twice
          --certificate FILE       what this node shows in a certified network; call goes by the name in it
          --revocations LISTFILE   the newest revocation list, if there is such a file

@@ -1,10 +1,10 @@
 //! The options that `node` and `call` share, and the second word of a command that has one.
 
-use crate::{Failure, Outcome, text_file};
+use crate::{Failure, Outcome, identity, text_file};
 use lexopt::{Arg, ValueExt};
 use peerbase::{
-    ADVERTISE_PORT, AuthorityKey, Builder, Certificate, Compat, Identity, Key, Limits, Node,
-    OsEntropy, RevocationList, Rules,
+    ADVERTISE_PORT, AuthorityKey, Builder, Certificate, Compat, Key, Limits, Node, RevocationList,
+    Rules,
 };
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -18,7 +18,9 @@ pub(crate) const KEY_VARIABLE: &str = "PEERBASE_KEY";
 pub(crate) struct Options {
     network: Option<String>,
     key: Option<String>,
-    identity: Option<Identity>,
+    identity: Option<OsString>,
+    /// Whether an identity file that others may read is an error.
+    strict: bool,
     authorities: Vec<AuthorityKey>,
     certificate: Option<Certificate>,
     revocations: Option<RevocationList>,
@@ -47,10 +49,8 @@ impl Options {
                     .map_err(|e| Failure::Failed(format!("{}: {e}", path.to_string_lossy())))?;
                 self.key = Some(text.trim().to_owned());
             }
-            "identity" => {
-                let path = parser.value()?;
-                self.identity = Some(Identity::load_or_create(path, &mut OsEntropy::new()?)?);
-            }
+            "identity" => self.identity = Some(parser.value()?),
+            "strict" => self.strict = true,
             "authority" => {
                 let key = parser.value()?.string()?;
                 self.authorities.push(AuthorityKey::parse(&key)?);
@@ -126,8 +126,8 @@ impl Options {
             .lan(!self.no_lan)
             .limits(self.limits)
             .loopback(self.loopback);
-        if let Some(identity) = self.identity {
-            builder = builder.identity(identity);
+        if let Some(file) = self.identity {
+            builder = builder.identity(identity::load_or_create(&file, self.strict)?);
         }
         for authority in self.authorities {
             builder = builder.authority(authority);

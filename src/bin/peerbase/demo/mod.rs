@@ -1,10 +1,12 @@
 //! `peerbase demo`: relays and nodes in processes of their own on this host, and every path between
 //! them shown working. All traffic stays on 127.0.0.0/8.
 
+mod certified;
 mod data;
 mod lan;
 mod mesh;
 mod process;
+mod recorder;
 mod relays;
 mod sensor;
 
@@ -53,6 +55,7 @@ fn demo() -> Outcome {
     node.stop();
     relays::run(&network)?;
     mesh::run(&network)?;
+    certified::run(&network)?;
     eprintln!("done");
     println!("{}", json!({"demo": "ok"}));
     Ok(())
