@@ -39,7 +39,7 @@ usage: peerbase keygen [--relay-from KEY --network N]  a network's key; or the r
                      [--files DIR] [--connect IP:PORT]...
        peerbase call TARGET PATH [JSON-ARG]... [--kw K=JSON]... [--timeout S] --network N [options]
        peerbase demo
-       peerbase bench rpc|relay|stream|files|fernet|frame|handshake [--json]
+       peerbase bench rpc|relay|stream|files|fernet|frame|handshake|connect [--json]
 options: --key K | --key-file F   the network's key; or PEERBASE_KEY in the environment
          --identity F             the file that keeps who this node is; made if it is not there
          --strict                 an identity file that others may read is an error, and not only a warning

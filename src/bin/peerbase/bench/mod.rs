@@ -1,6 +1,7 @@
 //! `peerbase bench`: how fast, in ratios of one run. What the library is compared with runs beside
 //! it, in turns, because machines are noisy.
 
+mod connect;
 mod fernet;
 mod files;
 mod forwarding;
@@ -39,8 +40,10 @@ pub(crate) fn run(mut parser: lexopt::Parser) -> Outcome {
         Some("fernet") => fernet::run(&mut report),
         Some("frame") => frame::run(&mut report),
         Some("handshake") => handshake::run(&mut report)?,
+        Some("connect") => connect::run(&mut report)?,
         // How they start their other processes.
         Some("rpc-peer") => return rpc::peer(),
+        Some("connect-peer") => return connect::peer(),
         Some("files-peer") => return files::peer(),
         Some("stream-peer") => return stream::peer(),
         Some("relay-peer") => return relay::peer(),
@@ -48,7 +51,7 @@ pub(crate) fn run(mut parser: lexopt::Parser) -> Outcome {
         Some("plain-forwarder") => return forwarding::plain(),
         _ => {
             return Err(Failure::Usage(
-                "bench rpc, relay, stream, files, fernet, frame or handshake".into(),
+                "bench rpc, relay, stream, files, fernet, frame, handshake or connect".into(),
             ));
         }
     }
