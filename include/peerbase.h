@@ -1414,9 +1414,10 @@ const char *peerbase_reply_json(const struct peerbase_reply *reply, size_t i);
 const char *peerbase_reply_message(const struct peerbase_reply *reply, size_t i);
 
 /**
- * The bytes with which a message was answered; `*len` is their number. `len` must not be NULL. The
- * bytes are valid as long as the reply. Any thread. Returns NULL, and 0 bytes, if the entry
- * failed, holds JSON, or does not exist. The pointer to an answer of no bytes is not NULL.
+ * The bytes with which a message was answered, or a command that answers with bytes; `*len` is
+ * their number. `len` must not be NULL. The bytes are valid as long as the reply. Any thread.
+ * Returns NULL, and 0 bytes, if the entry failed, holds JSON, or does not exist. The pointer to an
+ * answer of no bytes is not NULL.
  */
 const uint8_t *peerbase_reply_data(const struct peerbase_reply *reply, size_t i, size_t *len);
 
@@ -1460,9 +1461,11 @@ const char *peerbase_request_args(const struct peerbase_request *request);
 const char *peerbase_request_kwargs(const struct peerbase_request *request);
 
 /**
- * The bytes of a message; `*len` is their number. `len` must not be NULL. One thread at a time may
- * use the request. The bytes are valid until the request is consumed. Returns NULL, and 0 bytes,
- * for a command.
+ * The bytes of a message, or those that a command was called with; `*len` is their number. `len`
+ * must not be NULL. One thread at a time may use the request. The bytes are valid until the
+ * request is consumed. Returns NULL, and 0 bytes, for a command that was called with JSON; the
+ * arguments of one that was called with bytes are "[]" and "{}". The pointer to no bytes is not
+ * NULL.
  */
 const uint8_t *peerbase_request_data(const struct peerbase_request *request, size_t *len);
 
@@ -1497,10 +1500,11 @@ bool peerbase_request_has_streams(const struct peerbase_request *request);
 int peerbase_request_reply(struct peerbase_request *request, const char *json);
 
 /**
- * Answers a message with bytes, and consumes the request whatever it returns.
+ * Answers a message or a command with bytes, and consumes the request whatever it returns. The
+ * caller of a command is told that its value is bytes, and not JSON.
  *
  * `data` is copied, and may be NULL when `len` is 0. Any thread. Returns 0, PEERBASE_ERR_ARGUMENT,
- * also for a command, PEERBASE_ERR_TOO_LARGE or PEERBASE_ERR_STOPPED.
+ * PEERBASE_ERR_TOO_LARGE or PEERBASE_ERR_STOPPED.
  */
 int peerbase_request_reply_data(struct peerbase_request *request, const uint8_t *data, size_t len);
 

@@ -68,9 +68,11 @@
 //!
 //! # Arguments and values
 //!
-//! The arguments of a call and its value are JSON ([`serde_json::Value`]), which has no bytes.
-//! Bytes are sent as a message ([`Node::send_message`], [`Node::send_to`], [`Node::broadcast`]),
-//! as a stream ([`CallBuilder::stream`]), or as a text in base64.
+//! The arguments of a call and its value are JSON ([`serde_json::Value`]), or bytes, which travel
+//! as they are: [`CallBuilder::data`] and [`Call::data`] are for what a command is called with,
+//! [`Call::reply_data`] and [`CallBuilder::send_reply`] for its value. Each side can ask which of
+//! the two it has. A message ([`Node::send_message`], [`Node::send_to`], [`Node::broadcast`]) is
+//! bytes, too, and so is what is streamed along a call ([`CallBuilder::stream`]).
 //!
 //! # Identities and certificates
 //!
@@ -181,7 +183,7 @@ pub use name::{CommandPath, NetworkName, NodeName, Role};
 pub use node::Compat;
 pub use node::{
     ADVERTISE_INTERVAL, ADVERTISE_PORT, Builder, Call, CallBuilder, CallId, CallStream,
-    CommandTree, Events, FanOut, MAX_IN_FLIGHT, MAX_REMOTES, Message, Node, RELAY_KEEPALIVE,
+    CommandTree, Events, FanOut, MAX_IN_FLIGHT, MAX_REMOTES, Message, Node, RELAY_KEEPALIVE, Reply,
     StreamReader, StreamValue, StreamWriter, TIMEOUT, TargetResult,
 };
 #[cfg(feature = "relay-server")]

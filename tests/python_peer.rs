@@ -5,7 +5,7 @@ mod common;
 
 use common::python::interpreter;
 use common::{Lan, Tool, check, have, secs, until, wait_for_event};
-use peerbase::{Builder, Error, Event, Key, NetworkName, Node, RelayKey, RelayServer};
+use peerbase::{Builder, Call, Error, Event, Key, NetworkName, Node, RelayKey, RelayServer, Reply};
 use serde_json::{Value, json};
 use std::process::Command;
 
@@ -90,6 +90,13 @@ fn ours(builder: Builder) -> Node {
             call.reply("x".repeat(usize::try_from(size).unwrap()))
         })
         .command("closed", |call| call.reply(true))
+        .command("same", |call: Call| {
+            let data = call.data().map(<[u8]>::to_vec);
+            match data {
+                Some(data) => call.reply_data(data),
+                None => call.reply_data(*b"\xff"),
+            }
+        })
         .allow("closed", "name:nobody")
         .on_message(|message| {
             let mut data = message.data().to_vec();
@@ -135,6 +142,7 @@ fn both_call(node: &Node, python: &mut Peer) {
     let quotes = 2;
     let expected = json!({"status": 0, "size": 1_000_000 + quotes});
     assert_eq!(python.ask(sized), expected);
+    both_call_with_bytes(node, python);
     let message = json!({"ask": "message", "name": "ours", "data": "abc"});
     let expected = json!({"status": 0, "body": "cba"});
     assert_eq!(python.ask(message), expected);
@@ -144,6 +152,28 @@ fn both_call(node: &Node, python: &mut Peer) {
         python.ask(json!({"ask": "ping", "name": "ours"})),
         json!(true)
     );
+}
+
+/// Calls with bytes and values of bytes both ways, small and large.
+fn both_call_with_bytes(node: &Node, python: &mut Peer) {
+    let call = |path| node.call(path).to("py").timeout(secs(60));
+    for size in [0, 3, 1_000_000] {
+        let data: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
+        let same = call("same").data(data.clone()).send_reply();
+        assert_eq!(same, Ok(Reply::Data(data)), "{size}");
+        let asked = json!({"ask": "bytes", "name": "ours", "path": "same", "size": size});
+        let answer = python.ask(asked);
+        assert_eq!(
+            (&answer["status"], &answer["same"]),
+            (&json!(10), &json!(true))
+        );
+    }
+    // Commands that take JSON alone say so.
+    let refused = call("add").data(*b"1").send_reply();
+    assert!(matches!(refused, Err(Error::Refused(_))), "{refused:?}");
+    let asked = json!({"ask": "bytes", "name": "ours", "path": "__echo__", "size": 1});
+    assert_eq!(python.ask(asked)["status"], 4);
+    assert_eq!(python.call("same", json!([]), json!({})).0, 10);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use counter::Counter;
 use libfuzzer_sys::fuzz_target;
 use peerbase::Limits;
 use peerbase::engine::{
-    Ask, CallNumber, Config, Engine, Input, LinkId, Now, Output, RequestId, StreamId, Terms, Time,
+    Ask, CallNumber, Config, Engine, Input, LinkId, Now, Output, Payload, RequestId, StreamId, Terms, Time,
 };
 use peerbase::error::Error;
 use peerbase::fernet::{Key, Keyring};
@@ -188,7 +188,9 @@ impl World {
                 }
                 self.sides[side].requests.push((request.id, request.streams));
             }
-            Output::Ended(number, result) => self.ended(side, number, result),
+            Output::Ended(number, result) => {
+                self.ended(side, number, result.map(Payload::into_bytes));
+            }
             _ => {}
         }
     }

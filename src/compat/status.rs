@@ -9,6 +9,9 @@ use crate::wire::record::Status;
 /// What a caller is told whose command ran.
 const ANSWER_LOST: &str = "the command ran, but there was no room for its answer";
 
+/// What a Python node is told whose call was answered with bytes, which it does not know.
+const BYTES: &str = "the command ran, and answered with bytes, which a Python node cannot take";
+
 /// The status and JSON text for a caller whose command ran, but whose answer is lost.
 pub(super) fn answer_lost() -> (u16, Vec<u8>) {
     (500, quoted(ANSWER_LOST).into_bytes())
@@ -24,6 +27,7 @@ pub(super) fn told(status: Status, body: &[u8], command: &str) -> (u16, Vec<u8>)
         Status::Overloaded => (503, words("too much is in flight here")),
         Status::Refused => (403, body_text()),
         Status::Failed | Status::TooLarge | Status::Large => (500, body_text()),
+        Status::Data | Status::LargeData => (500, words(BYTES)),
         Status::NotAllowed => (
             403,
             words(&format!(

@@ -28,7 +28,9 @@ mod tokens;
 pub(crate) mod udp;
 
 use crate::address::RelayAddress;
-use crate::engine::{CallNumber, Engine, Event, Input, Output, Request, Said, Stats, StreamId};
+use crate::engine::{
+    CallNumber, Engine, Event, Input, Output, Payload, Request, Said, Stats, StreamId,
+};
 use crate::entropy::OsEntropy;
 use crate::error::Error;
 use crate::logging::record;
@@ -115,7 +117,7 @@ pub(crate) enum Notice {
     /// A stream that the program waits for has moved.
     Stream(StreamId),
     /// A call of ours ended, this once.
-    Ended(CallNumber, Result<Vec<u8>, Error>),
+    Ended(CallNumber, Result<Payload, Error>),
     /// The name is ours; the node takes part.
     Running,
     /// The node could not take part.

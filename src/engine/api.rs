@@ -1,6 +1,7 @@
 //! The methods of [`Engine`] by which programs, and the driver for them, ask something of it.
 
 use super::calls::compat;
+use super::payload::Payload;
 use super::{
     Ask, CallNumber, CompatPlace, Engine, LinkId, Now, PeerInfo, Phase, RelayFault, RequestId,
     Stats, StreamId, Terms,
@@ -299,6 +300,7 @@ impl Engine {
         result: Result<Vec<u8>, Error>,
     ) {
         let (ctx, network) = (&mut self.core.at(now), &mut self.network);
+        let result = result.map(Payload::Json);
         self.commands.end_call(ctx, network, number, result);
     }
 }

@@ -97,7 +97,7 @@
 //!     reader.handle(now, Input::Tick);
 //!     sensor.handle(now, Input::Tick);
 //! };
-//! assert_eq!(answer, b"21.5");
+//! assert_eq!(answer, Payload::Json(b"21.5".to_vec()));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -135,6 +135,7 @@ mod fixture;
 mod ids;
 mod links;
 mod network;
+mod payload;
 mod peer_info;
 mod peers;
 mod relays;
@@ -155,6 +156,7 @@ pub use distrust::Distrust;
 pub use event::Event;
 pub use fault::RelayFault;
 pub use ids::{CallNumber, RequestId, StreamId};
+pub use payload::Payload;
 pub use peer_info::{Path, PeerInfo, Ping};
 pub(crate) use source::Source;
 pub use stats::Stats;
@@ -268,7 +270,7 @@ pub enum Output {
     /// A stream that the program waits for has moved: try again.
     Stream(StreamId),
     /// A call of ours ended, this once.
-    Ended(CallNumber, Result<Vec<u8>, Error>),
+    Ended(CallNumber, Result<Payload, Error>),
     /// Call a peer in the protocol of PeerBase 0.7.1; the end goes to [`Engine::compat_answered`].
     CompatCall {
         /// Which call it is.

@@ -3,7 +3,7 @@
 use super::error::guard;
 use super::handle::{UserData, bytes, empty, put, text};
 use super::node::{here, node, peerbase_node};
-use super::reply::{Holds, peerbase_reply};
+use super::reply::peerbase_reply;
 use crate::engine::{Ask, CallNumber};
 use crate::error::Error;
 use crate::json;
@@ -112,7 +112,7 @@ pub unsafe extern "C" fn peerbase_node_call(
             timeout: milliseconds(timeout_ms)?,
             ..Options::default()
         };
-        one(&node(handle)?, target, ask, options, Holds::Json, out)
+        one(&node(handle)?, target, ask, options, out)
     })
 }
 
@@ -123,7 +123,6 @@ fn one(
     target: NodeName,
     ask: Ask,
     options: Options,
-    holds: Holds,
     out: *mut *mut peerbase_reply,
 ) -> Result<(), Error> {
     use Error::{CommandFailed, CommandNotFound, Refused};
@@ -133,7 +132,7 @@ fn one(
         }
         answer => answer,
     };
-    let (reply, failure) = peerbase_reply::of_one(target, answer, holds);
+    let (reply, failure) = peerbase_reply::of_one(target, answer);
     // SAFETY: the header asks for room for a pointer.
     unsafe { put(out, reply.give()) }?;
     failure.map_or(Ok(()), Err)
@@ -169,7 +168,6 @@ pub unsafe extern "C" fn peerbase_node_send(
             target,
             Ask::Message(data.to_vec()),
             options,
-            Holds::Data,
             out,
         )
     })
@@ -224,7 +222,7 @@ pub unsafe extern "C" fn peerbase_node_call_many(
             false => None,
         };
         // SAFETY: as above.
-        unsafe { put(out, peerbase_reply::new(answers, Holds::Json).give()) }?;
+        unsafe { put(out, peerbase_reply::new(answers).give()) }?;
         raised.map_or(Ok(()), Err)
     })
 }
@@ -321,7 +319,7 @@ pub unsafe extern "C" fn peerbase_node_call_async(
         };
         let done = move |answers: Vec<RawAnswer>| {
             let user = &user;
-            let reply = peerbase_reply::new(answers, Holds::Json).give();
+            let reply = peerbase_reply::new(answers).give();
             // SAFETY: begun for being called like this; the reply is taken back right after.
             unsafe {
                 callback(reply, user.user);

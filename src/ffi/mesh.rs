@@ -5,7 +5,8 @@ use super::call::milliseconds;
 use super::error::guard;
 use super::handle::{bytes, empty, text};
 use super::node::{node, peerbase_node};
-use super::reply::{Holds, peerbase_reply};
+use super::reply::peerbase_reply;
+use crate::engine::Payload;
 use crate::error::Error;
 use crate::node::Node;
 use crate::wire::report::Report;
@@ -37,7 +38,7 @@ pub unsafe extern "C" fn peerbase_node_connect(
         let addr = unsafe { text(addr, "addr is NULL") }?;
         let address = addr.parse().map_err(|_| Error::Address(addr.to_owned()))?;
         let name = node(handle)?.connect(address, milliseconds(timeout_ms)?)?;
-        let reply = peerbase_reply::new(vec![(name, Ok(b"true".to_vec()))], Holds::Json);
+        let reply = peerbase_reply::new(vec![(name, Ok(Payload::Json(b"true".to_vec())))]);
         // SAFETY: as above.
         unsafe { reply.give_if_wanted(out) }
     })
@@ -155,7 +156,7 @@ pub(super) fn one_json(
     json: Vec<u8>,
     out: *mut *mut peerbase_reply,
 ) -> Result<(), Error> {
-    let reply = peerbase_reply::new(vec![(node.name().clone(), Ok(json))], Holds::Json);
+    let reply = peerbase_reply::new(vec![(node.name().clone(), Ok(Payload::Json(json)))]);
     // SAFETY: the header asks for NULL or room for a pointer.
     unsafe { reply.give_if_wanted(out) }
 }

@@ -4,9 +4,9 @@ use super::config::peerbase_config;
 use super::error::{guard, guard_value};
 use super::event::{peerbase_event_handler, told_of_events};
 use super::handle::{UserData, borrow, give, put, take, text};
-use super::reply::{Holds, peerbase_reply};
+use super::reply::peerbase_reply;
 use super::request::{command_handler, message_handler, peerbase_handler};
-use crate::engine::{Path, PeerInfo};
+use crate::engine::{Path, Payload, PeerInfo};
 use crate::error::Error;
 use crate::json_object::Object;
 use crate::node::{Builder, CommandTree, Node, RawAnswer};
@@ -328,7 +328,7 @@ fn peer_answer(peer: PeerInfo) -> RawAnswer {
         how.text("fingerprint", &key.fingerprint().to_string());
     }
     let outcome = match peer.reachable || compat {
-        true => Ok(how.end()),
+        true => Ok(Payload::Json(how.end())),
         false => Err(Error::Unreachable(peer.name.to_string())),
     };
     (peer.name, outcome)
@@ -358,7 +358,7 @@ pub unsafe extern "C" fn peerbase_node_peers(
         node.check()?;
         let answers = node.peers().into_iter().map(peer_answer).collect();
         // SAFETY: the header asks for room for a pointer.
-        unsafe { put(out, peerbase_reply::new(answers, Holds::Json).give()) }
+        unsafe { put(out, peerbase_reply::new(answers).give()) }
     })
 }
 
@@ -379,8 +379,8 @@ pub unsafe extern "C" fn peerbase_node_stats(
         for (name, value) in node.stats().entries() {
             counts.plain(name, value);
         }
-        let answers = vec![(node.name().clone(), Ok(counts.end()))];
+        let answers = vec![(node.name().clone(), Ok(Payload::Json(counts.end())))];
         // SAFETY: the header asks for room for a pointer.
-        unsafe { put(out, peerbase_reply::new(answers, Holds::Json).give()) }
+        unsafe { put(out, peerbase_reply::new(answers).give()) }
     })
 }

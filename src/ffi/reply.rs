@@ -2,6 +2,7 @@
 
 use super::error::guard_value;
 use super::handle::{borrow, c_string, give, put, take};
+use crate::engine::Payload;
 use crate::error::Error;
 use crate::json;
 use crate::name::NodeName;
@@ -26,28 +27,11 @@ enum Body {
     Data(Vec<u8>),
 }
 
-/// What the answers of a call hold.
-#[derive(Clone, Copy)]
-pub(super) enum Holds {
-    Json,
-    Data,
-}
-
-impl Holds {
-    /// Checks that an answer that should be JSON is JSON: a peer's word for it is not enough.
-    fn check(self, body: Vec<u8>) -> Result<Vec<u8>, Error> {
-        if let Holds::Json = self {
-            json::check(&body)?;
-        }
-        Ok(body)
-    }
-}
-
 impl peerbase_reply {
-    pub(super) fn new(answers: Vec<RawAnswer>, holds: Holds) -> peerbase_reply {
+    pub(super) fn new(answers: Vec<RawAnswer>) -> peerbase_reply {
         let entries = answers
             .into_iter()
-            .map(|(node, outcome)| Entry::new(&node, outcome, holds));
+            .map(|(node, outcome)| Entry::new(&node, outcome));
         peerbase_reply {
             entries: entries.collect(),
         }
@@ -56,11 +40,10 @@ impl peerbase_reply {
     /// The reply of one node, and the failure if the answer is one.
     pub(super) fn of_one(
         node: NodeName,
-        answer: Result<Vec<u8>, Error>,
-        holds: Holds,
+        answer: Result<Payload, Error>,
     ) -> (peerbase_reply, Option<Error>) {
         let failure = answer.as_ref().err().cloned();
-        let reply = peerbase_reply::new(vec![(node, answer)], holds);
+        let reply = peerbase_reply::new(vec![(node, answer)]);
         let bad_json = reply.entries[0]
             .outcome
             .as_ref()
@@ -88,13 +71,12 @@ impl peerbase_reply {
 }
 
 impl Entry {
-    fn new(node: &NodeName, outcome: Result<Vec<u8>, Error>, holds: Holds) -> Entry {
-        let outcome = outcome
-            .and_then(|body| holds.check(body))
-            .map(|body| match holds {
-                Holds::Json => Body::Json(c_string(body)),
-                Holds::Data => Body::Data(body),
-            });
+    fn new(node: &NodeName, outcome: Result<Payload, Error>) -> Entry {
+        let outcome = outcome.and_then(|payload| match payload {
+            // A peer's word for it is not enough.
+            Payload::Json(text) => json::check(&text).map(|_| Body::Json(c_string(text))),
+            Payload::Data(data) => Ok(Body::Data(data)),
+        });
         Entry {
             node: c_string(node.as_str()),
             outcome: outcome.map_err(|e| (e.code() as c_int, c_string(e.to_string()))),
@@ -180,9 +162,10 @@ pub unsafe extern "C" fn peerbase_reply_message(
     })
 }
 
-/// The bytes with which a message was answered; `*len` is their number. `len` must not be NULL. The
-/// bytes are valid as long as the reply. Any thread. Returns NULL, and 0 bytes, if the entry
-/// failed, holds JSON, or does not exist. The pointer to an answer of no bytes is not NULL.
+/// The bytes with which a message was answered, or a command that answers with bytes; `*len` is
+/// their number. `len` must not be NULL. The bytes are valid as long as the reply. Any thread.
+/// Returns NULL, and 0 bytes, if the entry failed, holds JSON, or does not exist. The pointer to an
+/// answer of no bytes is not NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_reply_data(
     reply: *const peerbase_reply,

@@ -198,9 +198,11 @@ pub unsafe extern "C" fn peerbase_request_kwargs(
     look(request, |r| r.kwargs.as_ptr())
 }
 
-/// The bytes of a message; `*len` is their number. `len` must not be NULL. One thread at a time may
-/// use the request. The bytes are valid until the request is consumed. Returns NULL, and 0 bytes,
-/// for a command.
+/// The bytes of a message, or those that a command was called with; `*len` is their number. `len`
+/// must not be NULL. One thread at a time may use the request. The bytes are valid until the
+/// request is consumed. Returns NULL, and 0 bytes, for a command that was called with JSON; the
+/// arguments of one that was called with bytes are "[]" and "{}". The pointer to no bytes is not
+/// NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_request_data(
     request: *const peerbase_request,
@@ -214,7 +216,10 @@ pub unsafe extern "C" fn peerbase_request_data(
         };
         let data = match &request.asked {
             Asked::Message(message) => message.data(),
-            Asked::Command(_) => return Err(Error::Argument("a command has no data")),
+            Asked::Command(call) => {
+                let json = Error::Argument("the command was called with JSON");
+                call.data().ok_or(json)?
+            }
         };
         // SAFETY: as above.
         unsafe { put(len, data.len()) }?;
@@ -295,30 +300,25 @@ pub unsafe extern "C" fn peerbase_request_reply(
     })
 }
 
-/// Answers a message with bytes, and consumes the request whatever it returns.
+/// Answers a message or a command with bytes, and consumes the request whatever it returns. The
+/// caller of a command is told that its value is bytes, and not JSON.
 ///
 /// `data` is copied, and may be NULL when `len` is 0. Any thread. Returns 0, PEERBASE_ERR_ARGUMENT,
-/// also for a command, PEERBASE_ERR_TOO_LARGE or PEERBASE_ERR_STOPPED.
+/// PEERBASE_ERR_TOO_LARGE or PEERBASE_ERR_STOPPED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerbase_request_reply_data(
     request: *mut peerbase_request,
     data: *const u8,
     len: usize,
 ) -> c_int {
-    consume(request, |asked| match asked {
+    const UNREADABLE: &str = "the handler answered with no bytes that can be read";
+    consume(request, |asked| {
         // SAFETY: the header asks for `len` readable bytes.
-        Asked::Message(message) => match unsafe { bytes(data, len) } {
-            Ok(data) => message.reply(data),
-            Err(e) => {
-                message.fail("the handler answered with no bytes that can be read")?;
-                Err(e)
-            }
-        },
-        Asked::Command(call) => {
-            call.fail("the handler answered with bytes")?;
-            Err(Error::Argument(
-                "a command is answered with peerbase_request_reply",
-            ))
+        match (asked, unsafe { bytes(data, len) }) {
+            (Asked::Message(message), Ok(data)) => message.reply(data),
+            (Asked::Command(call), Ok(data)) => call.reply_data(data),
+            (Asked::Message(message), Err(e)) => message.fail(UNREADABLE).and(Err(e)),
+            (Asked::Command(call), Err(e)) => call.fail(UNREADABLE).and(Err(e)),
         }
     })
 }

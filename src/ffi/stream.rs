@@ -4,7 +4,7 @@ use super::call::{command, milliseconds, names};
 use super::error::guard;
 use super::handle::{UserData, borrow, bytes, empty, give, put, take, text};
 use super::node::{node, peerbase_node};
-use super::reply::{Holds, peerbase_reply};
+use super::reply::peerbase_reply;
 use super::request::{peerbase_request, request_ends};
 use crate::error::Error;
 use crate::fork;
@@ -378,12 +378,12 @@ pub unsafe extern "C" fn peerbase_stream_wait(
             Side::Served(_) => return Err(Error::Argument("a command waits for no value")),
             Side::Several(all) => {
                 let mut all = take_to_wait(lock_several(all)?, FanOut::check_may_wait)?;
-                (peerbase_reply::new(all.value_texts()?, Holds::Json), None)
+                (peerbase_reply::new(all.payloads()?), None)
             }
             Side::One(_, call) => {
                 let (target, mut call) =
                     take_to_wait(lock(call), |(_, call)| call.check_may_wait())?;
-                peerbase_reply::of_one(target, call.value_text(), Holds::Json)
+                peerbase_reply::of_one(target, call.payload())
             }
         };
         // SAFETY: as above.

@@ -4,7 +4,7 @@ use super::options::Options;
 use super::shared::{SeveralValues, value_within};
 use super::turns::{Completion, OnEnd, Outcome};
 use super::{Node, TargetResult, Targets, first_failure};
-use crate::engine::{Ask, CallNumber};
+use crate::engine::{Ask, CallNumber, Payload};
 use crate::error::Error;
 use crate::name::{CommandPath, NodeName};
 use serde_json::{Map, Value};
@@ -42,6 +42,7 @@ pub struct CallBuilder<'a> {
     path: String,
     args: Vec<Value>,
     kwargs: Map<String, Value>,
+    data: Option<Vec<u8>>,
     targets: Option<Result<Targets, Error>>,
     options: Options,
 }
@@ -62,6 +63,7 @@ impl<'a> CallBuilder<'a> {
             path: path.to_owned(),
             args: Vec::new(),
             kwargs: Map::new(),
+            data: None,
             targets: None,
             options: Options::default(),
         }
@@ -77,6 +79,14 @@ impl<'a> CallBuilder<'a> {
     /// Adds a named argument.
     pub fn kwarg(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.kwargs.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Calls with these bytes, which travel as they are, in place of arguments. A call with both is
+    /// [`Error::Argument`]. A node of PeerBase 0.7.1 takes no bytes: such a call is
+    /// [`Error::Refused`].
+    pub fn data(mut self, data: impl Into<Vec<u8>>) -> Self {
+        self.data = Some(data.into());
         self
     }
 
@@ -149,11 +159,21 @@ impl<'a> CallBuilder<'a> {
     }
 
     pub(super) fn ask(&self) -> Result<Ask, Error> {
-        Ok(Ask::Command {
-            path: CommandPath::new(&self.path)?,
-            args: to_text(&self.args)?,
-            kwargs: to_text(&self.kwargs)?,
-        })
+        let path = CommandPath::new(&self.path)?;
+        match &self.data {
+            Some(_) if !(self.args.is_empty() && self.kwargs.is_empty()) => Err(Error::Argument(
+                "a call is made with arguments or with bytes, and not with both",
+            )),
+            Some(data) => Ok(Ask::Data {
+                path,
+                data: data.clone(),
+            }),
+            None => Ok(Ask::Command {
+                path,
+                args: to_text(&self.args)?,
+                kwargs: to_text(&self.kwargs)?,
+            }),
+        }
     }
 
     pub(super) fn single(&self) -> Result<NodeName, Error> {
@@ -188,6 +208,7 @@ impl<'a> CallBuilder<'a> {
     /// | [`TooLarge`] | the arguments exceed `max_message`, here or at the peer | no |
     /// | [`TooManyValues`] | the arguments exceed the peer's `max_values` | no |
     /// | [`AnswerLost`] | no room for the answer, or it exceeds this node's limits | yes |
+    /// | [`Json`] | the command answered with bytes, see [`CallBuilder::send_reply`] | yes |
     /// | [`Name`], [`Path`], [`Argument`] | the target, the path or the call is not valid | no |
     /// | [`WouldDeadlock`] | this is a [callback](crate#callbacks) | no |
     /// | [`Stopped`] | this node was stopped | perhaps |
@@ -209,6 +230,7 @@ impl<'a> CallBuilder<'a> {
     /// [`TooLarge`]: Error::TooLarge
     /// [`TooManyValues`]: Error::TooManyValues
     /// [`AnswerLost`]: Error::AnswerLost
+    /// [`Json`]: Error::Json
     /// [`Name`]: Error::Name
     /// [`Path`]: Error::Path
     /// [`Argument`]: Error::Argument
@@ -218,10 +240,10 @@ impl<'a> CallBuilder<'a> {
     /// [`Call::refuse`]: crate::Call::refuse
     /// [wait]: CallBuilder::wait
     pub fn send(self) -> Result<Value, Error> {
-        let text = self
+        let payload = self
             .node
             .call_one(&self.single()?, self.ask()?, self.options)?;
-        self.node.0.shared.value_of(&text)
+        self.node.0.shared.value_of(payload)
     }
 
     /// Calls one node and returns at once. `done` is a [callback](crate#callbacks): it runs on the
@@ -240,16 +262,28 @@ impl<'a> CallBuilder<'a> {
         done: impl FnOnce(Result<Value, Error>) + Send + 'static,
     ) -> Result<CallId, Error> {
         let max_values = self.node.0.shared.max_values();
-        let done =
-            move |outcome: Outcome| done(outcome.and_then(|text| value_within(&text, max_values)));
-        let number =
-            self.node
-                .begin_one(&self.single()?, self.ask()?, self.options, Box::new(done))?;
+        self.begin_with(move |outcome: Outcome| {
+            let text = outcome.and_then(Payload::into_json);
+            done(text.and_then(|text| value_within(&text, max_values)));
+        })
+    }
+
+    /// Begins the call of one node.
+    pub(super) fn begin_with(
+        self,
+        done: impl FnOnce(Outcome) + Send + 'static,
+    ) -> Result<CallId, Error> {
+        let (target, ask) = (self.single()?, self.ask()?);
+        let number = self
+            .node
+            .begin_one(&target, ask, self.options, Box::new(done))?;
         Ok(CallId(number))
     }
 
     /// Calls the targets and waits for all of them. The results are in the order of the targets,
-    /// one for each, whichever answered first; but see [`CallBuilder::to_all`].
+    /// one for each, whichever answered first; but see [`CallBuilder::to_all`]. A target that
+    /// answers with bytes is [`Error::Json`]: to take bytes, call each target by
+    /// [`CallBuilder::send_reply_async`].
     ///
     /// # Errors
     ///
@@ -270,7 +304,7 @@ impl<'a> CallBuilder<'a> {
             .into_iter()
             .map(|(node, outcome)| TargetResult {
                 node,
-                result: outcome.and_then(|text| values.read(&text)),
+                result: outcome.and_then(|payload| values.read(payload)),
             })
             .collect();
         if self.options.raise_errors

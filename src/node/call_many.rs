@@ -21,7 +21,7 @@ pub struct TargetResult {
     pub result: Result<Value, Error>,
 }
 
-/// One target's outcome, as bytes: JSON for a command, anything for a message.
+/// One target's outcome.
 pub(crate) type RawAnswer = (NodeName, Outcome);
 type Done = Box<dyn FnOnce(Vec<RawAnswer>) + Send>;
 
@@ -79,15 +79,18 @@ impl Progress {
 
     /// Keeps a target's outcome. An answer for which there is no room in `most` bytes is lost.
     fn keep(&mut self, index: usize, outcome: Outcome, most: usize) {
-        let outcome = outcome.and_then(|answer| match self.bytes.saturating_add(answer.len()) {
-            bytes if bytes <= most => {
-                self.bytes = bytes;
-                Ok(answer)
-            }
-            _ => Err(Error::AnswerLost(
-                "the answers of all targets are larger than message_bytes",
-            )),
-        });
+        let outcome =
+            outcome.and_then(
+                |answer| match self.bytes.saturating_add(answer.bytes().len()) {
+                    bytes if bytes <= most => {
+                        self.bytes = bytes;
+                        Ok(answer)
+                    }
+                    _ => Err(Error::AnswerLost(
+                        "the answers of all targets are larger than message_bytes",
+                    )),
+                },
+            );
         self.results[index] = Some(outcome);
     }
 
@@ -259,6 +262,7 @@ pub(crate) fn first_failure<'a>(errors: impl Iterator<Item = &'a Error> + Clone)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Payload;
 
     #[test]
     fn answers_are_kept_as_long_as_there_is_room_for_all_of_them() {
@@ -274,15 +278,16 @@ mod tests {
             done: None,
         };
         for (index, bytes) in [60, 50, 40].into_iter().enumerate() {
-            progress.keep(index, Ok(vec![b' '; bytes]), 100);
+            progress.keep(index, Ok(Payload::Data(vec![b' '; bytes])), 100);
         }
         progress.keep(3, Err(Error::Timeout), 100);
-        assert_eq!(progress.results[0], Some(Ok(vec![b' '; 60])));
+        assert_eq!(progress.results[0], Some(Ok(Payload::Data(vec![b' '; 60]))));
         assert!(matches!(
             progress.results[1],
             Some(Err(Error::AnswerLost(_)))
         ));
-        assert_eq!(progress.results[2], Some(Ok(vec![b' '; 40])), "it fits");
+        let fits = Payload::Data(vec![b' '; 40]);
+        assert_eq!(progress.results[2], Some(Ok(fits)));
         assert_eq!(progress.results[3], Some(Err(Error::Timeout)));
     }
 }

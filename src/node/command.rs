@@ -230,6 +230,7 @@ impl Registry {
             Ask::Command { path, args, kwargs } => {
                 self.run_command(request.caller, path, args, kwargs, answer);
             }
+            Ask::Data { path, data } => self.run_with_data(request.caller, path, data, answer),
             // The engine hands these on itself.
             Ask::Broadcast(_) => {}
         }
@@ -244,6 +245,23 @@ impl Registry {
 
     fn message_handler(&self) -> Option<MessageHandler> {
         self.read().message.clone()
+    }
+
+    /// Runs a command that is called with bytes. The library's own take none.
+    fn run_with_data(&self, caller: NodeName, path: CommandPath, data: Vec<u8>, answer: Answer) {
+        match self.find(&path) {
+            Some(handler) => handler(Call::with_data(caller, path, data, answer)),
+            None if self.is_own(&path) => {
+                let why = b"this command is called with JSON, and not with bytes";
+                answer.send(Status::Refused, why.to_vec());
+            }
+            None => answer.send(Status::NotFound, Vec::new()),
+        }
+    }
+
+    /// Whether this is a command of the library's own.
+    fn is_own(&self, path: &CommandPath) -> bool {
+        BuiltIn::find(path.as_str()).is_some() || self.find_reserved(path).is_some()
     }
 
     fn run_command(

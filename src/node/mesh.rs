@@ -25,7 +25,8 @@ impl Node {
             .shared
             .turns
             .begin_and_wait(|engine, now| engine.connect(now, address, timeout))?;
-        let name = String::from_utf8(name).map_err(|_| Error::Utf8("a node's name"))?;
+        let name =
+            String::from_utf8(name.into_bytes()).map_err(|_| Error::Utf8("a node's name"))?;
         NodeName::new(&name)
     }
 
@@ -58,7 +59,7 @@ impl Node {
             .shared
             .turns
             .begin_and_wait(|engine, now| engine.broadcast(now, data, timeout))?;
-        report::decode(&body).map_err(|_| Error::Internal("a report that is none"))
+        report::decode(body.bytes()).map_err(|_| Error::Internal("a report that is none"))
     }
 
     /// Sends bytes to one node's message handler, and waits until the handler has answered or

@@ -30,6 +30,7 @@ mod mesh;
 mod options;
 mod path;
 mod remotes;
+mod reply;
 mod request;
 mod saved_peers;
 mod shared;
@@ -51,6 +52,7 @@ pub use compat::Compat;
 pub(crate) use options::Options;
 pub use options::{MAX_IN_FLIGHT, TIMEOUT};
 pub use remotes::MAX_REMOTES;
+pub use reply::Reply;
 pub use request::{Call, Message};
 pub(crate) use stream::Ends;
 pub use stream::{CallStream, StreamReader, StreamValue, StreamWriter};
@@ -262,11 +264,12 @@ impl Node {
             timeout,
             ..Options::default()
         };
-        self.call_one(
+        let answer = self.call_one(
             &NodeName::new(target)?,
             Ask::Message(data.to_vec()),
             options,
-        )
+        )?;
+        Ok(answer.into_bytes())
     }
 
     /// Gives up on a call begun with [`CallBuilder::send_async`]; it ends as [`Error::Cancelled`],

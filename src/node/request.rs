@@ -24,6 +24,15 @@ pub(super) struct Texts {
 }
 
 impl Texts {
+    /// No arguments.
+    fn none() -> Texts {
+        Texts {
+            args: b"[]".to_vec(),
+            kwargs: b"{}".to_vec(),
+            values: 0,
+        }
+    }
+
     /// Checks that they are a JSON array and a JSON object.
     pub(super) fn check(args: Vec<u8>, kwargs: Vec<u8>) -> Result<Texts, Error> {
         // Less the array and the object themselves.
@@ -59,7 +68,7 @@ impl Answer {
             key: request.key,
             roles: request.roles.clone(),
             streams: request.streams,
-            needed: matches!(request.ask, Ask::Command { .. }),
+            needed: matches!(request.ask, Ask::Command { .. } | Ask::Data { .. }),
             answered: false,
         }
     }
@@ -93,9 +102,14 @@ impl Answer {
         Err(too_large)
     }
 
-    fn value(self, size: usize, body: impl FnOnce() -> Vec<u8>) -> Result<(), Error> {
+    fn value(
+        self,
+        status: Status,
+        size: usize,
+        body: impl FnOnce() -> Vec<u8>,
+    ) -> Result<(), Error> {
         let limit = self.shared.max_message();
-        self.try_send_within(limit, size, Status::Value, body)
+        self.try_send_within(limit, size, status, body)
     }
 
     /// Ends without a value, in words.
@@ -134,9 +148,9 @@ impl Drop for Answer {
 }
 
 /// A call of one of our commands, to be answered now or later, from any thread: by
-/// [`Call::reply`], [`Call::fail`] or [`Call::refuse`], which each consume it. Dropped unanswered,
-/// it answers that the command failed, with the text `the command gave no answer`, or `the command
-/// panicked` if a panic drops it.
+/// [`Call::reply`], [`Call::reply_data`], [`Call::fail`] or [`Call::refuse`], which each consume
+/// it. Dropped unanswered, it answers that the command failed, with the text `the command gave no
+/// answer`, or `the command panicked` if a panic drops it.
 ///
 /// An answer that returns `Ok` was accepted by this node, to be sent. That does not say that it
 /// arrives: the caller may have cancelled, or its time may be over. [`Call::is_wanted`] says
@@ -145,6 +159,8 @@ pub struct Call {
     caller: NodeName,
     path: CommandPath,
     texts: Texts,
+    /// What it was called with in place of arguments.
+    data: Option<Vec<u8>>,
     /// The same as values, once the handler has asked for them.
     args: OnceLock<Vec<Value>>,
     kwargs: OnceLock<Map<String, Value>>,
@@ -157,9 +173,23 @@ impl Call {
             caller,
             path,
             texts,
+            data: None,
             args: OnceLock::new(),
             kwargs: OnceLock::new(),
             answer,
+        }
+    }
+
+    /// A call with bytes.
+    pub(super) fn with_data(
+        caller: NodeName,
+        path: CommandPath,
+        data: Vec<u8>,
+        answer: Answer,
+    ) -> Call {
+        Call {
+            data: Some(data),
+            ..Call::new(caller, path, Texts::none(), answer)
         }
     }
 
@@ -182,6 +212,13 @@ impl Call {
     /// The path that was called.
     pub fn path(&self) -> &CommandPath {
         &self.path
+    }
+
+    /// The bytes that it was called with in place of arguments
+    /// ([`CallBuilder::data`](crate::CallBuilder::data)), for which [`Call::args`] and
+    /// [`Call::kwargs`] are empty; `None` if it was called with arguments.
+    pub fn data(&self) -> Option<&[u8]> {
+        self.data.as_deref()
     }
 
     /// The positional arguments, JSON values. They are read when this is called first. They belong
@@ -264,9 +301,20 @@ impl Call {
         self.reply_text(text)
     }
 
+    /// Answers with bytes, which travel as they are. The caller is told that they are no JSON, and
+    /// gets them by [`CallBuilder::send_reply`](crate::CallBuilder::send_reply) or in C.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Call::reply`].
+    pub fn reply_data(self, data: impl Into<Vec<u8>>) -> Result<(), Error> {
+        let data = data.into();
+        self.answer.value(Status::Data, data.len(), || data)
+    }
+
     /// Answers with a JSON text that has been checked.
     pub(crate) fn reply_text(self, text: Vec<u8>) -> Result<(), Error> {
-        self.answer.value(text.len(), || text)
+        self.answer.value(Status::Value, text.len(), || text)
     }
 
     /// Answers that the command failed, and why, in a text of at most
@@ -354,7 +402,7 @@ impl Message {
         let Some(answer) = self.answer.take() else {
             return Ok(());
         };
-        answer.value(data.len(), || data.to_vec())
+        answer.value(Status::Value, data.len(), || data.to_vec())
     }
 
     /// Answers that it failed, and why.

@@ -2,6 +2,7 @@
 
 use super::turns::{EventHandler, Handlers, Opened, Turns};
 use super::{Handle, Node};
+use crate::engine::Payload;
 use crate::error::Error;
 use crate::json;
 use crate::limits::{ANSWERS_OF_SEVERAL, Limits};
@@ -89,8 +90,8 @@ impl Shared {
     }
 
     /// The value that a command answered.
-    pub(super) fn value_of(&self, text: &[u8]) -> Result<Value, Error> {
-        value_within(text, self.max_values())
+    pub(super) fn value_of(&self, payload: Payload) -> Result<Value, Error> {
+        value_within(&payload.into_json()?, self.max_values())
     }
 
     /// The node, unless its last clone is gone.
@@ -127,8 +128,9 @@ impl SeveralValues {
     }
 
     /// The value of the next answer.
-    pub(super) fn read(&mut self, text: &[u8]) -> Result<Value, Error> {
-        let values = json::check(text)?;
+    pub(super) fn read(&mut self, payload: Payload) -> Result<Value, Error> {
+        let text = payload.into_json()?;
+        let values = json::check(&text)?;
         if values > self.max_values {
             return Err(TOO_MANY_VALUES);
         }
@@ -136,7 +138,7 @@ impl SeveralValues {
         self.left = left.ok_or(Error::AnswerLost(
             "the answers of all targets hold more than four times max_values",
         ))?;
-        Ok(json::value_of(text))
+        Ok(json::value_of(&text))
     }
 }
 
@@ -147,14 +149,14 @@ mod tests {
     #[test]
     fn the_values_of_all_answers_together_are_bounded() {
         let mut values = SeveralValues::new(10);
-        let ten = b"[1,2,3,4,5,6,7,8,9]";
+        let json = |text: &str| Payload::Json(text.as_bytes().to_vec());
         for _ in 0..ANSWERS_OF_SEVERAL {
             assert!(matches!(
-                values.read(b"[1,2,3,4,5,6,7,8,9,0]"),
+                values.read(json("[1,2,3,4,5,6,7,8,9,0]")),
                 Err(Error::AnswerLost(_))
             ));
-            assert!(values.read(ten).is_ok());
+            assert!(values.read(json("[1,2,3,4,5,6,7,8,9]")).is_ok());
         }
-        assert!(matches!(values.read(b"1"), Err(Error::AnswerLost(_))));
+        assert!(matches!(values.read(json("1")), Err(Error::AnswerLost(_))));
     }
 }

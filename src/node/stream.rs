@@ -1,6 +1,7 @@
 //! Streams of a call, as programs use them: each end reads or writes, blocking or not.
 
 use super::Node;
+use super::reply::Reply;
 use super::shared::Shared;
 use super::turns::signal::{Ready, Signal};
 use super::turns::slot::Slot;
@@ -243,7 +244,7 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    pub(crate) fn wait(&mut self) -> Result<Vec<u8>, Error> {
+    pub(crate) fn wait(&mut self) -> Outcome {
         self.shared.turns.check_may_wait()?;
         if std::mem::replace(&mut self.over, true) {
             return Err(Error::Argument("the call was waited for already"));
@@ -298,11 +299,17 @@ impl CallStream {
 
     /// Says that all was written, gives up what was not read, and waits for the command's value.
     pub fn value(mut self) -> Result<Value, Error> {
-        let text = self.value_text()?;
-        self.pending.shared.value_of(&text)
+        let payload = self.payload()?;
+        self.pending.shared.value_of(payload)
     }
 
-    pub(crate) fn value_text(&mut self) -> Result<Vec<u8>, Error> {
+    /// As [`CallStream::value`], for a command that may answer with bytes.
+    pub fn reply(mut self) -> Result<Reply, Error> {
+        let payload = self.payload()?;
+        Reply::read(payload, self.pending.shared.max_values())
+    }
+
+    pub(crate) fn payload(&mut self) -> Outcome {
         self.check_may_wait()?;
         self.ends.finish();
         self.ends.close();
@@ -347,8 +354,14 @@ pub struct StreamValue(Pending);
 impl StreamValue {
     /// Waits for it. What the command streams must be read meanwhile, or its reader dropped.
     pub fn wait(mut self) -> Result<Value, Error> {
-        let text = self.0.wait()?;
-        self.0.shared.value_of(&text)
+        let payload = self.0.wait()?;
+        self.0.shared.value_of(payload)
+    }
+
+    /// As [`StreamValue::wait`], for a command that may answer with bytes.
+    pub fn wait_reply(mut self) -> Result<Reply, Error> {
+        let payload = self.0.wait()?;
+        Reply::read(payload, self.0.shared.max_values())
     }
 }
 

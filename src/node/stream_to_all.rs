@@ -4,7 +4,7 @@ use super::shared::SeveralValues;
 use super::stream::io_error;
 use super::targets::is_left_out;
 use super::{CallBuilder, CallStream, Node, Options, RawAnswer, TargetResult, Targets};
-use crate::engine::Ask;
+use crate::engine::{Ask, Payload};
 use crate::error::Error;
 use crate::limits::CHUNK;
 use crate::name::NodeName;
@@ -74,10 +74,10 @@ impl Sink {
     }
 
     /// Waits for the value of the call.
-    fn value_text(self) -> Result<Vec<u8>, Error> {
+    fn payload(self) -> Result<Payload, Error> {
         match self {
-            Sink::Open(mut open) => open.value_text(),
-            Sink::Broken(mut open, why) => Err(open.value_text().err().unwrap_or(why)),
+            Sink::Open(mut open) => open.payload(),
+            Sink::Broken(mut open, why) => Err(open.payload().err().unwrap_or(why)),
             Sink::Failed(why) => Err(why),
         }
     }
@@ -130,20 +130,20 @@ impl FanOut {
         let open = self.targets.iter().find_map(|(_, sink)| sink.stream());
         let max_values = open.map_or(0, |open| open.pending.shared.max_values());
         let mut values = SeveralValues::new(max_values);
-        let texts = self.value_texts()?.into_iter();
-        Ok(texts
-            .map(|(node, text)| TargetResult {
+        let answers = self.payloads()?.into_iter();
+        Ok(answers
+            .map(|(node, answer)| TargetResult {
                 node,
-                result: text.and_then(|text| values.read(&text)),
+                result: answer.and_then(|payload| values.read(payload)),
             })
             .collect())
     }
 
-    pub(crate) fn value_texts(&mut self) -> Result<Vec<RawAnswer>, Error> {
+    pub(crate) fn payloads(&mut self) -> Result<Vec<RawAnswer>, Error> {
         self.check_may_wait()?;
         self.finish();
         let targets = std::mem::take(&mut self.targets).into_iter();
-        let answers = targets.map(|(node, sink)| (node, sink.value_text()));
+        let answers = targets.map(|(node, sink)| (node, sink.payload()));
         Ok(answers
             .filter(|(_, answer)| !is_left_out(self.to_all, answer))
             .collect())

@@ -1,7 +1,9 @@
-//! What a call asks for: a command, a message to one node, or a message to all nodes.
+//! What a call asks for: a command, with JSON or with bytes; a message to one node; or a message to
+//! all nodes.
 //!
 //! ```text
 //! command    path text | args u32 length, bytes | kwargs, the rest
+//! data       path text | data, the rest
 //! message    data, the rest
 //! broadcast  see `broadcast`
 //! ```
@@ -20,12 +22,21 @@ pub const MESSAGE_PATH: &str = "__message__";
 /// The kind of what is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AskKind {
-    /// A command.
+    /// A command that is called with JSON.
     Command,
+    /// A command that is called with bytes.
+    Data,
     /// Bytes for the peer's message handler, which answers with bytes.
     Message,
     /// Bytes for the message handlers of all nodes.
     Broadcast,
+}
+
+impl AskKind {
+    /// Whether what is asked for begins with the path of a command.
+    pub fn is_command(self) -> bool {
+        matches!(self, AskKind::Command | AskKind::Data)
+    }
 }
 
 /// What a call asks for, borrowed from the bytes of a record.
@@ -39,6 +50,13 @@ pub enum AskRef<'a> {
         args: &'a [u8],
         /// JSON object; not checked here.
         kwargs: &'a [u8],
+    },
+    /// A command that is called with bytes.
+    Data {
+        /// Dotted path; not checked here.
+        path: &'a str,
+        /// What it is called with.
+        data: &'a [u8],
     },
     /// Bytes for the peer's message handler, which answers with bytes.
     Message(&'a [u8]),
@@ -58,6 +76,7 @@ impl<'a> AskRef<'a> {
     pub fn kind(&self) -> AskKind {
         match self {
             AskRef::Command { .. } => AskKind::Command,
+            AskRef::Data { .. } => AskKind::Data,
             AskRef::Message(_) => AskKind::Message,
             AskRef::Broadcast(_) => AskKind::Broadcast,
             AskRef::Large { kind, .. } => *kind,
@@ -68,9 +87,9 @@ impl<'a> AskRef<'a> {
     /// has none. It is not checked.
     pub fn path(&self) -> Option<&'a str> {
         match (self, self.kind()) {
-            (AskRef::Command { path, .. }, _) => Some(path),
+            (AskRef::Command { path, .. } | AskRef::Data { path, .. }, _) => Some(path),
             (_, AskKind::Message) => Some(MESSAGE_PATH),
-            (_, AskKind::Command | AskKind::Broadcast) => None,
+            (_, AskKind::Command | AskKind::Data | AskKind::Broadcast) => None,
         }
     }
 
@@ -84,6 +103,7 @@ impl<'a> AskRef<'a> {
     pub fn size(&self) -> u64 {
         let bytes = match self {
             AskRef::Command { path, args, kwargs } => path.len() + args.len() + kwargs.len(),
+            AskRef::Data { path, data } => path.len() + data.len(),
             AskRef::Message(data) => data.len(),
             AskRef::Broadcast(b) => b.head() + b.data.len(),
             AskRef::Large { length, .. } => return *length,
@@ -102,6 +122,10 @@ impl<'a> AskRef<'a> {
                 let kwargs = r.rest();
                 AskRef::Command { path, args, kwargs }
             }
+            AskKind::Data => AskRef::Data {
+                path: r.text()?,
+                data: r.rest(),
+            },
             AskKind::Message => AskRef::Message(r.rest()),
             AskKind::Broadcast => AskRef::Broadcast(BroadcastRef::decode(&mut r)?),
         })
@@ -115,6 +139,10 @@ impl<'a> AskRef<'a> {
                 out.extend_from_slice(&(args.len() as u32).to_be_bytes());
                 out.extend_from_slice(args);
                 out.extend_from_slice(kwargs);
+            }
+            AskRef::Data { path, data } => {
+                put_text(path, out);
+                out.extend_from_slice(data);
             }
             AskRef::Message(data) => out.extend_from_slice(data),
             AskRef::Broadcast(b) => b.encode(out),
@@ -136,11 +164,14 @@ mod tests {
                 args: b"[1]",
                 kwargs: b"{}",
             };
-            let mut whole = Vec::new();
-            command.encode(&mut whole);
-            for n in 0..=whole.len() {
-                let there = (n > path.len()).then_some(Ok(&path[..]));
-                prop_assert_eq!(AskRef::path_of_begun(&whole[..n]), there);
+            for ask in [command, AskRef::Data { path: &path, data: b"\0\xff" }] {
+                let mut whole = Vec::new();
+                ask.encode(&mut whole);
+                for n in 0..=whole.len() {
+                    let there = (n > path.len()).then_some(Ok(&path[..]));
+                    prop_assert_eq!(AskRef::path_of_begun(&whole[..n]), there);
+                }
+                prop_assert_eq!(AskRef::decode(ask.kind(), &whole), Ok(ask));
             }
         }
     }
@@ -149,6 +180,7 @@ mod tests {
     fn a_message_has_a_path_of_its_own_and_a_large_command_has_none_yet() {
         let large = |kind| AskRef::Large { kind, length: 9 };
         assert_eq!(large(AskKind::Command).path(), None);
+        assert_eq!(large(AskKind::Data).path(), None);
         assert_eq!(large(AskKind::Broadcast).path(), None);
         assert_eq!(large(AskKind::Message).path(), Some(MESSAGE_PATH));
         assert_eq!(AskRef::Message(b"").path(), Some(MESSAGE_PATH));

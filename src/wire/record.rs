@@ -6,7 +6,8 @@
 //!             u16 length, at least 1, and so many bytes
 //! call   (1)  number u64 | timeout u32 ms | form u8 | settled: u8 count, that many u64
 //!             | what is asked, the rest; or its length u64, if that is large
-//!             form is a sum: 1 message, 2 sent before, 4 with streams, 8 large, 16 broadcast
+//!             form is a sum: 1 message, 2 sent before, 4 with streams, 8 large, 16 broadcast,
+//!             32 a command with bytes
 //! reply  (2)  number u64 | status u8
 //!             | value or message, the rest; or the value's length u64, if that is large
 //! data   (3)  number u64 | offset u64 | bytes, the rest
@@ -44,6 +45,7 @@ const AGAIN: u8 = 2;
 const STREAMS: u8 = 4;
 const LARGE: u8 = 8;
 const BROADCAST: u8 = 16;
+const DATA: u8 = 32;
 
 /// One of the streams of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -240,11 +242,12 @@ impl<'a> Body<'a> {
                 let timeout_ms = r.u32()?;
                 let form = r.u8()?;
                 let settled = Settled::decode(r)?;
-                if form > MESSAGE | AGAIN | STREAMS | LARGE | BROADCAST {
+                if form > MESSAGE | AGAIN | STREAMS | LARGE | BROADCAST | DATA {
                     return Err(Malformed);
                 }
-                let kind = match form & (MESSAGE | BROADCAST) {
+                let kind = match form & (MESSAGE | BROADCAST | DATA) {
                     0 => AskKind::Command,
+                    DATA => AskKind::Data,
                     MESSAGE => AskKind::Message,
                     BROADCAST => AskKind::Broadcast,
                     _ => return Err(Malformed),
@@ -337,6 +340,7 @@ pub fn encode_call(
     out.extend_from_slice(&timeout_ms.to_be_bytes());
     let kind = match ask.kind() {
         AskKind::Command => 0,
+        AskKind::Data => DATA,
         AskKind::Message => MESSAGE,
         AskKind::Broadcast => BROADCAST,
     };
@@ -532,7 +536,7 @@ mod tests {
             bytes[8] = kind;
             bytes[9..12].fill(0);
             bytes[12] = channel;
-            if let Some(b) = bytes.get_mut(25) { *b %= 32; }
+            if let Some(b) = bytes.get_mut(25) { *b %= 64; }
             if let Some(b) = bytes.get_mut(26) { *b %= 4; }
             if kind == 4 && let Some(b) = bytes.get_mut(29) { *b %= 2; }
             if let Ok(record) = Record::decode(&bytes) {

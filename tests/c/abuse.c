@@ -243,6 +243,23 @@ static void echo_message(peerbase_request *request, void *user) {
     CHECK(peerbase_request_reply_data(request, copy, len) == 0);
 }
 
+/* Of a command: it was called with JSON, and answers with bytes. */
+static void answer_bytes(peerbase_request *request, void *user) {
+    size_t len = 9;
+    (void)user;
+    CHECK(!peerbase_request_data(request, &len) && len == 0);
+    CHECK(peerbase_request_reply_data(request, (const uint8_t *)"\0\xff", 2) == 0);
+}
+
+static void bytes_of_a_command(peerbase_node *a) {
+    peerbase_reply *reply;
+    size_t len = 9;
+    CHECK(peerbase_node_call(a, "b", "bytes", NULL, NULL, 60000, &reply) == 0);
+    CHECK(!memcmp(peerbase_reply_data(reply, 0, &len), "\0\xff", 2) && len == 2);
+    CHECK(peerbase_reply_code(reply, 0) == 0 && !peerbase_reply_json(reply, 0));
+    peerbase_reply_free(reply);
+}
+
 static int ended, ended_code;
 
 static void on_end(const peerbase_reply *reply, void *user) {
@@ -360,6 +377,7 @@ int main(int argc, char **argv) {
           PEERBASE_ERR_COMMAND_EXISTS);
     CHECK(dropped() == before + 1);
     CHECK(peerbase_node_register(b, "badly", answer_badly, NULL, count_drop) == 0);
+    CHECK(peerbase_node_register(b, "bytes", answer_bytes, NULL, NULL) == 0);
     CHECK(peerbase_node_register(b, "keep", keep, NULL, count_drop) == 0);
     CHECK(peerbase_node_register(b, "wait", wait_inside, b, count_drop) == 0);
     CHECK(peerbase_node_on_message(b, echo_message, NULL, count_drop) == 0);
@@ -375,6 +393,7 @@ int main(int argc, char **argv) {
 
     bad_calls(a);
     messages(a);
+    bytes_of_a_command(a);
     CHECK(peerbase_node_call(a, "b", "badly", NULL, NULL, 60000, &reply) ==
           PEERBASE_ERR_COMMAND_FAILED);
     CHECK(strstr(peerbase_reply_message(reply, 0), "JSON") && !peerbase_reply_json(reply, 0));

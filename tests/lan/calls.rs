@@ -1,9 +1,9 @@
 //! Calls of one node, and messages: what comes back, and every way to fail.
 
 use crate::common::{Lan, PATIENCE, join, next, secs, until};
-use peerbase::{CommandTree, Error, Event, Key, Node};
+use peerbase::{Call, CommandTree, Error, Event, Key, Node, Reply};
 use serde_json::{Value, json};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, channel};
 use std::time::Duration;
 
 #[test]
@@ -124,6 +124,65 @@ fn every_way_a_call_can_fail_has_its_own_error() {
     a.stop();
     assert_eq!(a.call("x").to("b").send(), Err(Error::Stopped));
     until("goodbye", || b.peers().is_empty());
+}
+
+/// Commands that answer with what they were called with, as bytes or as a JSON value.
+fn bytes_and_json(call: Call) {
+    let data = call.data().map(<[u8]>::to_vec);
+    let path = call.path().as_str().to_owned();
+    match (data, path.as_str()) {
+        (Some(data), "x.same") => call.reply_data(data),
+        (Some(data), _) => call.reply(data.len()),
+        (None, "x.same") => {
+            let args = call.args().len();
+            call.reply(args)
+        }
+        (None, _) => call.reply_data(*b"\0none"),
+    }
+    .unwrap();
+}
+
+#[test]
+fn arguments_and_values_are_json_or_bytes_and_each_side_is_told_which() {
+    let lan = Lan::new();
+    let tree = CommandTree::new().command("same", bytes_and_json).unwrap();
+    let tree = tree.command("other", bytes_and_json).unwrap();
+    let a = lan.builder("a").commands("x", tree).start().unwrap();
+    let b = lan.builder("b").start().unwrap();
+    let call = |path: &str| b.call(path).to("a").timeout(secs(60));
+    for size in [0, 1, 48_641, 3_000_000] {
+        let data: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
+        let same = call("x.same").data(data.clone());
+        assert_eq!(same.send_reply(), Ok(Reply::Data(data.clone())), "{size}");
+        let other = call("x.other").data(data);
+        assert_eq!(other.send_reply(), Ok(Reply::Json(json!(size))));
+    }
+    let same = call("x.same").arg(1).arg(2);
+    assert_eq!(same.send_reply(), Ok(Reply::Json(json!(2))));
+    let none = Reply::Data(b"\0none".to_vec());
+    assert_eq!(call("x.other").send_reply(), Ok(none.clone()));
+    let (done, wait) = channel();
+    let told = call("x.other").send_reply_async(move |reply| done.send(reply).unwrap());
+    told.unwrap();
+    assert_eq!(next(&wait, "the answer"), Ok(none.clone()));
+
+    // A caller that takes JSON alone is told, and so are those that take neither.
+    let bytes = Err(Error::Json(
+        "the command has run, and answered with bytes".into(),
+    ));
+    assert_eq!(call("x.other").send(), bytes);
+    assert_eq!(call("x.other").send_all().unwrap()[0].result, bytes);
+    assert_eq!(call("x.other").stream().unwrap().value(), bytes);
+    assert_eq!(call("x.other").stream().unwrap().reply(), Ok(none));
+    let both = call("x.same").data(*b"a").arg(1).send_reply();
+    assert!(matches!(both, Err(Error::Argument(_))), "{both:?}");
+    let own = call("__echo__").data(*b"a").send_reply();
+    assert!(matches!(own, Err(Error::Refused(_))), "{own:?}");
+    let missing = call("x.none").data(*b"a").send_reply();
+    assert_eq!(missing, Err(Error::CommandNotFound("x.none".into())));
+    // A node calls itself in the same way.
+    let own = a.call("x.same").data(*b"a").to("a").send_reply();
+    assert_eq!(own, Ok(Reply::Data(b"a".to_vec())));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::heap;
 use peerbase::Identity;
 use peerbase::RelayAddress;
 use peerbase::engine::{
-    CallNumber, Config, Engine, Input, LinkId, Now, Output, Request, Terms, Time,
+    CallNumber, Config, Engine, Input, LinkId, Now, Output, Payload, Request, Terms, Time,
 };
 use peerbase::error::Error;
 use peerbase::fernet::{Key, Keyring};
@@ -348,7 +348,7 @@ impl Net {
             Output::Ended(number, result) => {
                 let h = &mut self.hosts[host];
                 h.open.remove(&number);
-                h.ended.push((number, result));
+                h.ended.push((number, result.map(Payload::into_bytes)));
             }
             _ => {}
         }

@@ -22,6 +22,36 @@ fn pair(w: &mut World, relayed: bool) -> (usize, usize) {
     (nodes[0], nodes[1])
 }
 
+/// What a program answers to a call of a Python node, and how the call ends there.
+fn answers() -> Vec<(Status, &'static str, Result<String, Error>)> {
+    vec![
+        (
+            Status::Data,
+            "\0",
+            Err(Error::CommandFailed(
+                "the command ran, and answered with bytes, which a Python node cannot take".into(),
+            )),
+        ),
+        (Status::Value, "{\"x\":2.50}", Ok("{\"x\":2.50}".to_owned())),
+        (
+            Status::NotFound,
+            "",
+            Err(Error::CommandNotFound("s.read".into())),
+        ),
+        (
+            Status::Failed,
+            "it \"broke\"",
+            Err(Error::CommandFailed("it \"broke\"".into())),
+        ),
+        (
+            Status::Overloaded,
+            "",
+            Err(Error::Overloaded("at the peer")),
+        ),
+        (Status::Refused, "no", Err(Error::Refused("no".into()))),
+    ]
+}
+
 #[test]
 fn nodes_find_each_other_call_and_answer_straight_and_through_a_relay() {
     seeds(10, |seed| {
@@ -34,25 +64,7 @@ fn nodes_find_each_other_call_and_answer_straight_and_through_a_relay() {
                 false => Place::Lan("10.0.0.2:5000".parse().unwrap()),
             };
             assert_eq!(place(&w, a), [(name("b"), Some(expected))]);
-            for (status, body, expected) in [
-                (Status::Value, "{\"x\":2.50}", Ok("{\"x\":2.50}".to_owned())),
-                (
-                    Status::NotFound,
-                    "",
-                    Err(Error::CommandNotFound("s.read".into())),
-                ),
-                (
-                    Status::Failed,
-                    "it \"broke\"",
-                    Err(Error::CommandFailed("it \"broke\"".into())),
-                ),
-                (
-                    Status::Overloaded,
-                    "",
-                    Err(Error::Overloaded("at the peer")),
-                ),
-                (Status::Refused, "no", Err(Error::Refused("no".into()))),
-            ] {
+            for (status, body, expected) in answers() {
                 let n = w.call(a, "b", "s.read", "[1]");
                 // What goes through our relay is pushed: no time passes.
                 let asked = w.nodes[b].asked.pop().expect("at once");

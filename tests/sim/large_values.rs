@@ -95,3 +95,29 @@ fn a_caller_that_stops_reading_while_its_link_is_lost_has_the_large_value_that_c
         w.check_closed();
     });
 }
+
+#[test]
+fn bytes_stay_bytes_there_and_back_whatever_links_are_lost_meanwhile() {
+    seeds(10, |seed| {
+        let mut w = World::new(seed);
+        let (a, b) = two(&mut w);
+        for size in [0, 1_000, LARGE] {
+            let data: Vec<u8> = (0..size).map(|i| (i * 7) as u8).collect();
+            let call = w.call_with_data(a, "b", secs(60), data.clone()).unwrap();
+            for _ in 0..3 {
+                let wait = ms(w.rng.below(30));
+                w.run(wait);
+                let broken = if w.rng.chance(50) { a } else { b };
+                w.break_links(broken);
+            }
+            w.run_until(secs(60), |w| w.result(a, call).is_some());
+            assert!(w.result(a, call) == Some(&Ok(data)), "{size} bytes");
+            assert!(w.is_data(a, call), "{size} bytes");
+        }
+        // JSON is none.
+        let call = w.call_with(a, "b", secs(60), b"[1]").unwrap();
+        w.run_until(secs(60), |w| w.result(a, call).is_some());
+        assert!(!w.is_data(a, call));
+        w.check_closed();
+    });
+}

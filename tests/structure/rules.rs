@@ -56,6 +56,7 @@ const SHARED: [(&str, &[&str]); 3] = [
             "fair_share",
             "fault",
             "ids",
+            "payload",
             "peer_info",
             "said",
             "source",

@@ -1,7 +1,9 @@
 //! What takes the place of the library's `src/driver`: a network of one peer, and a poller that is
 //! woken when something comes from it.
 
-use crate::engine::{CallNumber, Engine, Event, Now, Request, Said, Stats, StreamId, Time};
+use crate::engine::{
+    CallNumber, Engine, Event, Now, Payload, Request, Said, Stats, StreamId, Time,
+};
 use crate::error::Error;
 use crate::sync::{Condvar, Instant, Mutex, yield_now};
 use std::collections::VecDeque;
@@ -14,7 +16,7 @@ pub(crate) enum Notice {
     Request(Request),
     Message(Said),
     Stream(StreamId),
-    Ended(CallNumber, Result<Vec<u8>, Error>),
+    Ended(CallNumber, Result<Payload, Error>),
     Running,
     Failed(Error),
     Event(Event),

@@ -35,6 +35,9 @@ impl Ask {
     }
 }
 
+/// The value of a call, which nobody looks at here.
+pub type Payload = Vec<u8>;
+
 #[derive(Debug)]
 pub struct Request {
     pub id: RequestId,

@@ -1,12 +1,11 @@
-//! `peerbase identity`: makes a node's identity, or shows the public half of one. Identity files are
-//! read here for the other subcommands, too.
+//! `peerbase identity`: makes a node's identity, or shows the public half of one.
 
 use crate::options::word;
-use crate::{Failure, Outcome, text_file};
+use crate::{Failure, Outcome, identity_file};
 use lexopt::Arg;
-use peerbase::{Error, Identity, OsEntropy};
+use peerbase::{Identity, OsEntropy};
 use serde_json::json;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 
 pub(crate) fn run(mut parser: lexopt::Parser) -> Outcome {
     let what = word(&mut parser, "identity new or identity show?")?;
@@ -22,7 +21,7 @@ pub(crate) fn run(mut parser: lexopt::Parser) -> Outcome {
         "new" => new(file),
         "show" => {
             let file = file.ok_or(Failure::Usage("which file?".into()))?;
-            show(&accept(Identity::load(&file), &file, strict)?);
+            show(&identity_file::load(&file, strict)?);
             Ok(())
         }
         other => Err(Failure::Usage(format!("no such command: identity {other}"))),
@@ -44,23 +43,6 @@ fn new(file: Option<OsString>) -> Outcome {
         key.fingerprint()
     );
     Ok(())
-}
-
-/// The identity in a file, which is made if it is not there. If others may read the file, that is an
-/// error with `strict`, and otherwise a warning: some file systems of gateways keep no modes.
-pub(crate) fn load_or_create(file: &OsStr, strict: bool) -> Outcome<Identity> {
-    let loaded = Identity::load_or_create(file, &mut OsEntropy::new()?);
-    accept(loaded, file, strict)
-}
-
-fn accept(loaded: Result<Identity, Error>, file: &OsStr, strict: bool) -> Outcome<Identity> {
-    match loaded {
-        Err(warning @ Error::Refused(_)) if !strict => {
-            eprintln!("peerbase: warning: {warning}");
-            text_file::read(file, Identity::parse)
-        }
-        loaded => Ok(loaded?),
-    }
 }
 
 fn show(identity: &Identity) {

@@ -12,6 +12,7 @@ mod call;
 mod console;
 mod demo;
 mod identity;
+mod identity_file;
 mod keygen;
 mod logging;
 mod node;

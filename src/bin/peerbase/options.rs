@@ -1,6 +1,6 @@
 //! The options that `node` and `call` share, and the second word of a command that has one.
 
-use crate::{Failure, Outcome, identity, text_file};
+use crate::{Failure, Outcome, identity_file, text_file};
 use lexopt::{Arg, ValueExt};
 use peerbase::{
     ADVERTISE_PORT, AuthorityKey, Builder, Certificate, Compat, Key, Limits, Node, RevocationList,
@@ -127,7 +127,7 @@ impl Options {
             .limits(self.limits)
             .loopback(self.loopback);
         if let Some(file) = self.identity {
-            builder = builder.identity(identity::load_or_create(&file, self.strict)?);
+            builder = builder.identity(identity_file::load_or_create(&file, self.strict)?);
         }
         for authority in self.authorities {
             builder = builder.authority(authority);

@@ -193,10 +193,7 @@ impl Serving {
         self.shares
             .remove(&served.source, Amount::one(served.bytes));
         let back = served.back?;
-        let has_run = matches!(
-            status,
-            Status::Value | Status::Failed | Status::TooLarge | Status::Large
-        );
+        let has_run = status.is_value() || matches!(status, Status::Failed | Status::TooLarge);
         let (status, value) = match has_run && !has_room {
             // Not the 503 after which a caller may try again.
             true => answer_lost(),

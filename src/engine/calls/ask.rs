@@ -15,7 +15,7 @@ pub(crate) const MALFORMED: &str = "what was asked is malformed";
 /// What a call asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
-    /// A command.
+    /// A command, with JSON.
     Command {
         /// Its path.
         path: CommandPath,
@@ -23,6 +23,13 @@ pub enum Ask {
         args: Vec<u8>,
         /// A JSON object.
         kwargs: Vec<u8>,
+    },
+    /// A command, with bytes.
+    Data {
+        /// Its path.
+        path: CommandPath,
+        /// What it is called with.
+        data: Vec<u8>,
     },
     /// Bytes for the peer's message handler.
     Message(Vec<u8>),
@@ -48,6 +55,10 @@ impl Ask {
                 args: args.to_vec(),
                 kwargs: kwargs.to_vec(),
             },
+            AskRef::Data { path, data } => Ask::Data {
+                path: CommandPath::new(path).map_err(|_| Unreadable::Path)?,
+                data: data.to_vec(),
+            },
             AskRef::Broadcast(b) => {
                 Ask::Broadcast(Broadcast::read(&b).ok_or(Unreadable::Malformed)?)
             }
@@ -56,7 +67,7 @@ impl Ask {
     }
 
     /// What came on a stream of its own. It is large, so the bytes stay where they are.
-    pub(crate) fn read(kind: AskKind, bytes: Vec<u8>) -> Result<Ask, Unreadable> {
+    pub(crate) fn read(kind: AskKind, mut bytes: Vec<u8>) -> Result<Ask, Unreadable> {
         match AskRef::decode(kind, &bytes).map_err(|_| Unreadable::Malformed)? {
             AskRef::Message(_) => Ok(Ask::Message(bytes)),
             AskRef::Command { path, args, kwargs } => {
@@ -66,6 +77,11 @@ impl Ask {
                 let (args, kwargs) = split(bytes, args_at, kwargs_at);
                 Ok(Ask::Command { path, args, kwargs })
             }
+            AskRef::Data { path, data } => {
+                let path = CommandPath::new(path).map_err(|_| Unreadable::Path)?;
+                bytes.drain(..bytes.len() - data.len());
+                Ok(Ask::Data { path, data: bytes })
+            }
             other => Ask::copied(other),
         }
     }
@@ -74,6 +90,7 @@ impl Ask {
     pub(crate) fn size(&self) -> usize {
         match self {
             Ask::Command { path, args, kwargs } => path.as_str().len() + args.len() + kwargs.len(),
+            Ask::Data { path, data } => path.as_str().len() + data.len(),
             Ask::Message(data) => data.len(),
             // With what stands before the data.
             Ask::Broadcast(b) => b.as_wire().head() + b.data.len(),
@@ -83,7 +100,7 @@ impl Ask {
     /// The path of a command, or what stands for one where a message is asked.
     pub fn path(&self) -> &str {
         match self {
-            Ask::Command { path, .. } => path.as_str(),
+            Ask::Command { path, .. } | Ask::Data { path, .. } => path.as_str(),
             Ask::Message(_) | Ask::Broadcast(_) => MESSAGE_PATH,
         }
     }
@@ -94,6 +111,10 @@ impl Ask {
                 path: path.as_str(),
                 args,
                 kwargs,
+            },
+            Ask::Data { path, data } => AskRef::Data {
+                path: path.as_str(),
+                data,
             },
             Ask::Message(data) => AskRef::Message(data),
             Ask::Broadcast(b) => AskRef::Broadcast(b.as_wire()),
@@ -208,6 +229,14 @@ impl Carried {
         match self {
             Carried::Whole(ask) => ask.path(),
             Carried::Apart { path, .. } => path,
+        }
+    }
+
+    /// Whether it is a command, and not a message.
+    pub(crate) fn is_command(&self) -> bool {
+        match self {
+            Carried::Whole(ask) => matches!(ask, Ask::Command { .. } | Ask::Data { .. }),
+            Carried::Apart { kind, .. } => kind.is_command(),
         }
     }
 

@@ -11,6 +11,7 @@
 
 use super::said::{Broadcast, Said};
 use crate::engine::context::Ctx;
+use crate::engine::payload::Payload;
 use crate::engine::{CallNumber, Output, RequestId, Time};
 use crate::error::Error;
 use crate::name::NodeName;
@@ -301,10 +302,11 @@ impl Broadcasts {
         &mut self,
         round: u64,
         peer: NodeName,
-        result: &Result<Vec<u8>, Error>,
+        result: &Result<Payload, Error>,
     ) -> Option<RoundOver> {
         let report = &mut self.rounds.get_mut(&round)?.report;
-        let its = result.as_ref().ok().and_then(|b| report::decode(b).ok());
+        let its = result.as_ref().ok();
+        let its = its.and_then(|b| report::decode(b.bytes()).ok());
         match its {
             Some(its) => report.add(its),
             None => report.add_failed(peer),
@@ -497,7 +499,10 @@ mod tests {
             delivered: 4,
             ..Report::default()
         });
-        assert_eq!(broadcasts.ended(round, name("b"), &Ok(reached)), None);
+        assert_eq!(
+            broadcasts.ended(round, name("b"), &Ok(Payload::Data(reached))),
+            None
+        );
         let failed = broadcasts.ended(round, name("c"), &Err(Error::Timeout));
         assert_eq!(failed, None, "there may be more to ask");
         let over = broadcasts.asked_all(round).unwrap();
@@ -519,7 +524,7 @@ mod tests {
         broadcasts.asks(round);
         assert!(!broadcasts.put_off(round), "nothing would give room");
         assert_eq!(
-            broadcasts.ended(round, name("a"), &Ok(report.clone())),
+            broadcasts.ended(round, name("a"), &Ok(Payload::Data(report.clone()))),
             None
         );
         broadcasts.asks(round);
@@ -535,7 +540,7 @@ mod tests {
             },
         );
         assert_eq!(
-            broadcasts.ended(round, name("b"), &Ok(report.clone())),
+            broadcasts.ended(round, name("b"), &Ok(Payload::Data(report.clone()))),
             None
         );
         let unasked = broadcasts.take_unasked(round).unwrap();
@@ -543,7 +548,9 @@ mod tests {
         assert!(broadcasts.take_unasked(round).is_none());
         broadcasts.asks(round);
         assert_eq!(broadcasts.asked_all(round), None);
-        let over = broadcasts.ended(round, name("c"), &Ok(report)).unwrap();
+        let over = broadcasts
+            .ended(round, name("c"), &Ok(Payload::Data(report)))
+            .unwrap();
         let report = report::decode(&over.report).unwrap();
         assert_eq!((report.delivered, report.failed), (3, 0));
     }

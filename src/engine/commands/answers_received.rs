@@ -3,6 +3,7 @@
 
 use super::{CallNumber, Commands, Ctx, LinkId, Network, RequestId, own_call};
 use crate::engine::calls::outgoing::{Reply, SETTLED_WITH_CALL, Verdict};
+use crate::engine::payload::Payload;
 use crate::error::Error;
 use crate::wire::record::{Channel, Status, encode_notice};
 
@@ -74,7 +75,7 @@ impl Commands {
         ctx: &mut Ctx<'_>,
         network: &mut Network,
         number: u64,
-        value: Result<Vec<u8>, Error>,
+        value: Result<Payload, Error>,
     ) {
         match value {
             Ok(value) => {

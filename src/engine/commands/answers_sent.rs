@@ -50,7 +50,7 @@ impl Answer {
             return None;
         }
         let length = (self.body.len() as u64).to_be_bytes().to_vec();
-        self.status = Status::Large;
+        self.status = self.status.set_apart();
         Some(std::mem::replace(&mut self.body, length))
     }
 }
@@ -67,7 +67,7 @@ impl Commands {
         body: Vec<u8>,
     ) {
         let most = match status {
-            Status::Value => ctx.config.limits.max_message,
+            status if status.is_value() => ctx.config.limits.max_message,
             _ => BODY_MAX,
         };
         let (status, body) = if body.len() > most {
@@ -118,7 +118,7 @@ impl Commands {
         body: Vec<u8>,
     ) {
         let may_stream = self.serving.may_stream(id);
-        let mut answer = match status == Status::Value && may_stream && !self.can_end_stream(id) {
+        let mut answer = match status.is_value() && may_stream && !self.can_end_stream(id) {
             true => Answer::lost(),
             false => Answer::new(status, body),
         };
@@ -150,7 +150,7 @@ impl Commands {
     ) {
         let response = id.stream(Channel::Response);
         match answer.status {
-            Status::Value | Status::Large => self.stream_finish(ctx, network, response),
+            status if status.is_value() => self.stream_finish(ctx, network, response),
             Status::AnswerLost => {
                 self.stream_abort(ctx, network, response, "the answer could not be kept");
             }
@@ -224,6 +224,9 @@ mod tests {
         assert_eq!(large.body, (BODY_MAX as u64 + 1).to_be_bytes());
         assert_eq!(large.kept, BODY_MAX + 1, "the stream keeps it");
         assert_eq!(large.set_apart(), None, "it is apart already");
+        let mut bytes = Answer::new(Status::Data, vec![1; BODY_MAX + 1]);
+        assert!(bytes.set_apart().is_some());
+        assert_eq!(bytes.status, Status::LargeData, "the mark is kept");
     }
 
     #[test]

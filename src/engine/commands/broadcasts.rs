@@ -4,6 +4,7 @@ use super::{CallNumber, Commands, Ctx, Network, Output, Phase, RequestId};
 use crate::engine::calls::ask::{Ask, Broadcast, Terms};
 use crate::engine::calls::broadcast::{Heard, Parent, RoundOver, Unasked};
 use crate::engine::calls::outgoing::Owner;
+use crate::engine::payload::Payload;
 use crate::error::Error;
 use crate::limits::HAND_ON_MAX;
 use crate::name::NodeName;
@@ -175,7 +176,10 @@ impl Commands {
             return;
         };
         match parent {
-            Parent::Own(number) => ctx.outputs.push_back(Output::Ended(number, Ok(report))),
+            Parent::Own(number) => {
+                let ended = Output::Ended(number, Ok(Payload::Data(report)));
+                ctx.outputs.push_back(ended);
+            }
             Parent::Peer(id) => self.reply(ctx, network, id, Status::Value, report),
         }
     }

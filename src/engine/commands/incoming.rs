@@ -13,7 +13,7 @@ use crate::engine::links::Outlet;
 use crate::error::Error;
 use crate::name::NodeName;
 use crate::wire::Instance;
-use crate::wire::ask::{AskKind, AskRef};
+use crate::wire::ask::AskRef;
 use crate::wire::record::{Channel, Form, Settled, Status};
 use std::time::Duration;
 
@@ -105,7 +105,7 @@ impl Commands {
             AskRef::Large { kind, length } if length > 0 => Stage::Collecting {
                 kind,
                 caller: caller.clone(),
-                awaits_path: kind == AskKind::Command,
+                awaits_path: kind.is_command(),
             },
             _ => Stage::Running { caller_left: false },
         };

@@ -5,6 +5,7 @@ use crate::engine::calls::ask::{Ask, Terms};
 use crate::engine::calls::outgoing::{Gone, NewCall, Owner, SETTLED_WITH_CALL};
 use crate::engine::ids::CallOver;
 use crate::engine::links::Outlet;
+use crate::engine::payload::Payload;
 use crate::error::Error;
 use crate::name::NodeName;
 use crate::wire::Instance;
@@ -152,7 +153,7 @@ impl Commands {
         ctx: &mut Ctx<'_>,
         network: &mut Network,
         number: CallNumber,
-        result: Result<Vec<u8>, Error>,
+        result: Result<Payload, Error>,
     ) {
         let link = self.calls.link_of(number.0);
         let Some(call) = self.calls.end(ctx, number) else {

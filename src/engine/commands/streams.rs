@@ -203,8 +203,10 @@ impl Commands {
         match id.channel {
             Channel::Ask => self.ask_came(ctx, network, id.call),
             Channel::Value => {
-                if let Some(value) = self.streams.take_whole(id) {
-                    self.value_came(ctx, network, id.call.number, value);
+                if let Some(whole) = self.streams.take_whole(id) {
+                    let number = id.call.number;
+                    let value = whole.map(|value| self.calls.streamed_value(number, value));
+                    self.value_came(ctx, network, number, value);
                 }
             }
             Channel::Request | Channel::Response => self.end_if_complete(ctx, network, id.call),

@@ -3,6 +3,7 @@
 use super::*;
 use crate::engine::fixture::{Side, address, at, linked, name};
 use crate::engine::network::Rival;
+use crate::engine::payload::Payload;
 use crate::engine::{Ask, Request, Terms};
 use crate::error::Error;
 use crate::name::CommandPath;
@@ -75,7 +76,7 @@ impl Node {
             .outputs()
             .into_iter()
             .filter_map(|output| match output {
-                Output::Ended(number, result) => Some((number, result)),
+                Output::Ended(number, result) => Some((number, result.map(Payload::into_bytes))),
                 _ => None,
             });
         ended.collect()

@@ -5,6 +5,7 @@
 
 use super::{CallNumber, Ctx, LinkId, Output, Time};
 use crate::backoff::{Backoff, STEADY};
+use crate::engine::payload::Payload;
 use crate::error::Error;
 use crate::limits::SEEDS_MAX;
 use crate::name::NodeName;
@@ -189,7 +190,7 @@ impl Mesh {
             let address = seed.address;
             seed.waiting.retain(|wait| {
                 let outcome = match name {
-                    Some(name) => Ok(name.as_str().as_bytes().to_vec()),
+                    Some(name) => Ok(Payload::Data(name.as_str().as_bytes().to_vec())),
                     None if now >= wait.until => Err(Error::Unreachable(address.to_string())),
                     None => {
                         self.due = self.due.min(wait.until);
@@ -415,7 +416,9 @@ mod tests {
         let reached = name("p1");
         mesh.end_waits(&mut fixture.ctx(), |_| Some(&reached));
         let ended = fixture.core.outputs.pop_front();
-        assert!(matches!(ended, Some(Output::Ended(CallNumber(2), Ok(who))) if who == b"p1"));
+        assert!(
+            matches!(ended, Some(Output::Ended(CallNumber(2), Ok(who))) if who.bytes() == b"p1")
+        );
         assert!(mesh.undialled(|_| true).is_empty());
         assert_eq!(mesh.undialled(|_| false).len(), 1, "it is kept");
     }

@@ -70,7 +70,7 @@ impl Fetch<'_> {
 
     /// What a node has answered, if it has the file.
     fn holder(&self, (node, answer): RawAnswer) -> Option<Holder> {
-        let value = json::parse(&answer.ok()?, INFO_VALUES).ok()?;
+        let value = json::parse(&answer.ok()?.into_json().ok()?, INFO_VALUES).ok()?;
         // The name is kept for as long as the fetch takes, so only a plain one is, which is short.
         let name = value.get("name").and_then(|n| n.as_str());
         Some(Holder {

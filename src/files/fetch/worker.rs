@@ -107,9 +107,9 @@ impl Worker {
             }
             match read {
                 Err(Error::WouldBlock) => {}
-                Ok(0) if at == length => break stream.value_text().and_then(|_| piece.arrived()),
+                Ok(0) if at == length => break stream.payload().and_then(|_| piece.arrived()),
                 // The node has most likely refused the call; the value says why.
-                Ok(0) => break Err(stream.value_text().err().unwrap_or_else(|| short(at))),
+                Ok(0) => break Err(stream.payload().err().unwrap_or_else(|| short(at))),
                 Ok(n) if at + n as u64 > length => break Err(short(at)),
                 Ok(n) => {
                     let written = self.file.write_all_at(&buf[..n], offset + at);
@@ -117,7 +117,7 @@ impl Worker {
                     at += n as u64;
                     self.pieces.tell(News::Bytes(n as i64));
                 }
-                Err(e) => break Err(stream.value_text().err().unwrap_or(e)),
+                Err(e) => break Err(stream.payload().err().unwrap_or(e)),
             }
         };
         // These bytes are fetched again, from this node or another.

@@ -191,6 +191,7 @@ impl Callbacks {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Payload;
     use crate::identity::Identity;
     use crate::name::NodeName;
     use std::sync::Arc;
@@ -263,7 +264,7 @@ mod tests {
         assert!(callbacks.offer(message(1)));
         callbacks.add(Callback::Ended(Ended {
             on_end: Box::new(|_| {}),
-            outcome: Ok(Vec::new()),
+            outcome: Ok(Payload::Data(Vec::new())),
         }));
         assert_eq!(callbacks.keep_owed().len(), 1);
         assert!(matches!(callbacks.pop(), Some(Callback::Ended(_))));

@@ -1,13 +1,13 @@
 //! Our calls under way, and where the end of each goes.
 
 use super::slot::Slot;
-use crate::engine::CallNumber;
+use crate::engine::{CallNumber, Payload};
 use crate::error::Error;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-/// How a call ended: with the bytes of its value, or without.
-pub(in crate::node) type Outcome = Result<Vec<u8>, Error>;
+/// How a call ended: with its value, or without.
+pub(in crate::node) type Outcome = Result<Payload, Error>;
 /// What runs at the end of a call.
 pub(in crate::node) type OnEnd = Box<dyn FnOnce(Outcome) + Send>;
 
@@ -110,11 +110,20 @@ mod tests {
         let slot = Slot::new();
         calls.insert(CallNumber(1), Completion::Slot(slot.clone()));
         calls.insert(CallNumber(2), Completion::Callback(Box::new(|_| {})));
-        assert!(calls.end(CallNumber(1), Ok(vec![7])).is_none());
-        assert_eq!(slot.take(), Some(Ok(vec![7])));
-        let ended = calls.end(CallNumber(2), Ok(vec![8]));
-        assert!(ended.is_some_and(|ended| ended.outcome == Ok(vec![8])));
-        assert!(calls.end(CallNumber(2), Ok(Vec::new())).is_none(), "once");
+        assert!(
+            calls
+                .end(CallNumber(1), Ok(Payload::Data(vec![7])))
+                .is_none()
+        );
+        assert_eq!(slot.take(), Some(Ok(Payload::Data(vec![7]))));
+        let ended = calls.end(CallNumber(2), Ok(Payload::Data(vec![8])));
+        assert!(ended.is_some_and(|ended| ended.outcome == Ok(Payload::Data(vec![8]))));
+        assert!(
+            calls
+                .end(CallNumber(2), Ok(Payload::Data(Vec::new())))
+                .is_none(),
+            "once"
+        );
     }
 
     #[test]
@@ -139,7 +148,11 @@ mod tests {
             let tell = tell.clone();
             let on_end = Box::new(move |_| tell.send(number).unwrap());
             calls.insert(CallNumber(number), Completion::Continuation(on_end));
-            assert!(calls.end(CallNumber(number), Ok(Vec::new())).is_none());
+            assert!(
+                calls
+                    .end(CallNumber(number), Ok(Payload::Data(Vec::new())))
+                    .is_none()
+            );
         }
         assert!(calls.begin_continuations());
         assert!(!calls.begin_continuations(), "another thread does");

@@ -47,6 +47,7 @@ class Program:
             "length": lambda caller, args, kwargs: len(args[0]),
         }
         self.peer.calls.commands.update(commands)
+        self.peer.calls.with_bytes["same"] = lambda caller, data: data
         self.messages = []
         self.peer.calls.message = self.message
 
@@ -61,6 +62,10 @@ class Program:
         if what == "size":
             status, body = peer.call(**question)
             return {"status": status, "size": len(body)}
+        if what == "bytes":
+            data = bytes(i % 251 for i in range(question["size"]))
+            status, body = peer.call_with_bytes(question["name"], question["path"], data)
+            return {"status": status, "same": body == data, "body": body[:100].hex()}
         if what == "message":
             return shown(*peer.message(question["name"], question["data"].encode()))
         if what == "peers":

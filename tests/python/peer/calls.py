@@ -6,7 +6,8 @@ from . import records, strict_json
 from .broadcast import Broadcast
 from .fields import Malformed, Reader, u8, u32, u64
 from .names import is_path
-from .records import AGAIN, BROADCAST, LARGE, LARGE_VALUE, MESSAGE, STREAMS, VALUE
+from .records import AGAIN, BROADCAST, BYTES, BYTES_VALUE, LARGE, LARGE_BYTES, LARGE_OF
+from .records import LARGE_VALUE, MESSAGE, STREAMS, VALUE
 
 MESSAGE_MAX = 4 << 20
 DAY = 24 * 3600
@@ -22,6 +23,12 @@ def command(path, args=(), kwargs=None):
     """What is asked of a command (9.2)."""
     name, args = path.encode(), strict_json.write(list(args))
     return u8(len(name)) + name + u32(len(args)) + args + strict_json.write(kwargs or {})
+
+
+def command_with_bytes(path, data):
+    """What is asked of a command that is called with bytes (9.2)."""
+    name = path.encode()
+    return u8(len(name)) + name + data
 
 
 def read_command(ask):
@@ -65,6 +72,7 @@ class Calls:
             "__list_commands__": lambda caller, args, kwargs: sorted(self.commands),
             "__peers__": lambda caller, args, kwargs: peer.table.reached(),
         }
+        self.with_bytes = {}  # commands that are called with bytes
         self.message = None
         self.ran = 0
 
@@ -116,11 +124,12 @@ class Calls:
         call = self.own.get(number)
         if call is None:
             return session.confirm(number)
-        if status == LARGE_VALUE and len(body) != 8:
+        is_large = status in (LARGE_VALUE, LARGE_BYTES)
+        if is_large and len(body) != 8:
             raise records.Violation("the length of a value")
-        if call.instance != session.instance or (call.session is None and status == LARGE_VALUE):
+        if call.instance != session.instance or (call.session is None and is_large):
             return None
-        if status != LARGE_VALUE:
+        if not is_large:
             session.confirm(number)
             return self._end(call, status, body)
         length = int.from_bytes(body, "big")
@@ -130,7 +139,7 @@ class Calls:
 
         def whole(value):
             call.session.confirm(number)
-            self._end(call, VALUE, value)
+            self._end(call, VALUE if status == LARGE_VALUE else BYTES_VALUE, value)
 
         self.peer.streams.receive(session, False, number, 4, length, whole)
 
@@ -191,6 +200,8 @@ class Calls:
                 return records.NOT_FOUND, b""
             self.ran += 1
             return VALUE, self.message(session, ask)
+        if form & BYTES:
+            return self._run_with_bytes(session, Reader(ask))
         path, args, kwargs = read_command(ask)
         if not is_path(path) or path not in self.commands:
             return records.NOT_FOUND, b""
@@ -200,15 +211,27 @@ class Calls:
             return records.REFUSED, f"malformed: {why}".encode()
         self.ran += 1
         try:
-            return VALUE, strict_json.write(self.commands[path](session, args, kwargs))
+            value = self.commands[path](session, args, kwargs)
+            if isinstance(value, bytes):
+                return BYTES_VALUE, value
+            return VALUE, strict_json.write(value)
         except Refuse as why:
             return records.REFUSED, str(why).encode()
         except Exception as why:
             return records.FAILED, str(why).encode()[: records.BODY_MAX]
 
+    def _run_with_bytes(self, session, r):
+        path, data = r.text(), r.rest()
+        if path in self.with_bytes:
+            self.ran += 1
+            return BYTES_VALUE, self.with_bytes[path](session, data)
+        if path in self.commands:
+            return records.REFUSED, b"this command is called with JSON"
+        return records.NOT_FOUND, b""
+
     def _answer(self, key, call, status, body):
-        if status == VALUE and len(body) > records.BODY_MAX:
-            call.value, status, body = body, LARGE_VALUE, u64(len(body))
+        if status in LARGE_OF and len(body) > records.BODY_MAX:
+            call.value, status, body = body, LARGE_OF[status], u64(len(body))
         call.reply = status, body
         self._say(key, call)
 
@@ -216,9 +239,9 @@ class Calls:
         """Answers, over the session that the call came by last."""
         session, number = call.session, key[1]
         self._reply(session, number, *call.reply)
-        if call.reply[0] == LARGE_VALUE:
+        if call.reply[0] in (LARGE_VALUE, LARGE_BYTES):
             self.peer.streams.send(session, True, number, 4, call.value)
-        if call.form & STREAMS and call.reply[0] in (VALUE, LARGE_VALUE):
+        if call.form & STREAMS and call.reply[0] in (VALUE, *LARGE_OF.values(), BYTES_VALUE):
             self.peer.streams.send(session, True, number, 2, b"")
 
     def _reply(self, session, number, status, body):

@@ -187,6 +187,10 @@ class Peer:
         """Calls a command and waits: a status and a body."""
         return self._wait(name, 0, calls.command(path, args, kwargs), timeout)
 
+    def call_with_bytes(self, name, path, data, timeout=PATIENCE):
+        ask = calls.command_with_bytes(path, data)
+        return self._wait(name, records.BYTES, ask, timeout)
+
     def message(self, name, data, timeout=PATIENCE):
         return self._wait(name, records.MESSAGE, data, timeout)
 

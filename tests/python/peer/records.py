@@ -14,11 +14,14 @@ CHANNELS = {kind: range(1) for kind in range(CALL, LIST + 1)}
 CHANNELS |= {DATA: range(1, 5), END: range(1, 5), CREDIT: range(1, 5), CANCEL: range(5)}
 
 # Forms of a call (9.2).
-MESSAGE, AGAIN, STREAMS, LARGE, BROADCAST = 1, 2, 4, 8, 16
+MESSAGE, AGAIN, STREAMS, LARGE, BROADCAST, BYTES = 1, 2, 4, 8, 16, 32
+KINDS = MESSAGE | BROADCAST | BYTES
 
 # Statuses of a reply (9.3).
 VALUE, NOT_FOUND, FAILED, OVERLOADED, REFUSED, TOO_LARGE, LARGE_VALUE, LOST, TOO_MANY = range(9)
-NOT_ALLOWED = 9
+NOT_ALLOWED, BYTES_VALUE, LARGE_BYTES = 9, 10, 11
+# The status of a value that comes on channel 4, by that of the same value in a record.
+LARGE_OF = {VALUE: LARGE_VALUE, BYTES_VALUE: LARGE_BYTES}
 
 # Reasons of a close (8.5).
 LEAVING, DOUBLE, IDLE, SAME_NAME, VIOLATION, IDENTITY, REVOKED, CERTIFICATE = range(8)
@@ -80,7 +83,7 @@ class Call:
     def decode(body):
         r = Reader(body)
         number, timeout, form, forget = r.u64(), r.u32(), r.u8(), read_settled(r)
-        if form > 31 or form & MESSAGE and form & BROADCAST:
+        if form > 63 or form & KINDS not in (0, MESSAGE, BROADCAST, BYTES):
             raise Malformed("the form of a call")
         if form & LARGE:
             ask = r.take(8)
@@ -93,7 +96,7 @@ class Call:
 def read_reply(body):
     r = Reader(body)
     number, status = r.u64(), r.u8()
-    if status > NOT_ALLOWED:
+    if status > LARGE_BYTES:
         raise Malformed("the status of a reply")
     return number, status, r.rest()
 

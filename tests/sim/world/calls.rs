@@ -38,6 +38,28 @@ impl World {
             args: args.to_vec(),
             kwargs: b"{}".to_vec(),
         };
+        self.call_for(node, target, timeout, ask)
+    }
+
+    /// A call with bytes, which are given back as bytes.
+    pub(crate) fn call_with_data(
+        &mut self,
+        node: usize,
+        target: &str,
+        timeout: Duration,
+        data: Vec<u8>,
+    ) -> Option<CallNumber> {
+        let path = CommandPath::new("echo").unwrap();
+        self.call_for(node, target, timeout, Ask::Data { path, data })
+    }
+
+    fn call_for(
+        &mut self,
+        node: usize,
+        target: &str,
+        timeout: Duration,
+        ask: Ask,
+    ) -> Option<CallNumber> {
         let now = self.clock_of(node);
         let number = self.nodes[node]
             .engine
@@ -46,6 +68,12 @@ impl World {
         self.begin(node, number);
         self.drain(node);
         Some(number)
+    }
+
+    /// Whether the value that a call ended with is marked as bytes.
+    pub(crate) fn is_data(&self, node: usize, number: CallNumber) -> bool {
+        let id = (self.nodes[node].engine.instance(), number);
+        self.data_ends.contains(&id)
     }
 
     /// A call that streams.

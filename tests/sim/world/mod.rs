@@ -68,6 +68,8 @@ pub(crate) struct World {
     /// Calls begun and how often each ended.
     pub begun: HashSet<(Instance, CallNumber)>,
     pub ends: HashMap<(Instance, CallNumber), Result<Vec<u8>, Error>>,
+    /// Those of them whose values are marked as bytes.
+    pub data_ends: HashSet<(Instance, CallNumber)>,
     /// Requests that a handler was given.
     ran: HashSet<RequestId>,
     /// Every datagram sent, for replaying.
@@ -103,6 +105,7 @@ impl World {
             loss: 0,
             begun: HashSet::new(),
             ends: HashMap::new(),
+            data_ends: HashSet::new(),
             ran: HashSet::new(),
             recorded: None,
             raw: HashMap::new(),

@@ -4,7 +4,8 @@ use super::clock::Happening;
 use super::node::Behaviour;
 use super::wires::End;
 use super::{PORT, World, ms};
-use peerbase::engine::{Ask, Input, LinkId, Output, Request};
+use peerbase::engine::{Ask, Input, LinkId, Output, Payload, Request};
+use peerbase::wire::record::Status;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -39,6 +40,10 @@ impl World {
             Output::Request(incoming) => self.serve(node, incoming),
             Output::Ended(number, result) => {
                 let id = (self.nodes[node].engine.instance(), number);
+                if matches!(result, Ok(Payload::Data(_))) {
+                    self.data_ends.insert(id);
+                }
+                let result = result.map(Payload::into_bytes);
                 assert!(self.ends.insert(id, result).is_none(), "{id:?} ended twice");
             }
             Output::Message(said) => self.nodes[node].told.push((said.sender, said.data)),
@@ -121,8 +126,14 @@ impl World {
         }
         let id = incoming.id;
         assert!(self.ran.insert(id), "a handler ran twice for {id:?}");
-        let Ask::Command { args: value, .. } = incoming.ask else {
-            return;
+        let value = match incoming.ask {
+            Ask::Command { args, .. } => args,
+            Ask::Data { data, .. } => {
+                let now = self.clock_of(node);
+                let engine = &mut self.nodes[node].engine;
+                return engine.reply(now, id, Status::Data, data);
+            }
+            _ => return,
         };
         if incoming.streams {
             return;

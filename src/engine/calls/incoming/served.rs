@@ -326,7 +326,7 @@ impl Served {
     /// that the value took.
     pub(crate) fn lose_value(&mut self) -> usize {
         match &mut self.state {
-            State::Answered(answer) if matches!(answer.status, Status::Value | Status::Large) => {
+            State::Answered(answer) if answer.status.is_value() => {
                 (answer.status, answer.body) = (Status::AnswerLost, Vec::new());
                 std::mem::take(&mut answer.kept)
             }

@@ -2,6 +2,7 @@
 
 use super::{Calls, State};
 use crate::engine::LinkId;
+use crate::engine::payload::Payload;
 use crate::error::Error;
 use crate::wire::Instance;
 use crate::wire::record::Status;
@@ -29,9 +30,9 @@ pub(crate) enum Verdict {
     /// So did the value before the call was sent again, and it need not come again.
     ValueIsKept,
     /// The value of a call along which programs stream; what was streamed may still be coming.
-    Value(Vec<u8>),
+    Value(Payload),
     /// The call ends so.
-    Ends(Result<Vec<u8>, Error>),
+    Ends(Result<Payload, Error>),
 }
 
 impl Calls {
@@ -41,7 +42,7 @@ impl Calls {
         let Some(call) = self.open.get_mut(&number) else {
             return Verdict::Over;
         };
-        let is_all = reply.status != Status::Large && !call.terms.streams;
+        let is_all = !reply.status.is_large() && !call.terms.streams;
         let (was_waiting, has_value);
         match &mut call.state {
             State::Bound {
@@ -56,10 +57,13 @@ impl Calls {
             }
             _ => return Verdict::Unexpected,
         }
+        call.is_data = reply.status.is_data();
         let verdict = match reply.status {
-            Status::Large if has_value => Verdict::ValueIsKept,
-            Status::Large => Verdict::ValueComes,
-            Status::Value if call.terms.streams => Verdict::Value(reply.body.to_vec()),
+            status if status.is_large() && has_value => Verdict::ValueIsKept,
+            status if status.is_large() => Verdict::ValueComes,
+            status if status.is_value() && call.terms.streams => {
+                Verdict::Value(call.payload(reply.body.to_vec()))
+            }
             status => Verdict::Ends(call.outcome(status, reply.body)),
         };
         if was_waiting {
@@ -72,11 +76,19 @@ impl Calls {
     /// Keeps the value of a call until nothing else of it is still to come, also while the call
     /// waits to be sent again: the callee may have dropped those pieces of a large value that this
     /// node has acknowledged, and could not send the value from its beginning.
-    pub(crate) fn keep_value(&mut self, number: u64, value: Vec<u8>) {
+    pub(crate) fn keep_value(&mut self, number: u64, value: Payload) {
         if let Some(State::Bound { value: kept, .. }) =
             self.open.get_mut(&number).map(|call| &mut call.state)
         {
             *kept = Some(value);
+        }
+    }
+
+    /// The value of a call that came on a stream of its own, marked as its announcement said.
+    pub(crate) fn streamed_value(&self, number: u64, value: Vec<u8>) -> Payload {
+        match self.open.get(&number) {
+            Some(call) => call.payload(value),
+            None => Payload::Data(value),
         }
     }
 
@@ -98,12 +110,13 @@ impl Calls {
 
     /// How a call of this node to itself ends with this answer; `None` if it has ended.
     pub(crate) fn answer_local(
-        &self,
+        &mut self,
         number: u64,
         status: Status,
         body: &[u8],
-    ) -> Option<Result<Vec<u8>, Error>> {
-        let call = self.open.get(&number)?;
+    ) -> Option<Result<Payload, Error>> {
+        let call = self.open.get_mut(&number)?;
+        call.is_data = status.is_data();
         matches!(call.state, State::Local).then(|| call.outcome(status, body))
     }
 }
@@ -112,5 +125,5 @@ impl Calls {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct KeptValue {
     pub(crate) link: LinkId,
-    pub(crate) value: Vec<u8>,
+    pub(crate) value: Payload,
 }

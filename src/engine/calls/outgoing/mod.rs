@@ -27,6 +27,7 @@ pub(crate) use sending::Gone;
 use super::ask::{Ask, Carried, Request, Terms};
 use crate::due::Due;
 use crate::engine::context::Ctx;
+use crate::engine::payload::Payload;
 use crate::engine::{CallNumber, LinkId, Output, RequestId, Time};
 use crate::error::Error;
 use crate::limits::Limits;
@@ -65,7 +66,7 @@ enum State {
         /// The link that it was sent over; `None` while it waits to be sent again.
         link: Option<LinkId>,
         /// Its value, while what belongs to it is still coming.
-        value: Option<Vec<u8>>,
+        value: Option<Payload>,
     },
     /// This node is its target.
     Local,
@@ -86,6 +87,8 @@ pub(crate) struct Call {
     /// The time by which it stands in the list of what is due; never after the deadline.
     listed: Time,
     state: State,
+    /// Whether its value is marked as bytes, as far as it is answered.
+    is_data: bool,
 }
 
 impl Call {
@@ -102,8 +105,14 @@ impl Call {
         matches!(self.state, State::Bound { link: Some(link), .. } if link == over)
     }
 
-    fn outcome(&self, status: Status, body: &[u8]) -> Result<Vec<u8>, Error> {
-        outcome(status, body, self.carried.path(), self.size)
+    fn outcome(&self, status: Status, body: &[u8]) -> Result<Payload, Error> {
+        let value = outcome(status, body, self.carried.path(), self.size)?;
+        Ok(self.payload(value))
+    }
+
+    /// Its value. What answers a message is bytes, however it is marked.
+    fn payload(&self, value: Vec<u8>) -> Payload {
+        Payload::new(self.is_data || !self.carried.is_command(), value)
     }
 }
 
@@ -255,6 +264,7 @@ impl Calls {
             deadline,
             listed: deadline,
             state,
+            is_data: false,
         };
         self.open.insert(number, Box::new(call));
         number

@@ -14,7 +14,7 @@ pub(super) fn outcome(
     let text = || String::from_utf8_lossy(body).into_owned();
     let number = || body.try_into().map_or(0, u64::from_be_bytes);
     match status {
-        Status::Value => Ok(body.to_vec()),
+        Status::Value | Status::Data => Ok(body.to_vec()),
         Status::NotFound => Err(Error::CommandNotFound(path.to_owned())),
         Status::Failed => Err(Error::CommandFailed(text())),
         Status::Overloaded => Err(Error::Overloaded("at the peer")),
@@ -26,7 +26,9 @@ pub(super) fn outcome(
         Status::TooManyValues => Err(Error::TooManyValues(number())),
         Status::NotAllowed => Err(Error::NotAllowed(path.to_owned())),
         Status::AnswerLost => Err(Error::AnswerLost("the peer had no room to keep it")),
-        Status::Large => Err(Error::Internal("a large value without its stream")),
+        Status::Large | Status::LargeData => {
+            Err(Error::Internal("a large value without its stream"))
+        }
     }
 }
 

@@ -202,7 +202,9 @@ impl Calls {
         };
         let Some(command) = command else {
             let target = &call.target;
-            let why = format!("{target} speaks an older protocol, which has commands only");
+            let why = format!(
+                "{target} speaks an older protocol, which has only commands, and only JSON"
+            );
             return Err(Error::Refused(why));
         };
         ctx.outputs.push_back(Output::CompatCall {

@@ -31,6 +31,10 @@ fn command() -> Ask {
     }
 }
 
+fn seven() -> Payload {
+    Payload::Json(b"7".to_vec())
+}
+
 fn new_call(ask: Ask, wait: bool, streams: bool) -> NewCall {
     NewCall {
         owner: Owner::Program,
@@ -136,7 +140,7 @@ fn only_the_instance_that_has_a_call_can_answer_it() {
     let too_early = calls.answer(reply(waiting, Status::Value));
     assert_eq!(too_early, Verdict::Unexpected);
     let right = calls.answer(reply(number, Status::Value));
-    assert_eq!(right, Verdict::Ends(Ok(b"7".to_vec())));
+    assert_eq!(right, Verdict::Ends(Ok(seven())));
 }
 
 #[test]
@@ -147,7 +151,7 @@ fn a_call_that_is_answered_while_it_waits_to_be_sent_again_need_not_be_sent() {
     let large = calls.answer(reply(number, Status::Large));
     assert_eq!(large, Verdict::Unexpected, "its stream needs the new path");
     let value = calls.answer(reply(number, Status::Value));
-    assert_eq!(value, Verdict::Ends(Ok(b"7".to_vec())));
+    assert_eq!(value, Verdict::Ends(Ok(seven())));
     assert!(!calls.waits_for(&name("b")));
 }
 
@@ -156,12 +160,12 @@ fn the_value_of_a_call_with_streams_is_kept_until_it_is_taken_and_given_once() {
     let (mut core, mut calls) = (core(), Calls::default());
     let number = sent(&mut core, &mut calls, true);
     let value = calls.answer(reply(number, Status::Value));
-    assert_eq!(value, Verdict::Value(b"7".to_vec()));
+    assert_eq!(value, Verdict::Value(seven()));
     assert_eq!(calls.take_value(number), None);
-    calls.keep_value(number, b"7".to_vec());
+    calls.keep_value(number, seven());
     let kept = KeptValue {
         link: LINK,
-        value: b"7".to_vec(),
+        value: seven(),
     };
     assert_eq!(calls.take_value(number), Some(kept));
     assert_eq!(calls.take_value(number), None);
@@ -170,20 +174,51 @@ fn the_value_of_a_call_with_streams_is_kept_until_it_is_taken_and_given_once() {
 #[test]
 fn a_large_value_that_came_is_kept_while_its_call_waits_to_be_sent_again_and_not_sent_again() {
     let (mut core, mut calls) = (core(), Calls::default());
-    let value = b"large".to_vec();
-    for streams in [false, true] {
+    for (streams, large) in [
+        (false, Status::Large),
+        (false, Status::LargeData),
+        (true, Status::Large),
+        (true, Status::LargeData),
+    ] {
         let number = sent(&mut core, &mut calls, streams);
-        let announced = calls.answer(reply(number, Status::Large));
+        let announced = calls.answer(reply(number, large));
         assert_eq!(announced, Verdict::ValueComes);
         // The value may come over another link than the one that the call was sent over.
         calls.link_ended(LINK);
+        let value = calls.streamed_value(number, b"large".to_vec());
+        assert_eq!(value, Payload::new(large.is_data(), b"large".to_vec()));
         calls.keep_value(number, value.clone());
         assert_eq!(calls.take_value(number), None, "nothing confirms it");
         calls.sent(&mut core.at(at(0)), number, PEER, LINK);
-        let announced = calls.answer(reply(number, Status::Large));
+        let announced = calls.answer(reply(number, large));
         assert_eq!(announced, Verdict::ValueIsKept);
         let kept = calls.take_value(number).unwrap();
-        assert_eq!((kept.link, kept.value), (LINK, value.clone()));
+        assert_eq!((kept.link, kept.value), (LINK, value));
+    }
+}
+
+#[test]
+fn a_value_has_the_mark_of_its_reply_and_that_of_a_message_is_bytes() {
+    let (mut core, mut calls) = (core(), Calls::default());
+    let mut answered = |ask, status| {
+        let number = calls.begin(&mut core.at(at(0)), new_call(ask, true, false));
+        calls.sent(&mut core.at(at(0)), number, PEER, LINK);
+        calls.answer(reply(number, status))
+    };
+    let data = || Payload::Data(b"7".to_vec());
+    let called_with_data = Ask::Data {
+        path: CommandPath::new("do").unwrap(),
+        data: vec![0],
+    };
+    for ask in [command(), called_with_data] {
+        let value = answered(ask.clone(), Status::Value);
+        assert_eq!(value, Verdict::Ends(Ok(seven())));
+        let value = answered(ask, Status::Data);
+        assert_eq!(value, Verdict::Ends(Ok(data())));
+    }
+    for status in [Status::Value, Status::Data] {
+        let value = answered(Ask::Message(vec![0]), status);
+        assert_eq!(value, Verdict::Ends(Ok(data())));
     }
 }
 
@@ -241,7 +276,16 @@ fn a_command_is_handed_out_and_given_up_on_but_nothing_else_can_be() {
     assert!(matches!(a, Some(Output::CompatCall { args, .. }) if args == b"[]"));
     assert!(matches!(b, Some(Output::CompatForget(CallNumber(n))) if n == number));
 
-    for (ask, streams) in [(Ask::Message(vec![1]), false), (command(), true)] {
+    let data = Ask::Data {
+        path: CommandPath::new("do").unwrap(),
+        data: vec![1],
+    };
+    let others = [
+        (Ask::Message(vec![1]), false),
+        (command(), true),
+        (data, false),
+    ];
+    for (ask, streams) in others {
         let number = calls.begin(&mut ctx, new_call(ask, true, streams));
         let refused = calls.hand_out(&mut ctx, CallNumber(number));
         assert!(matches!(refused, Err(Error::Refused(_))));

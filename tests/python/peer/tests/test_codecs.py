@@ -147,9 +147,9 @@ class Codecs(unittest.TestCase):
         def reply(status):
             return u64(7) + u8(status) + b"x"
 
-        for status in range(10):
+        for status in range(12):
             self.assertEqual(read_reply(reply(status)), (7, status, b"x"))
-        self.refuses(read_reply, reply(10))
+        self.refuses(read_reply, reply(12))
 
     def test_json_is_read_strictly(self):
         for good in (b"[]", b" [1,\t2]\n", b"[" * 127 + b"]" * 127, b'["a\x7f\\u00e4"]', b"[-0]"):

@@ -159,9 +159,10 @@ class Sessions(unittest.TestCase):
             (records.RENEW, b"x", 0, {}),
             (records.NOTICE, u8(2) + u64(1), 0, {}),
             (records.NOTICE, u8(0) + b"x", 0, {}),
-            (records.REPLY, u64(1) + u8(10), 0, {}),
+            (records.REPLY, u64(1) + u8(12), 0, {}),
             (records.CALL, u64(1) + u32(1) + u8(17) + u8(0), 0, {}),
-            (records.CALL, u64(1) + u32(1) + u8(32) + u8(0), 0, {}),
+            (records.CALL, u64(1) + u32(1) + u8(33) + u8(0), 0, {}),
+            (records.CALL, u64(1) + u32(1) + u8(64) + u8(0), 0, {}),
             (records.CALL, u64(1) + u32(1) + u8(8) + u8(0) + u64(9) + b"x", 0, {}),
             (records.CALL, u64(1) + u32(1) + u8(0) + u8(0) + u8(5) + b"ab", 0, {}),
             (records.END, u64(1) + u64(0) + u8(2), 3, {}),
@@ -254,6 +255,19 @@ class Calls(unittest.TestCase):
             self.assertEqual(pair.call(0, ask)[0], status, ask)
         value = pair.call(0, calls.command("__echo__", [1], {"a": None}))[1]
         self.assertEqual(value, b'{"args":[1],"kwargs":{"a":null}}')
+
+    def test_bytes(self):
+        pair = opened()
+        pair.b.calls.with_bytes["same"] = lambda caller, data: data
+        pair.b.calls.commands["bytes"] = lambda caller, args, kwargs: b"\xff"
+        for data in (b"", b"\0{", os.urandom(1_000_000)):
+            ask = calls.command_with_bytes("same", data)
+            self.assertTrue(pair.call(records.BYTES, ask) == (records.BYTES_VALUE, data))
+        answer = pair.call(0, calls.command("bytes"))
+        self.assertEqual(answer, (records.BYTES_VALUE, b"\xff"))
+        for path, status in (("bytes", records.REFUSED), ("nope", records.NOT_FOUND)):
+            ask = calls.command_with_bytes(path, b"")
+            self.assertEqual(pair.call(records.BYTES, ask)[0], status)
 
     def test_messages(self):
         pair = opened()
