@@ -131,6 +131,12 @@ impl<K: Ord, V> Table<K, V> {
         self.0[at..].iter().map(|(k, v)| (k, v))
     }
 
+    /// The number of entries before the first one whose key is not `before`. Nothing after that one
+    /// may be.
+    pub(crate) fn count(&self, before: impl Fn(&K) -> bool) -> usize {
+        self.0.partition_point(|(key, _)| before(key))
+    }
+
     pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
         self.0.iter().map(|(_, v)| v)
     }
@@ -162,6 +168,7 @@ mod tests {
                 prop_assert_eq!(table.get(&key), map.get(&key));
                 prop_assert!(table.iter().eq(map.iter()));
                 prop_assert_eq!(table.len(), map.len());
+                prop_assert_eq!(table.count(|k| *k < key), map.range(..key).count());
             }
         }
     }

@@ -26,7 +26,8 @@ pub enum Event {
     /// A node that was there is there again, as a new instance.
     PeerRestarted(NodeName),
     /// Another node has proved that it goes by our name. Every node resolves the name to the same
-    /// one of the two; `wins` says whether that is this one.
+    /// one of the two; `wins` says whether that is this one. Told once for each node that does, at
+    /// most one in a minute; the 16 that were told last are remembered.
     NameConflict {
         /// Whether others resolve the name to this node.
         wins: bool,

@@ -138,6 +138,7 @@ impl Side {
     pub(crate) fn new(n: u8) -> Side {
         let mut fixture = Fixture::default();
         fixture.core.config.name = name(&format!("p{n}"));
+        fixture.core.config.identity = Identity::from_seed([n; 32]);
         fixture.core.secrets.credentials = credentials(n);
         fixture.core.instance = fixture.core.secrets.credentials.instance();
         fixture.core.entropy = Box::new(Counting(n));

@@ -290,6 +290,13 @@ impl Broadcasts {
         unasked.map(|unasked| *unasked)
     }
 
+    /// Takes all that wait to be asked, of whatever round.
+    pub(crate) fn take_all_unasked(&mut self) -> Vec<(u64, Unasked)> {
+        let rounds = self.rounds.iter_mut();
+        let unasked = rounds.filter_map(|(number, r)| Some((*number, *r.unasked.take()?)));
+        unasked.collect()
+    }
+
     /// The message has come too far to be handed on, though there are peers.
     pub(crate) fn cut(&mut self, round: u64) {
         if let Some(round) = self.rounds.get_mut(&round) {

@@ -20,8 +20,9 @@ use crate::wire::record::Status;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// Set in the number of a request of such a peer: the calls of this node to itself count up from 1.
-const COMPAT: u64 = 1 << 63;
+/// Stands for the caller of what such peers ask. No node has this instance, since instances are
+/// hashes; and it stays the same when this node takes another identity.
+const PYTHON: Instance = Instance([0; 16]);
 
 /// Where a peer is that speaks the protocol of PeerBase 0.7.1.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,10 +57,9 @@ pub(crate) struct CompatPeers {
     due: Option<Time>,
 }
 
-/// Whether a request was made by such a peer. Native peers number their calls as they like, but not
-/// in the name of this instance.
-pub(crate) fn is_request(id: RequestId, own: Instance) -> bool {
-    id.caller == own && id.number & COMPAT != 0
+/// Whether a request was made by such a peer.
+pub(crate) fn is_request(id: RequestId) -> bool {
+    id.caller == PYTHON
 }
 
 /// The peers.
@@ -192,8 +192,8 @@ impl CompatPeers {
         ctx.stats.served += 1;
         ctx.outputs.push_back(Output::Request(Request {
             id: RequestId {
-                caller: ctx.instance,
-                number: ticket | COMPAT,
+                caller: PYTHON,
+                number: ticket,
             },
             caller,
             key: None,
@@ -214,7 +214,7 @@ impl CompatPeers {
 
     /// Whether the caller waits for the answer to a request.
     pub(crate) fn is_wanted(&self, id: RequestId) -> bool {
-        self.served.get(&(id.number & !COMPAT)) == Some(&true)
+        self.served.get(&id.number) == Some(&true)
     }
 
     /// The program's answer to a request. The other engine is told of it even if no caller waits,
@@ -226,7 +226,7 @@ impl CompatPeers {
         status: Status,
         body: Vec<u8>,
     ) {
-        let ticket = id.number & !COMPAT;
+        let ticket = id.number;
         let is_wanted = self.served.remove(&ticket);
         if is_wanted != Some(true) {
             ctx.stats.replies_late += 1;
@@ -298,16 +298,14 @@ mod tests {
     #[test]
     fn a_request_is_answered_once_and_counts_until_then_even_after_it_was_withdrawn() {
         let (mut core, mut peers) = (core(), CompatPeers::default());
-        let own = core.instance;
         let mut ctx = core.at(Now::default());
         for ticket in 0..2 {
             peers.request(&mut ctx, ticket, name("old"), Ask::Message(Vec::new()));
         }
         let id = |ticket| RequestId {
-            caller: own,
-            number: ticket | COMPAT,
+            caller: PYTHON,
+            number: ticket,
         };
-        assert!(is_request(id(0), own) && !is_request(RequestId { number: 1, ..id(0) }, own));
         peers.withdrawn(1);
         assert!(peers.is_wanted(id(0)) && !peers.is_wanted(id(1)));
         assert_eq!(peers.requests(), 2, "the program still has both");

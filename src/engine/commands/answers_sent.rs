@@ -76,7 +76,7 @@ impl Commands {
         } else {
             (status, body)
         };
-        if compat::is_request(id, ctx.instance) {
+        if compat::is_request(id) {
             self.compat.reply(ctx, id, status, body);
         } else if id.caller == ctx.instance {
             match self.calls.answer_local(id.number, status, &body) {

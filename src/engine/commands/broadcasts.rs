@@ -57,6 +57,8 @@ impl Commands {
             Heard::Before(report) => self.reply(ctx, network, id, Status::Value, report),
             Heard::TurnedAway => self.reply(ctx, network, id, Status::Overloaded, Vec::new()),
             Heard::Forged => {
+                let over = self.serving.forget(id, None);
+                self.end_streams(ctx, over);
                 for link in network.sessions(&id.caller).to_vec() {
                     self.violation(ctx, network, link);
                 }
@@ -135,6 +137,25 @@ impl Commands {
         }
         let over = self.broadcasts.asked_all(round);
         self.round_over(ctx, network, over);
+    }
+
+    /// Asks no more peers for which there was no room: this node begins no call any more, or is to
+    /// go on as another instance.
+    pub(super) fn give_up_unasked(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        network: &mut Network,
+        why: &Error,
+    ) {
+        for (round, unasked) in self.broadcasts.take_all_unasked() {
+            for peer in unasked.peers {
+                self.broadcasts.asks(round);
+                let over = self.broadcasts.ended(round, peer, &Err(why.clone()));
+                self.round_over(ctx, network, over);
+            }
+            let over = self.broadcasts.asked_all(round);
+            self.round_over(ctx, network, over);
+        }
     }
 
     fn ask_peer(

@@ -306,7 +306,7 @@ impl Commands {
 
     /// Whether the caller still waits for the answer to a request. `own` is this node.
     pub(crate) fn is_wanted(&self, own: Instance, id: RequestId) -> bool {
-        if compat::is_request(id, own) {
+        if compat::is_request(id) {
             self.compat.is_wanted(id)
         } else if id.caller == own {
             self.calls.is_open(id.number)

@@ -183,6 +183,7 @@ impl Commands {
 
     /// Ends every call of this node.
     pub(crate) fn end_own_calls(&mut self, ctx: &mut Ctx<'_>, network: &mut Network, why: &Error) {
+        self.give_up_unasked(ctx, network, why);
         for number in self.calls.numbers() {
             self.end_call(ctx, network, number, Err(why.clone()));
         }

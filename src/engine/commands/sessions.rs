@@ -70,10 +70,10 @@ impl Commands {
         for needless in new.needless {
             self.cut(ctx, network, needless);
         }
-        // While a list is awaited that may revoke it, it takes nobody's place.
-        let restarted =
-            !network.waits_for_list(link) && self.supersede(ctx, network, instance, name);
-        self.announce(ctx, network, name, new.is_news, restarted);
+        // While a list is awaited that may revoke it, it is nobody to the program.
+        if !network.waits_for_list(link) {
+            self.take_place(ctx, network, instance, name);
+        }
         if let Some(other) = new.other {
             let loser = network.loser(ctx, other, link, met);
             self.close_session(ctx, network, loser, CloseReason::Duplicate);
@@ -81,6 +81,34 @@ impl Commands {
         network.plan_for_session(ctx, link, instance);
         self.answers_go_on(ctx, network, instance);
         self.pump_calls(ctx, network, name);
+    }
+
+    /// A list that was awaited has come. If the peer of the session has stood it, the program is
+    /// told of it, where it was not before.
+    pub(super) fn list_has_come(&mut self, ctx: &mut Ctx<'_>, network: &mut Network, link: LinkId) {
+        if network.waits_for_list(link) {
+            return;
+        }
+        if let Some(session) = network.session(link) {
+            let (peer, name) = (session.peer, session.name.clone());
+            if !network.is_announced(&peer) {
+                self.take_place(ctx, network, peer, &name);
+            }
+        }
+        self.pump(ctx, network, link);
+    }
+
+    /// A peer takes the place of its name, and the program is told.
+    fn take_place(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        network: &mut Network,
+        instance: Instance,
+        name: &NodeName,
+    ) {
+        let restarted = self.supersede(ctx, network, instance, name);
+        let is_news = network.announce(&instance);
+        self.announce(ctx, network, name, is_news, restarted);
     }
 
     /// Other instances of the name give way, or are asked to show that they live. Whether a program

@@ -1,6 +1,8 @@
 //! Tests of the commands as a whole, with a [`Ctx`] and a network to send through.
 
 use super::*;
+use crate::engine::calls::ask::Broadcast;
+use crate::engine::calls::broadcast::{Parent, Unasked};
 use crate::engine::fixture::{Side, address, at, linked, name};
 use crate::engine::network::Rival;
 use crate::engine::payload::Payload;
@@ -8,6 +10,7 @@ use crate::engine::{Ask, Request, Terms};
 use crate::error::Error;
 use crate::name::CommandPath;
 use crate::wire::record::Status;
+use crate::wire::report;
 use std::time::Duration;
 
 /// A node: its commands, and the network that they send through.
@@ -98,6 +101,79 @@ fn a_call_goes_over_the_session_with_its_target_and_its_answer_comes_back() {
     callee.answer(&request, b"21.5");
     caller.take(&mut callee);
     assert_eq!(caller.ended(), [(number, Ok(b"21.5".to_vec()))]);
+}
+
+impl Node {
+    /// Says a message to everyone, which `alter` changes after it was signed.
+    fn say(&mut self, alter: impl FnOnce(&mut Broadcast)) {
+        let ctx = &mut self.side.fixture.ctx();
+        let mut broadcast = self.commands.broadcasts.say(ctx, b"said");
+        alter(&mut broadcast);
+        let parent = Parent::Own(self.commands.calls.take_number());
+        let (network, timeout) = (&mut self.side.network, Duration::from_secs(9));
+        self.commands
+            .hand_on(ctx, network, parent, broadcast, timeout);
+    }
+}
+
+#[test]
+fn nothing_is_kept_of_a_message_to_all_that_its_origin_has_not_signed() {
+    let (mut origin, mut peer) = pair();
+    let instance = origin.side.fixture.core.instance;
+    for node in [&mut origin, &mut peer] {
+        let other = node.side.network.session(node.side.link).unwrap().peer;
+        node.side.network.announce(&other);
+    }
+    let said = |node: &mut Node| {
+        let outputs = node.outputs().into_iter();
+        outputs.filter(|o| matches!(o, Output::Message(_))).count()
+    };
+    origin.say(|_| {});
+    peer.take(&mut origin);
+    assert_eq!(said(&mut peer), 1);
+    assert_eq!(peer.commands.serving.calls_of(instance).len(), 1);
+    origin.say(|broadcast| broadcast.data = b"forged"[..].into());
+    peer.take(&mut origin);
+    assert_eq!(said(&mut peer), 0);
+    assert_eq!(peer.commands.serving.calls_of(instance).len(), 1);
+    assert!(!peer.side.network.is_open(peer.side.link), "a violation");
+}
+
+#[test]
+fn a_python_node_is_answered_also_if_this_node_is_another_instance_by_then() {
+    let mut node = Node::new(Side::new(5));
+    let ctx = &mut node.side.fixture.ctx();
+    let ask = Ask::Message(b"asked".to_vec());
+    node.commands.compat_request(ctx, 7, name("py"), ask);
+    let request = node.request().unwrap();
+    node.side.fixture.core.instance = Side::new(6).fixture.core.instance;
+    node.answer(&request, b"7");
+    let outputs = node.outputs();
+    assert!(matches!(&outputs[..], [Output::CompatReply(7, Status::Value, body)] if body == b"7"));
+}
+
+#[test]
+fn peers_that_were_put_off_are_not_asked_once_the_node_ends_its_calls() {
+    let (mut node, _) = pair();
+    let round = node
+        .commands
+        .broadcasts
+        .begin_round(Parent::Own(CallNumber(1)));
+    let (ctx, network) = (&mut node.side.fixture.ctx(), &mut node.side.network);
+    let unasked = Unasked {
+        peers: vec![name("p9"), name("p9")],
+        broadcast: node.commands.broadcasts.say(ctx, b"said"),
+        is_own: true,
+        deadline: at(60_000),
+    };
+    node.commands.broadcasts.keep(round, unasked);
+    let (commands, why) = (&mut node.commands, &Error::Cancelled);
+    commands.end_own_calls(ctx, network, why);
+    assert_eq!(commands.calls.len(), 0);
+    assert!(commands.broadcasts.take_unasked(round).is_none());
+    let ended = node.ended();
+    let report = report::decode(ended[0].1.as_ref().unwrap()).unwrap();
+    assert_eq!((ended.len(), report.delivered, report.failed), (1, 0, 2));
 }
 
 #[test]

@@ -20,7 +20,7 @@ impl Commands {
         match network.list_piece(ctx, link, place, bytes) {
             Ok(true) => self.list_taken(ctx, network),
             // It may be the one that was waited for, and have come from another member already.
-            Ok(false) => self.pump(ctx, network, link),
+            Ok(false) => self.list_has_come(ctx, network, link),
             Err(_) => self.violation(ctx, network, link),
         }
     }
@@ -51,7 +51,7 @@ impl Commands {
             self.withdraw_all(ctx, network, peer);
         }
         for link in network.share_list(ctx) {
-            self.pump(ctx, network, link);
+            self.list_has_come(ctx, network, link);
         }
         self.streams_go_on(ctx.now.at);
     }

@@ -73,8 +73,9 @@ impl Routes {
     /// Whether there is room for this one at a relay, of which at most `max` ways are kept. A relay
     /// that invents routes runs into this, and no other relay does.
     fn has_room_at(&self, max: usize, carrier: LinkId, route: Route) -> bool {
-        let here = self.ways.keys().filter(|(over, _)| *over == carrier);
-        self.ways.contains_key(&(carrier, route)) || here.count() < max
+        let up_to_here = self.ways.count(|(over, _)| *over <= carrier);
+        let here = up_to_here - self.ways.count(|(over, _)| *over < carrier);
+        here < max || self.ways.contains_key(&(carrier, route))
     }
 
     pub(super) fn unlink(&mut self, carrier: LinkId, route: Route) {

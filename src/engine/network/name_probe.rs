@@ -89,11 +89,15 @@ impl Network {
     }
 
     /// Another instance has proved to go by our name. Where both keep it, the program is told.
-    pub(super) fn met_namesake(&self, ctx: &mut Ctx<'_>, other: &Met) -> Proved {
+    pub(super) fn met_namesake(&mut self, ctx: &mut Ctx<'_>, other: &Met) -> Proved {
         let wins = ctx.instance < other.instance;
         match ctx.phase {
             Phase::Probing { .. } if !other.probing || !wins => return Proved::NameTaken,
-            Phase::Running if !other.probing => ctx.event(Event::NameConflict { wins }),
+            Phase::Running
+                if !other.probing && self.name_claims.is_news(ctx.now.at, other.instance) =>
+            {
+                ctx.event(Event::NameConflict { wins });
+            }
             Phase::Probing { .. } | Phase::Running | Phase::Stopped => {}
         }
         Proved::Namesake

@@ -102,6 +102,17 @@ impl Network {
         self.directory.session_up(ctx, &met.instance, made)
     }
 
+    /// The program is told of a peer, unless it was already. Says whether it was not.
+    pub(crate) fn announce(&mut self, instance: &Instance) -> bool {
+        self.directory.announce(instance)
+    }
+
+    /// Whether the program was told of a peer.
+    pub(crate) fn is_announced(&self, instance: &Instance) -> bool {
+        let peer = self.directory.get(instance);
+        peer.is_some_and(Peer::is_announced)
+    }
+
     /// The other instances that go by a name.
     pub(crate) fn rivals(&self, instance: Instance, name: &NodeName) -> Vec<Instance> {
         let all = self.directory.instances(name).iter().copied();

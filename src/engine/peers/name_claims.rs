@@ -1,6 +1,8 @@
 //! Claims of others to this node's own name, and which of them are looked into.
 
 use super::Time;
+use crate::engine::told::Told;
+use crate::limits::DISTRUSTED_MAX;
 use crate::table::Table;
 use crate::wire::Instance;
 use std::time::Duration;
@@ -16,6 +18,8 @@ pub(crate) struct NameClaims {
     /// The instances that claim the name, whether through a relay, and until when they are left
     /// alone.
     left_alone: Table<(Instance, bool), Time>,
+    /// The namesakes that the program was told of.
+    told: Told<Instance>,
 }
 
 impl NameClaims {
@@ -34,6 +38,12 @@ impl NameClaims {
             .insert((claimant, relayed), now + CLAIM_REST);
     }
 
+    /// Whether the program is to be told now that another instance goes by our name: once for each,
+    /// and one in a minute, however often they come.
+    pub(crate) fn is_news(&mut self, now: Time, namesake: Instance) -> bool {
+        self.told.is_news(now, namesake, DISTRUSTED_MAX)
+    }
+
     /// A claim could not be looked into; the next advert may try again.
     pub(crate) fn unresolved(&mut self, claimant: &Instance) {
         self.left_alone.retain(|(i, _), _| i != claimant);
@@ -44,6 +54,16 @@ impl NameClaims {
 mod tests {
     use super::*;
     use crate::engine::fixture::at;
+
+    #[test]
+    fn a_namesake_that_comes_again_and_again_is_told_once() {
+        let mut claims = NameClaims::default();
+        let namesake = |n| Instance([n; 16]);
+        assert!(claims.is_news(at(0), namesake(1)));
+        assert!(!claims.is_news(at(1), namesake(1)) && !claims.is_news(at(1), namesake(2)));
+        assert!(!claims.is_news(at(60_000), namesake(1)));
+        assert!(claims.is_news(at(60_000), namesake(2)), "a minute later");
+    }
 
     #[test]
     fn a_claim_to_our_name_is_looked_into_once_in_a_while_and_few_at_a_time() {

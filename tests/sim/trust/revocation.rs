@@ -220,7 +220,7 @@ fn whoever_says_that_it_has_a_newer_list_is_not_served_before_it_hands_it_on() {
     w.run(secs(1));
     for calls in [false, true] {
         let mut liar = crate::attacks::member::Member::ask(&mut w, a, "liar", 5);
-        liar.shows(&certificate_of_liar(), 5);
+        liar.shows(&certificate_of_liar("liar"), 5);
         liar.prove(&mut w);
         if calls {
             liar.call(&mut w, 1);
@@ -228,13 +228,65 @@ fn whoever_says_that_it_has_a_newer_list_is_not_served_before_it_hands_it_on() {
         w.run(if calls { ms(100) } else { secs(60) });
         assert!(w.closed_raw.contains(&liar.wire), "calls: {calls}");
         assert_eq!(w.nodes[a].engine.stats().served, 0);
+        assert!(!is_told_of(&w, a, "liar"), "calls: {calls}");
     }
     w.check_closed();
 }
 
-fn certificate_of_liar() -> peerbase::Certificate {
+/// Whether the program of a node was told that a peer is there.
+fn is_told_of(w: &World, node: usize, peer: &str) -> bool {
+    let joined = Event::PeerJoined(crate::world::name(peer));
+    w.nodes[node].events.contains(&joined)
+}
+
+#[test]
+fn a_peer_that_is_revoked_by_the_list_that_it_brings_was_never_there() {
+    seeds(5, |seed| {
+        let mut w = World::new(seed);
+        let a = add(&mut w, "a", 1, None);
+        // It has the list that revokes it, hands it on, and is out.
+        let shows = mode(certificate("bad", 4, 0), Some(without_bad(1)));
+        w.kept.insert("bad".into(), (identity(4), shows));
+        let bad = w.add("bad");
+        w.run(secs(10));
+        assert_eq!(kept(&w, a).map(|list| list.version()), Some(1));
+        assert!(!w.reaches(a, "bad") && !is_told_of(&w, a, "bad"));
+        // One that brings it and is not in it is there, once.
+        let c = add(&mut w, "c", 3, Some(without_bad(2)));
+        w.run(secs(10));
+        assert_eq!(kept(&w, a).map(|list| list.version()), Some(2));
+        let joined = Event::PeerJoined(crate::world::name("c"));
+        let told = w.nodes[a].events.iter().filter(|event| **event == joined);
+        assert_eq!(told.count(), 1);
+        assert!(answers(&mut w, c, "a") && !answers(&mut w, bad, "a"));
+        w.check_closed();
+    });
+}
+
+#[test]
+fn a_revoked_node_that_lies_about_its_list_does_not_keep_its_replacement_from_its_name() {
+    for list in [0, 1, 2, u64::MAX] {
+        let mut w = World::new(crate::first_seed());
+        // Flashed anew: its certificate names the list, which it has not got.
+        let shows = mode(certificate("b", 2, 1), None);
+        w.kept.insert("b".into(), (identity(2), shows));
+        let b = w.add("b");
+        w.run(ms(50));
+        assert!(!w.nodes[b].running, "it asks whether its name is taken");
+        let mut revoked = crate::attacks::member::Member::ask(&mut w, b, "b", 5);
+        revoked.shows(&certificate_of_liar("b"), list);
+        revoked.prove(&mut w);
+        w.run(secs(3));
+        assert!(w.closed_raw.contains(&revoked.wire), "list {list}");
+        let failed = &w.nodes[b].failed;
+        assert!(w.nodes[b].running, "list {list}: {failed:?}");
+        w.check_closed();
+    }
+}
+
+fn certificate_of_liar(name: &str) -> peerbase::Certificate {
     let key = *crate::forged::credentials(5).key();
-    let name = crate::world::name("liar");
+    let name = crate::world::name(name);
     super::authority()
         .sign(&super::network(), &name, &key, &[], 0)
         .unwrap()

@@ -39,8 +39,6 @@ pub(crate) struct NewSession {
     pub(crate) needless: Vec<LinkId>,
     /// The session that there was before, if there was one.
     pub(crate) other: Option<LinkId>,
-    /// Whether the program was not told of the peer yet.
-    pub(crate) is_news: bool,
 }
 
 /// What becomes of a peer when a session with it has ended.
@@ -128,8 +126,13 @@ impl Directory {
         Some(NewSession {
             needless,
             other: peer.sessions.iter().copied().find(|l| *l != made.link),
-            is_news: !std::mem::replace(&mut peer.announced, true),
         })
+    }
+
+    /// The program is told of a peer, unless it was already. Says whether it was not.
+    pub(crate) fn announce(&mut self, instance: &Instance) -> bool {
+        let peer = self.get_mut(instance);
+        peer.is_some_and(|peer| !std::mem::replace(&mut peer.announced, true))
     }
 
     /// A dial was answered; a handshake goes on.
@@ -273,14 +276,14 @@ mod tests {
     }
 
     #[test]
-    fn the_first_session_is_news_and_the_second_meets_the_first() {
+    fn a_peer_is_announced_once_and_its_second_session_meets_the_first() {
         let (mut fixture, mut directory) = met();
         let first = directory.session_up(&fixture.ctx(), &PEER, made(1, true));
         let first = first.unwrap();
-        assert!(first.is_news && first.other.is_none());
+        assert!(first.other.is_none());
+        assert!(directory.announce(&PEER) && !directory.announce(&PEER));
         let second = directory.session_up(&fixture.ctx(), &PEER, made(2, false));
         let second = second.unwrap();
-        assert!(!second.is_news);
         assert_eq!(second.other, Some(LinkId(1)));
         assert_eq!(directory.reached(&PEER), Some(&name("p")));
         assert_eq!(directory.admits(&PEER, &name("q")), Admission::OtherName);
@@ -296,6 +299,7 @@ mod tests {
             let dropped = directory.meet(&fixture.ctx(), peer(n), &name(&format!("p{n}")));
             assert_eq!(dropped, None);
             directory.session_up(&fixture.ctx(), &peer(n), made(n.into(), false));
+            directory.announce(&peer(n));
         }
         let mut meet = |directory: &mut Directory, n| {
             fixture.now = at(10);
@@ -326,6 +330,7 @@ mod tests {
         for link in [1, 2] {
             directory.session_up(&fixture.ctx(), &PEER, made(link, true));
         }
+        directory.announce(&PEER);
         directory.note_goodbye(&PEER);
         assert_eq!(directory.admits(&PEER, &name("p")), Admission::HasLeft);
         assert!(directory.session_down(&PEER, LinkId(1)));
