@@ -140,6 +140,7 @@ pub mod ffi;
 #[cfg(feature = "files")]
 mod files;
 // The one module besides `ffi` that has unsafe code.
+mod atomic_file;
 #[allow(unsafe_code)]
 mod fork;
 pub mod handshake;
@@ -166,7 +167,6 @@ mod spinning;
 mod stats;
 mod sync;
 mod table;
-mod whole_file;
 
 pub use address::RelayAddress;
 pub use authority::{Authority, AuthorityKey, Certificate, CertificateHash, RevocationList};
@@ -191,6 +191,6 @@ pub use relay::hub::RelayStats;
 #[cfg(feature = "relay-server")]
 pub use relay::{RelayBuilder, RelayServer};
 pub use rules::{Caller, Rules};
-pub use wire::membership::RelayKey;
 pub use wire::relay::Refusal;
+pub use wire::relay_key::RelayKey;
 pub use wire::report::Report;

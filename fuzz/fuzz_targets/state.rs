@@ -15,8 +15,8 @@ mod logging;
 #[path = "../../src/node/saved_peers.rs"]
 mod state;
 #[allow(dead_code, unreachable_pub)]
-#[path = "../../src/whole_file.rs"]
-mod whole_file;
+#[path = "../../src/atomic_file.rs"]
+mod atomic_file;
 
 use libfuzzer_sys::fuzz_target;
 // The library's own files use these modules by their names in the library.

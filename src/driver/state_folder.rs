@@ -11,6 +11,7 @@
 //! written for a while, and otherwise when [`STATE_PAUSE`] is over, or when the node is dropped.
 //! A file that cannot be written is tried again after that time.
 
+use crate::atomic_file;
 use crate::authority::RevocationList;
 use crate::engine::Keep;
 use crate::error::Error;
@@ -19,7 +20,6 @@ use crate::limits::{PINS_MAX, STATE_FILE_MAX, STATE_PAUSE};
 use crate::logging::record;
 use crate::name::{NetworkName, NodeName};
 use crate::signals;
-use crate::whole_file;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::io;
@@ -170,7 +170,7 @@ impl Shared {
             return true;
         };
         let file = self.folder.join(file);
-        let written = whole_file::replace(&file, text.as_bytes());
+        let written = atomic_file::replace(&file, text.as_bytes());
         if let Err(e) = &written {
             record!(Error, "{} could not be written: {e}", file.display());
         }
@@ -207,7 +207,7 @@ fn read_pins(text: &str, network: &NetworkName) -> Result<Vec<(NodeName, PublicK
 /// Reads a file, if it is there.
 fn load<T>(file: &Path, read: impl FnOnce(&str) -> Result<T, String>) -> Result<Option<T>, Error> {
     let failed = |e: io::Error| Error::io("reading the state folder", &e);
-    let Some(bytes) = whole_file::read(file, STATE_FILE_MAX).map_err(failed)? else {
+    let Some(bytes) = atomic_file::read(file, STATE_FILE_MAX).map_err(failed)? else {
         return Ok(None);
     };
     let text = std::str::from_utf8(&bytes).map_err(|_| "it is not UTF-8".to_owned());
@@ -215,7 +215,7 @@ fn load<T>(file: &Path, read: impl FnOnce(&str) -> Result<T, String>) -> Result<
         Ok(read) => return Ok(Some(read)),
         Err(why) => why,
     };
-    let aside = whole_file::set_aside(file).map_err(failed)?;
+    let aside = atomic_file::set_aside(file).map_err(failed)?;
     Err(Error::Damaged(format!(
         "{}: {why}; it is kept as {}, and the next start goes on without it",
         file.display(),
@@ -281,7 +281,7 @@ mod tests {
             fs::write(file, text).unwrap();
             let damaged = open(&folder.0).unwrap_err();
             assert!(matches!(damaged, Error::Damaged(_)), "{text}: {damaged}");
-            assert!(!file.exists() && whole_file::beside(file, ".damaged").exists());
+            assert!(!file.exists() && atomic_file::beside(file, ".damaged").exists());
             assert!(open(&folder.0).is_ok(), "the next start");
         }
     }

@@ -1,8 +1,8 @@
 //! What a program is told of what happens.
 
 use super::distrust::Distrust;
-use super::fault::RelayFault;
 use super::peer_info::Path;
+use super::relay_fault::RelayFault;
 use crate::address::RelayAddress;
 use crate::identity::PublicKey;
 #[cfg(doc)]

@@ -5,7 +5,7 @@ use crate::entropy::Entropy;
 use crate::fernet::{Key, Keyring};
 use crate::identity::Identity;
 use crate::name::NodeName;
-use crate::wire::membership::RelayKey;
+use crate::wire::relay_key::RelayKey;
 
 const DOCUMENT: &str = include_str!("../../docs/PROTOCOL.md");
 

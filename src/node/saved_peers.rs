@@ -5,12 +5,12 @@
 //!  "peers": [{"name": "roof", "address": "10.0.0.7:4711"}]}
 //! ```
 
+use crate::atomic_file;
 use crate::error::Error;
 use crate::json;
 use crate::json_object::{Object, list};
 use crate::limits::SEEDS_MAX;
 use crate::name::{NetworkName, NodeName};
-use crate::whole_file;
 use crate::wire::peers::Acquaintance;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -41,21 +41,21 @@ pub(super) fn save(
     peers: &[Acquaintance],
 ) -> Result<(), Error> {
     let state = state(network, peers) + "\n";
-    let saved = whole_file::replace(file, state.as_bytes());
+    let saved = atomic_file::replace(file, state.as_bytes());
     saved.map_err(|e| Error::io("saving the state", &e))
 }
 
 /// The addresses in a file; none, if there is no file. One that is damaged is kept aside.
 pub(super) fn load(file: &Path, network: &NetworkName) -> Result<Vec<SocketAddr>, Error> {
     let failed = |e: std::io::Error| Error::io("loading the state", &e);
-    let Some(text) = whole_file::read(file, LARGEST).map_err(failed)? else {
+    let Some(text) = atomic_file::read(file, LARGEST).map_err(failed)? else {
         return Ok(Vec::new());
     };
     let why = match read(&text, network) {
         Ok(addresses) => return Ok(addresses),
         Err(why) => why,
     };
-    let aside = whole_file::set_aside(file).map_err(failed)?;
+    let aside = atomic_file::set_aside(file).map_err(failed)?;
     let aside = aside.display();
     Err(Error::Damaged(format!(
         "{why}; the file is kept as {aside}"
@@ -88,7 +88,7 @@ fn read(text: &[u8], network: &NetworkName) -> Result<Vec<SocketAddr>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::whole_file::beside;
+    use crate::atomic_file::beside;
     use crate::wire::Instance;
     use std::fs;
 

@@ -12,7 +12,7 @@ use crate::logging::{self, Locked, record};
 use crate::name::NetworkName;
 use crate::signals;
 use crate::spinning::{SPIN, Spinning};
-use crate::wire::membership::RelayKey;
+use crate::wire::relay_key::RelayKey;
 use mio::Waker;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::fmt;

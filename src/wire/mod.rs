@@ -3,7 +3,7 @@
 //! Once its token is open, the payload is an [`advert`] or a [`record`], and in a record travel
 //! [`ask`], [`peers`] and [`report`]. The messages of the [`handshake`] are sealed by the Noise
 //! protocol. Adverts and handshakes can carry [`extensions`] of later versions. Between a node and
-//! a relay the payload is in clear: [`relay`], with the proofs and seals of [`membership`].
+//! a relay the payload is in clear: [`relay`], with the proofs and seals of [`relay_key`].
 //!
 //! Each file is a pure codec over bytes. Integers are big-endian; a text is its length in one byte
 //! and then its bytes. What decodes encodes back to the same bytes, and nothing may follow the last
@@ -16,10 +16,10 @@ mod close_reason;
 pub mod extensions;
 pub mod handshake;
 mod header;
-pub mod membership;
 pub mod peers;
 pub mod record;
 pub mod relay;
+pub mod relay_key;
 pub mod report;
 pub mod revocations;
 mod settled;

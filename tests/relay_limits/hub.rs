@@ -5,8 +5,8 @@ use peerbase::frame::{Frame, FrameType, Parsed, encode, parse};
 use peerbase::limits::{FRAME_MAX, RelayLimits};
 use peerbase::protocol::{LinkId, Now};
 use peerbase::relay::hub::{Config, Hub, Output};
-use peerbase::wire::membership::{Joining, Side};
 use peerbase::wire::relay::{Forward, FromRelay, ROUTE_WINDOW, Route, ToRelay, encode_forward};
+use peerbase::wire::relay_key::{Joining, Side};
 use peerbase::{NetworkName, RelayKey};
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv6Addr};
@@ -137,7 +137,7 @@ impl Relay {
         let network = NetworkName::new("sim").unwrap();
         let joining = Joining::new(&network, (&[7; 32], b""), (&challenge, b""));
         let mut word = Vec::new();
-        ToRelay::Prove(key.prove(Side::Member, &joining)).encode(&mut word);
+        ToRelay::Proof(key.prove(Side::Member, &joining)).encode(&mut word);
         self.send(id, FrameType::REGISTER, &word);
         id
     }

@@ -5,8 +5,8 @@ use peerbase::fernet::Key;
 use peerbase::frame::{Frame, FrameType, encode};
 use peerbase::limits::RelayLimits;
 use peerbase::relay::hub::Config;
-use peerbase::wire::membership::{Joining, Side};
 use peerbase::wire::relay::{FromRelay, ToRelay};
+use peerbase::wire::relay_key::{Joining, Side};
 use peerbase::{NetworkName, RelayKey};
 use std::net::IpAddr;
 
@@ -46,7 +46,7 @@ fn links_that_say_nothing_give_way_to_members_whoever_opens_how_many() {
         });
         let joining = Joining::new(&network, (&[7; 32], b""), (&asked.unwrap(), b""));
         let mut word = Vec::new();
-        ToRelay::Prove(key.prove(Side::Member, &joining)).encode(&mut word);
+        ToRelay::Proof(key.prove(Side::Member, &joining)).encode(&mut word);
         relay.send(honest, FrameType::REGISTER, &word);
         assert!(relay.is_open(honest), "round {round}");
         let s = relay.hub.stats();

@@ -1,6 +1,6 @@
 //! What a call asks for and on what terms, and the request that a program of the callee is handed.
 
-pub use super::said::Broadcast;
+pub use super::signed_broadcast::Broadcast;
 use crate::engine::{RequestId, Time};
 use crate::identity::PublicKey;
 use crate::limits::BODY_MAX;

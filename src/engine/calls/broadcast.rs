@@ -9,7 +9,7 @@
 //! ([`Broadcasts::hear`]), and keeps one round for each message that was handed on, which is over
 //! once all calls of it have ended.
 
-use super::said::{Broadcast, Said};
+use super::signed_broadcast::{Broadcast, Said};
 use crate::engine::context::Ctx;
 use crate::engine::payload::Payload;
 use crate::engine::{CallNumber, Output, RequestId, Time};

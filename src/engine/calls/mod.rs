@@ -11,4 +11,4 @@ pub(super) mod broadcast;
 pub(super) mod compat;
 pub(super) mod incoming;
 pub(super) mod outgoing;
-pub(super) mod said;
+pub(super) mod signed_broadcast;

@@ -1,6 +1,6 @@
 //! The calls that peers make: they come, run at most once, and are answered.
 
-use super::admission::is_allowed;
+use super::authorization::is_allowed;
 use super::{Commands, Ctx, LinkId, Network, RequestId};
 use crate::engine::Source;
 use crate::engine::calls::ask::{Ask, MALFORMED, Unreadable};

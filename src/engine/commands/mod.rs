@@ -17,9 +17,9 @@
 //! `stopping` waits for answers to arrive. `records` says which part a record is about, `sessions`
 //! what it means for calls that sessions and peers come and go, and `ends` ends links.
 
-mod admission;
 mod answers_received;
 mod answers_sent;
+mod authorization;
 mod broadcasts;
 mod compat;
 mod ends;

@@ -18,7 +18,7 @@ impl Commands {
         bytes: &[u8],
     ) {
         match network.list_piece(ctx, link, place, bytes) {
-            Ok(true) => self.list_taken(ctx, network),
+            Ok(true) => self.act_on_list(ctx, network),
             // It may be the one that was waited for, and have come from another member already.
             Ok(false) => self.list_has_come(ctx, network, link),
             Err(_) => self.violation(ctx, network, link),
@@ -37,15 +37,15 @@ impl Commands {
         }
         let is_new = network.take_list(ctx, list)?;
         if is_new {
-            self.list_taken(ctx, network);
+            self.act_on_list(ctx, network);
         }
         Ok(is_new)
     }
 
     /// This node has a newer list: members that it names are gone with their calls, and the others
     /// are handed the list.
-    fn list_taken(&mut self, ctx: &mut Ctx<'_>, network: &mut Network) {
-        for (link, peer) in network.list_taken() {
+    fn act_on_list(&mut self, ctx: &mut Ctx<'_>, network: &mut Network) {
+        for (link, peer) in network.sessions_to_revoke() {
             self.close_session(ctx, network, link, CloseReason::Revoked);
             self.drop_peer(ctx, network, peer);
             self.withdraw_all(ctx, network, peer);

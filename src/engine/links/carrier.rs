@@ -1,9 +1,9 @@
-//! The state of a link to a relay: how far joining has come, and how words are sealed.
+//! The state of a link to a relay: how far joining has come, and what authenticates words.
 
 use super::{RelayFault, Time};
 use crate::rate::Rate;
-use crate::wire::membership::{Challenge, Seals};
 use crate::wire::relay::{FromRelay, Route, ToRelay, Word, WordError};
+use crate::wire::relay_key::{Challenge, WordMacs};
 use std::time::Duration;
 
 /// Our membership at a relay.
@@ -33,8 +33,8 @@ pub(super) struct Carrier {
     /// so again.
     pub(super) must_prove: bool,
     pub(super) progress: Progress,
-    /// How words are sealed, once both sides have proved the relay key.
-    pub(super) seals: Option<Box<Seals>>,
+    /// What authenticates words, once both sides have proved the relay key.
+    pub(super) macs: Option<Box<WordMacs>>,
     /// Whether it has begun to hand us adverts. From then on it takes us for a member.
     pub(super) hands_over: bool,
     /// Why it is about to end, if that was noted.
@@ -51,7 +51,7 @@ impl Carrier {
             challenge,
             must_prove,
             progress: Progress::Asking,
-            seals: None,
+            macs: None,
             hands_over: false,
             fault: None,
             told: 0,
@@ -74,15 +74,15 @@ impl Carrier {
     pub(super) fn say(&mut self, word: &ToRelay, out: &mut Vec<u8>) {
         let from = out.len();
         word.encode(out);
-        if let Some(seals) = &mut self.seals {
-            seals.seal(from, out);
+        if let Some(macs) = &mut self.macs {
+            macs.append(from, out);
         }
     }
 
-    /// Reads a word of the relay's, which is sealed if both sides have proved the relay key.
+    /// Reads a word of the relay's, which is authenticated if both sides have proved the relay key.
     pub(super) fn read(&mut self, payload: &[u8]) -> Result<Word<FromRelay>, RelayFault> {
-        let payload = match &mut self.seals {
-            Some(seals) => seals.open(payload).map_err(|_| RelayFault::Protocol)?,
+        let payload = match &mut self.macs {
+            Some(macs) => macs.check(payload).map_err(|_| RelayFault::Protocol)?,
             None => payload,
         };
         FromRelay::decode(payload).map_err(|why| match why {

@@ -6,8 +6,8 @@ use super::keepalive::Pulse;
 use super::{Came, Ctx, LinkId, Links, Output, RelayFault, State, Via};
 use crate::address::RelayAddress;
 use crate::frame::{Frame, FrameType};
-use crate::wire::membership::{Challenge, Joining, Proof, RelayKey, Side};
 use crate::wire::relay::{Fields, Forward, FromRelay, Refusal, Route, ToRelay, Word};
+use crate::wire::relay_key::{Challenge, Joining, Proof, RelayKey, Side};
 
 impl Links {
     fn carrier(&self, id: LinkId) -> Option<&Carrier> {
@@ -236,11 +236,11 @@ impl Links {
         let Some(key) = keys.find(|key| key.verify(Side::Relay, &joining, &proof)) else {
             return WRONG_KEY;
         };
-        let proof = ToRelay::Prove(key.prove(Side::Member, &joining));
+        let proof = ToRelay::Proof(key.prove(Side::Member, &joining));
         self.say_to_relay(ctx, id, &proof);
         if let Some(carrier) = self.carrier_mut(id) {
             carrier.progress = Progress::Answered;
-            carrier.seals = Some(Box::new(key.seals(Side::Member, &joining)));
+            carrier.macs = Some(Box::new(key.macs(Side::Member, &joining)));
         }
         Came::Nothing
     }
@@ -252,7 +252,7 @@ impl Links {
         };
         let since = ctx.now.at;
         carrier.progress = Progress::Joined(Member { since, route });
-        let is_proven = carrier.seals.is_some();
+        let is_proven = carrier.macs.is_some();
         self.wake_at(ctx.now.at + ctx.config.relay_keepalive);
         Came::Joined { is_proven }
     }

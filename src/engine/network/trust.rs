@@ -59,7 +59,7 @@ impl Network {
     }
 
     /// A member hands on a piece of a list. Says whether this node has a newer list with it; then
-    /// [`Network::list_taken`] is to follow.
+    /// [`Network::sessions_to_revoke`] is to follow.
     pub(crate) fn list_piece(
         &mut self,
         ctx: &mut Ctx<'_>,
@@ -73,7 +73,7 @@ impl Network {
     }
 
     /// The program gives this node a list. Says whether it is newer than the one before; then
-    /// [`Network::list_taken`] is to follow.
+    /// [`Network::sessions_to_revoke`] is to follow.
     pub(crate) fn take_list(
         &mut self,
         ctx: &mut Ctx<'_>,
@@ -84,7 +84,7 @@ impl Network {
 
     /// This node has a newer list. The sessions that are to end because of it, with their peers;
     /// [`Network::share_list`] is to follow.
-    pub(crate) fn list_taken(&mut self) -> Vec<(LinkId, Instance)> {
+    pub(crate) fn sessions_to_revoke(&mut self) -> Vec<(LinkId, Instance)> {
         self.links.note_list(self.trust.list_version());
         let revoked = self.trust.revoked();
         let links = &mut self.links;

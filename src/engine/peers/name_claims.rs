@@ -1,7 +1,7 @@
 //! Claims of others to this node's own name, and which of them are looked into.
 
 use super::Time;
-use crate::engine::told::Told;
+use crate::engine::event_throttle::EventThrottle;
 use crate::limits::DISTRUSTED_MAX;
 use crate::table::Table;
 use crate::wire::Instance;
@@ -19,7 +19,7 @@ pub(crate) struct NameClaims {
     /// alone.
     left_alone: Table<(Instance, bool), Time>,
     /// The namesakes that the program was told of.
-    told: Told<Instance>,
+    told: EventThrottle<Instance>,
 }
 
 impl NameClaims {

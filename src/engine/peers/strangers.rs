@@ -3,7 +3,7 @@
 //! told of them, since a wrong key would otherwise be silent.
 
 use super::{Ctx, Event};
-use crate::engine::told::Told;
+use crate::engine::event_throttle::EventThrottle;
 use crate::limits::STRANGERS_MAX;
 use crate::wire::advert::MARK;
 use std::collections::VecDeque;
@@ -12,9 +12,9 @@ use std::net::IpAddr;
 /// The strangers that the program was told of.
 #[derive(Debug, Default)]
 pub(crate) struct Strangers {
-    with_other_key: Told<IpAddr>,
-    of_other_version: Told<IpAddr>,
-    closing: Told<IpAddr>,
+    with_other_key: EventThrottle<IpAddr>,
+    of_other_version: EventThrottle<IpAddr>,
+    closing: EventThrottle<IpAddr>,
     /// Who has closed a link once. It may just have been ended, or have had too much to do.
     closed_once: VecDeque<IpAddr>,
 }

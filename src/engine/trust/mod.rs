@@ -2,13 +2,13 @@
 //!
 //! In an open network a name is pinned to the first kept identity that is met under it (`pins`). In
 //! a certified network an authority signs a certificate for each name, and a revocation list names
-//! the certificates that count no more (`members`); nodes hand the newest list on to each other.
-//! `mode` defines the two modes.
+//! the certificates that count no more (`certified_network`); nodes hand the newest list on to each
+//! other. `mode` defines the two modes.
 //!
 //! This part knows no links: it is told which sessions there are, and says which of them are to
 //! end, to wait, or to be handed the list.
 
-mod members;
+mod certified_network;
 mod mode;
 mod pins;
 #[cfg(test)]
@@ -18,7 +18,7 @@ pub use mode::{Certified, Mode};
 
 use super::context::Ctx;
 use super::distrust::Distrust;
-use super::told::Told;
+use super::event_throttle::EventThrottle;
 use super::{Config, Event, Keep, LinkId};
 use crate::authority::{Certificate, RevocationList};
 use crate::error::Error;
@@ -27,14 +27,14 @@ use crate::identity::PublicKey;
 use crate::limits::{DISTRUSTED_MAX, REVOCATION_RECORD_MAX};
 use crate::name::{NodeName, Role};
 use crate::table::Table;
-use members::{Members, Vouched};
+use certified_network::{CertifiedNetwork, Vouched};
 use pins::{Pinned, Pins};
 use std::sync::Arc;
 
 #[derive(Debug)]
 enum State {
     Open(Pins),
-    Certified(Box<Members>),
+    Certified(Box<CertifiedNetwork>),
 }
 
 /// A member in a session.
@@ -60,8 +60,8 @@ pub(crate) struct Trust {
     state: State,
     /// Those in sessions, in a certified network.
     members: Table<LinkId, Box<Member>>,
-    distrusted: [Told<(NodeName, PublicKey)>; Distrust::ALL.len()],
-    distrusted_by: [Told<NodeName>; Distrust::ALL.len()],
+    distrusted: [EventThrottle<(NodeName, PublicKey)>; Distrust::ALL.len()],
+    distrusted_by: [EventThrottle<NodeName>; Distrust::ALL.len()],
     told_of_full: bool,
 }
 
@@ -71,7 +71,7 @@ impl Trust {
             state: match &config.mode {
                 Mode::Open { pins } => State::Open(Pins::new(pins)),
                 Mode::Certified(known) => {
-                    State::Certified(Box::new(Members::new(&config.network, known)))
+                    State::Certified(Box::new(CertifiedNetwork::new(&config.network, known)))
                 }
             },
             members: Table::default(),
@@ -85,7 +85,7 @@ impl Trust {
     pub(crate) fn list_version(&self) -> u64 {
         match &self.state {
             State::Open(_) => 0,
-            State::Certified(members) => members.version(),
+            State::Certified(network) => network.version(),
         }
     }
 }
@@ -144,7 +144,7 @@ impl Trust {
         let judged = match &self.state {
             State::Open(pins) if pins.allow(name, key) => Ok(None),
             State::Open(_) => Err(Distrust::OtherKey),
-            State::Certified(members) => members.judge(name, key, shown).map(Some),
+            State::Certified(network) => network.judge(name, key, shown).map(Some),
         };
         judged.inspect_err(|why| {
             ctx.stats.distrusted += 1;
@@ -243,30 +243,30 @@ impl Trust {
     /// The list that the member in a session is to be handed, if it has none that is as new, and
     /// how many bytes of it the member was handed already.
     pub(crate) fn list_for(&self, link: LinkId) -> Option<(Arc<[u8]>, usize)> {
-        let State::Certified(members) = &self.state else {
+        let State::Certified(network) = &self.state else {
             return None;
         };
         let member = self.members.get(&link)?;
-        if members.version() <= member.has {
+        if network.version() <= member.has {
             return None;
         }
         let handed = match member.handed {
-            (version, handed) if version == members.version() => handed,
+            (version, handed) if version == network.version() => handed,
             // A newer one begins anew.
             _ => 0,
         };
-        Some((members.list().clone(), handed))
+        Some((network.list().clone(), handed))
     }
 
     /// The member in a session was handed so many bytes of the newest list.
     pub(crate) fn list_handed(&mut self, link: LinkId, handed: usize) {
-        let State::Certified(members) = &self.state else {
+        let State::Certified(network) = &self.state else {
             return;
         };
         if let Some(member) = self.members.get_mut(&link) {
-            member.handed = (members.version(), handed);
-            if handed >= members.list().len() {
-                member.has = members.version();
+            member.handed = (network.version(), handed);
+            if handed >= network.list().len() {
+                member.has = network.version();
             }
         }
     }
@@ -278,13 +278,13 @@ impl Trust {
 
     /// The sessions of members that were revoked.
     pub(crate) fn revoked(&self) -> Vec<LinkId> {
-        let State::Certified(members) = &self.state else {
+        let State::Certified(network) = &self.state else {
             return Vec::new();
         };
         let revoked = self
             .members
             .iter()
-            .filter(|(_, member)| members.is_revoked(&member.vouched.certificate));
+            .filter(|(_, member)| network.is_revoked(&member.vouched.certificate));
         revoked.map(|(link, _)| *link).collect()
     }
 }
@@ -302,7 +302,7 @@ impl Trust {
             State::Open(_) => Err(Error::Argument(
                 "a node of an open network shows no certificate",
             )),
-            State::Certified(members) => members.set_certificate(ctx, key, certificate),
+            State::Certified(network) => network.set_certificate(ctx, key, certificate),
         }
     }
 }
@@ -314,9 +314,9 @@ impl Trust {
     pub(crate) fn vouches_for(&self, name: &NodeName, key: &PublicKey, certificate: &[u8]) -> bool {
         match &self.state {
             State::Open(pins) => pins.allow(name, key),
-            State::Certified(members) => {
-                let certificate = members.certificate(name, key, certificate);
-                certificate.is_ok_and(|certificate| !members.is_revoked(&certificate.hash()))
+            State::Certified(network) => {
+                let certificate = network.certificate(name, key, certificate);
+                certificate.is_ok_and(|certificate| !network.is_revoked(&certificate.hash()))
             }
         }
     }
@@ -332,7 +332,7 @@ impl Trust {
         (offset, length): (u32, u32),
         bytes: &[u8],
     ) -> Result<bool, BadList> {
-        let (State::Certified(members), Some(member)) =
+        let (State::Certified(network), Some(member)) =
             (&mut self.state, self.members.get_mut(&link))
         else {
             // What nodes of a certified network tell each other means nothing here.
@@ -350,7 +350,7 @@ impl Trust {
             return Ok(false);
         }
         let whole = std::mem::take(&mut member.coming);
-        let list = members.read(&whole).ok_or(BadList)?;
+        let list = network.read(&whole).ok_or(BadList)?;
         member.has = member.has.max(list.version());
         self.take(ctx, list).map_err(|_| BadList)
     }
@@ -358,15 +358,15 @@ impl Trust {
     /// Takes a list if it is newer than the one that this node has, and says whether it is.
     /// Sessions of members that it names are to end, and it is to be handed on.
     pub(crate) fn take(&mut self, ctx: &mut Ctx<'_>, list: RevocationList) -> Result<bool, Error> {
-        let State::Certified(members) = &mut self.state else {
+        let State::Certified(network) = &mut self.state else {
             return Err(Error::Argument("an open network has no revocation list"));
         };
         let (version, kept) = (list.version(), list.clone());
-        if !members.take(list)? {
+        if !network.take(list)? {
             return Ok(false);
         }
         ctx.keep(Keep::List(kept));
-        let is_own = members.am_revoked();
+        let is_own = network.am_revoked();
         ctx.event(Event::ListTaken { version, is_own });
         Ok(true)
     }

@@ -3,7 +3,7 @@
 use crate::limits::RelayLimits;
 use crate::name::NetworkName;
 use crate::protocol::LinkId;
-use crate::wire::membership::RelayKey;
+use crate::wire::relay_key::RelayKey;
 
 /// Which networks a relay serves, and how much.
 #[derive(Clone, Debug, Default)]

@@ -7,8 +7,8 @@ use super::{Hub, joining};
 use crate::frame::{Frame, FrameType};
 use crate::name::NetworkName;
 use crate::protocol::{LinkId, Now, Time};
-use crate::wire::membership::Seals;
 use crate::wire::relay::{Forward, FromRelay, Refusal, Route, ToRelay};
+use crate::wire::relay_key::WordMacs;
 
 /// Bytes of a keepalive's nonce; no node sends a longer one.
 const PING_MAX: usize = 64;
@@ -98,8 +98,8 @@ impl Hub {
         };
         match joining::step(&mut self.core.at(now), stage, &network, &word) {
             joining::Step::Ask(word) => self.tell(now, id, &word),
-            joining::Step::Join(seals) => {
-                if self.join(now, id, network, Some(seals)) {
+            joining::Step::Join(macs) => {
+                if self.join(now, id, network, Some(macs)) {
                     self.catch_up(now, id);
                 }
             }
@@ -114,7 +114,7 @@ impl Hub {
     }
 
     /// Makes a link a member, which has no adverts yet; whether it may be one.
-    fn join(&mut self, now: Now, id: LinkId, network: NetworkName, seals: Option<Seals>) -> bool {
+    fn join(&mut self, now: Now, id: LinkId, network: NetworkName, macs: Option<WordMacs>) -> bool {
         let Some(origin) = self.members.origin(id) else {
             return false;
         };
@@ -133,7 +133,7 @@ impl Hub {
         ctx.stats.joined += 1;
         ctx.look_by(now.at + ctx.limits().idle);
         if let Some(stage) = self.members.stage_mut(id) {
-            *stage = Stage::Joined(Box::new(Membership::new(network, route, seals)));
+            *stage = Stage::Joined(Box::new(Membership::new(network, route, macs)));
         }
         self.newcomers.remove(id);
         true
@@ -355,7 +355,7 @@ impl Hub {
             Ok(word @ (ToRelay::Tags(_) | ToRelay::Newer(_))) => {
                 self.tell(now, id, &FromRelay::Unknown(word.verb().into()));
             }
-            Ok(ToRelay::Join(_) | ToRelay::Prove(_)) => self.refuse(now, id, Refusal::Frame),
+            Ok(ToRelay::Join(_) | ToRelay::Proof(_)) => self.refuse(now, id, Refusal::Frame),
             Err(why) => self.refuse(now, id, why),
         }
     }

@@ -233,7 +233,7 @@ mod tests {
         let mut core = core(RelayLimits::default());
         let net = |text| NetworkName::new(text).unwrap();
         let key = crate::fernet::Key::from_bytes([7; 32]);
-        let key = crate::wire::membership::RelayKey::derive(&key, &net("plant"));
+        let key = crate::wire::relay_key::RelayKey::derive(&key, &net("plant"));
         core.config.networks = vec![(net("hall"), None), (net("plant"), Some(key))];
         let mut http = Http::default();
         let mut status = |network| {

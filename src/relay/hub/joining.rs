@@ -4,8 +4,8 @@ use super::Config;
 use super::context::Ctx;
 use super::stage::{Challenged, Stage};
 use crate::name::NetworkName;
-use crate::wire::membership::{Challenge, Joining, RelayKey, Seals, Side};
 use crate::wire::relay::{FromRelay, Refusal, ToRelay, Word};
+use crate::wire::relay_key::{Challenge, Joining, RelayKey, Side, WordMacs};
 
 /// What follows from a word of a link that has not joined.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub(super) enum Step {
     /// It is shown the relay's proof, and asked for its own.
     Ask(FromRelay),
     /// It has proved the key, and may join.
-    Join(Seals),
+    Join(WordMacs),
     /// It may join, once it is told that nothing is proven.
     Enter(FromRelay),
     Refuse(Refusal),
@@ -60,13 +60,13 @@ pub(super) fn step(
             *stage = Stage::Challenged(Box::new(challenged));
             Step::Ask(word)
         }
-        (Stage::Challenged(challenged), ToRelay::Prove(proof))
+        (Stage::Challenged(challenged), ToRelay::Proof(proof))
             if challenged.network == *network =>
         {
             let joining = &challenged.joining;
             let key = key.filter(|key| key.verify(Side::Member, joining, proof));
             match key {
-                Some(key) => Step::Join(key.seals(Side::Relay, joining)),
+                Some(key) => Step::Join(key.macs(Side::Relay, joining)),
                 None => Step::Refuse(Refusal::Key),
             }
         }
@@ -152,10 +152,10 @@ mod tests {
     fn a_network_with_a_key_is_joined_with_a_proof_of_it() {
         let (mut core, mut stage) = (listed(), Stage::New);
         let joining = asked(&mut core, &mut stage);
-        let wrong = ToRelay::Prove([1; 32]);
+        let wrong = ToRelay::Proof([1; 32]);
         let refused = next(&mut core, &mut stage, "plant", &wrong);
         assert!(is_refused(&refused, Refusal::Key));
-        let good = ToRelay::Prove(key().prove(Side::Member, &joining));
+        let good = ToRelay::Proof(key().prove(Side::Member, &joining));
         let joins = next(&mut core, &mut stage, "plant", &good);
         assert!(matches!(joins, Step::Join(_)), "{joins:?}");
         let elsewhere = next(&mut core, &mut stage, "hall", &good);
@@ -171,8 +171,8 @@ mod tests {
         let joining = asked(&mut core, &mut stage);
         let elsewhere = asked(&mut core, &mut other);
         assert_ne!(joining, elsewhere, "two at once");
-        let reflected = ToRelay::Prove(key().prove(Side::Relay, &joining));
-        let good = ToRelay::Prove(key().prove(Side::Member, &joining));
+        let reflected = ToRelay::Proof(key().prove(Side::Relay, &joining));
+        let good = ToRelay::Proof(key().prove(Side::Member, &joining));
         for (stage, proof) in [(&mut stage, &reflected), (&mut other, &good)] {
             let refused = next(&mut core, stage, "plant", proof);
             assert!(is_refused(&refused, Refusal::Key), "{refused:?}");
@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn words_out_of_place_are_refused() {
         let mut core = listed();
-        let proof = ToRelay::Prove([1; 32]);
+        let proof = ToRelay::Proof([1; 32]);
         let refused = next(&mut core, &mut Stage::New, "plant", &proof);
         assert!(is_refused(&refused, Refusal::Frame));
         let mut stage = Stage::New;

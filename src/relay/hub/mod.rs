@@ -8,8 +8,8 @@
 //!       New --join------------------------> Joined    (one without)
 //! ```
 //!
-//! With a relay key both sides prove that they have it, and each word that follows is numbered and
-//! sealed; one that is not the next ends the link.
+//! With a relay key both sides prove that they have it, and each word that follows carries a
+//! number and a MAC; one that is not the next ends the link.
 //!
 //! A link that goes over a limit is told which by an `err` frame, and closed; no other link
 //! notices. What one member can make wait for another is bounded by a window, for all by the

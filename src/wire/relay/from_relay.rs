@@ -6,7 +6,7 @@ use super::tags::TagAnswer;
 use super::{Word, WordError};
 use crate::limits::ROUTE_WINDOW;
 use crate::wire::Malformed;
-use crate::wire::membership::{Challenge, Proof};
+use crate::wire::relay_key::{Challenge, Proof};
 use crate::wire::text::{bytes, number, put_bytes, put_number};
 
 /// How a relay tells the members of a network of each other.
@@ -82,7 +82,7 @@ fn unknown(spoken: &mut Spoken<'_>) -> Result<FromRelay, Malformed> {
 }
 
 impl FromRelay {
-    /// Reads the payload of a `reg` frame, without its seal.
+    /// Reads the payload of a `reg` frame, without its number and MAC.
     pub fn decode(payload: &[u8]) -> Result<Word<FromRelay>, WordError> {
         let (mut spoken, fields) = Spoken::read(payload)?;
         let word = match spoken.verb {
@@ -108,7 +108,7 @@ impl FromRelay {
         Ok(Word { word, fields })
     }
 
-    /// Appends the payload, without fields and seal.
+    /// Appends the payload, without fields, number and MAC.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let (word, route, bytes) = match self {
             FromRelay::Prove(challenge, proof) => {
@@ -150,7 +150,7 @@ impl FromRelay {
 }
 
 impl Word<FromRelay> {
-    /// Appends the payload, without its seal.
+    /// Appends the payload, without its number and MAC.
     pub fn encode(&self, out: &mut Vec<u8>) {
         self.word.encode(out);
         out.extend_from_slice(self.fields.as_bytes());

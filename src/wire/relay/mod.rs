@@ -18,10 +18,10 @@
 //! ```
 //!
 //! A node asks to join. A relay with a relay key proves that it has it, and asks the node for such
-//! a proof; from then on each word of either side is sealed (`membership`). A relay without one
-//! proves nothing, and goes on at once. The relay then hands over the adverts that it holds as
-//! `fwd` frames of type `adv`, and last says `joined`, so that a node that has joined knows the
-//! members that are there.
+//! a proof; from then on each word of either side carries a number and a MAC (`relay_key`). A relay
+//! without one proves nothing, and goes on at once. The relay then hands over the adverts that it
+//! holds as `fwd` frames of type `adv`, and last says `joined`, so that a node that has joined
+//! knows the members that are there.
 //!
 //! `gone` says that a route leads nowhere any more. A node has at most a window of bytes of `fwd`
 //! frames under way to one route: [`ROUTE_WINDOW`], unless the relay grants more with `window`.
@@ -128,7 +128,7 @@ mod tests {
         use TagRequest::*;
         prop_oneof![
             any::<[u8; 32]>().prop_map(ToRelay::Join),
-            any::<[u8; 32]>().prop_map(ToRelay::Prove),
+            any::<[u8; 32]>().prop_map(ToRelay::Proof),
             routes().prop_map(ToRelay::Block),
             prop::collection::vec(tags(), 1..=TAGS_MAX).prop_map(|t| ToRelay::Tags(Carry(t))),
             tags().prop_map(|t| ToRelay::Tags(Who(t))),
@@ -181,7 +181,7 @@ mod tests {
                 }
                 Err(why) => {
                     prop_assert_eq!(why, WordError::Malformed);
-                    prop_assert!(matches!(word, ToRelay::Prove(_)) && !fields.is_empty());
+                    prop_assert!(matches!(word, ToRelay::Proof(_)) && !fields.is_empty());
                 }
             }
             let critical = [&bare[..], b".!x=1"].concat();
@@ -234,7 +234,7 @@ mod tests {
         let a43 = "A".repeat(43);
         for (word, wanted) in [
             (ToRelay::Join(zeros), format!("join.2.{a43}=")),
-            (ToRelay::Prove(zeros), format!("proof.{a43}=")),
+            (ToRelay::Proof(zeros), format!("proof.{a43}=")),
             (ToRelay::Block(route), "block.abcdefgh-_012345".into()),
             (
                 ToRelay::Tags(TagRequest::Carry(vec![Tag([0; 16]); 2])),

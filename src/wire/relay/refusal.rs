@@ -4,7 +4,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
     /// The bytes were not a frame, the frame was out of place, or a word was not the next that the
-    /// member has sealed.
+    /// member has authenticated.
     Frame,
     /// The node speaks another version of what nodes and relays say to each other.
     Version,

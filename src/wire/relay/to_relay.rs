@@ -4,7 +4,7 @@ use super::route::Route;
 use super::spoken::Spoken;
 use super::tags::TagRequest;
 use super::{VERSION, Word, WordError};
-use crate::wire::membership::{Challenge, Proof};
+use crate::wire::relay_key::{Challenge, Proof};
 use crate::wire::text::{bytes, number, put_bytes, put_number};
 
 /// What a node says to a relay.
@@ -13,7 +13,7 @@ pub enum ToRelay {
     /// The node asks to join.
     Join(Challenge),
     /// The node proves that it has the relay's key.
-    Prove(Proof),
+    Proof(Proof),
     /// The node wants nothing more from a route.
     Block(Route),
     /// The node asks something of tags.
@@ -23,7 +23,7 @@ pub enum ToRelay {
 }
 
 impl ToRelay {
-    /// Reads the payload of a `reg` frame, without its seal.
+    /// Reads the payload of a `reg` frame, without its number and MAC.
     pub fn decode(payload: &[u8]) -> Result<Word<ToRelay>, WordError> {
         let (mut spoken, fields) = Spoken::read(payload)?;
         let word = match spoken.verb {
@@ -34,7 +34,7 @@ impl ToRelay {
                 ToRelay::Join(bytes(spoken.argument()?)?)
             }
             // Nothing would protect a field of it from being taken away.
-            b"proof" if fields.as_bytes().is_empty() => ToRelay::Prove(bytes(spoken.argument()?)?),
+            b"proof" if fields.as_bytes().is_empty() => ToRelay::Proof(bytes(spoken.argument()?)?),
             b"proof" => return Err(WordError::Malformed),
             b"block" => ToRelay::Block(Route::parse(spoken.argument()?)?),
             _ => match TagRequest::read(&mut spoken)? {
@@ -46,7 +46,7 @@ impl ToRelay {
         Ok(Word { word, fields })
     }
 
-    /// Appends the payload, without fields and seal.
+    /// Appends the payload, without fields, number and MAC.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
             ToRelay::Join(challenge) => {
@@ -55,7 +55,7 @@ impl ToRelay {
                 out.push(b'.');
                 put_bytes(challenge, out);
             }
-            ToRelay::Prove(proof) => {
+            ToRelay::Proof(proof) => {
                 out.extend_from_slice(b"proof.");
                 put_bytes(proof, out);
             }
@@ -72,7 +72,7 @@ impl ToRelay {
     pub fn verb(&self) -> &[u8] {
         match self {
             ToRelay::Join(_) => b"join",
-            ToRelay::Prove(_) => b"proof",
+            ToRelay::Proof(_) => b"proof",
             ToRelay::Block(_) => b"block",
             ToRelay::Tags(request) => request.verb().as_bytes(),
             ToRelay::Newer(text) => text.split(|b| *b == b'.').next().unwrap_or_default(),
@@ -81,7 +81,7 @@ impl ToRelay {
 }
 
 impl Word<ToRelay> {
-    /// Appends the payload, without its seal.
+    /// Appends the payload, without its number and MAC.
     pub fn encode(&self, out: &mut Vec<u8>) {
         self.word.encode(out);
         out.extend_from_slice(self.fields.as_bytes());

@@ -10,8 +10,8 @@ use peerbase::fernet::{Key, Keyring};
 use peerbase::frame::FrameType;
 use peerbase::limits::RelayLimits;
 use peerbase::relay::hub::Config;
-use peerbase::wire::membership::{Joining, Side};
 use peerbase::wire::relay::{Forward, FromRelay, Route, TagRequest, ToRelay};
+use peerbase::wire::relay_key::{Joining, Side};
 use peerbase::{NetworkName, Refusal, RelayKey};
 
 #[test]
@@ -82,9 +82,9 @@ fn proved(w: &mut World, hub: usize, n: usize) -> (Raw, Route) {
     let (mut raw, joining) = challenged(w, hub, n);
     raw.say(
         w,
-        &ToRelay::Prove(relay_key().prove(Side::Member, &joining)),
+        &ToRelay::Proof(relay_key().prove(Side::Member, &joining)),
     );
-    raw.seals = Some(relay_key().seals(Side::Member, &joining));
+    raw.macs = Some(relay_key().macs(Side::Member, &joining));
     w.settle();
     let [FromRelay::Joined(route)] = raw.words(w)[..] else {
         panic!("not joined")
@@ -99,7 +99,7 @@ fn a_proof_is_good_once_for_its_network_and_its_key() {
     let key = relay_key();
     let (good, joining) = challenged(&mut w, hub, 1);
     let proof = key.prove(Side::Member, &joining);
-    good.say(&mut w, &ToRelay::Prove(proof));
+    good.say(&mut w, &ToRelay::Proof(proof));
     w.settle();
     assert_eq!(w.hubs[hub].hub.stats().joined, 1);
     let wrong_key = RelayKey::derive(&Key::from_bytes([1; 32]), &network());
@@ -108,7 +108,7 @@ fn a_proof_is_good_once_for_its_network_and_its_key() {
         |w: &mut World, n: usize, net: &'static str, why, prove: &dyn Fn(&Joining) -> _| {
             let (mut raw, joining) = challenged(w, hub, n);
             raw.net = net;
-            raw.say(w, &ToRelay::Prove(prove(&joining)));
+            raw.say(w, &ToRelay::Proof(prove(&joining)));
             refused.push((raw, why));
         };
     let member = Side::Member;
@@ -129,7 +129,7 @@ fn a_proof_is_good_once_for_its_network_and_its_key() {
         assert_eq!(raw.refused(&w), Some(*why));
     }
     let mut unproved = Raw::connect(&mut w, hub, address(6));
-    unproved.say(&mut w, &ToRelay::Prove(proof));
+    unproved.say(&mut w, &ToRelay::Proof(proof));
     w.settle();
     assert_eq!(unproved.refused(&w), Some(Refusal::Frame));
     assert_eq!(w.hubs[hub].hub.stats().joined, 1);
@@ -141,10 +141,10 @@ fn a_members_word_that_is_altered_replayed_skipped_or_not_sealed_ends_its_link()
     let hub = keyed(&mut w);
     let (_other, route) = proved(&mut w, hub, 1);
     let block = ToRelay::Block(route);
-    let sealed = |raw: &mut Raw| {
+    let authenticated = |raw: &mut Raw| {
         let mut payload = Vec::new();
         block.encode(&mut payload);
-        raw.seals.as_mut().unwrap().seal(0, &mut payload);
+        raw.macs.as_mut().unwrap().append(0, &mut payload);
         payload
     };
     type Change = fn(Vec<u8>, Vec<u8>) -> Vec<Vec<u8>>;
@@ -160,13 +160,13 @@ fn a_members_word_that_is_altered_replayed_skipped_or_not_sealed_ends_its_link()
     ];
     for (n, change) in changes.into_iter().enumerate() {
         let (mut raw, _) = proved(&mut w, hub, 2 + n);
-        let words = [sealed(&mut raw), sealed(&mut raw)];
+        let words = [authenticated(&mut raw), authenticated(&mut raw)];
         let [one, two] = words;
         for payload in change(one, two) {
             raw.send(&mut w, FrameType::REGISTER, &payload);
         }
         w.settle();
-        raw.seals = None;
+        raw.macs = None;
         assert_eq!(raw.refused(&w), Some(Refusal::Frame), "{n}");
     }
     // One that says them in order stays, and words that this relay does not serve are told so.

@@ -4,8 +4,8 @@ use crate::forged::{frame_of, frames_from};
 use crate::world::World;
 use peerbase::Refusal;
 use peerbase::frame::FrameType;
-use peerbase::wire::membership::Seals;
 use peerbase::wire::relay::{Forward, FromRelay, Route, ToRelay, encode_forward};
+use peerbase::wire::relay_key::WordMacs;
 
 pub(crate) const CHALLENGE: [u8; 32] = [7; 32];
 
@@ -14,8 +14,8 @@ pub(crate) struct Raw {
     pub(crate) wire: usize,
     pub(crate) net: &'static str,
     pub(crate) read: usize,
-    /// How words are sealed, once the relay key is proved.
-    pub(crate) seals: Option<Seals>,
+    /// The MACs of words, once the relay key is proved.
+    pub(crate) macs: Option<WordMacs>,
 }
 
 impl Raw {
@@ -25,7 +25,7 @@ impl Raw {
             wire,
             net: "sim",
             read: 0,
-            seals: None,
+            macs: None,
         }
     }
 
@@ -51,11 +51,11 @@ impl Raw {
         self.send(w, FrameType::REGISTER, &payload);
     }
 
-    /// Says a word that is sealed.
+    /// Says a word with its number and MAC.
     pub(crate) fn say_sealed(&mut self, w: &mut World, word: &ToRelay) {
         let mut payload = Vec::new();
         word.encode(&mut payload);
-        self.seals.as_mut().unwrap().seal(0, &mut payload);
+        self.macs.as_mut().unwrap().append(0, &mut payload);
         self.send(w, FrameType::REGISTER, &payload);
     }
 
@@ -76,8 +76,8 @@ impl Raw {
         let words = self.frames(w).into_iter();
         let words = words.filter(|(kind, _)| *kind == FrameType::REGISTER);
         let read = |(_, payload): (FrameType, Vec<u8>)| {
-            let payload = match &mut self.seals {
-                Some(seals) => seals.open(&payload).unwrap(),
+            let payload = match &mut self.macs {
+                Some(macs) => macs.check(&payload).unwrap(),
                 None => &payload,
             };
             FromRelay::decode(payload).unwrap().word

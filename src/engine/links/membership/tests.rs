@@ -6,8 +6,8 @@ use crate::fernet::{Key, Keyring};
 use crate::frame::{Parsed, encode_with, parse};
 use crate::limits::{FRAME_MAX, ROUTE_WINDOW};
 use crate::name::NetworkName;
-use crate::wire::membership::Seals;
 use crate::wire::relay::encode_forward;
+use crate::wire::relay_key::WordMacs;
 
 const RELAYS: Challenge = [9; 32];
 
@@ -27,13 +27,13 @@ fn key_of(fill: u8) -> RelayKey {
 }
 
 /// The frame of a word of the relay's.
-fn frame_of(word: &FromRelay, seals: Option<&mut Seals>) -> Vec<u8> {
+fn frame_of(word: &FromRelay, macs: Option<&mut WordMacs>) -> Vec<u8> {
     let mut bytes = Vec::new();
     encode_with("net", FrameType::REGISTER, &mut bytes, |out| {
         let from = out.len();
         word.encode(out);
-        if let Some(seals) = seals {
-            seals.seal(from, out);
+        if let Some(macs) = macs {
+            macs.append(from, out);
         }
     });
     bytes
@@ -74,11 +74,12 @@ impl Node {
         self.take(&frame_of(&FromRelay::Prove(RELAYS, proof), None))
     }
 
-    /// What comes of the answer of a relay with this key; and how that relay seals its words.
-    fn prove(&mut self, key: &RelayKey) -> (String, Seals) {
+    /// What comes of the answer of a relay with this key; and how that relay authenticates its
+    /// words.
+    fn prove(&mut self, key: &RelayKey) -> (String, WordMacs) {
         let joining = self.joining();
         let came = self.answer(Some(key.prove(Side::Relay, &joining)));
-        (came, key.seals(Side::Relay, &joining))
+        (came, key.macs(Side::Relay, &joining))
     }
 
     /// The payloads of what waits to be written.
@@ -86,14 +87,14 @@ impl Node {
         said(&mut self.fixture, &mut self.links, self.link)
     }
 
-    /// One that is a member, and how the relay seals its words.
-    fn joined() -> (Node, Seals) {
+    /// One that is a member, and how the relay authenticates its words.
+    fn joined() -> (Node, WordMacs) {
         let mut node = Node::asking(false);
-        let (_, mut seals) = node.prove(&key_of(1));
-        let came = node.take(&frame_of(&FromRelay::Joined(route(1)), Some(&mut seals)));
+        let (_, mut macs) = node.prove(&key_of(1));
+        let came = node.take(&frame_of(&FromRelay::Joined(route(1)), Some(&mut macs)));
         assert_eq!(came, "Joined { is_proven: true }");
         node.said();
-        (node, seals)
+        (node, macs)
     }
 }
 
@@ -130,16 +131,16 @@ const PROTOCOL: &str = "GiveUp(Protocol)";
 const NOTHING: &str = "Nothing";
 
 #[test]
-fn a_relay_that_proves_our_key_is_shown_ours_and_from_then_on_words_are_sealed() {
+fn a_relay_that_proves_our_key_is_shown_ours_and_from_then_on_words_are_authenticated() {
     let mut node = Node::asking(false);
-    let (came, mut seals) = node.prove(&key_of(1));
+    let (came, mut macs) = node.prove(&key_of(1));
     assert_eq!(came, NOTHING);
     let said = node.said();
-    let Ok(ToRelay::Prove(proof)) = ToRelay::decode(&said[0]).map(|said| said.word) else {
+    let Ok(ToRelay::Proof(proof)) = ToRelay::decode(&said[0]).map(|said| said.word) else {
         panic!("{said:?}");
     };
     assert!(key_of(1).verify(Side::Member, &node.joining(), &proof));
-    let joined = frame_of(&FromRelay::Joined(route(1)), Some(&mut seals));
+    let joined = frame_of(&FromRelay::Joined(route(1)), Some(&mut macs));
     assert_eq!(node.take(&joined), "Joined { is_proven: true }");
     let (link, gone) = (node.link, route(2));
     let block = ToRelay::Block(gone);
@@ -148,10 +149,10 @@ fn a_relay_that_proves_our_key_is_shown_ours_and_from_then_on_words_are_sealed()
         node.links.say_to_relay(ctx, link, &block);
     }
     for payload in node.said() {
-        let word = ToRelay::decode(seals.open(&payload).unwrap()).unwrap().word;
+        let word = ToRelay::decode(macs.check(&payload).unwrap()).unwrap().word;
         assert_eq!(word, block);
     }
-    let gone = frame_of(&FromRelay::Gone(gone), Some(&mut seals));
+    let gone = frame_of(&FromRelay::Gone(gone), Some(&mut macs));
     assert!(node.take(&gone).starts_with("Gone("));
 }
 
@@ -186,7 +187,7 @@ fn any_of_our_keys_may_be_the_relays_and_that_one_is_proved() {
     assert_eq!(came, NOTHING);
     let word = ToRelay::decode(&node.said()[0]).unwrap().word;
     let proof = key_of(4).prove(Side::Member, &node.joining());
-    assert_eq!(word, ToRelay::Prove(proof));
+    assert_eq!(word, ToRelay::Proof(proof));
 }
 
 #[test]
@@ -216,9 +217,9 @@ fn a_word_that_is_altered_replayed_skipped_reordered_or_not_sealed_ends_the_link
         |frames| frames[0] = frame_of(&FromRelay::Gone(route(1)), None),
     ];
     for change in changes {
-        let (mut node, mut seals) = Node::joined();
-        let word = |fill, seals: &mut Seals| frame_of(&FromRelay::Gone(route(fill)), Some(seals));
-        let mut frames = vec![word(1, &mut seals), word(2, &mut seals)];
+        let (mut node, mut macs) = Node::joined();
+        let word = |fill, macs: &mut WordMacs| frame_of(&FromRelay::Gone(route(fill)), Some(macs));
+        let mut frames = vec![word(1, &mut macs), word(2, &mut macs)];
         change(&mut frames);
         let came: Vec<String> = frames.iter().map(|frame| node.take(frame)).collect();
         assert!(came.contains(&PROTOCOL.to_owned()), "{came:?}");
@@ -237,8 +238,8 @@ fn of_two_joinings_at_once_neither_takes_what_is_of_the_other() {
     (node.link, node.challenge) = dial(&mut node.fixture, &mut node.links, false);
     let (came, _) = node.prove(&key);
     assert_eq!(came, NOTHING);
-    let mut seals = key.seals(Side::Relay, &first.2);
-    let word = frame_of(&FromRelay::Joined(route(1)), Some(&mut seals));
+    let mut macs = key.macs(Side::Relay, &first.2);
+    let word = frame_of(&FromRelay::Joined(route(1)), Some(&mut macs));
     assert_eq!(node.take(&word), PROTOCOL);
     node.link = first.0;
     assert_eq!(node.answer(Some(others)), NOTHING);
@@ -276,13 +277,13 @@ fn words_out_of_place_are_no_relays() {
 
 #[test]
 fn words_of_a_newer_relay_are_ignored_unless_we_must_know_them() {
-    let (mut node, mut seals) = Node::joined();
+    let (mut node, mut macs) = Node::joined();
     let mut say = |text: &[u8]| {
         let mut bytes = Vec::new();
         encode_with("net", FrameType::REGISTER, &mut bytes, |out| {
             let from = out.len();
             out.extend_from_slice(text);
-            seals.seal(from, out);
+            macs.append(from, out);
         });
         node.take(&bytes)
     };
@@ -301,7 +302,7 @@ fn words_of_a_newer_relay_are_ignored_unless_we_must_know_them() {
 
 #[test]
 fn what_a_relay_says_of_a_window_is_heeded() {
-    let (mut node, mut seals) = Node::joined();
+    let (mut node, mut macs) = Node::joined();
     let (carrier, to) = (node.link, route(7));
     let ctx = &mut node.fixture.ctx();
     let link = node.links.accept_route(ctx, carrier, to).unwrap();
@@ -319,7 +320,7 @@ fn what_a_relay_says_of_a_window_is_heeded() {
         (FromRelay::Settled(to, total), "Credit", whole),
         (FromRelay::Credit(to, 0), "Credit", whole),
     ] {
-        assert_eq!(node.take(&frame_of(&word, Some(&mut seals))), came);
+        assert_eq!(node.take(&frame_of(&word, Some(&mut macs))), came);
         let links = &node.links;
         assert!(
             links.has_window(link, room) && !links.has_window(link, room + 1),

@@ -9,8 +9,8 @@ use crate::entropy::Entropy;
 use crate::fernet::Key;
 use crate::frame::{FrameType, Parsed, parse};
 use crate::limits::{FRAME_MAX, ROUTE_WINDOW};
-use crate::wire::membership::{Joining, RelayKey, Seals, Side};
 use crate::wire::relay::{Word, encode_forward};
+use crate::wire::relay_key::{Joining, RelayKey, Side, WordMacs};
 
 struct World {
     core: Core,
@@ -360,25 +360,25 @@ fn a_member_learns_that_another_is_gone_after_what_that_has_sent() {
     );
 }
 
-/// Makes 2 a member that has proved the relay key; how it sees what is sealed.
-fn prove(world: &mut World) -> Seals {
+/// Makes 2 a member that has proved the relay key; how it checks what the relay says.
+fn prove(world: &mut World) -> WordMacs {
     let key = RelayKey::derive(&Key::from_bytes([1; 32]), &plant());
     let joining = Joining::new(&plant(), (&[1; 32], b""), (&[2; 32], b""));
-    let seals = Some(key.seals(Side::Relay, &joining));
-    let membership = Membership::new(plant(), route(2), seals);
+    let macs = Some(key.macs(Side::Relay, &joining));
+    let membership = Membership::new(plant(), route(2), macs);
     *world.members.stage_mut(LinkId(2)).unwrap() = Stage::Joined(Box::new(membership));
     let ctx = &mut world.core.at(at(1));
     world.members.complete(ctx, LinkId(2)).within();
-    key.seals(Side::Member, &joining)
+    key.macs(Side::Member, &joining)
 }
 
 #[test]
-fn words_are_sealed_in_the_order_in_which_they_are_written() {
+fn words_are_numbered_in_the_order_in_which_they_are_written() {
     let mut world = world(RelayLimits::default());
-    let mut seals = prove(&mut world);
+    let mut macs = prove(&mut world);
     let mut read = |world: &mut World| -> Vec<FromRelay> {
         let payloads = world.payloads(2).into_iter();
-        let words = payloads.map(|p| FromRelay::decode(seals.open(&p).unwrap()).unwrap());
+        let words = payloads.map(|p| FromRelay::decode(macs.check(&p).unwrap()).unwrap());
         words.map(|said| said.word).collect()
     };
     assert_eq!(read(&mut world), [FromRelay::Joined(route(2))]);

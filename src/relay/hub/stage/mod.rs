@@ -22,8 +22,8 @@ use crate::frame::{FrameType, encode_with};
 use crate::name::NetworkName;
 use crate::protocol::Time;
 use crate::wire::Malformed;
-use crate::wire::membership::{Joining, Seals};
 use crate::wire::relay::{FromRelay, Route};
+use crate::wire::relay_key::{Joining, WordMacs};
 use flows::{Blocked, Flows};
 
 /// How far a link has come.
@@ -53,8 +53,8 @@ pub(super) struct Challenged {
 pub(super) struct Membership {
     pub(super) network: NetworkName,
     pub(super) route: Route,
-    /// How words are sealed, if both sides have proved the relay key.
-    seals: Option<Seals>,
+    /// What authenticates words, if both sides have proved the relay key.
+    macs: Option<WordMacs>,
     pub(super) adverts: Adverts,
     /// What it has under way to others.
     pub(super) flows: Flows,
@@ -98,21 +98,21 @@ impl Adverts {
 }
 
 impl Membership {
-    pub(super) fn new(network: NetworkName, route: Route, seals: Option<Seals>) -> Membership {
+    pub(super) fn new(network: NetworkName, route: Route, macs: Option<WordMacs>) -> Membership {
         Membership {
             network,
             route,
-            seals,
+            macs,
             adverts: Adverts::Joining(0),
             flows: Flows::default(),
             blocked: Blocked::default(),
         }
     }
 
-    /// The word in the payload of a frame of the member's, if it is sealed as it must be.
+    /// The word in the payload of a frame of the member's, if its number and MAC are right.
     pub(super) fn open<'a>(&mut self, payload: &'a [u8]) -> Result<&'a [u8], Malformed> {
-        match &mut self.seals {
-            Some(seals) => seals.open(payload),
+        match &mut self.macs {
+            Some(macs) => macs.check(payload),
             None => Ok(payload),
         }
     }
@@ -150,16 +150,16 @@ impl Stage {
     /// Appends a frame with a word of the relay's, if it is of a network. Words are numbered as
     /// they are appended, so this comes when nothing can get before the word any more.
     pub(super) fn say(&mut self, word: &FromRelay, out: &mut Vec<u8>) {
-        let (network, seals) = match self {
-            Stage::Joined(membership) => (&membership.network, membership.seals.as_mut()),
+        let (network, macs) = match self {
+            Stage::Joined(membership) => (&membership.network, membership.macs.as_mut()),
             Stage::Challenged(challenged) => (&challenged.network, None),
             _ => return,
         };
         encode_with(network.as_str(), FrameType::REGISTER, out, |out| {
             let from = out.len();
             word.encode(out);
-            if let Some(seals) = seals {
-                seals.seal(from, out);
+            if let Some(macs) = macs {
+                macs.append(from, out);
             }
         });
     }

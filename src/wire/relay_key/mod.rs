@@ -1,5 +1,5 @@
 //! The right to join a network at a relay: a key that is derived from the network's key, the proofs
-//! of it, and the [`Seals`] of what is said after them.
+//! of it, and the [`WordMacs`] of what is said after them.
 //!
 //! A relay can check a proof with its key, and nothing else: the key is derived one way, and opens
 //! no token. A relay proves the key as well, before the node does. Both proofs are MACs over what
@@ -7,9 +7,9 @@
 //! network, or the other side. What is proven is that somebody has the relay key: any relay of the
 //! network, or any member.
 
-mod seal;
+mod word_mac;
 
-pub use seal::Seals;
+pub use word_mac::WordMacs;
 
 use super::put_text;
 use crate::error::Error;
@@ -18,8 +18,8 @@ use crate::hkdf::{hkdf, mac, mac_is};
 use crate::name::NetworkName;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
-use seal::Seal;
 use std::fmt;
+use word_mac::WordMac;
 use zeroize::{Zeroize, Zeroizing};
 
 /// 32 fresh random bytes of each side, which make a proof valid for one join only.
@@ -49,7 +49,7 @@ impl Side {
         }
     }
 
-    fn seal_label(self) -> &'static [u8] {
+    fn words_label(self) -> &'static [u8] {
         match self {
             Side::Member => b"peerbase member words 2",
             Side::Relay => b"peerbase relay words 2",
@@ -135,18 +135,18 @@ impl RelayKey {
         mac_is(&self.0, &[side.proof_label(), &joining.0], proof)
     }
 
-    /// What seals the words of a side after the proofs, and checks those of the other.
-    pub fn seals(&self, side: Side, joining: &Joining) -> Seals {
+    /// What authenticates the words of a side after the proofs, and checks those of the other.
+    pub fn macs(&self, side: Side, joining: &Joining) -> WordMacs {
         let other = match side {
             Side::Member => Side::Relay,
             Side::Relay => Side::Member,
         };
-        Seals::new(self.seal(side, joining), self.seal(other, joining))
+        WordMacs::new(self.word_mac(side, joining), self.word_mac(other, joining))
     }
 
-    fn seal(&self, side: Side, joining: &Joining) -> Seal {
-        let info = [side.seal_label(), &joining.0].concat();
-        Seal::new(|key| hkdf(&[], &self.0, &info, key))
+    fn word_mac(&self, side: Side, joining: &Joining) -> WordMac {
+        let info = [side.words_label(), &joining.0].concat();
+        WordMac::new(|key| hkdf(&[], &self.0, &info, key))
     }
 }
 
@@ -229,7 +229,7 @@ mod tests {
 
     /// The values there were computed by another implementation.
     #[test]
-    fn proofs_and_seals_are_those_at_the_end_of_the_documentation_of_the_protocol() {
+    fn proofs_and_macs_are_those_at_the_end_of_the_documentation_of_the_protocol() {
         const DOCUMENT: &str = include_str!("../../../docs/PROTOCOL.md");
         let says = |what: &str, value: &str| {
             let line = format!("    {what:<30}{value}\n");
@@ -245,10 +245,10 @@ mod tests {
         ] {
             let proof = key.prove(side, &joining);
             says(&format!("proof of the {who}"), &hex(&proof));
-            let mut sealed = word.as_bytes().to_vec();
-            key.seal(side, &joining).seal(0, &mut sealed);
-            let sealed = String::from_utf8(sealed).unwrap();
-            says(&format!("first word of the {who}"), &sealed);
+            let mut payload = word.as_bytes().to_vec();
+            key.word_mac(side, &joining).append(0, &mut payload);
+            let payload = String::from_utf8(payload).unwrap();
+            says(&format!("first word of the {who}"), &payload);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The members of a certified network: what their certificates say, and which of them were revoked.
+//! A certified network: what the certificates of its members say, and which were revoked.
 
 use super::mode::Certified;
 use crate::authority::{Certificate, CertificateHash, RevocationList};
@@ -22,16 +22,16 @@ pub(super) struct Vouched {
 
 /// What this node knows of its certified network.
 #[derive(Debug)]
-pub(super) struct Members {
+pub(super) struct CertifiedNetwork {
     network: NetworkName,
     known: Certified,
     /// The newest list, as it is handed on.
     bytes: Arc<[u8]>,
 }
 
-impl Members {
-    pub(super) fn new(network: &NetworkName, known: &Certified) -> Members {
-        Members {
+impl CertifiedNetwork {
+    pub(super) fn new(network: &NetworkName, known: &Certified) -> CertifiedNetwork {
+        CertifiedNetwork {
             network: network.clone(),
             bytes: encoded(known.list.as_ref()),
             known: known.clone(),

@@ -6,23 +6,23 @@ use std::collections::VecDeque;
 
 /// What events of one kind were about.
 #[derive(Debug)]
-pub(crate) struct Told<T> {
+pub(crate) struct EventThrottle<T> {
     /// Those of the latest events, the last one at the end.
     about: VecDeque<T>,
     /// When the last one was told.
     last: Option<Time>,
 }
 
-impl<T> Default for Told<T> {
-    fn default() -> Told<T> {
-        Told {
+impl<T> Default for EventThrottle<T> {
+    fn default() -> EventThrottle<T> {
+        EventThrottle {
             about: VecDeque::new(),
             last: None,
         }
     }
 }
 
-impl<T: PartialEq> Told<T> {
+impl<T: PartialEq> EventThrottle<T> {
     /// Whether the program is to be told of this now: not if it is one of the `most` things that it
     /// was told of last, and not soon after any of them. If so, this is noted as told.
     pub(crate) fn is_news(&mut self, now: Time, about: T, most: usize) -> bool {
@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn each_thing_is_told_once_and_one_in_a_minute() {
-        let mut told = Told::default();
+        let mut told = EventThrottle::default();
         assert!(told.is_news(at(1), 'a', 4));
         assert!(!told.is_news(at(2), 'b', 4), "within a minute");
         assert!(!told.is_news(at(70_000), 'a', 4), "told before");
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn so_many_things_are_remembered() {
-        let mut told = Told::default();
+        let mut told = EventThrottle::default();
         for n in 1..=5 {
             assert!(told.is_news(at(60_000 * n), n, 4));
         }
