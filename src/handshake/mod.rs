@@ -26,6 +26,8 @@ mod responder;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod vectors;
+#[cfg(test)]
 mod worked_values;
 
 pub use crate::network_keys::NetworkKeys;

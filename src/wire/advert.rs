@@ -43,7 +43,8 @@ pub struct Advert {
     pub instance: Instance,
     /// The number of the advert, counted by the instance. An older advert is void.
     pub sequence: u64,
-    /// Milliseconds between two adverts of the sender. From these, other nodes judge its absence.
+    /// Milliseconds between two adverts of the sender, at least 1. From these, other nodes judge its
+    /// absence.
     pub interval_ms: u32,
     /// The TCP port on which the sender listens.
     pub port: u16,
@@ -102,7 +103,11 @@ impl Advert {
         };
         let instance = Instance(r.array()?);
         let sequence = r.u64()?;
-        let interval_ms = r.u32()?;
+        // A sender that is gone at once would come and go with each of its adverts.
+        let interval_ms = match r.u32()? {
+            0 => return Err(Malformed),
+            interval_ms => interval_ms,
+        };
         let port = r.u16()?;
         let name = NodeName::new(r.text()?).map_err(|_| Malformed)?;
         let address = match r.u8()? {
@@ -150,7 +155,7 @@ mod tests {
     fn adverts() -> impl Strategy<Value = Advert> {
         (
             prop::sample::select(vec![Phase::Present, Phase::Probing, Phase::Leaving]),
-            any::<([u8; 16], u64, u32, u16)>(),
+            (any::<[u8; 16]>(), any::<u64>(), 1u32.., any::<u16>()),
             some_name(),
             any::<Option<IpAddr>>(),
             prop::collection::vec("[a-z0-9.]{1,40}:[1-9][0-9]{0,3}", 0..=ADVERT_RELAYS_MAX),
@@ -207,7 +212,7 @@ mod tests {
             phase: Phase::Present,
             instance: Instance([0; 16]),
             sequence: 0,
-            interval_ms: 0,
+            interval_ms: 1,
             port: 0,
             name: NodeName::new("n").unwrap(),
             address: None,
@@ -223,7 +228,7 @@ mod tests {
     fn a_thousand_relays_are_refused() {
         let with = |count: u8, vouched: u8| {
             let mut bytes = vec![0];
-            bytes.extend_from_slice(&[0; 16 + 8 + 4 + 2]);
+            bytes.extend_from_slice(&[1; 16 + 8 + 4 + 2]);
             bytes.extend_from_slice(&[1, b'n', 0, count, vouched]);
             bytes.extend_from_slice(&b"\x03r:1".repeat(count.into()));
             Advert::decode(&bytes).map(|a| a.relays.len())

@@ -134,6 +134,9 @@ fn put_text(text: &str, out: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
+mod vectors;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::identity::vectors::hex;

@@ -150,12 +150,12 @@ class Initiator(Handshake):
 class Responder(Handshake):
     """Begins with message 1, which it opens with one of the keys."""
 
-    def __init__(self, network, own, psks, payload):
+    def __init__(self, network, own, psks, payload, ephemeral=None):
         step, id, message = split(payload)
         if step != 1:
             raise Malformed("not the first message")
         for psk in psks:
-            super().__init__(network, own, id, psk, False)
+            super().__init__(network, own, id, psk, False, ephemeral)
             try:
                 r = self._read(1, message)
                 break

@@ -1,22 +1,118 @@
 """The vectors in tests/vectors, and the worked values of the document."""
 
 import json
+import re
 import unittest
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from noise.connection import Keypair, NoiseConnection
 
-from .. import keys
+from .. import frames, keys, records
+from ..advert import Advert
 from ..broadcast import Broadcast
+from ..calls import read_command
 from ..certificates import Certificate, RevocationList, authority_text, prefixed
-from ..fields import b64, u16, u64, unb64
-from ..handshake import Initiator
+from ..fields import Malformed, Reader, b64, u16, u64, unb64
+from ..handshake import Card, Initiator, Responder
 from ..identity import Identity, fingerprint, instance_of, public_text, verify
-from ..relay_words import Seal, member_proof, relay_proof, said
+from ..records import Record, check_peers
+from ..relay_words import Seal, Word, member_proof, number, relay_proof, said
+from ..streams import Streams
+from ..tokens import Sealer
 
 ROOT = Path(__file__).parents[4]
 NET, KEY = "plant", bytes(range(32))
+
+
+def read_ask(call):
+    """What is asked of a call, if it stands in the call's record."""
+    if call.form & (records.LARGE | records.MESSAGE):
+        return
+    if call.form & records.BROADCAST:
+        Broadcast.decode(call.ask)
+    elif call.form & records.BYTES:
+        Reader(call.ask).text()
+    else:
+        read_command(call.ask)
+
+
+def read_body(record):
+    """The body of a record that is no call."""
+    r, kind = Reader(record.body), record.kind
+    if record.channel:
+        r.u64()
+        return Streams._fields(None, kind, r)
+    if kind == records.REPLY:
+        return records.read_reply(record.body)
+    if kind == records.PEERS:
+        return check_peers(record.body)
+    if kind == records.LIST:
+        return records.check_list(record.body)
+    if kind == records.NOTICE:
+        records.read_settled(r)
+    elif kind == records.CLOSE:
+        if r.u8() > records.CERTIFICATE:
+            raise Malformed("the reason of a close")
+    else:
+        r.take({records.CANCEL: 8, records.PING: 16, records.PONG: 16, records.RENEW: 0}[kind])
+    return r.end()
+
+
+def route(argument):
+    if not re.fullmatch("[A-Za-z0-9_-]{16}", argument):
+        raise Malformed("a route")
+
+
+def bytes_32(argument):
+    unb64(argument, 32)
+
+
+def version(argument):
+    if argument != "2":
+        raise Malformed("a version")
+
+
+OF_NODE = {"join": [version, bytes_32], "proof": [bytes_32], "block": [route]}
+OF_RELAY = {
+    "prove": [bytes_32, bytes_32], "joined": [route], "gone": [route], "credit": [route, number],
+    "busy": [route, number], "settled": [route, number], "window": [route, number],
+}
+
+
+def known_word(text, of_node):
+    word = Word.parse(text)
+    wanted = (OF_NODE if of_node else OF_RELAY).get(word.verb)
+    if wanted is None:
+        if word.verb.startswith("!"):
+            raise Malformed("an unknown critical verb")
+        return text
+    if len(word.args) != len(wanted) and (word.verb, len(word.args)) != ("prove", 1):
+        raise Malformed("the arguments of a word")
+    if word.verb == "proof" and word.fields:
+        raise Malformed("a proof has no fields")
+    for read, argument in zip(wanted, word.args):
+        read(argument)
+    return text
+
+
+class Fixed:
+    """A node of a vector of handshakes."""
+
+    def __init__(self, vector):
+        self.identity = Identity(bytes.fromhex(vector["seed"]))
+        self.start = bytes.fromhex(vector["start"])
+        self.instance = instance_of(self.identity.public, self.start)
+        self.name, self.vector = vector["name"], vector
+        self.ephemeral = bytes.fromhex(vector["ephemeral"])
+
+    def card(self):
+        v = self.vector
+        flags = (2 if v["kept"] else 0) | (1 if v["probing"] else 0)
+        return Card(
+            flags, v["port"], v["name"], self.start, self.identity.public,
+            self.identity.sign_static(flags), v["certificate"].encode(), v["list"],
+        )
 
 
 def vectors(name):
@@ -132,6 +228,84 @@ class Vectors(unittest.TestCase):
             self.assertEqual(made, vector)
             self.assertTrue(verify(identity.public, message, bytes.fromhex(vector["signature"])))
         self.assertTrue(found)
+
+    def test_handshakes(self):
+        found = vectors("handshake.json")["handshakes"]
+        for vector in found:
+            with self.subTest(vector["about"]), self.assertWarns(UserWarning):
+                self.handshake(vector)
+        self.assertTrue(found)
+
+    def handshake(self, vector):
+        network, hel = vector["network"], vector["hel"]
+        psk = keys.derive(bytes.fromhex(vector["network_key"]), network, keys.HANDSHAKE)
+        near, far = Fixed(vector["initiator"]), Fixed(vector["responder"])
+        id = bytes.fromhex(vector["id"])
+        one = Initiator(network, near, psk, id, near.ephemeral)
+        self.assertEqual(one.first(), hel[0])
+        other = Responder(network, far, [psk], hel[0], far.ephemeral)
+        self.assertEqual(other.second(), hel[1])
+        self.assertEqual(one.second(hel[1], far.name), far.card())
+        self.assertEqual(one.third(), hel[2])
+        self.assertEqual(other.third(hel[2]), near.card())
+        self.assertEqual([chain.hex() for chain in one.chains], vector["chain_keys"])
+        self.assertEqual(one.chains, other.chains[::-1])
+        for way, chain in enumerate(one.chains):
+            first = keys.hkdf(chain, b"peerbase records 2", 64)
+            renewed = keys.hkdf(first[:32], b"peerbase records 2", 64)[32:]
+            self.assertEqual(first[32:].hex(), vector["record_keys"][way])
+            self.assertEqual(renewed.hex(), vector["renewed_record_keys"][way])
+            for record in vector["records"]:
+                if record["from"] == ("initiator", "responder")[way]:
+                    sealer = Sealer(renewed if record["renewed"] else first[32:])
+                    self.assertEqual(sealer.open(record["token"]).hex(), record["plain"])
+
+    def test_structures(self):
+        def hexed(encode, decode):
+            return lambda data: encode(decode(bytes.fromhex(data))).hex()
+
+        def frame(data):
+            parsed, size = frames.parse(data.encode()) or self.fail(data)
+            self.assertEqual(size, len(data.encode()))
+            return parsed.encode().decode()
+
+        def record(plain):
+            one = Record.decode(plain)
+            if one.kind == records.CALL:
+                call = records.Call.decode(one.body)
+                self.assertEqual(call.encode(), one.body)
+                read_ask(call)
+            else:
+                read_body(one)
+            return one
+
+        def peers(data):
+            try:
+                check_peers(data)
+            except records.Violation as why:
+                raise Malformed(str(why)) from None
+            return data
+
+        again = {
+            "frame": frame,
+            "advert": hexed(Advert.encode, Advert.decode),
+            "record": hexed(Record.encode, record),
+            "peers": hexed(bytes, peers),
+            "word of a node": lambda word: known_word(word, True),
+            "word of a relay": lambda word: known_word(word, False),
+        }
+        found = vectors("structures.json")["structures"]
+        self.assertEqual([one["structure"] for one in found], list(again))
+        for one in found:
+            for about in one["good"]:
+                data = one["good"][about] if isinstance(one["good"], dict) else about
+                with self.subTest(structure=one["structure"], good=about):
+                    self.assertEqual(again[one["structure"]](data), data)
+            for about in one["bad"]:
+                data = one["bad"][about] if isinstance(one["bad"], dict) else about
+                with self.subTest(structure=one["structure"], bad=about):
+                    with self.assertRaises(Malformed):
+                        again[one["structure"]](data)
 
     def test_certificates_and_lists(self):
         found = vectors("authority.json")
