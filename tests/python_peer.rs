@@ -4,10 +4,14 @@
 mod common;
 
 use common::python::interpreter;
-use common::{Lan, Tool, check, have, secs, until, wait_for_event};
-use peerbase::{Builder, Call, Error, Event, Key, NetworkName, Node, RelayKey, RelayServer, Reply};
+use common::{Lan, Tool, check, have, next, secs, until, wait_for_event};
+use peerbase::{
+    Builder, Call, Error, Event, Key, Message, NetworkName, Node, RelayKey, RelayServer, Reply,
+};
 use serde_json::{Value, json};
+use std::io::{Read, Write};
 use std::process::Command;
+use std::sync::mpsc::channel;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python");
 
@@ -205,6 +209,91 @@ fn both_find_each_other_by_adverts_and_call() {
     python.leave();
     let left = |event: &Event| matches!(event, Event::PeerLeft(name) if name.as_str() == "py");
     wait_for_event(&events, "its goodbye", left);
+}
+
+/// Two nodes in Python and one of ours: each calls each, they stream both ways, and what one says to
+/// all reaches both others.
+#[test]
+fn two_of_the_second_implementation_and_one_of_ours_are_a_network_of_three() {
+    let lan = Lan::new();
+    let Some(mut py) = Peer::start(&lan, json!({})) else {
+        return;
+    };
+    let mut other = Peer::start(&lan, json!({"name": "other"})).unwrap();
+    let (said, heard) = channel();
+    let node = ours(lan.builder("ours").command("shout", shout));
+    let handler = move |message: Message| {
+        let data = String::from_utf8(message.data().to_vec()).unwrap();
+        said.send((message.sender().to_string(), data)).unwrap();
+    };
+    node.on_message(handler).unwrap();
+    until("all to have met", || {
+        node.peers().iter().filter(|p| p.reachable).count() == 2
+    });
+    for (one, met) in [(&mut py, ["ours", "other"]), (&mut other, ["ours", "py"])] {
+        for name in met {
+            let met = one.ask(json!({"ask": "met", "name": name}));
+            assert_eq!(met[name], "direct");
+            let (path, args) = ("__echo__", json!([name]));
+            let call = json!({"ask": "call", "name": name, "path": path, "args": args});
+            assert_eq!(one.ask(call)["status"], 0, "{name}");
+        }
+    }
+    for name in ["py", "other"] {
+        assert!(node.call("__echo__").to(name).send().is_ok(), "{name}");
+        streams_to(&node, name);
+    }
+    for (one, to) in [(&mut py, "ours"), (&mut other, "py")] {
+        for times in [0, 1, 100_000] {
+            let asked = json!({"ask": "stream", "name": to, "path": "shout", "times": times});
+            let value = ("said is heard ".len() * times).to_string();
+            let expected = json!({"status": 0, "body": value, "same": true});
+            assert_eq!(one.ask(asked), expected, "{to}");
+        }
+    }
+
+    let report = node.broadcast(b"from ours", secs(60)).unwrap();
+    assert!(report.delivered == 2 && report.is_complete(), "{report:?}");
+    for (one, name) in [(&mut py, "py"), (&mut other, "other")] {
+        let data = format!("from {name}");
+        let report = one.ask(json!({"ask": "broadcast", "data": data}));
+        assert_eq!(report, json!([2, 0, []]), "{name}");
+        assert_eq!(next(&heard, "the message"), (name.to_owned(), data));
+    }
+    let to_py = json!([["ours", "from ours"], ["other", "from other"]]);
+    let to_other = json!([["ours", "from ours"], ["py", "from py"]]);
+    for (one, expected) in [(&mut py, to_py), (&mut other, to_other)] {
+        assert_eq!(one.ask(json!({"ask": "heard", "count": 2})), expected);
+    }
+    py.leave();
+    other.leave();
+}
+
+/// Streams back what is streamed to it, in capitals.
+fn shout(call: Call) {
+    std::thread::spawn(move || {
+        let (mut reader, mut writer) = call.streams().unwrap();
+        let mut said = Vec::new();
+        reader.read_to_end(&mut said).unwrap();
+        writer.write_all(&said.to_ascii_uppercase()).unwrap();
+        writer.finish();
+        call.reply(said.len()).unwrap();
+    });
+}
+
+/// One of ours streams to a command in Python, which streams back.
+fn streams_to(node: &Node, name: &str) {
+    for times in [0, 1, 100_000] {
+        let said = b"what is said ".repeat(times);
+        let call = node.call("shout").to(name).timeout(secs(60));
+        let (mut reader, mut writer, value) = call.stream().unwrap().split();
+        writer.write_all(&said).unwrap();
+        writer.finish();
+        let mut heard = Vec::new();
+        reader.read_to_end(&mut heard).unwrap();
+        assert!(heard == said.to_ascii_uppercase(), "{name} {times}");
+        assert_eq!(value.wait(), Ok(json!(said.len())), "{name} {times}");
+    }
 }
 
 #[test]

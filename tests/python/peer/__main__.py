@@ -48,6 +48,9 @@ class Program:
         }
         self.peer.calls.commands.update(commands)
         self.peer.calls.with_bytes["same"] = lambda caller, data: data
+        self.peer.calls.streaming["shout"] = lambda caller, args, kwargs, said: (
+            len(said), said.upper()
+        )
         self.messages = []
         self.peer.calls.message = self.message
 
@@ -66,6 +69,17 @@ class Program:
             data = bytes(i % 251 for i in range(question["size"]))
             status, body = peer.call_with_bytes(question["name"], question["path"], data)
             return {"status": status, "same": body == data, "body": body[:100].hex()}
+        if what == "stream":
+            said = b"said is heard " * question["times"]
+            status, body, heard = peer.stream(question["name"], question["path"], [], said)
+            return {"status": status, "body": body.decode(), "same": heard == said.upper()}
+        if what == "broadcast":
+            report = peer.broadcast(question["data"].encode())
+            return [report.delivered, report.failed, report.names]
+        if what == "heard":
+            heard, wanted = peer.calls.broadcasts.delivered, question["count"]
+            peer.run_until(lambda: len(heard) >= wanted, PATIENCE)
+            return [[sender, data.decode()] for sender, data in heard]
         if what == "message":
             return shown(*peer.message(question["name"], question["data"].encode()))
         if what == "peers":

@@ -38,9 +38,13 @@ class Broadcast:
             number, hops, sender, public, start, r.rest(), signature, certificate, extensions
         )
 
+    @property
+    def instance(self):
+        return instance_of(self.public, self.start)
+
     def signed(self, network):
         """What the origin signs."""
-        said = LABEL + text(network) + self.public + instance_of(self.public, self.start)
+        said = LABEL + text(network) + self.public + self.instance
         said += u64(self.number) + text(self.sender)
         said += u16(len(self.extensions)) + self.extensions
         return said + hashlib.sha256(self.data).digest()

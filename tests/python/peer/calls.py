@@ -1,9 +1,11 @@
 """Chapters 9 and 11.1: calls and messages, of this node and of others."""
 
 from dataclasses import dataclass, field
+from functools import partial
 
 from . import records, strict_json
 from .broadcast import Broadcast
+from .broadcasts import Broadcasts
 from .fields import Malformed, Reader, u8, u32, u64
 from .names import is_path
 from .records import AGAIN, BROADCAST, BYTES, BYTES_VALUE, LARGE, LARGE_BYTES, LARGE_OF
@@ -47,6 +49,9 @@ class Outgoing:
     done: object
     instance: bytes = b""
     session: object = None
+    said: bytes = b""  # what is streamed to the command
+    heard: bytes = None  # what the command has streamed, once that is whole
+    value: tuple = ()  # the status and body of a value that waits for that
 
 
 @dataclass
@@ -59,6 +64,8 @@ class Incoming:
     session: object
     reply: tuple = ()
     value: bytes = field(default=b"", repr=False)
+    streamed: bytes = field(default=b"", repr=False)
+    collect: object = None  # what is called with all that its caller streams
 
 
 class Calls:
@@ -73,18 +80,22 @@ class Calls:
             "__peers__": lambda caller, args, kwargs: peer.table.reached(),
         }
         self.with_bytes = {}  # commands that are called with bytes
+        # Commands that are given all that is streamed to them, and give a value and a stream.
+        self.streaming = {}
+        self.broadcasts = Broadcasts(self)
         self.message = None
         self.ran = 0
 
     # Calls of this node.
 
-    def ask(self, name, form, ask, timeout, done):
-        """Calls `done` with a status and a body, or with None and why there is no answer."""
+    def ask(self, name, form, ask, timeout, done, said=b""):
+        """Calls `done` with a status and a body, or with None and why there is no answer. Of a call
+        with streams, what the command has streamed follows."""
         self.number += 1
         if len(ask) > records.BODY_MAX:
             form |= LARGE
         until = self.peer.loop.now + timeout
-        self.own[self.number] = Outgoing(self.number, name, form, ask, until, done)
+        self.own[self.number] = Outgoing(self.number, name, form, ask, until, done, said=said)
 
     def tick(self, now):
         for call in list(self.own.values()):
@@ -119,6 +130,23 @@ class Calls:
         session.send(records.CALL, body)
         if again:
             self.peer.streams.move(session, False, call.number, 4)
+        if call.form & STREAMS:
+            self.peer.streams.send(session, False, call.number, 1, call.said)
+            self._hear(session, call)
+
+    def _hear(self, session, call):
+        """What the command streams, which must end before the call does."""
+        def whole(heard):
+            call.heard = heard
+            self._complete(call)
+
+        if call.heard is None:
+            self.peer.streams.receive(session, False, call.number, 2, None, whole)
+
+    def _complete(self, call):
+        if call.value and call.heard is not None:
+            call.session.confirm(call.number)
+            self._end(call, *call.value)
 
     def answered(self, session, number, status, body):
         call = self.own.get(number)
@@ -127,8 +155,12 @@ class Calls:
         is_large = status in (LARGE_VALUE, LARGE_BYTES)
         if is_large and len(body) != 8:
             raise records.Violation("the length of a value")
-        if call.instance != session.instance or (call.session is None and is_large):
+        waits_for_path = call.session is None and (is_large or call.form & STREAMS)
+        if call.instance != session.instance or waits_for_path:
             return None
+        if call.form & STREAMS and status in (VALUE, BYTES_VALUE):
+            call.value = status, body
+            return self._complete(call)
         if not is_large:
             session.confirm(number)
             return self._end(call, status, body)
@@ -138,15 +170,17 @@ class Calls:
             return self._end(call, records.LOST, b"")
 
         def whole(value):
-            call.session.confirm(number)
-            self._end(call, VALUE if status == LARGE_VALUE else BYTES_VALUE, value)
+            call.value = VALUE if status == LARGE_VALUE else BYTES_VALUE, value
+            if not call.form & STREAMS:
+                call.heard = b""
+            self._complete(call)
 
         self.peer.streams.receive(session, False, number, 4, length, whole)
 
     def _end(self, call, status, body):
         del self.own[call.number]
         self.peer.streams.over(False, call.instance, call.number)
-        call.done(status, body)
+        call.done(*((status, body, call.heard) if call.form & STREAMS else (status, body)))
 
     # Calls of others.
 
@@ -173,6 +207,10 @@ class Calls:
         known.session = session
         if known.reply:
             return self._say(key, known)
+        if known.collect:
+            return self._collect_stream(key, known)
+        if not known.form & LARGE:
+            return None  # it runs
 
         def whole(ask):
             self._collected(key, known, ask)
@@ -187,14 +225,34 @@ class Calls:
             self._answer(key, call, records.REFUSED, f"malformed: {why}".encode())
 
     def _run(self, key, call, ask):
+        if call.form & BROADCAST:
+            answer = partial(self._answer, key, call)
+            return self.broadcasts.hear(call.session, Broadcast.decode(ask), call.until, answer)
+        if call.form & STREAMS and not call.form & (MESSAGE | BYTES):
+            path, args, kwargs = read_command(ask)
+            if path in self.streaming:
+                call.collect = partial(self._run_with_stream, key, call, path, args, kwargs)
+                return self._collect_stream(key, call)
         self._answer(key, call, *self.result(call.session, call.form, ask))
+
+    def _collect_stream(self, key, call):
+        def broken():
+            self._answer(key, call, records.FAILED, b"what was streamed has broken off")
+
+        self.peer.streams.send(call.session, True, key[1], 2)
+        self.peer.streams.receive(call.session, True, key[1], 1, None, call.collect, broken)
+
+    def _run_with_stream(self, key, call, path, args, kwargs, said):
+        try:
+            args, kwargs = strict_json.read(args, list), strict_json.read(kwargs, dict)
+        except Malformed as why:
+            return self._answer(key, call, records.REFUSED, f"malformed: {why}".encode())
+        self.ran += 1
+        value, call.streamed = self.streaming[path](call.session, args, kwargs, said)
+        self._answer(key, call, VALUE, strict_json.write(value))
 
     def result(self, session, form, ask):
         """Runs it: a status and a body."""
-        if form & BROADCAST:
-            if not Broadcast.decode(ask).is_signed(self.peer.network):
-                raise records.Violation("a broadcast that its origin has not signed")
-            return records.REFUSED, b"this node takes no broadcasts"
         if form & MESSAGE:
             if self.message is None:
                 return records.NOT_FOUND, b""
@@ -242,7 +300,7 @@ class Calls:
         if call.reply[0] in (LARGE_VALUE, LARGE_BYTES):
             self.peer.streams.send(session, True, number, 4, call.value)
         if call.form & STREAMS and call.reply[0] in (VALUE, *LARGE_OF.values(), BYTES_VALUE):
-            self.peer.streams.send(session, True, number, 2, b"")
+            self.peer.streams.send(session, True, number, 2, call.streamed)
 
     def _reply(self, session, number, status, body):
         session.send(records.REPLY, u64(number) + u8(status) + body)

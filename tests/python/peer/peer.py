@@ -194,9 +194,21 @@ class Peer:
     def message(self, name, data, timeout=PATIENCE):
         return self._wait(name, records.MESSAGE, data, timeout)
 
-    def _wait(self, name, form, ask, timeout):
+    def stream(self, name, path, args, said, timeout=PATIENCE):
+        """Streams to a command: the status, the body, and what the command streams."""
+        ask = calls.command(path, args)
+        return self._wait(name, records.STREAMS, ask, timeout, said)
+
+    def broadcast(self, data, timeout=PATIENCE):
+        """Says a message to all, and waits for the report."""
         answer = []
-        self.calls.ask(name, form, ask, timeout, lambda *got: answer.append(got))
+        self.calls.broadcasts.say(data, timeout, answer.append)
+        self.run_until(lambda: answer, timeout + 5)
+        return answer[0] if answer else None
+
+    def _wait(self, name, form, ask, timeout, said=b""):
+        answer = []
+        self.calls.ask(name, form, ask, timeout, lambda *got: answer.append(got), said)
         if not self.run_until(lambda: answer, timeout + 5):
             return None, "it was not even given up"
         return answer[0]

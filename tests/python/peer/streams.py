@@ -1,4 +1,4 @@
-"""Chapter 10, as far as 9.6 needs it: what is too large for one record."""
+"""Chapter 10: what programs stream, and what is too large for one record (9.6)."""
 
 from .fields import Malformed, Reader, u8, u64
 from .records import CREDIT, DATA, END, STOP, Violation
@@ -12,12 +12,16 @@ WAITING = 48 << 10
 
 
 class Sender:
-    """Sends bytes that are all there already."""
+    """Sends bytes once all of them are there. The first credit may come before that."""
 
-    def __init__(self, session, number, channel, data):
-        self.data, self.number, self.channel = data, number, channel
+    def __init__(self, session, number, channel):
+        self.data, self.is_filled = b"", False
+        self.number, self.channel = number, channel
         self.received = self.most = 0
         self.move(session)
+
+    def fill(self, data):
+        self.data, self.is_filled = data, True
 
     def move(self, session):
         self.session, self.limit, self.sent, self.ended = session, None, self.received, False
@@ -40,16 +44,18 @@ class Sender:
             self.session.send(DATA, u64(self.number) + u64(self.sent) + piece, self.channel)
             self.sent += len(piece)
             self.most = max(self.most, self.sent)
-        if self.limit is not None and self.sent == len(self.data) and not self.ended:
+        is_over = self.is_filled and self.sent == len(self.data)
+        if self.limit is not None and is_over and not self.ended:
             self.ended = True
             self.session.send(END, u64(self.number) + u64(self.sent) + u8(0), self.channel)
 
 
 class Receiver:
-    """Collects exactly as many bytes as were announced."""
+    """Collects as many bytes as were announced, or as come where none were. `broken` is told if the
+    stream breaks off."""
 
-    def __init__(self, session, number, channel, length, whole):
-        self.data, self.length, self.whole = bytearray(), length, whole
+    def __init__(self, session, number, channel, length, whole, broken):
+        self.data, self.length, self.whole, self.broken = bytearray(), length, whole, broken
         self.number, self.channel = number, channel
         self.move(session)
 
@@ -59,7 +65,8 @@ class Receiver:
 
     def _credit(self):
         self.acknowledged, self.cost = len(self.data), 0
-        self.limit = max(self.limit, min(self.length, len(self.data) + WINDOW))
+        limit = len(self.data) + WINDOW
+        self.limit = max(self.limit, limit if self.length is None else min(self.length, limit))
         body = u64(self.number) + u64(len(self.data)) + u64(self.limit)
         self.session.send(CREDIT, body, self.channel)
 
@@ -68,11 +75,12 @@ class Receiver:
             raise Violation("data out of place")
         self.data += piece
         self.cost += len(piece) + PER_PIECE
-        if self.cost >= LEAST or (self.limit < self.length <= len(self.data) + WINDOW):
+        known = self.length is not None
+        if self.cost >= LEAST or known and self.limit < self.length <= len(self.data) + WINDOW:
             self._credit()
 
     def end(self, length, whole):
-        if length != len(self.data) or (whole and length != self.length):
+        if length != len(self.data) or (whole and self.length not in (None, length)):
             raise Violation("an end that does not fit")
 
 
@@ -83,19 +91,21 @@ class Streams:
     def __init__(self, peer):
         self.peer, self.open = peer, {}
 
-    def send(self, session, theirs, number, channel, data):
+    def send(self, session, theirs, number, channel, data=None):
+        """Without data the stream only waits for its first credit."""
         key = (theirs, session.instance, number, channel)
-        if key in self.open:
-            self.open[key].move(session)
-        else:
-            self.open[key] = Sender(session, number, channel, data)
+        stream = self.open.setdefault(key, Sender(session, number, channel))
+        if stream.session is not session:
+            stream.move(session)
+        if data is not None:
+            stream.fill(data)
 
-    def receive(self, session, theirs, number, channel, length, whole):
+    def receive(self, session, theirs, number, channel, length, whole, broken=lambda: None):
         key = (theirs, session.instance, number, channel)
         if key in self.open:
             self.open[key].move(session)
         else:
-            self.open[key] = Receiver(session, number, channel, length, whole)
+            self.open[key] = Receiver(session, number, channel, length, whole, broken)
 
     def move(self, session, theirs, number, channel):
         stream = self.open.get((theirs, session.instance, number, channel))
@@ -133,6 +143,8 @@ class Streams:
             del self.open[key]
             if fields[1]:
                 stream.whole(bytes(stream.data))
+            else:
+                stream.broken()
 
     def _fields(self, kind, r):
         if kind == DATA:

@@ -4,6 +4,8 @@ import os
 import unittest
 
 from .. import calls, records
+from ..broadcast import Broadcast
+from ..broadcasts import Report
 from ..fields import b64, text, u8, u16, u32, u64, unb64
 from ..frames import Frame
 from ..handshake import Initiator
@@ -268,6 +270,35 @@ class Calls(unittest.TestCase):
         for path, status in (("bytes", records.REFUSED), ("nope", records.NOT_FOUND)):
             ask = calls.command_with_bytes(path, b"")
             self.assertEqual(pair.call(records.BYTES, ask)[0], status)
+
+    def test_streams(self):
+        pair = opened()
+        shout = lambda caller, args, kwargs, said: (len(said), said.upper())
+        pair.b.calls.streaming["shout"] = shout
+        for size in (0, 10, 1_000_000):
+            said, answer = b"a" * size, []
+            done = lambda *got: answer.append(got)
+            pair.a.calls.ask("b", records.STREAMS, calls.command("shout"), 5, done, said)
+            pair.pump()
+            self.assertTrue(answer == [(records.VALUE, b"%d" % size, said.upper())], size)
+
+    def test_broadcasts(self):
+        pair, reports = opened(), []
+        for said in (b"one", b"two"):
+            pair.a.calls.broadcasts.say(said, 5, reports.append)
+            pair.pump()
+        self.assertEqual([(r.delivered, r.failed, r.names) for r in reports], [(1, 0, [])] * 2)
+        heard = pair.b.calls.broadcasts.delivered
+        self.assertEqual(heard, [["a", b"one"], ["a", b"two"]])
+        # Said again, it is not delivered again.
+        again = Broadcast(0, 31, "a", pair.a.identity.public, pair.a.start, b"one")
+        again.sign("plant", pair.a.identity)
+        answer = pair.call(records.BROADCAST, again.encode())
+        self.assertEqual(answer, (records.VALUE, Report().encode()))
+        self.assertEqual(len(heard), 2)
+        again.number = 7
+        self.assertIsNone(pair.call(records.BROADCAST, again.encode()), "not what was signed")
+        self.assertEqual(pair.states[1], "ended")
 
     def test_messages(self):
         pair = opened()
