@@ -97,7 +97,7 @@
 //!     reader.handle(now, Input::Tick);
 //!     sensor.handle(now, Input::Tick);
 //! };
-//! assert_eq!(answer, Payload::Json(b"21.5".to_vec()));
+//! assert_eq!(answer, peerbase::engine::Payload::Json(b"21.5".to_vec()));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!

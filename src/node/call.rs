@@ -158,16 +158,14 @@ impl<'a> CallBuilder<'a> {
         self.targets.clone().unwrap_or(missing)
     }
 
-    pub(super) fn ask(&self) -> Result<Ask, Error> {
+    /// What is asked; the bytes are taken out.
+    pub(super) fn ask(&mut self) -> Result<Ask, Error> {
         let path = CommandPath::new(&self.path)?;
-        match &self.data {
+        match self.data.take() {
             Some(_) if !(self.args.is_empty() && self.kwargs.is_empty()) => Err(Error::Argument(
                 "a call is made with arguments or with bytes, and not with both",
             )),
-            Some(data) => Ok(Ask::Data {
-                path,
-                data: data.clone(),
-            }),
+            Some(data) => Ok(Ask::Data { path, data }),
             None => Ok(Ask::Command {
                 path,
                 args: to_text(&self.args)?,
@@ -239,10 +237,9 @@ impl<'a> CallBuilder<'a> {
     /// [`Call::fail`]: crate::Call::fail
     /// [`Call::refuse`]: crate::Call::refuse
     /// [wait]: CallBuilder::wait
-    pub fn send(self) -> Result<Value, Error> {
-        let payload = self
-            .node
-            .call_one(&self.single()?, self.ask()?, self.options)?;
+    pub fn send(mut self) -> Result<Value, Error> {
+        let (target, ask) = (self.single()?, self.ask()?);
+        let payload = self.node.call_one(&target, ask, self.options)?;
         self.node.0.shared.value_of(payload)
     }
 
@@ -270,7 +267,7 @@ impl<'a> CallBuilder<'a> {
 
     /// Begins the call of one node.
     pub(super) fn begin_with(
-        self,
+        mut self,
         done: impl FnOnce(Outcome) + Send + 'static,
     ) -> Result<CallId, Error> {
         let (target, ask) = (self.single()?, self.ask()?);
@@ -295,10 +292,9 @@ impl<'a> CallBuilder<'a> {
     /// [`message_bytes`](crate::Limits::message_bytes), 20 MiB by default, and hold four times
     /// [`max_values`](crate::Limits::max_values). An answer that comes when there is no more room
     /// is [`Error::AnswerLost`]: its command ran.
-    pub fn send_all(self) -> Result<Vec<TargetResult>, Error> {
-        let answers = self
-            .node
-            .call_many(self.targets()?, self.ask()?, self.options)?;
+    pub fn send_all(mut self) -> Result<Vec<TargetResult>, Error> {
+        let (targets, ask) = (self.targets()?, self.ask()?);
+        let answers = self.node.call_many(targets, ask, self.options)?;
         let mut values = SeveralValues::new(self.node.0.shared.max_values());
         let results: Vec<_> = answers
             .into_iter()

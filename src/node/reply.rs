@@ -29,10 +29,9 @@ impl Reply {
 
 impl CallBuilder<'_> {
     /// As [`CallBuilder::send`], for a command that may answer with bytes.
-    pub fn send_reply(self) -> Result<Reply, Error> {
-        let payload = self
-            .node()
-            .call_one(&self.single()?, self.ask()?, self.options())?;
+    pub fn send_reply(mut self) -> Result<Reply, Error> {
+        let (target, ask) = (self.single()?, self.ask()?);
+        let payload = self.node().call_one(&target, ask, self.options())?;
         Reply::read(payload, self.node().0.shared.max_values())
     }
 

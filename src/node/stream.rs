@@ -386,7 +386,7 @@ impl CallBuilder<'_> {
     /// [`Error::Overloaded`] if too many streams or calls of this node are open,
     /// [`Error::Unreachable`] if the name is not known and [`CallBuilder::wait`] is off,
     /// [`Error::Argument`] if the target is this node, and those of names and paths.
-    pub fn stream(self) -> Result<CallStream, Error> {
+    pub fn stream(mut self) -> Result<CallStream, Error> {
         let (target, ask, options) = (self.single()?, self.ask()?, self.options());
         self.node().begin_stream(&target, ask, options)
     }

@@ -170,7 +170,7 @@ impl fmt::Debug for FanOut {
 impl CallBuilder<'_> {
     /// Calls every target and streams the same to each. With [`CallBuilder::to_all`], peers whose
     /// rules do not allow the call have no value.
-    pub fn stream_to_all(self) -> Result<FanOut, Error> {
+    pub fn stream_to_all(mut self) -> Result<FanOut, Error> {
         let (targets, ask, options) = (self.targets()?, self.ask()?, self.options());
         self.node().begin_fan_out(targets, ask, options)
     }
