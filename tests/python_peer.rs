@@ -211,8 +211,8 @@ fn both_find_each_other_by_adverts_and_call() {
     wait_for_event(&events, "its goodbye", left);
 }
 
-/// Two nodes in Python and one of ours: each calls each, they stream both ways, and what one says to
-/// all reaches both others.
+/// Two nodes in Python and one of ours: each calls each, they stream both ways, and what one says
+/// to all reaches both others.
 #[test]
 fn two_of_the_second_implementation_and_one_of_ours_are_a_network_of_three() {
     let lan = Lan::new();

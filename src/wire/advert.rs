@@ -43,8 +43,8 @@ pub struct Advert {
     pub instance: Instance,
     /// The number of the advert, counted by the instance. An older advert is void.
     pub sequence: u64,
-    /// Milliseconds between two adverts of the sender, at least 1. From these, other nodes judge its
-    /// absence.
+    /// Milliseconds between two adverts of the sender, at least 1. From these, other nodes judge
+    /// its absence.
     pub interval_ms: u32,
     /// The TCP port on which the sender listens.
     pub port: u16,
