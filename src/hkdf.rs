@@ -48,25 +48,20 @@ fn keyed(key: &[u8], parts: &[&[u8]]) -> Hmac<Sha256> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::unhex::unhex;
 
     #[test]
     fn rfc5869_case_1() {
-        let hex = |s: &str| -> Vec<u8> {
-            (0..s.len())
-                .step_by(2)
-                .map(|i| u8::from_str_radix(&s[i..i + 2], 16).unwrap())
-                .collect()
-        };
         let mut okm = [0; 42];
         hkdf(
-            &hex("000102030405060708090a0b0c"),
+            &unhex("000102030405060708090a0b0c"),
             &[0x0b; 22],
-            &hex("f0f1f2f3f4f5f6f7f8f9"),
+            &unhex("f0f1f2f3f4f5f6f7f8f9"),
             &mut okm,
         );
         assert_eq!(
             okm[..],
-            hex(
+            unhex(
                 "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865"
             )
         );

@@ -167,6 +167,8 @@ mod spinning;
 mod stats;
 mod sync;
 mod table;
+#[cfg(test)]
+mod unhex;
 
 pub use address::RelayAddress;
 pub use authority::{Authority, AuthorityKey, Certificate, CertificateHash, RevocationList};

@@ -24,7 +24,7 @@ fn network(vector: &Value) -> NetworkName {
 #[test]
 fn the_authority_is_that_of_the_vectors() {
     let (vectors, authority) = vectors();
-    let seed = crate::identity::vectors::hex(&vectors["seed"]);
+    let seed = crate::unhex::array(&vectors["seed"]);
     assert_eq!(*Authority::from_seed(seed).to_text(), vectors["secret"]);
     assert_eq!(authority.key().to_text(), vectors["key"]);
     assert_eq!(

@@ -6,19 +6,10 @@ use crate::entropy::Entropy;
 use crate::fernet::{Key, Keyring, Sealer};
 use crate::identity::Identity;
 use crate::name::NodeName;
+use crate::unhex::{self, array};
 use crate::wire::handshake::{Envelope, First, Second, Third};
 use crate::wire::record::{self, Record};
 use serde_json::Value;
-
-fn bytes(value: &Value) -> Vec<u8> {
-    let text = value.as_str().unwrap();
-    let byte = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
-    (0..text.len()).step_by(2).map(byte).collect()
-}
-
-fn array<const N: usize>(value: &Value) -> [u8; N] {
-    bytes(value).try_into().unwrap()
-}
 
 /// What a node is in one of the handshakes.
 struct Side {
@@ -89,7 +80,7 @@ fn payload(envelope: &Envelope) -> String {
 
 /// What was encrypted decodes, and encodes back to the same bytes.
 fn check_payloads(payloads: &Value) {
-    let all = [0, 1, 2].map(|n| bytes(&payloads[n]));
+    let all = [0, 1, 2].map(|n| unhex::of(&payloads[n]));
     let mut again = [const { Vec::new() }; 3];
     First::decode(&all[0]).unwrap().encode(&mut again[0]);
     Second::decode(&all[1]).unwrap().encode(&mut again[1]);
@@ -109,9 +100,12 @@ fn check_records(handshake: &Value, mut keys: [RecordKeys; 2]) {
     for (way, from) in ["initiator", "responder"].into_iter().enumerate() {
         let chain = array(&handshake["chain_keys"][way]);
         let (next, key) = RecordKeys::derive(&chain);
-        assert_eq!(key[..], bytes(&handshake["record_keys"][way]));
+        assert_eq!(key[..], unhex::of(&handshake["record_keys"][way]));
         let (_, renewed) = RecordKeys::derive(&next);
-        assert_eq!(renewed[..], bytes(&handshake["renewed_record_keys"][way]));
+        assert_eq!(
+            renewed[..],
+            unhex::of(&handshake["renewed_record_keys"][way])
+        );
         for renewed in [false, true] {
             if renewed {
                 keys[way].renew();
@@ -119,7 +113,7 @@ fn check_records(handshake: &Value, mut keys: [RecordKeys; 2]) {
             let records = handshake["records"].as_array().unwrap().iter();
             let ours = records.filter(|r| r["from"] == from && r["renewed"] == renewed);
             for one in ours {
-                let plain = bytes(&one["plain"]);
+                let plain = unhex::of(&one["plain"]);
                 let mut token = Vec::new();
                 let sealer: &Sealer = keys[way].sealer();
                 sealer.seal(&plain, unix, &iv, &mut token);

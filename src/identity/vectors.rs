@@ -2,24 +2,9 @@
 //! implementation.
 
 use super::{Fingerprint, Identity, PublicKey};
+use crate::unhex::array;
 use curve25519_dalek::MontgomeryPoint;
 use serde_json::Value;
-
-/// The bytes of a hexadecimal member.
-pub(crate) fn hex<const N: usize>(value: &Value) -> [u8; N] {
-    let bytes: Vec<u8> = value
-        .as_str()
-        .unwrap()
-        .as_bytes()
-        .chunks(2)
-        .map(byte)
-        .collect();
-    bytes.try_into().unwrap()
-}
-
-fn byte(digits: &[u8]) -> u8 {
-    u8::from_str_radix(std::str::from_utf8(digits).unwrap(), 16).unwrap()
-}
 
 #[test]
 fn identities_are_those_of_the_vectors() {
@@ -28,18 +13,18 @@ fn identities_are_those_of_the_vectors() {
     let vectors = vectors["identities"].as_array().unwrap();
     assert_eq!(vectors.len(), 3);
     for wanted in vectors {
-        let identity = Identity::from_seed(hex(&wanted["seed"]));
+        let identity = Identity::from_seed(array(&wanted["seed"]));
         let key = identity.public_key();
         assert_eq!(*identity.to_text(), wanted["identity"]);
         assert_eq!(key.to_text(), wanted["public_key"]);
         assert_eq!(key.fingerprint().to_string(), wanted["fingerprint"]);
         let secret = identity.static_secret();
-        assert_eq!(*secret, hex(&wanted["x25519_private_key"]));
+        assert_eq!(*secret, array(&wanted["x25519_private_key"]));
         let public = MontgomeryPoint::mul_base_clamped(*secret).to_bytes();
-        assert_eq!(public, hex(&wanted["x25519_public_key"]));
-        let message: [u8; 50] = hex(&wanted["message"]);
-        assert_eq!(identity.sign(&message), hex(&wanted["signature"]));
-        assert!(key.verify(&message, &hex(&wanted["signature"])));
+        assert_eq!(public, array(&wanted["x25519_public_key"]));
+        let message: [u8; 50] = array(&wanted["message"]);
+        assert_eq!(identity.sign(&message), array(&wanted["signature"]));
+        assert!(key.verify(&message, &array(&wanted["signature"])));
 
         let text = |member: &str| wanted[member].as_str().unwrap();
         assert_eq!(Identity::parse(text("identity")).unwrap().public_key(), key);

@@ -4,6 +4,7 @@
 use super::pattern::{NNPSK0, XX, XXPSK0_PSK1, XXPSK3};
 use super::state::CipherState;
 use super::*;
+use crate::unhex::unhex;
 use pattern::XXPSK0;
 use proptest::prelude::*;
 use serde_json::Value;
@@ -26,12 +27,6 @@ const EPHEMERAL: [[u8; 32]; 2] = [[3; 32], [4; 32]];
 const STATIC: [[u8; 32]; 2] = [[5; 32], [6; 32]];
 const PATTERNS: [&Pattern; 5] = [&XX, &NNPSK0, &XXPSK3, &XXPSK0_PSK1, &XXPSK0];
 const SIDES: [Side; 2] = [Side::Initiator, Side::Responder];
-
-pub(super) fn unhex(text: &str) -> Vec<u8> {
-    let digit = |c: u8| (c as char).to_digit(16).unwrap() as u8;
-    let pairs = text.as_bytes().chunks(2);
-    pairs.map(|c| digit(c[0]) << 4 | digit(c[1])).collect()
-}
 
 pub(super) fn key(hex: &str) -> [u8; 32] {
     unhex(hex).try_into().unwrap()

@@ -139,7 +139,7 @@ mod vectors;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::vectors::hex;
+    use crate::unhex::array;
     use serde_json::Value;
 
     #[test]
@@ -148,8 +148,8 @@ mod tests {
         let vectors: Value = serde_json::from_str(file).unwrap();
         for wanted in vectors["identities"].as_array().unwrap() {
             let key = PublicKey::parse(wanted["public_key"].as_str().unwrap()).unwrap();
-            let started = instance(&key, &hex(&wanted["start"]));
-            assert_eq!(started, Instance(hex(&wanted["instance"])));
+            let started = instance(&key, &array(&wanted["start"]));
+            assert_eq!(started, Instance(array(&wanted["instance"])));
         }
     }
 }

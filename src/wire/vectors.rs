@@ -6,6 +6,7 @@ use super::record::{self, Record};
 use super::relay::{FromRelay, ToRelay};
 use crate::frame::{self, Parsed};
 use crate::limits::FRAME_MAX;
+use crate::unhex::unhex;
 use serde_json::Value;
 
 /// What the bytes of a structure encode back to; none if they are refused.
@@ -28,10 +29,6 @@ fn again(structure: &str, bytes: &[u8]) -> Option<Vec<u8>> {
 
 /// What a vector is about, and its bytes.
 fn each(some: &Value) -> Vec<(String, Vec<u8>)> {
-    let hex = |text: &str| {
-        let byte = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
-        (0..text.len()).step_by(2).map(byte).collect()
-    };
     match some {
         Value::Array(texts) => {
             let texts = texts.iter().map(|text| text.as_str().unwrap());
@@ -41,7 +38,7 @@ fn each(some: &Value) -> Vec<(String, Vec<u8>)> {
             let bytes = bytes
                 .iter()
                 .map(|(about, hex)| (about, hex.as_str().unwrap()));
-            bytes.map(|(about, h)| (about.clone(), hex(h))).collect()
+            bytes.map(|(about, h)| (about.clone(), unhex(h))).collect()
         }
         other => panic!("{other}"),
     }

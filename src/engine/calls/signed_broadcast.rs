@@ -128,6 +128,7 @@ pub struct Said {
 mod tests {
     use super::*;
     use crate::engine::fixture::config;
+    use crate::unhex::unhex;
     use crate::wire::ask::{AskKind, AskRef};
     use serde_json::Value;
 
@@ -168,7 +169,7 @@ mod tests {
         let vectors: Value = serde_json::from_str(file).unwrap();
         for wanted in vectors["broadcasts"].as_array().unwrap() {
             let text = |field: &str| wanted[field].as_str().unwrap();
-            let bytes = |field| bytes_of(text(field));
+            let bytes = |field| unhex(text(field));
             let identity = Identity::from_seed(bytes("seed").try_into().unwrap());
             let start = bytes("start").try_into().unwrap();
             let ask = bytes("ask");
@@ -192,10 +193,5 @@ mod tests {
                 assert_eq!(made.as_wire().signature, wire.signature);
             }
         }
-    }
-
-    fn bytes_of(hex: &str) -> Vec<u8> {
-        let digit = |i: usize| u8::from_str_radix(&hex[i..i + 2], 16).unwrap();
-        (0..hex.len()).step_by(2).map(digit).collect()
     }
 }
