@@ -26,7 +26,8 @@ background() {
     started+=("$job")
 }
 
-step() { printf '\n== %s\n' "$*"; }
+# Says what begins, and how many seconds have passed.
+step() { printf '\n== %s (%s s)\n' "$*" "$SECONDS"; }
 
 fail() {
     echo "$*" >&2
