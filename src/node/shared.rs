@@ -7,7 +7,6 @@ use crate::error::Error;
 use crate::json;
 use crate::limits::{ANSWERS_OF_SEVERAL, Limits};
 use crate::name::{NetworkName, NodeName};
-use crate::wire::Instance;
 use serde_json::Value;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -17,7 +16,6 @@ pub(super) struct Shared {
     pub(super) turns: Turns,
     name: NodeName,
     network: NetworkName,
-    instance: Instance,
     limits: Limits,
     port: u16,
     handle: Weak<Handle>,
@@ -34,13 +32,12 @@ impl Shared {
     ) -> Arc<Shared> {
         let engine = &opened.driver.engine;
         let (name, network) = (engine.name().clone(), engine.network().clone());
-        let (instance, limits) = (engine.instance(), engine.limits().clone());
+        let limits = engine.limits().clone();
         let port = opened.driver.port();
         Arc::new_cyclic(|shared| Shared {
             turns: Turns::new(opened, handlers(shared.clone()), on_event),
             name,
             network,
-            instance,
             limits,
             port,
             handle,
@@ -53,11 +50,6 @@ impl Shared {
 
     pub(super) fn port(&self) -> u16 {
         self.port
-    }
-
-    /// This start of the node.
-    pub(super) fn instance(&self) -> Instance {
-        self.instance
     }
 
     pub(super) fn network(&self) -> &NetworkName {

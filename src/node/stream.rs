@@ -405,8 +405,10 @@ impl Node {
         let number = shared
             .turns
             .begin(target, ask, terms, Completion::Slot(slot.clone()))?;
+        // A call that was begun as another instance has ended.
+        let caller = shared.turns.with(|engine, _| engine.instance())?;
         let call = RequestId {
-            caller: shared.instance(),
+            caller,
             number: number.0,
         };
         Ok(CallStream {

@@ -194,8 +194,14 @@ fn keys_and_identities_are_replaced_while_nodes_run() {
         b.is_some_and(|b| b.reachable && b.key == Some(identity(3).public_key()))
     });
     assert!(calls(&a, "b").is_ok() && calls(&b, "a").is_ok());
+    // Its streams are those of its new instance.
+    let call = b.call("__echo__").to("a").timeout(secs(60));
+    let mut stream = call.stream().unwrap();
+    stream.write_all(b"streamed").unwrap();
+    assert!(stream.value().is_ok());
     assert!(matches!(
         a.set_keys(&[]),
         Err(Error::Argument(_) | Error::Key(_))
     ));
 }
+use std::io::Write;

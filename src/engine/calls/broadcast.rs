@@ -168,7 +168,10 @@ impl Broadcasts {
         ctx.stats.broadcasts_said += 1;
         let names = (&ctx.config.network, &ctx.config.name);
         let who = (&ctx.config.identity, &ctx.secrets.credentials);
-        Broadcast::sign(names, who, number, data)
+        let said = Broadcast::sign(names, who, number, data);
+        // It may come back when this node has another identity.
+        self.note(said.origin, number, said.origin, ctx.now.at);
+        said
     }
 
     /// A message came from the peer `from`. If it is new and signed, [`Broadcasts::deliver`] is to
